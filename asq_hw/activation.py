@@ -1,0 +1,124 @@
+"""Activation quantizers of an integer network: a step size, fixed (LSQ) or adaptive (ASQ).
+
+What each one computes, to the bit, is written in docs/arithmetic.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asq_hw.checks import (
+    ADAPTER_BITS,
+    BIAS_BITS,
+    MAX_SHIFT,
+    MULTIPLIER_BITS,
+    STEP_BITS,
+    IntArray,
+    check_integers,
+    check_range,
+)
+from asq_hw.errors import InputError
+from asq_hw.grids import Grid, Scheme
+
+__all__ = ["ActivationQuantizer", "AdapterStage", "AdaptiveStep", "FixedStep"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AdapterStage:
+    """One linear layer of an adapter, its ReLU or clamp included.
+
+    ``out = clamp(round((weight @ in + bias) * multiplier * 2**-shift), minimum, maximum)``
+
+    `weight` is (outputs, inputs), `bias` (outputs,).
+    """
+
+    weight: IntArray
+    bias: IntArray
+    multiplier: int
+    shift: int
+    minimum: int
+    maximum: int
+
+    def __post_init__(self) -> None:
+        weight = check_integers("an adapter's weights", self.weight, ADAPTER_BITS, 2)
+        bias = check_integers("an adapter's biases", self.bias, BIAS_BITS, 1)
+        if bias.shape[0] != weight.shape[0]:
+            raise InputError(
+                f"an adapter stage has {weight.shape[0]} outputs but {bias.shape[0]} biases"
+            )
+        check_range("an adapter's multiplier", self.multiplier, 0, (1 << MULTIPLIER_BITS) - 1)
+        check_range("an adapter's shift", self.shift, 0, MAX_SHIFT)
+        check_range("an adapter's minimum", self.minimum, 0, (1 << STEP_BITS) - 1)
+        check_range("an adapter's maximum", self.maximum, self.minimum, (1 << STEP_BITS) - 1)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "bias", bias)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedStep:
+    """A step size learned once for all inputs (LSQ)."""
+
+    step: int
+
+    def __post_init__(self) -> None:
+        check_range("a step size", self.step, 1, (1 << STEP_BITS) - 1)
+
+    @property
+    def maximum(self) -> int:
+        """Largest step size that can occur."""
+        return self.step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AdaptiveStep:
+    """A step size computed for every sample (ASQ): channel means through a small adapter.
+
+    The mean of channel c is ``round(sum(X[c]) * pool_multiplier * 2**-pool_shift)``; the last
+    stage's one output is the step size.
+    """
+
+    pool_multiplier: int
+    pool_shift: int
+    stages: tuple[AdapterStage, ...]
+
+    def __post_init__(self) -> None:
+        check_range("a pooling multiplier", self.pool_multiplier, 1, (1 << MULTIPLIER_BITS) - 1)
+        check_range("a pooling shift", self.pool_shift, 0, MAX_SHIFT)
+        object.__setattr__(self, "stages", tuple(self.stages))
+        if not 1 <= len(self.stages) <= 2:
+            raise InputError(f"an adapter must have 1 or 2 stages, not {len(self.stages)}")
+        for first, second in zip(self.stages, self.stages[1:], strict=False):
+            if second.weight.shape[1] != first.weight.shape[0]:
+                raise InputError(
+                    f"an adapter's second stage must take {first.weight.shape[0]} inputs, "
+                    f"not {second.weight.shape[1]}"
+                )
+        if self.stages[-1].weight.shape[0] != 1 or self.stages[-1].minimum < 1:
+            raise InputError("an adapter's last stage must have one output of at least 1")
+
+    @property
+    def in_channels(self) -> int:
+        """Number of channels of the feature map that is pooled."""
+        return int(self.stages[0].weight.shape[1])
+
+    @property
+    def maximum(self) -> int:
+        """Largest step size that can occur."""
+        return self.stages[-1].maximum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ActivationQuantizer:
+    """Feature map to activation codes: ``clip(round(X * 2**step_fraction_bits / step), Qn, Qp)``.
+
+    `grid` is uniform; Qn and Qp are its `minimum` and `maximum`. Ties go up.
+    """
+
+    grid: Grid
+    step: FixedStep | AdaptiveStep
+    step_fraction_bits: int
+
+    def __post_init__(self) -> None:
+        if self.grid.scheme is not Scheme.UNIFORM:
+            raise InputError(f"an activation's grid must be uniform, not {self.grid.scheme}")
+        check_range("step fraction bits", self.step_fraction_bits, 0, 24)

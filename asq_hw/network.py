@@ -1,0 +1,212 @@
+"""IntegerNetwork: what the trainer writes and everybody else reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.bounds import check_widths
+from asq_hw.checks import check_name
+from asq_hw.errors import InputError
+from asq_hw.layers import (
+    Add,
+    AveragePool,
+    Conv,
+    FeatureFormat,
+    Flatten,
+    GlobalAveragePool,
+    Input,
+    Layer,
+    Linear,
+    MaxPool,
+    Relu,
+    layer_sources,
+)
+from asq_hw.products import Product
+
+__all__ = ["FeatureMap", "IntegerNetwork", "window_positions"]
+
+MAX_FEATURES = 1 << 28
+"""Largest number of elements of one sample's feature map."""
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureMap:
+    """Shape (C, H, W) of one sample and number format of a layer's output."""
+
+    shape: Shape
+    format: FeatureFormat
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        channels, height, width = self.shape
+        return channels * height * width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class IntegerNetwork:
+    """A network in integers, in execution order; the last layer's output is the scores.
+
+    Parameters
+    ----------
+    name : str
+        Name for people, under the same rule as a layer's.
+    layers : tuple of Layer
+        The first is the only `Input`; every source stands before its reader.
+    references : mapping of str to (N,) uint16 array
+        The trained network's own predicted classes, by data set, from its first sample on.
+    metadata : mapping of str to str
+        Anything worth keeping about where the network came from.
+
+    Raises
+    ------
+    InputError
+        If a name is missing or used twice, shapes or formats do not fit, or a dot product or
+        requantization could overflow the executors' 64-bit arithmetic.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    references: Mapping[str, NDArray[np.uint16]] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+        references = {}
+        for dataset, classes in self.references.items():
+            if np.asarray(classes).ndim != 1 or np.asarray(classes).dtype.kind not in "iu":
+                raise InputError(f"reference predictions for {dataset!r} must be a list of classes")
+            references[dataset] = np.array(classes, dtype=np.uint16)
+            references[dataset].flags.writeable = False
+        object.__setattr__(self, "references", MappingProxyType(references))
+        self.feature_maps()
+        self.check_product(Product())
+
+    @property
+    def input(self) -> Input:
+        """The layer that takes the pixels."""
+        first = self.layers[0]
+        assert isinstance(first, Input)
+        return first
+
+    @property
+    def output(self) -> Layer:
+        """The layer whose output is the scores."""
+        return self.layers[-1]
+
+    def feature_maps(self) -> dict[str, FeatureMap]:
+        """Shape and format of every layer's output, by name, in execution order."""
+        if not self.layers or not isinstance(self.layers[0], Input):
+            raise InputError("a network's first layer must be its input")
+        maps: dict[str, FeatureMap] = {}
+        for layer in self.layers:
+            if layer.name in maps:
+                raise InputError(f"{layer.name}: the name is used by two layers")
+            if maps and isinstance(layer, Input):
+                raise InputError(f"{layer.name}: a network must have one input, not two")
+            for source in layer_sources(layer):
+                if source not in maps:
+                    raise InputError(
+                        f"{layer.name}: reads {source!r}, which no earlier layer makes"
+                    )
+            maps[layer.name] = made = _feature_map(layer, maps)
+            if made.size > MAX_FEATURES:
+                raise InputError(f"{layer.name}: a feature map of {made.shape} is too large")
+        return maps
+
+    def check_product(self, product: Product) -> None:
+        """Raise InputError if some layer could overflow 64 bits with this choice of product."""
+        maps = self.feature_maps()
+        for layer in self.layers:
+            check_widths(
+                layer,
+                product,
+                [maps[source].shape for source in layer_sources(layer)],
+                [maps[source].format.bits for source in layer_sources(layer)],
+            )
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates of one sample for each layer, 0 where there are none."""
+        maps = self.feature_maps()
+        counts = {}
+        for layer in self.layers:
+            _, height, width = maps[layer.name].shape
+            counts[layer.name] = (
+                layer.weight_codes.size * height * width if isinstance(layer, Conv | Linear) else 0
+            )
+        return counts
+
+
+def window_positions(size: int, kernel: int, stride: int, padding: int) -> int:
+    """How many windows fit along one axis; 0 or less where none does."""
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def _feature_map(layer: Layer, maps: Mapping[str, FeatureMap]) -> FeatureMap:
+    """The output of `layer` given the maps it reads."""
+    sources = [maps[source] for source in layer_sources(layer)]
+    match layer:
+        case Input():
+            return FeatureMap(
+                shape=(layer.channels, layer.height, layer.width), format=layer.output
+            )
+        case Conv():
+            _check_channels(layer, sources[0], layer.in_channels)
+            height, width = _windows(layer, sources[0].shape)
+            return FeatureMap(shape=(layer.out_channels, height, width), format=layer.output)
+        case Linear():
+            _check_channels(layer, sources[0], layer.in_channels)
+            if sources[0].shape[1:] != (1, 1):
+                raise InputError(
+                    f"{layer.name}: a linear layer needs (C, 1, 1), not {sources[0].shape}"
+                )
+            return FeatureMap(shape=(layer.out_channels, 1, 1), format=layer.output)
+        case Add():
+            if sources[0] != sources[1]:
+                raise InputError(
+                    f"{layer.name}: the two sources must have one shape and format, not "
+                    f"{sources[0].shape} {sources[0].format} and "
+                    f"{sources[1].shape} {sources[1].format}"
+                )
+            return sources[0]
+        case Relu():
+            return sources[0]
+        case Flatten():
+            return FeatureMap(shape=(sources[0].size, 1, 1), format=sources[0].format)
+        case MaxPool() | AveragePool():
+            height, width = _windows(layer, sources[0].shape)
+            shape = (sources[0].shape[0], height, width)
+            return FeatureMap(shape=shape, format=sources[0].format)
+        case GlobalAveragePool():
+            return FeatureMap(shape=(sources[0].shape[0], 1, 1), format=sources[0].format)
+        case _:
+            assert_never(layer)
+
+
+def _check_channels(layer: Conv | Linear, source: FeatureMap, channels: int) -> None:
+    if source.shape[0] != channels:
+        raise InputError(
+            f"{layer.name}: needs {channels} channels, its source has {source.shape[0]}"
+        )
+
+
+def _windows(layer: Conv | MaxPool | AveragePool, shape: Shape) -> tuple[int, int]:
+    height, width = (
+        window_positions(size, kernel, stride, padding)
+        for size, kernel, stride, padding in zip(
+            shape[1:], layer.kernel_size, layer.stride, layer.padding, strict=True
+        )
+    )
+    if height < 1 or width < 1:
+        raise InputError(f"{layer.name}: a window of {layer.kernel_size} does not fit into {shape}")
+    return height, width

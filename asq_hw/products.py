@@ -1,0 +1,75 @@
+"""How a product with an odd power of the square root of two is computed in integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from asq_hw.errors import InputError
+from asq_hw.fixedpoint import sqrt2_times
+from asq_hw.grids import Grid
+
+__all__ = ["MAX_LUT_FRACTION_BITS", "SPLIT_FRACTION_BITS", "Product", "ProductKind"]
+
+SPLIT_FRACTION_BITS = 4
+"""Fraction bits kept when a pair (even, odd) is joined to one integer, once for each output."""
+
+MAX_LUT_FRACTION_BITS = 15
+
+
+class ProductKind(StrEnum):
+    """The two ways to multiply by a weight of a POST grid."""
+
+    POST_SPLIT = "post-split"
+    """Exact: even and odd parts are summed apart, the square root of two is applied once."""
+    POST_LUT = "post-lut"
+    """The paper's (Eq. 18): each product with an odd exponent is a rounded table entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A choice of product for the layers whose grid holds the square root of two.
+
+    Other grids have no odd part; for them both kinds are the same exact product.
+
+    Parameters
+    ----------
+    kind : ProductKind
+        ``post-split`` (exact, the default) or ``post-lut`` (the paper's table).
+    lut_fraction_bits : int
+        Fraction bits of a table entry, 0 to 15; 0 is the paper's integer table.
+    """
+
+    kind: ProductKind = ProductKind.POST_SPLIT
+    lut_fraction_bits: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "kind", ProductKind(self.kind))
+        except ValueError:
+            known = ", ".join(ProductKind)
+            raise InputError(f"product must be one of {known}, not {str(self.kind)!r}") from None
+        if not 0 <= self.lut_fraction_bits <= MAX_LUT_FRACTION_BITS:
+            raise InputError(
+                f"LUT fraction bits must be 0..{MAX_LUT_FRACTION_BITS}, "
+                f"not {self.lut_fraction_bits}"
+            )
+
+    def uses_lut(self, grid: Grid) -> bool:
+        """Whether products with this grid's weights come from the rounded table."""
+        return grid.uses_sqrt2 and self.kind is ProductKind.POST_LUT
+
+    def fraction_bits(self, grid: Grid) -> int:
+        """Fraction bits of the dot product that leaves the accumulator, ``F`` in the contract."""
+        if not grid.uses_sqrt2:
+            return 0
+        return self.lut_fraction_bits if self.uses_lut(grid) else SPLIT_FRACTION_BITS
+
+    def lut_entry(self, activation: int, even: int, odd: int) -> int:
+        """One ``post-lut`` product with `lut_fraction_bits` fraction bits.
+
+        An even power shifts the activation and is exact; an odd one is the table's entry, the
+        nearest integer to ``sqrt(2) * odd * activation * 2**lut_fraction_bits``.
+        """
+        shifted = even * activation << self.lut_fraction_bits
+        return shifted + sqrt2_times(odd * activation, self.lut_fraction_bits)
