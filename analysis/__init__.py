@@ -1,0 +1,1 @@
+"""Readers of the integer network: overhead, levels and figures."""

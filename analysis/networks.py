@@ -1,0 +1,87 @@
+"""Find a network to count: one known by name, or a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis.shapes import LayerKind, LayerShape, NetworkShape
+from analysis.topologies import NETWORK_NAMES, named_network
+from asq_hw.activation import AdaptiveStep
+from asq_hw.errors import InputError
+from asq_hw.layers import Conv, Linear
+from asq_hw.network import FeatureMap, IntegerNetwork
+
+__all__ = ["find_network", "integer_network_shape"]
+
+
+def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> NetworkShape:
+    """The layer shapes of a network known by name or of a model file.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        One of `analysis.topologies.NETWORK_NAMES`, or the path of a model file.
+    input_size : int, optional
+        Height and width of the image in pixels; a model file has its own.
+
+    Raises
+    ------
+    InputError
+        If it is neither, if the file cannot be read, or an input size is given for a file.
+    """
+    name = str(name_or_path)
+    if name in NETWORK_NAMES:
+        return named_network(name, input_size=input_size)
+    path = Path(name_or_path)
+    if not path.exists():
+        known = ", ".join(NETWORK_NAMES)
+        raise InputError(f"network must be one of {known} or a model file, not {name!r}")
+    if input_size is not None:
+        raise InputError(f"input is fixed by the model file {name!r}, so it cannot be {input_size}")
+    from asq_hw import modelfile  # safetensors, which a named network does not need
+
+    return integer_network_shape(modelfile.load(path))
+
+
+def integer_network_shape(network: IntegerNetwork) -> NetworkShape:
+    """The layer shapes of an integer network.
+
+    Layers with an adaptive step (ASQ) have an adapter and all others have none. The first and
+    the last layer with weights are unquantized, as in the paper, unless they have an adapter.
+    """
+    maps = network.feature_maps()
+    weighted = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
+    ends = {weighted[0].name, weighted[-1].name} if weighted else set()
+    return NetworkShape(
+        name=network.name,
+        layers=tuple(
+            _layer_shape(layer, maps[layer.source], is_end=layer.name in ends)
+            for layer in weighted
+        ),
+    )
+
+
+def _layer_shape(layer: Conv | Linear, source: FeatureMap, *, is_end: bool) -> LayerShape:
+    channels, height, width = source.shape
+    step = layer.quantizer.step
+    adapter_hidden: int | None = None
+    if isinstance(step, AdaptiveStep):
+        adapter_hidden = step.stages[0].weight.shape[0] if len(step.stages) == 2 else 0
+    is_convolution = isinstance(layer, Conv)
+    return LayerShape(
+        name=layer.name,
+        kind=LayerKind.CONVOLUTION if is_convolution else LayerKind.LINEAR,
+        in_channels=channels,
+        out_channels=layer.out_channels,
+        kernel_size=layer.kernel_size if isinstance(layer, Conv) else (1, 1),
+        stride=layer.stride if isinstance(layer, Conv) else (1, 1),
+        padding=layer.padding if isinstance(layer, Conv) else (0, 0),
+        groups=layer.groups if isinstance(layer, Conv) else 1,
+        in_height=height,
+        in_width=width,
+        quantized=not is_end or adapter_hidden is not None,
+        adapter_hidden=adapter_hidden,
+        feature_bits=source.format.bits,
+        weight_grid=layer.weight_grid,
+        activation_bits=layer.quantizer.grid.bits,
+    )
