@@ -55,8 +55,7 @@ def integer_network_shape(network: IntegerNetwork) -> NetworkShape:
     return NetworkShape(
         name=network.name,
         layers=tuple(
-            _layer_shape(layer, maps[layer.source], is_end=layer.name in ends)
-            for layer in weighted
+            _layer_shape(layer, maps[layer.source], is_end=layer.name in ends) for layer in weighted
         ),
     )
 

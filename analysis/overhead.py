@@ -114,7 +114,7 @@ class Overhead:
         return [{"bits": row.bits, **layer.as_dict()} for row in self.rows for layer in row.layers]
 
     def as_dict(self, *, per_layer: bool = False) -> dict[str, object]:
-        """What ``asq-hw overhead --format json`` prints: `network`, `convention`, `rows`, `layers`."""
+        """What ``asq-hw overhead --format json`` prints; `layers` only where they are asked for."""
         result: dict[str, object] = {
             "network": self.network,
             "convention": self.convention.value,
@@ -157,7 +157,7 @@ def overhead(
     Raises
     ------
     InputError
-        If a width is out of range, or the `paper` convention is asked of layers whose widths differ.
+        If a width is out of range, or layers of different widths meet the `paper` convention.
     """
     convention = _convention(convention)
     if bits is not None and not bits:
@@ -218,15 +218,14 @@ def _weight_grid(layer: LayerShape, bits: int | None, encoding: Encoding | None)
     own = layer.weight_grid
     if not layer.quantized:
         return own or Grid(scheme=Scheme.UNIFORM, bits=UNQUANTIZED_BITS)
-    scheme = own.scheme if own else Scheme.POST
-    width = bits if bits is not None or own is None else own.bits
-    if scheme not in (Scheme.POT, Scheme.POST):
-        kept = Encoding.PACKED
-    elif encoding is not None:
-        kept = encoding
-    else:
-        kept = own.encoding if own else Encoding.PACKED
-    return Grid(scheme=scheme, bits=width, encoding=kept)
+    if bits is None:
+        assert own is not None, "a layer without weights has no width of its own"
+        bits = own.bits
+    if own is None:
+        return Grid(scheme=Scheme.POST, bits=bits, encoding=encoding or Encoding.PACKED)
+    if not own.is_exponential:
+        return Grid(scheme=own.scheme, bits=bits, signed=own.signed)
+    return Grid(scheme=own.scheme, bits=bits, encoding=encoding or own.encoding)
 
 
 def _activation_bits(layer: LayerShape, bits: int | None, grid: Grid) -> int:

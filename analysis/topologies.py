@@ -34,7 +34,13 @@ class _Builder:
     layers: list[LayerShape] = field(default_factory=list)
 
     def convolution(
-        self, name: str, source: _Map, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
+        self,
+        name: str,
+        source: _Map,
+        out_channels: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
     ) -> _Map:
         """A convolution padded by half its kernel; all but the network's first are quantized."""
         quantized = bool(self.layers)

@@ -1,7 +1,7 @@
 """Quantization grids, against levels worked by hand from the papers' formulas."""
 
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 
@@ -236,7 +236,7 @@ def test_ordered_levels_rise_exactly(grid):
     """Ordered by sign(v) * v**2, which is exact, and holds every level once."""
     ordered = grid.ordered_levels
     keys = [sign(level) * square(level)[0] for level in ordered]
-    assert all(a < b for a, b in zip(keys, keys[1:], strict=False))
+    assert all(a < b for a, b in pairwise(keys))
     assert {level.code for level in ordered} == {level.code for level in grid.levels}
 
 

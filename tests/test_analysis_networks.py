@@ -1,0 +1,187 @@
+"""Layer shapes of integer networks."""
+
+import numpy as np
+import pytest
+
+from analysis.networks import find_network, integer_network_shape
+from analysis.overhead import Convention, overhead
+from analysis.shapes import LayerKind, adapter_hidden_width
+from analysis.topologies import named_network
+from asq_hw import modelfile
+from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.checks import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
+from asq_hw.errors import InputError
+from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.layers import Conv, FeatureFormat, GlobalAveragePool, Input, Linear
+from asq_hw.network import IntegerNetwork
+
+FORMAT = FeatureFormat(bits=12, fraction_bits=4)
+EIGHT = Grid(scheme=Scheme.UNIFORM, bits=8)
+POST = Grid(scheme=Scheme.POST, bits=3, encoding=Encoding.PAPER)
+
+
+def quantizer(step: FixedStep | AdaptiveStep, bits: int) -> ActivationQuantizer:
+    grid = Grid(scheme=Scheme.UNIFORM, bits=bits, signed=False)
+    return ActivationQuantizer(grid=grid, step=step, step_fraction_bits=4)
+
+
+def adapter(channels: int, hidden: int) -> AdaptiveStep:
+    """Two stages, or one where `hidden` is 0."""
+
+    def stage(outputs: int, inputs: int) -> AdapterStage:
+        return AdapterStage(
+            weight=np.ones((outputs, inputs), dtype=np.int64),
+            bias=np.ones(outputs, dtype=np.int64),
+            multiplier=1,
+            shift=0,
+            minimum=1,
+            maximum=100,
+        )
+
+    stages = (stage(hidden, channels), stage(1, hidden)) if hidden else (stage(1, channels),)
+    return AdaptiveStep(pool_multiplier=1, pool_shift=4, stages=stages)
+
+
+def common(outputs: int) -> dict[str, object]:
+    return {
+        "multiplier": np.ones(outputs, dtype=np.int64),
+        "narrow_shift": 0,
+        "shift": 4,
+        "bias": np.zeros(outputs, dtype=np.int64),
+        "output": FORMAT,
+    }
+
+
+def convolution(
+    name: str, source: str, shape: tuple[int, int, int, int], step: FixedStep | AdaptiveStep
+) -> Conv:
+    kernel = shape[2]
+    return Conv(
+        name=name,
+        source=source,
+        quantizer=quantizer(step, 4),
+        weight_grid=POST if isinstance(step, AdaptiveStep) else EIGHT,
+        weight_codes=np.ones(shape, dtype=np.uint16),
+        padding=(kernel // 2, kernel // 2),
+        groups=8 // shape[1] if source != "image" else 1,
+        **common(shape[0]),
+    )
+
+
+@pytest.fixture
+def network() -> IntegerNetwork:
+    """Stem, depthwise with a two-stage adapter, pointwise with one stage, classifier."""
+    return IntegerNetwork(
+        name="tiny",
+        layers=(
+            Input(
+                name="image",
+                height=6,
+                width=5,
+                multiplier=np.array([1]),
+                offset=np.array([0]),
+                shift=0,
+                output=FORMAT,
+            ),
+            convolution("stem", "image", (8, 1, 3, 3), FixedStep(step=3)),
+            convolution("depthwise", "stem", (8, 1, 3, 3), adapter(8, 2)),
+            convolution("pointwise", "depthwise", (4, 8, 1, 1), adapter(8, 0)),
+            GlobalAveragePool(name="pool", source="pointwise", multiplier=1, shift=0),
+            Linear(
+                name="head",
+                source="pool",
+                quantizer=quantizer(FixedStep(step=3), 8),
+                weight_grid=EIGHT,
+                weight_codes=np.ones((3, 4), dtype=np.uint16),
+                **common(3),
+            ),
+        ),
+    )
+
+
+def test_layers_and_their_roles(network):
+    shape = integer_network_shape(network)
+    assert shape.name == "tiny"
+    assert [(lv.name, lv.kind, lv.quantized, lv.adapter_hidden) for lv in shape.layers] == [
+        ("stem", LayerKind.CONVOLUTION, False, None),
+        ("depthwise", LayerKind.CONVOLUTION, True, 2),
+        ("pointwise", LayerKind.CONVOLUTION, True, 0),
+        ("head", LayerKind.LINEAR, False, None),
+    ]
+
+
+def test_multiplications_are_the_networks_own(network):
+    counted = {lv.name: lv.multiplications for lv in integer_network_shape(network).layers}
+    assert counted == {name: macs for name, macs in network.macs().items() if macs}
+
+
+def test_adapter_counts_are_those_of_the_arrays(network):
+    shapes = {lv.name: lv for lv in integer_network_shape(network).layers}
+    for layer in network.layers:
+        if not isinstance(layer, Conv | Linear):
+            continue
+        step = layer.quantizer.step
+        stages = step.stages if isinstance(step, AdaptiveStep) else ()
+        shape = shapes[layer.name]
+        assert shape.adapter_weights == sum(stage.weight.size for stage in stages)
+        assert shape.adapter_outputs == sum(stage.bias.size for stage in stages)
+        assert shape.adapter_stages == len(stages)
+        assert shape.weights == layer.weight_codes.size
+
+
+def test_widths_come_from_the_model(network):
+    depthwise = integer_network_shape(network).layers[1]
+    assert depthwise.feature_bits == 12
+    assert depthwise.weight_grid == POST
+    assert depthwise.activation_bits == 4
+    row = overhead(integer_network_shape(network), convention=Convention.STORED).rows[0].as_dict()
+    assert row["bits"] == 3
+    assert row["weight_bits"] == (72 + 12) * 8 + (72 + 32) * 4
+    assert row["multiplier_bits"] == 23 * MULTIPLIER_BITS
+    assert row["bias_bits"] == 23 * BIAS_BITS
+    assert row["step_bits"] == 2 * STEP_BITS
+    assert row["buffer_bits"] == 8 * 6 * 5 * 12
+    assert row["comparisons"] == 2 * 4 * 8 * 6 * 5
+
+
+def test_an_end_with_an_adapter_is_a_quantized_layer(network):
+    head = network.layers[-1]
+    changed = Linear(
+        name="head",
+        source="pool",
+        quantizer=quantizer(adapter(4, 0), 4),
+        weight_grid=POST,
+        weight_codes=head.weight_codes,
+        **common(3),
+    )
+    shape = integer_network_shape(IntegerNetwork(name="x", layers=(*network.layers[:-1], changed)))
+    assert (shape.layers[-1].quantized, shape.layers[-1].adapter_weights) == (True, 4)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
+def test_names_are_found(name):
+    assert find_network(name) == named_network(name)
+    assert find_network(name, input_size=64) == named_network(name, input_size=64)
+
+
+def test_model_files_are_found(network, tmp_path):
+    path = tmp_path / "tiny.asq"
+    modelfile.save(network, path)
+    assert find_network(path) == integer_network_shape(network)
+    with pytest.raises(InputError, match=r"input is fixed by .*, so it cannot be 32"):
+        find_network(path, input_size=32)
+
+
+def test_a_file_that_is_no_model(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("not a model")
+    with pytest.raises(InputError, match=r"notes\.txt"):
+        find_network(path)
+
+
+def test_the_trainers_adapter_has_the_counted_shape():
+    train_adapter = pytest.importorskip("asq_hw.train.adapter")
+    for channels in (1, 3, 7, 8, 9, 16, 64):
+        layers = train_adapter.Adapter(channels).linear_layers()
+        hidden = layers[0].out_features if len(layers) == 2 else 0
+        assert hidden == adapter_hidden_width(channels)
