@@ -138,7 +138,8 @@ class WeightedLayer:
         codes.flags.writeable = False
         if self.weight_grid.shift > MAX_WEIGHT_SHIFT:
             raise InputError(
-                f"{self.name}: {self.weight_grid} weights span 2**{self.weight_grid.shift}; at most 2**{MAX_WEIGHT_SHIFT} can be computed"
+                f"{self.name}: {self.weight_grid} weights span 2**{self.weight_grid.shift}; "
+                f"at most 2**{MAX_WEIGHT_SHIFT} can be computed"
             )
         valid = np.zeros(1 << 16, dtype=np.bool_)
         valid[list(self.weight_grid.decode_table())] = True

@@ -1,0 +1,104 @@
+"""How large a network's values get on real images, measured before they become integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+
+from asq_hw.datasets import Dataset
+from asq_hw.train.data import normalise
+from asq_hw.train.graph import Operation, QuantTracer
+
+__all__ = ["Calibration", "calibrate"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Calibration:
+    """What calibration saw, by operation.
+
+    Attributes
+    ----------
+    low, high : dict of str to (C,) arrays
+        Smallest and largest value of each channel of the output.
+    positions : dict of str to int
+        Height times width of the output.
+    step, hidden : dict of str to float
+        Largest step size, and largest hidden value of the adapter; adaptive steps only.
+    """
+
+    low: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    high: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    step: dict[str, float] = field(default_factory=dict)
+    hidden: dict[str, float] = field(default_factory=dict)
+
+    def magnitude(self, name: str) -> float:
+        """Largest absolute value of an operation's output."""
+        return float(max(np.abs(self.low[name]).max(), np.abs(self.high[name]).max()))
+
+    def spread(self, name: str) -> NDArray[np.float64]:
+        """How far apart each channel's extremes lie."""
+        return self.high[name] - self.low[name]
+
+
+class _Watcher(fx.Interpreter):
+    """Runs the traced network and keeps the extremes of every operation."""
+
+    def __init__(self, model: nn.Module, operations: Sequence[Operation]) -> None:
+        super().__init__(fx.GraphModule(model, QuantTracer().trace(model)))
+        self.seen = Calibration()
+        self._by_node = {operation.node: operation for operation in operations}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        operation = self._by_node.get(n.name)
+        if operation is not None:
+            self._see(operation, value)
+        return value
+
+    def _see(self, operation: Operation, value: Tensor) -> None:
+        channels = value.detach().double().transpose(0, 1).flatten(1)
+        low, high = channels.amin(dim=1).numpy(), channels.amax(dim=1).numpy()
+        name, seen = operation.name, self.seen
+        seen.low[name] = np.minimum(seen.low.get(name, low), low)
+        seen.high[name] = np.maximum(seen.high.get(name, high), high)
+        self.seen.positions[operation.name] = value[0, 0].numel() if value.dim() == 4 else 1
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        module = self.fetch_attr(target)
+        quantizer = getattr(module, "activation_quantizer", None)
+        adapter = getattr(quantizer, "adapter", None)
+        if quantizer is not None and adapter is not None:
+            x = args[0]
+            _raise_to(self.seen.step, target, float((adapter(x) * quantizer.step()).max()))
+            _raise_to(self.seen.hidden, target, _largest_hidden(adapter, x))
+        return super().call_module(target, args, kwargs)
+
+
+def _largest_hidden(adapter: Any, x: Tensor) -> float:
+    if adapter.hidden is None:
+        return 0.0
+    mean = x.mean(dim=(2, 3)) if x.dim() == 4 else x
+    return max(0.0, float(adapter.hidden(mean).max()))
+
+
+def _raise_to(maxima: dict[str, float], name: str, value: float) -> None:
+    maxima[name] = max(maxima.get(name, 0.0), value)
+
+
+def calibrate(
+    model: nn.Module, operations: Sequence[Operation], dataset: Dataset, *, batch_size: int = 128
+) -> Calibration:
+    """Run `dataset` through `model` and return the extremes seen."""
+    watcher = _Watcher(model.eval(), operations)
+    with torch.inference_mode():
+        for start in range(0, len(dataset.images), batch_size):
+            batch = torch.from_numpy(dataset.images[start : start + batch_size].copy())
+            watcher.run(normalise(batch, mean=dataset.mean, std=dataset.std))
+    return watcher.seen

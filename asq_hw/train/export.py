@@ -1,0 +1,243 @@
+"""A trained quantized network to integers (docs/arithmetic.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from torch import nn
+
+from asq_hw.checks import BIAS_BITS, FEATURE_BITS, IntArray
+from asq_hw.datasets import Dataset
+from asq_hw.errors import InputError
+from asq_hw.fixedpoint import divide_half_up, quantize_multiplier
+from asq_hw.layers import (
+    Add,
+    AveragePool,
+    FeatureFormat,
+    Flatten,
+    GlobalAveragePool,
+    Input,
+    Layer,
+    MaxPool,
+    Relu,
+)
+from asq_hw.network import IntegerNetwork
+from asq_hw.train.calibration import Calibration, calibrate
+from asq_hw.train.graph import Operation, OperationKind, trace
+from asq_hw.train.integer_layers import POOL_MULTIPLIER_BITS, WeightedSource, integer_weighted
+from asq_hw.train.loop import predict
+from asq_hw.train.recipes import Recipe
+
+__all__ = ["DEFAULT_CALIBRATION_IMAGES", "export_network"]
+
+DEFAULT_CALIBRATION_IMAGES = 1024
+_HEADROOM = 1.5
+"""Feature maps get room for values this much larger than calibration saw."""
+_PIXEL_MAX = 255
+
+
+def export_network(
+    model: nn.Module,
+    recipe: Recipe,
+    calibration: Dataset,
+    references: Sequence[Dataset] = (),
+    *,
+    feature_bits: int = FEATURE_BITS,
+) -> IntegerNetwork:
+    """Turn a trained, quantized network into integers.
+
+    Batch norm is folded, every feature map gets the finest power-of-two scale whose range holds
+    what the calibration images reach with headroom, and every scale becomes an integer
+    multiplier and a shift.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A converted network with trained weights.
+    recipe : Recipe
+        What it was trained by.
+    calibration : Dataset
+        Images whose feature maps set the scales; training images are the honest choice.
+    references : sequence of Dataset
+        Data sets whose predictions by `model` are kept in the network for comparison.
+    feature_bits : int
+        Width of the feature maps' integers.
+
+    Raises
+    ------
+    InputError
+        If the model holds an operation that has no integer form, is not quantized, or would
+        need wider arithmetic than there is.
+    """
+    model.eval()
+    operations = trace(model)
+    ranges = calibrate(model, operations, calibration)
+    formats = _formats(operations, ranges, feature_bits)
+    exporter = _Exporter(formats=formats, ranges=ranges, calibration=calibration)
+    return IntegerNetwork(
+        name=recipe.name.replace("-", "_"),
+        layers=tuple(exporter.layer(operation) for operation in operations),
+        references={
+            dataset.name: predict(model, dataset).astype(np.uint16) for dataset in references
+        },
+        metadata={
+            "recipe": recipe.name,
+            "dataset": recipe.dataset,
+            "calibration": f"{len(calibration.images)} images of {calibration.name}",
+        },
+    )
+
+
+def _formats(
+    operations: Sequence[Operation], ranges: Calibration, feature_bits: int
+) -> dict[str, FeatureFormat]:
+    """One format for each set of feature maps that must share one, with room for all of them."""
+    leader = {operation.name: operation.name for operation in operations}
+
+    def find(name: str) -> str:
+        while leader[name] != name:
+            name = leader[name]
+        return name
+
+    for operation in operations:
+        if operation.kind.keeps_format:
+            for source in operation.sources:
+                leader[find(source)] = find(operation.name)
+    reach: dict[str, float] = {}
+    for operation in operations:
+        top = find(operation.name)
+        reach[top] = max(reach.get(top, 0.0), ranges.magnitude(operation.name))
+    return {
+        operation.name: FeatureFormat(
+            bits=feature_bits,
+            fraction_bits=_fraction_bits(reach[find(operation.name)], feature_bits),
+        )
+        for operation in operations
+    }
+
+
+def _fraction_bits(magnitude: float, bits: int) -> int:
+    """The most fraction bits with which ``magnitude * headroom`` fits a signed integer."""
+    if magnitude <= 0:
+        return bits - 1
+    return max(-32, min(32, bits - 1 - math.ceil(math.log2(magnitude * _HEADROOM))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exporter:
+    formats: dict[str, FeatureFormat]
+    ranges: Calibration
+    calibration: Dataset
+
+    def layer(self, operation: Operation) -> Layer:
+        """The integer layer of one traced operation."""
+        make: dict[OperationKind, Callable[[Operation], Layer]] = {
+            OperationKind.INPUT: self._input,
+            OperationKind.CONV: self._weighted,
+            OperationKind.LINEAR: self._weighted,
+            OperationKind.ADD: self._add,
+            OperationKind.RELU: self._relu,
+            OperationKind.FLATTEN: self._flatten,
+            OperationKind.MAX_POOL: self._max_pool,
+            OperationKind.AVERAGE_POOL: self._average_pool,
+            OperationKind.GLOBAL_AVERAGE_POOL: self._global_average_pool,
+        }
+        return make[operation.kind](operation)
+
+    def _input(self, operation: Operation) -> Input:
+        """``X = (p / 255 - mean) / std`` as multiplier, offset and shift."""
+        output = self.formats[operation.name]
+        channels, height, width = self.calibration.images.shape[1:]
+        scale = 2.0**output.fraction_bits / self.calibration.std
+        slope, offset = scale / _PIXEL_MAX, -self.calibration.mean * scale
+        largest = max(slope, abs(offset))
+        shift = max(0, BIAS_BITS - 2 - math.ceil(math.log2(largest)))
+        return Input(
+            name=operation.name,
+            height=height,
+            width=width,
+            multiplier=_filled(channels, slope * 2.0**shift),
+            offset=_filled(channels, offset * 2.0**shift),
+            shift=shift,
+            output=output,
+        )
+
+    def _weighted(self, operation: Operation) -> Layer:
+        source = operation.sources[0]
+        assert operation.weighted is not None
+        return integer_weighted(
+            WeightedSource(
+                name=operation.name,
+                source=source,
+                module=operation.weighted,
+                batch_norm=operation.batch_norm,
+                source_format=self.formats[source],
+                output_format=self.formats[operation.name],
+                spread=self.ranges.spread(operation.name),
+                positions=self.ranges.positions[source],
+                largest_step=self.ranges.step.get(operation.name),
+                largest_hidden=self.ranges.hidden.get(operation.name),
+            )
+        )
+
+    def _add(self, operation: Operation) -> Add:
+        return Add(name=operation.name, sources=(operation.sources[0], operation.sources[1]))
+
+    def _relu(self, operation: Operation) -> Relu:
+        output = self.formats[operation.name]
+        maximum = None
+        if operation.maximum is not None:
+            bound = round(operation.maximum * 2.0**output.fraction_bits)
+            maximum = bound if bound < 1 << (output.bits - 1) else None
+        return Relu(name=operation.name, source=operation.sources[0], maximum=maximum)
+
+    def _flatten(self, operation: Operation) -> Flatten:
+        return Flatten(name=operation.name, source=operation.sources[0])
+
+    def _max_pool(self, operation: Operation) -> MaxPool:
+        assert operation.window is not None
+        kernel, stride, padding = operation.window
+        return MaxPool(
+            name=operation.name,
+            source=operation.sources[0],
+            kernel_size=kernel,
+            stride=stride,
+            padding=padding,
+        )
+
+    def _average_pool(self, operation: Operation) -> AveragePool:
+        assert operation.window is not None
+        kernel, stride, padding = operation.window
+        multiplier, shift = _reciprocal(kernel[0] * kernel[1])
+        return AveragePool(
+            name=operation.name,
+            source=operation.sources[0],
+            kernel_size=kernel,
+            stride=stride,
+            padding=padding,
+            multiplier=multiplier,
+            shift=shift,
+        )
+
+    def _global_average_pool(self, operation: Operation) -> GlobalAveragePool:
+        multiplier, shift = _reciprocal(self.ranges.positions[operation.sources[0]])
+        return GlobalAveragePool(
+            name=operation.name, source=operation.sources[0], multiplier=multiplier, shift=shift
+        )
+
+
+def _reciprocal(count: int) -> tuple[int, int]:
+    """``1 / count`` as multiplier and shift; exact for a power of two."""
+    return quantize_multiplier(Fraction(1, count), POOL_MULTIPLIER_BITS, maximum_shift=48)
+
+
+def _filled(channels: int, value: float) -> IntArray:
+    exact = Fraction(value)
+    integer = divide_half_up(exact.numerator, exact.denominator)
+    if integer.bit_length() >= BIAS_BITS:
+        raise InputError(f"the input's normalization {value} does not fit {BIAS_BITS} bits")
+    return np.full(channels, integer, dtype=np.int64)

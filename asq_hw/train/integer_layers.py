@@ -1,0 +1,244 @@
+"""One trained convolution or linear layer to integers: steps, adapter, requantization."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.checks import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
+from asq_hw.errors import InputError
+from asq_hw.fixedpoint import quantize_multiplier
+from asq_hw.layers import Conv, FeatureFormat, Linear
+from asq_hw.train import quantizers
+from asq_hw.train.adapter import BETA_FLOOR, Adapter, weight_scale
+from asq_hw.train.layers import QuantConv2d, QuantLinear
+
+__all__ = ["POOL_MULTIPLIER_BITS", "WeightedSource", "integer_weighted"]
+
+POOL_MULTIPLIER_BITS = MULTIPLIER_BITS
+
+_STEP_HEADROOM = 2.0
+"""An adaptive step may become this much larger than calibration saw before it saturates."""
+_POOL_FRACTION_BITS = 4
+"""The adapter sees means with this many more fraction bits than the feature map has."""
+_NARROWED_BITS = 18
+"""Magnitude bits of the product of step and multiplier that the dot product is scaled by."""
+_MAXIMUM_SHIFT = 46
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedSource:
+    """Everything that one integer layer is made from.
+
+    `spread` is how far each output channel's extremes lay apart in calibration, `positions` the
+    source's height times width; `largest_step` and `largest_hidden` are what calibration saw of
+    an adaptive step.
+    """
+
+    name: str
+    source: str
+    module: QuantConv2d | QuantLinear
+    batch_norm: nn.BatchNorm2d | None
+    source_format: FeatureFormat
+    output_format: FeatureFormat
+    spread: Real
+    positions: int
+    largest_step: float | None
+    largest_hidden: float | None
+
+
+def integer_weighted(origin: WeightedSource) -> Conv | Linear:
+    """The integer layer of a trained one, batch norm folded in."""
+    module = origin.module
+    if module.weight_quantizer is None or module.activation_quantizer is None:
+        raise InputError(f"{origin.name}: weights and activations must both be quantized to export")
+    grid = module.weight_quantizer.grid
+    quantizer = _activation_quantizer(origin, module.activation_quantizer)
+    gain, offset = _gain_and_offset(origin, module.weight_quantizer.scale())
+    # Section 5 of the contract, solved for M: what one unit of V * D is worth in units of Y.
+    exponent = (
+        origin.output_format.fraction_bits
+        - origin.source_format.fraction_bits
+        - grid.shift
+        - quantizer.step_fraction_bits
+    )
+    multiplier, narrow_shift, shift = _requantization(
+        origin, gain * 2.0**exponent, quantizer.step.maximum
+    )
+    common: dict[str, Any] = {
+        "name": origin.name,
+        "source": origin.source,
+        "quantizer": quantizer,
+        "weight_grid": grid,
+        "weight_codes": module.weight_quantizer.level_codes(module.weight).cpu().numpy(),
+        "multiplier": multiplier,
+        "narrow_shift": narrow_shift,
+        "shift": shift,
+        "bias": _bias(origin.name, offset * 2.0**origin.output_format.fraction_bits),
+        "output": origin.output_format,
+    }
+    if isinstance(module, QuantLinear):
+        return Linear(**common)
+    return Conv(
+        **common,
+        stride=_two(module.stride),
+        padding=_padding(origin.name, module),
+        groups=module.groups,
+    )
+
+
+def _gain_and_offset(origin: WeightedSource, scale: Tensor) -> tuple[Real, Real]:
+    """Scale and offset of each output channel, folded batch norm included."""
+    module, norm = origin.module, origin.batch_norm
+    outputs = module.weight.shape[0]
+    gain = np.broadcast_to(_array(scale).reshape(-1), (outputs,))
+    offset = np.zeros(outputs) if module.bias is None else _array(module.bias)
+    if norm is None:
+        return gain, offset
+    assert norm.running_var is not None and norm.running_mean is not None
+    slope = 1.0 / np.sqrt(_array(norm.running_var) + norm.eps)
+    slope = slope * _array(norm.weight) if norm.affine else slope
+    shift = _array(norm.bias) if norm.affine else np.zeros(outputs)
+    return gain * slope, (offset - _array(norm.running_mean)) * slope + shift
+
+
+def _requantization(
+    origin: WeightedSource, unit: Real, largest_step: int
+) -> tuple[NDArray[np.int64], int, int]:
+    """Multipliers, narrow shift and shift whose product is `unit`, with all the bits that fit.
+
+    A channel that stood still in calibration (its input or its weights are zero) can have any
+    gain, since folding its batch norm divides by a variance near zero. It must not take the
+    other channels' bits, so it does not count here, and its own multiplier saturates.
+    """
+    alive = origin.spread > 2.0**-origin.output_format.fraction_bits
+    largest = float(np.abs(unit[alive]).max()) if alive.any() else 1.0
+    if not math.isfinite(largest):
+        raise InputError(f"{origin.name}: a scale must be finite, not {largest}")
+    limit = (1 << (MULTIPLIER_BITS - 1)) - 1
+    total = math.floor(math.log2(limit / largest)) if largest > 0 else 0
+    narrow = max(0, (largest_step * limit).bit_length() - _NARROWED_BITS)
+    total = min(total, narrow + _MAXIMUM_SHIFT)
+    narrow = min(narrow, total)
+    if narrow < 0:
+        raise InputError(f"{origin.name}: a scale of {largest:g} is too large to requantize")
+    multiplier = np.clip(np.rint(unit * 2.0**total), -limit, limit).astype(np.int64)
+    return multiplier, narrow, total - narrow
+
+
+def _bias(name: str, values: Real) -> NDArray[np.int64]:
+    limit = 2.0 ** (BIAS_BITS - 1)
+    if not (np.abs(values) < limit - 1).all():
+        raise InputError(
+            f"{name}: a bias of {np.abs(values).max():g} units does not fit {BIAS_BITS} bits"
+        )
+    return np.floor(values + 0.5).astype(np.int64)
+
+
+def _activation_quantizer(
+    origin: WeightedSource, trained: quantizers.ActivationQuantizer
+) -> ActivationQuantizer:
+    step = float(trained.step().detach())
+    adapter = trained.adapter
+    headroom = 1.0 if adapter is None else _STEP_HEADROOM
+    largest = step if origin.largest_step is None else origin.largest_step
+    unit = 2.0**origin.source_format.fraction_bits
+    fraction_bits = STEP_BITS - 1 - math.frexp(largest * unit * headroom)[1]
+    fraction_bits = max(0, min(24, fraction_bits))
+    scale = unit * 2.0**fraction_bits
+    integer_step: FixedStep | AdaptiveStep
+    if adapter is None:
+        integer_step = FixedStep(step=_step(origin.name, step * scale))
+    else:
+        integer_step = _adaptive_step(origin, adapter, step * scale)
+    return ActivationQuantizer(
+        grid=trained.grid, step=integer_step, step_fraction_bits=fraction_bits
+    )
+
+
+def _step(name: str, value: float) -> int:
+    step = math.floor(value + 0.5)
+    if not 1 <= step < 1 << STEP_BITS:
+        raise InputError(f"{name}: a step size of {value:g} units does not fit {STEP_BITS} bits")
+    return step
+
+
+def _adaptive_step(origin: WeightedSource, adapter: Adapter, step: float) -> AdaptiveStep:
+    """The adapter in integers; `step` is the learned step in units of the integer step."""
+    largest = (1 << STEP_BITS) - 1
+    pool = Fraction(1 << _POOL_FRACTION_BITS, origin.positions)
+    pool_multiplier, pool_shift = quantize_multiplier(
+        pool, POOL_MULTIPLIER_BITS, maximum_shift=_MAXIMUM_SHIFT
+    )
+    unit = 2.0 ** -(origin.source_format.fraction_bits + _POOL_FRACTION_BITS)
+    stages = []
+    if adapter.hidden is not None:
+        hidden_unit = _hidden_unit(origin, adapter)
+        stages.append(_stage(origin.name, adapter.hidden, unit, 1 / hidden_unit, 0, largest))
+        unit = hidden_unit
+    minimum = max(1, math.floor(BETA_FLOOR * step + 0.5))
+    stages.append(_stage(origin.name, adapter.output, unit, step, minimum, largest))
+    return AdaptiveStep(
+        pool_multiplier=pool_multiplier, pool_shift=pool_shift, stages=tuple(stages)
+    )
+
+
+def _hidden_unit(origin: WeightedSource, adapter: Adapter) -> float:
+    """Real value of one unit of the hidden values.
+
+    Fine enough to use all of their range, and coarse enough that the output layer's bias, which
+    counts in units of hidden value times weight, fits its bits.
+    """
+    largest_hidden = origin.largest_hidden or 0.0
+    finest = max(largest_hidden, 1e-6) * _STEP_HEADROOM / ((1 << STEP_BITS) - 1)
+    assert adapter.output.bias is not None
+    bias = float(adapter.output.bias.detach().abs().max())
+    scale = float(weight_scale(adapter.output.weight))
+    return max(finest, bias / (scale * 2.0 ** (BIAS_BITS - 2)))
+
+
+def _stage(
+    name: str, linear: nn.Linear, unit: float, gain: float, minimum: int, maximum: int
+) -> AdapterStage:
+    """A linear layer whose inputs count in `unit` and whose outputs are multiplied by `gain`."""
+    scale = float(weight_scale(linear.weight))
+    codes = np.rint(_array(linear.weight) / scale).astype(np.int64)
+    multiplier, shift = quantize_multiplier(
+        unit * scale * gain, MULTIPLIER_BITS, maximum_shift=_MAXIMUM_SHIFT
+    )
+    if shift < 0:
+        raise InputError(f"{name}: the adapter's scale {unit * scale * gain:g} is too large")
+    bias = _bias(f"{name}: adapter", _array(linear.bias) / (unit * scale))
+    return AdapterStage(
+        weight=codes,
+        bias=bias,
+        multiplier=multiplier,
+        shift=shift,
+        minimum=minimum,
+        maximum=maximum,
+    )
+
+
+def _array(tensor: Tensor) -> Real:
+    return tensor.detach().cpu().double().numpy()
+
+
+def _two(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _padding(name: str, module: QuantConv2d) -> tuple[int, int]:
+    if isinstance(module.padding, str) or module.padding_mode != "zeros":
+        raise InputError(f"{name}: padding must be zeros given as numbers, not {module.padding!r}")
+    if _two(module.dilation) != (1, 1):
+        raise InputError(f"{name}: dilation must be 1, not {module.dilation}")
+    return _two(module.padding)
