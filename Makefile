@@ -25,7 +25,7 @@ lint: $(VENV)/lint.stamp ## check format, style, types and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/lint.stamp ## put the sources into the project's format
 	$(BIN)/ruff check --fix .
