@@ -1,0 +1,1 @@
+"""Training with quantization in the loop; the only package that needs torch."""

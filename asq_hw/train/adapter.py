@@ -1,0 +1,77 @@
+"""The adapter: how much wider or narrower than usual a sample's activations are."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asq_hw.train.functions import channel_means
+
+__all__ = ["ADAPTER_BITS", "BETA_FLOOR", "Adapter", "fake_quantize_weight"]
+
+ADAPTER_BITS = 8
+"""Width of the adapter's weights, whatever the width of the network (paper, Sec. 4)."""
+BETA_FLOOR = 1 / 64
+"""Smallest factor the adapter can give."""
+
+_REDUCTION = 4
+_SMALLEST_REDUCED = 8
+_LARGEST_CODE = 2 ** (ADAPTER_BITS - 1) - 1
+
+
+def weight_scale(weight: Tensor) -> Tensor:
+    """Return the step of a symmetric signed 8-bit code: ``max|w| / 127``, or 1 if all is zero."""
+    scale = weight.detach().abs().amax() / _LARGEST_CODE
+    return torch.where(scale > 0, scale, torch.ones_like(scale))
+
+
+def fake_quantize_weight(weight: Tensor) -> Tensor:
+    """Round a weight tensor to 8 bits; the gradient passes straight through."""
+    scale = weight_scale(weight)
+    codes = torch.round(weight.detach() / scale).clamp(-_LARGEST_CODE, _LARGEST_CODE)
+    return weight + (codes * scale - weight).detach()
+
+
+class Adapter(nn.Module):
+    """Map a feature map to one positive factor for each sample, ``beta`` (paper, Eq. 4).
+
+    Global average pooling, then Linear(C, C / 4), ReLU, Linear(C / 4, 1), ReLU, and a floor.
+    Fewer than 8 channels get a single Linear(C, 1). The weights act as their 8-bit codes
+    already during training, so an exported adapter is the trained one; biases stay real.
+
+    Parameters
+    ----------
+    channels : int
+        Channels C of the feature map.
+
+    Attributes
+    ----------
+    hidden : nn.Linear or None
+        The first linear layer, where there are two.
+    output : nn.Linear
+        The last one. It starts at beta = 1 for every input, but for small random weights.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        reduced = channels // _REDUCTION if channels >= _SMALLEST_REDUCED else None
+        self.hidden = None if reduced is None else nn.Linear(channels, reduced)
+        self.output = nn.Linear(channels if reduced is None else reduced, 1)
+        nn.init.normal_(self.output.weight, std=1e-3)
+        nn.init.ones_(self.output.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` or ``(N, C)`` to beta of shape ``(N,)``, at least `BETA_FLOOR`."""
+        with torch.autocast(device_type=x.device.type, enabled=False):
+            y = channel_means(x) if x.dim() == 4 else x
+            y = y.to(self.output.weight.dtype)
+            if self.hidden is not None:
+                weight = fake_quantize_weight(self.hidden.weight)
+                y = F.relu(F.linear(y, weight, self.hidden.bias))
+            y = F.linear(y, fake_quantize_weight(self.output.weight), self.output.bias)
+            return F.relu(y).clamp(min=BETA_FLOOR).squeeze(1)
+
+    def linear_layers(self) -> list[nn.Linear]:
+        """Return the linear layers in the order they act."""
+        return [self.output] if self.hidden is None else [self.hidden, self.output]

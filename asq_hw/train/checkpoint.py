@@ -1,0 +1,144 @@
+"""Checkpoints: a network with the recipe that made it, in one file that appears whole."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from asq_hw.atomicfile import atomic_write
+from asq_hw.errors import InputError
+from asq_hw.train.convert import quantize
+from asq_hw.train.models import build
+from asq_hw.train.recipes import Recipe, from_dict
+
+__all__ = ["Checkpoint", "load", "load_model", "save"]
+
+FORMAT: Final = "asq-hw checkpoint"
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What is saved after an epoch.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How the network was trained.
+    in_channels, num_classes : int
+        What the network maps from and to.
+    epoch : int
+        Epochs that are done.
+    accuracy : float or None
+        Share of the test images that are classified right; None before the first epoch.
+    weights : dict of str to Tensor
+        The network's state.
+    training : dict
+        What only resuming needs: plain values and tensors; empty if training is over.
+    """
+
+    recipe: Recipe
+    in_channels: int
+    num_classes: int
+    epoch: int
+    accuracy: float | None
+    weights: dict[str, Tensor]
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def build_model(self) -> nn.Module:
+        """Return the network with its weights, in evaluation mode.
+
+        Raises
+        ------
+        InputError
+            If the weights do not fit the recipe's network.
+        """
+        shape = {"in_channels": self.in_channels, "num_classes": self.num_classes}
+        with torch.random.fork_rng(devices=[]):
+            model = build(self.recipe.model, width=self.recipe.width, **shape)
+            model = quantize(model, self.recipe)
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError:
+            raise InputError(
+                f"checkpoint of {self.recipe.name} does not fit its own network "
+                f"{self.recipe.model} of width {self.recipe.width}"
+            ) from None
+        return model.eval()
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; a reader finds the old file or the new one, never a part of one."""
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "recipe": checkpoint.recipe.to_dict(),
+        "in_channels": checkpoint.in_channels,
+        "num_classes": checkpoint.num_classes,
+        "epoch": checkpoint.epoch,
+        "accuracy": checkpoint.accuracy,
+        "weights": checkpoint.weights,
+        "training": checkpoint.training,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_write(path) as stream:
+        stream.write(buffer.getbuffer())
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint. Only tensors and plain values are ever unpacked from it.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, no checkpoint of ours, or of a later version.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"checkpoint {path} does not exist")
+    content = _unpack(Path(path))
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path} is not a checkpoint of asq-hw train")
+    if content.get("version") != VERSION:
+        found = content.get("version")
+        raise InputError(f"checkpoint {path} must be of version {VERSION}, not {found!r}")
+    try:
+        return Checkpoint(
+            recipe=from_dict(content["recipe"]),
+            in_channels=int(content["in_channels"]),
+            num_classes=int(content["num_classes"]),
+            epoch=int(content["epoch"]),
+            accuracy=content["accuracy"],
+            weights=dict(content["weights"]),
+            training=dict(content["training"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"checkpoint {path} is damaged: {error}") from None
+
+
+def _unpack(path: Path) -> object:
+    """Read a file of torch's, or say in one line why it is none."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"checkpoint {path} could not be read: {error.strerror}") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        raise InputError(f"{path} is not a checkpoint of asq-hw train, or is damaged") from None
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, Recipe]:
+    """Read a checkpoint and return its network, in evaluation mode, and its recipe.
+
+    Raises
+    ------
+    InputError
+        As `load`, and if the weights do not fit the network.
+    """
+    checkpoint = load(path)
+    return checkpoint.build_model(), checkpoint.recipe

@@ -1,0 +1,99 @@
+"""Convolution and linear layers that quantize their input and their weights."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asq_hw.train.quantizers import ActivationQuantizer, WeightQuantizer
+
+__all__ = ["QuantConv2d", "QuantLinear"]
+
+
+class QuantConv2d(nn.Conv2d):
+    """A convolution of a quantized input with quantized weights.
+
+    Attributes
+    ----------
+    activation_quantizer : ActivationQuantizer or None
+        Quantizes the input first; None leaves it real.
+    weight_quantizer : WeightQuantizer or None
+        Quantizes the weights; None leaves them real.
+    """
+
+    activation_quantizer: ActivationQuantizer | None
+    weight_quantizer: WeightQuantizer | None
+
+    @classmethod
+    def from_float(
+        cls,
+        layer: nn.Conv2d,
+        *,
+        activation_quantizer: ActivationQuantizer | None,
+        weight_quantizer: WeightQuantizer | None,
+    ) -> Self:
+        """Make the quantized twin of a layer; it takes over the layer's parameters."""
+        twin = cls(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,  # type: ignore[arg-type]  # torch types it without its length
+            stride=layer.stride,  # type: ignore[arg-type]
+            padding=layer.padding,  # type: ignore[arg-type]
+            dilation=layer.dilation,  # type: ignore[arg-type]
+            groups=layer.groups,
+            bias=layer.bias is not None,
+            padding_mode=layer.padding_mode,
+        )
+        twin.weight, twin.bias = layer.weight, layer.bias
+        twin.activation_quantizer = activation_quantizer
+        twin.weight_quantizer = weight_quantizer
+        return twin
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to ``(N, O, H', W')``."""
+        x = input if self.activation_quantizer is None else self.activation_quantizer(input)
+        return self._conv_forward(x, _quantized_weight(self), self.bias)
+
+
+class QuantLinear(nn.Linear):
+    """A linear layer of a quantized input with quantized weights.
+
+    Attributes
+    ----------
+    activation_quantizer : ActivationQuantizer or None
+        Quantizes the input first; None leaves it real.
+    weight_quantizer : WeightQuantizer or None
+        Quantizes the weights; None leaves them real.
+    """
+
+    activation_quantizer: ActivationQuantizer | None
+    weight_quantizer: WeightQuantizer | None
+
+    @classmethod
+    def from_float(
+        cls,
+        layer: nn.Linear,
+        *,
+        activation_quantizer: ActivationQuantizer | None,
+        weight_quantizer: WeightQuantizer | None,
+    ) -> Self:
+        """Make the quantized twin of a layer; it takes over the layer's parameters."""
+        twin = cls(layer.in_features, layer.out_features, bias=layer.bias is not None)
+        twin.weight, twin.bias = layer.weight, layer.bias
+        twin.activation_quantizer = activation_quantizer
+        twin.weight_quantizer = weight_quantizer
+        return twin
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``(N, C)`` to ``(N, O)``."""
+        x = input if self.activation_quantizer is None else self.activation_quantizer(input)
+        return F.linear(x, _quantized_weight(self), self.bias)
+
+
+def _quantized_weight(layer: QuantConv2d | QuantLinear) -> Tensor:
+    if layer.weight_quantizer is None:
+        return layer.weight
+    quantized: Tensor = layer.weight_quantizer(layer.weight)
+    return quantized

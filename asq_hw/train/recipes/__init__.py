@@ -1,0 +1,240 @@
+"""Recipes: everything that decides how a network is trained, in one TOML file.
+
+The files beside this module are shipped and known by name; `load` also takes a path.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from asq_hw.errors import InputError
+from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding
+
+__all__ = ["ActivationMethod", "Recipe", "WeightMethod", "from_dict", "load", "names"]
+
+
+class WeightMethod(StrEnum):
+    """How weights are quantized."""
+
+    NONE = "none"
+    LSQ = "lsq"
+    """Uniform levels with a learned step (the paper's scheme 1)."""
+    POT = "pot"
+    POST = "post"
+    """Powers of the square root of two with a learned alpha (the paper's scheme 2)."""
+    APOT = "apot"
+
+
+class ActivationMethod(StrEnum):
+    """How activations are quantized."""
+
+    NONE = "none"
+    LSQ = "lsq"
+    """Uniform levels with a learned step."""
+    ASQ = "asq"
+    """The same, with the step adapted to each sample (the paper's Eq. 4-6)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How one network is trained.
+
+    Parameters
+    ----------
+    name : str
+        Name of the trained network.
+    model, dataset : str
+        What is trained (`asq_hw.train.models.names`) and on what (`asq_hw.datasets.NAMES`, or a
+        folder of IDX files).
+    width : int
+        Channels of the network's first stage.
+    weights, activations : WeightMethod, ActivationMethod
+        Quantizers of all layers but the first and the last. With ``none`` for both the
+        network stays in floating point.
+    weight_bits, activation_bits : int
+        Width of their codes.
+    edge_bits : int
+        Width of weights and activations in the first and the last layer, which stay uniform.
+    encoding : Encoding
+        Which levels POT and POST keep.
+    per_channel : bool
+        Whether each output channel learns an alpha (or step) of its own.
+    epochs, batch_size : int
+        Passes over the training images, and images in a step.
+    learning_rate, momentum, weight_decay : float
+        Of SGD. The rate falls to zero on a half cosine; the decay acts on weights only.
+    nesterov : bool
+        Whether the momentum is Nesterov's.
+    warmup_epochs : int
+        Epochs in which the rate first rises linearly.
+    label_smoothing : float
+        Share of the target that is spread over all classes.
+    crop_padding : int
+        Zero padding, in pixels, from which images are cropped at random.
+    flip : bool
+        Whether images are mirrored at random.
+    freeze_bn_epochs : int
+        Last epochs in which batch norm keeps its statistics, so that the weights settle for
+        the statistics that are exported.
+    bfloat16 : bool
+        Whether convolutions are trained in bfloat16; quantizers and evaluation never are.
+    seed : int
+        Of initial weights, order and augmentation.
+    """
+
+    name: str
+    model: str
+    dataset: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    width: int = 16
+    weights: WeightMethod = WeightMethod.NONE
+    activations: ActivationMethod = ActivationMethod.NONE
+    weight_bits: int = 4
+    activation_bits: int = 4
+    edge_bits: int = 8
+    encoding: Encoding = Encoding.PACKED
+    per_channel: bool = False
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    nesterov: bool = True
+    warmup_epochs: int = 0
+    label_smoothing: float = 0.0
+    crop_padding: int = 0
+    flip: bool = False
+    freeze_bn_epochs: int = 0
+    bfloat16: bool = False
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for key in ("weight_bits", "activation_bits", "edge_bits"):
+            _require(MIN_BITS <= getattr(self, key) <= MAX_BITS, self, key, "2..8")
+        for key in ("epochs", "batch_size", "width"):
+            _require(getattr(self, key) >= 1, self, key, "at least 1")
+        for key in ("warmup_epochs", "crop_padding", "freeze_bn_epochs", "seed"):
+            _require(getattr(self, key) >= 0, self, key, "at least 0")
+        _require(0 < self.learning_rate < float("inf"), self, "learning_rate", "above 0")
+        _require(0 <= self.weight_decay < float("inf"), self, "weight_decay", "at least 0")
+        _require(0 <= self.momentum < 1, self, "momentum", "in [0, 1)")
+        _require(0 <= self.label_smoothing < 1, self, "label_smoothing", "in [0, 1)")
+        _require(not self.nesterov or self.momentum > 0, self, "momentum", "above 0 for nesterov")
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether any layer is quantized."""
+        return (
+            self.weights is not WeightMethod.NONE or self.activations is not ActivationMethod.NONE
+        )
+
+    def to_dict(self) -> dict[str, str | int | float | bool]:
+        """Return the recipe as plain values, as `from_dict` reads them."""
+        plain = asdict(self)
+        return {key: str(v) if isinstance(v, StrEnum) else v for key, v in plain.items()}
+
+
+def _require(holds: bool, recipe: Recipe, key: str, rule: str) -> None:
+    if not holds:
+        raise InputError(f"recipe key {key} must be {rule}, not {getattr(recipe, key)!r}")
+
+
+def names() -> list[str]:
+    """Return the names of the shipped recipes."""
+    folder = files(__name__)
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name[-5:] == ".toml"
+    )
+
+
+def load(name_or_path: str | Path, overrides: Mapping[str, object] | Iterable[str] = ()) -> Recipe:
+    """Load a shipped recipe by name, or one from a file.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        One of `names`, or a path to a TOML file.
+    overrides : mapping, or iterable of ``"key=value"``
+        Values that replace those of the file.
+
+    Raises
+    ------
+    InputError
+        If there is no such recipe, or a key or a value cannot be used.
+    """
+    name = str(name_or_path)
+    if name in names():
+        text = files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        text = _read_file(Path(name))
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"recipe {name} is not TOML: {error}") from None
+    pairs = overrides if isinstance(overrides, Mapping) else _parse_pairs(overrides)
+    return from_dict(values | dict(pairs))
+
+
+def _read_file(path: Path) -> str:
+    if not path.is_file():
+        known = ", ".join(names())
+        raise InputError(f"recipe must be one of {known}, or a TOML file, not {str(path)!r}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path} could not be read: {error}") from None
+
+
+def _parse_pairs(pairs: Iterable[str]) -> dict[str, object]:
+    parsed: dict[str, object] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"a recipe value must be given as key=value, not {pair!r}")
+        parsed[key.strip()] = value.strip()
+    return parsed
+
+
+def from_dict(values: Mapping[str, object]) -> Recipe:
+    """Make a recipe from plain values; strings are read as the key's own type.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown or missing, or a value has the wrong type or is out of range.
+    """
+    types = get_type_hints(Recipe)
+    for key in values:
+        if key not in types:
+            known = ", ".join(types)
+            raise InputError(f"recipe key {key!r} is unknown; the keys are {known}")
+    for field in fields(Recipe):
+        if field.default is MISSING and field.name not in values:
+            raise InputError(f"recipe key {field.name!r} is missing")
+    return Recipe(**{key: _coerce(key, value, types[key]) for key, value in values.items()})
+
+
+def _coerce(key: str, value: object, wanted: type) -> Any:
+    """Turn a plain value into the type of its key, without ever losing anything."""
+    if issubclass(wanted, StrEnum):
+        if value not in list(wanted):
+            choices = ", ".join(wanted)
+            raise InputError(f"recipe key {key} must be one of {choices}, not {value!r}")
+        return wanted(str(value))
+    if wanted is bool and value in ("true", "false"):
+        return value == "true"
+    if wanted in (int, float) and isinstance(value, str):
+        try:
+            return wanted(value)
+        except ValueError:
+            pass
+    elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is wanted:
+        return value
+    raise InputError(f"recipe key {key} must be of type {wanted.__name__}, not {value!r}")

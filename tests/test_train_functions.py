@@ -1,0 +1,178 @@
+"""Gradients of the quantizers: against autograd of the plain formula, and by hand."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.train.functions import channel_means, keep_positive, round_to_levels, round_uniform
+
+UNSIGNED, SIGNED = (0, 15), (-8, 7)
+
+
+def straight_through(x: Tensor, rounded: Tensor) -> Tensor:
+    """The value of `rounded` with the gradient of `x`."""
+    return x + (rounded - x).detach()
+
+
+def plain_uniform(x: Tensor, step: Tensor, minimum: int, maximum: int) -> Tensor:
+    ratio = (x / step).clamp(minimum, maximum)
+    return straight_through(ratio, ratio.round()) * step
+
+
+def plain_levels(w: Tensor, alpha: Tensor, levels: Tensor) -> Tensor:
+    ratio = (w / alpha).clamp(levels[0], levels[-1])
+    nearest = (ratio[..., None] - levels).abs().argmin(dim=-1)
+    return straight_through(ratio, levels[nearest]) * alpha
+
+
+def gradients_of(result: Tensor, weighting: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad((result * weighting).sum(), inputs)
+
+
+def drawn(*shape: int, seed: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def step_of_shape(*shape: int) -> Tensor:
+    return (drawn(*shape, seed=5).detach().abs() * 0.1 + 0.1).requires_grad_()
+
+
+def level_tensor(grid: Grid) -> Tensor:
+    return torch.tensor([level.value for level in grid.ordered_levels], dtype=torch.float64)
+
+
+def midpoints_of(levels: Tensor) -> Tensor:
+    return (levels[1:] + levels[:-1]) / 2
+
+
+@pytest.mark.parametrize("bounds", [UNSIGNED, SIGNED, (-2, 1), (0, 3), (-128, 127)])
+@pytest.mark.parametrize("shape", [(), (4, 1, 1, 1), (1, 3, 1, 1)])
+def test_uniform_agrees_with_autograd(bounds: tuple[int, int], shape: tuple[int, ...]) -> None:
+    x, step, weighting = drawn(4, 3, 5, 6), step_of_shape(*shape), drawn(4, 3, 5, 6, seed=7)
+    ours, plain = round_uniform(x, step, *bounds, 1.0), plain_uniform(x, step, *bounds)
+    torch.testing.assert_close(ours, plain, rtol=1e-14, atol=1e-14)
+    for found, wanted in zip(
+        gradients_of(ours, weighting, x, step),
+        gradients_of(plain, weighting, x, step),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("scheme", [Scheme.POT, Scheme.POST])
+@pytest.mark.parametrize("shape", [(), (6, 1, 1, 1)])
+def test_levels_agree_with_autograd(
+    scheme: Scheme, encoding: Encoding, shape: tuple[int, ...]
+) -> None:
+    levels = level_tensor(Grid(scheme=scheme, bits=4, encoding=encoding))
+    w, alpha, weighting = drawn(6, 4, 3, 3), step_of_shape(*shape), drawn(6, 4, 3, 3, seed=9)
+    alpha = (4 * alpha).detach().requires_grad_()
+    ours = round_to_levels(w, alpha, levels, midpoints_of(levels), 1.0)
+    plain = plain_levels(w, alpha, levels)
+    torch.testing.assert_close(ours, plain, rtol=1e-14, atol=1e-14)
+    for found, wanted in zip(
+        gradients_of(ours, weighting, w, alpha),
+        gradients_of(plain, weighting, w, alpha),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_uniform_by_hand() -> None:
+    """Step 1/2, codes 0..3; per element: code, then d/ds of Eq. 7.
+
+    x      -0.30   0.30   0.75    1.40   2.00
+    x / s  -0.60   0.60   1.50    2.80   4.00
+    code    0      1      2       3      3
+    d/ds    0 (Qn) 0.40   0.50    0.20   3 (Qp)
+    """
+    x = torch.tensor([-0.30, 0.30, 0.75, 1.40, 2.00], dtype=torch.float64, requires_grad=True)
+    step = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    quantized = round_uniform(x, step, 0, 3, 1.0)
+    assert quantized.tolist() == [0, 0.5, 1.0, 1.5, 1.5]
+    to_x, to_step = gradients_of(quantized, torch.tensor([1.0, 10, 100, 1000, 10000]), x, step)
+    assert to_x.tolist() == [0, 10, 100, 1000, 0]
+    assert to_step.item() == pytest.approx(0 + 4 + 50 + 200 + 30000)
+
+
+def test_adapted_step_by_hand() -> None:
+    """Eq. 7-9 for two samples with s = 1/4 and beta = 2 and 4, so steps of 1/2 and 1.
+
+    Sample 0 is the row above: d/d(step) = 0.40 for x = 0.30, and 3 for x = 2.00.
+    Sample 1: x = 0.30 gives code 0 and -0.30; x = 2.00 gives code 2 and 0.
+    """
+    x = torch.tensor([[0.30, 2.00], [0.30, 2.00]], dtype=torch.float64)
+    s = torch.tensor(0.25, dtype=torch.float64, requires_grad=True)
+    beta = torch.tensor([[2.0], [4.0]], dtype=torch.float64, requires_grad=True)
+    quantized = round_uniform(x, beta * s, 0, 3, 1.0)
+    assert quantized.tolist() == [[0.5, 1.5], [0, 2.0]]
+    to_s, to_beta = gradients_of(quantized, torch.ones(2, 2), s, beta)
+    assert to_s.item() == pytest.approx((0.40 + 3) * 2 + (-0.30 + 0) * 4)
+    assert to_beta.flatten().tolist() == pytest.approx([(0.40 + 3) * 0.25, -0.30 * 0.25])
+
+
+def test_levels_by_hand() -> None:
+    """Alpha 2 on the levels -1, -1/2, 0, 1/2, 1.
+
+    w        -3     -1.2   0.1    0.5 (tie, goes down)   1.9
+    w / a    -1.5   -0.6   0.05   0.25                   0.95
+    level    -1     -0.5   0      0                      1
+    d/da     -1      0.1  -0.05  -0.25                   0.05
+    """
+    w = torch.tensor([-3, -1.2, 0.1, 0.5, 1.9], dtype=torch.float64, requires_grad=True)
+    alpha = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    levels = torch.tensor([-1, -0.5, 0, 0.5, 1], dtype=torch.float64)
+    quantized = round_to_levels(w, alpha, levels, midpoints_of(levels), 1.0)
+    assert quantized.tolist() == [-2, -1, 0, 0, 2]
+    to_w, to_alpha = gradients_of(quantized, torch.tensor([1.0, 10, 100, 1000, 10000]), w, alpha)
+    assert to_w.tolist() == [0, 10, 100, 1000, 10000]
+    assert to_alpha.item() == pytest.approx(-1 + 1 - 5 - 250 + 500)
+
+
+@pytest.mark.parametrize("scale", [0.25, 3.0])
+def test_gradient_scale_reaches_the_step_and_nothing_else(scale: float) -> None:
+    x, step, weighting = drawn(5, 7), step_of_shape(), drawn(5, 7, seed=7)
+    to_x, to_step = gradients_of(round_uniform(x, step, *SIGNED, 1.0), weighting, x, step)
+    scaled = gradients_of(round_uniform(x, step, *SIGNED, scale), weighting, x, step)
+    torch.testing.assert_close(scaled[0], to_x, rtol=0, atol=0)
+    torch.testing.assert_close(scaled[1], to_step * scale)
+
+
+def test_gradient_scale_reaches_alpha_and_nothing_else() -> None:
+    w, alpha, weighting = drawn(5, 7), step_of_shape(), drawn(5, 7, seed=7)
+    levels = level_tensor(Grid(scheme=Scheme.POST, bits=3))
+    table = levels, midpoints_of(levels)
+    to_w, to_alpha = gradients_of(round_to_levels(w, alpha, *table, 1.0), weighting, w, alpha)
+    scaled = gradients_of(round_to_levels(w, alpha, *table, 0.25), weighting, w, alpha)
+    torch.testing.assert_close(scaled[0], to_w, rtol=0, atol=0)
+    torch.testing.assert_close(scaled[1], to_alpha * 0.25)
+
+
+def test_bfloat16_input_is_computed_in_float32() -> None:
+    """3.05 / 0.02 = 152.5 before bfloat16; its 8 bits of precision would blur the code."""
+    x = torch.tensor([3.046875], dtype=torch.bfloat16)
+    step = torch.tensor(0.02)
+    quantized = round_uniform(x, step, 0, 255, 1.0)
+    assert quantized.dtype == torch.bfloat16
+    assert quantized.item() == (152 * step).to(torch.bfloat16).item()
+
+
+@pytest.mark.parametrize("bad", [-1.0, 0.0, float("nan"), float("inf"), -float("inf"), 1e-9])
+def test_keep_positive_puts_the_floor_in_place_of_what_cannot_be(bad: float) -> None:
+    parameter = torch.tensor([bad, 0.5], requires_grad=True)
+    kept = keep_positive(parameter, torch.tensor([0.125, 0.125]))
+    assert kept.tolist() == [0.125, 0.5]
+    kept.backward(torch.tensor([3.0, 4.0]))
+    assert parameter.grad is not None
+    assert parameter.grad.tolist() == [3.0, 4.0]
+
+
+def test_channel_means_are_means_with_their_gradient() -> None:
+    x, weighting = drawn(2, 3, 4, 5), drawn(2, 3, seed=7)
+    torch.testing.assert_close(channel_means(x), x.mean(dim=(2, 3)))
+    (ours,) = gradients_of(channel_means(x), weighting, x)
+    (plain,) = gradients_of(x.mean(dim=(2, 3)), weighting, x)
+    torch.testing.assert_close(ours, plain)
