@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from analysis.shapes import LayerKind, LayerShape, NetworkShape
@@ -32,15 +33,15 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
     name = str(name_or_path)
     if name in NETWORK_NAMES:
         return named_network(name, input_size=input_size)
-    path = Path(name_or_path)
-    if not path.exists():
+    # Unlike Path.exists, this takes any text: empty, too long, with a null character.
+    if not os.path.exists(name):
         known = ", ".join(NETWORK_NAMES)
-        raise InputError(f"network must be one of {known} or a model file, not {name!r}")
+        raise InputError(f"network must be one of {known} or a model file, not {name[:80]!r}")
     if input_size is not None:
         raise InputError(f"input is fixed by the model file {name!r}, so it cannot be {input_size}")
     from asq_hw import modelfile  # safetensors, which a named network does not need
 
-    return integer_network_shape(modelfile.load(path))
+    return integer_network_shape(modelfile.load(Path(name)))
 
 
 def integer_network_shape(network: IntegerNetwork) -> NetworkShape:
