@@ -6,16 +6,17 @@ arithmetic could leave 64 bits is refused when it is made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
-from asq_hw.checks import IntArray
+from asq_hw.activation import AdapterStage, AdaptiveStep
+from asq_hw.checks import BIAS_BITS, IntArray
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import shift_right_half_up, signed_width, sqrt2_times, sqrt2_times_pair
-from asq_hw.layers import AveragePool, Conv, GlobalAveragePool, Layer, Linear
+from asq_hw.fixedpoint import shift_right_half_up, signed_width, sqrt2_times_pair
+from asq_hw.layers import CODES_AT_A_TIME, AveragePool, Conv, GlobalAveragePool, Layer, Linear
 from asq_hw.products import Product
 
 __all__ = ["EXECUTOR_BITS", "Range", "accumulator_bits", "accumulator_ranges", "check_widths"]
@@ -49,12 +50,13 @@ def accumulator_ranges(layer: Conv | Linear, product: Product) -> tuple[Range, .
     even and the odd part. Partial sums in any order stay inside, since every range includes 0
     and is a sum of each term's extremes.
     """
-    even, odd = (weights.reshape(layer.out_channels, -1) for weights in layer.decoded_weights())
-    if not layer.weight_grid.uses_sqrt2:
-        return (_sum_range(even, layer.quantizer),)
-    if not product.uses_lut(layer.weight_grid):
-        return _sum_range(even, layer.quantizer), _sum_range(odd, layer.quantizer)
-    return (_lut_range(even, odd, layer.quantizer, product),)
+    grid = layer.weight_grid
+    if product.uses_lut(grid):
+        return (_sum_range(layer, product.lut_entry),)
+    even = _sum_range(layer, lambda code, even, odd: code * even)
+    if not grid.uses_sqrt2:
+        return (even,)
+    return even, _sum_range(layer, lambda code, even, odd: code * odd)
 
 
 def accumulator_bits(layer: Conv | Linear, product: Product) -> int:
@@ -62,31 +64,29 @@ def accumulator_bits(layer: Conv | Linear, product: Product) -> int:
     return max(bound.bits for bound in accumulator_ranges(layer, product))
 
 
-def _sum_range(weights: IntArray, quantizer: ActivationQuantizer) -> Range:
-    """Range of ``sum(weights * codes)`` for codes in Qn..Qp, with zero (padding) always allowed."""
-    low_code, high_code = quantizer.grid.minimum, quantizer.grid.maximum
-    positive = np.maximum(weights, 0).sum(axis=1)
-    negative = np.minimum(weights, 0).sum(axis=1)
-    high = positive * high_code + negative * low_code
-    low = positive * low_code + negative * high_code
-    return Range(low=int(low.min()), high=int(high.max()))
+def _sum_range(layer: Conv | Linear, term: Callable[[int, int, int], int]) -> Range:
+    """Range of ``sum(term(q, even, odd))`` for q in Qn..Qp; 0 (padding) is always among them.
+
+    A term never falls, or never rises, as q grows: its extremes stand at the ends.
+    """
+    low = np.zeros(1 << layer.weight_grid.stored_bits, dtype=np.int64)
+    high = np.zeros_like(low)
+    ends = (layer.quantizer.grid.minimum, layer.quantizer.grid.maximum)
+    for code, pair in layer.weight_grid.decode_table().items():
+        terms = [term(end, *pair) for end in ends]
+        low[code], high[code] = min(0, *terms), max(0, *terms)
+    codes = layer.weight_codes.reshape(layer.out_channels, -1)
+    return Range(low=int(_row_sums(low, codes).min()), high=int(_row_sums(high, codes).max()))
 
 
-def _lut_range(
-    even: IntArray, odd: IntArray, quantizer: ActivationQuantizer, product: Product
-) -> Range:
-    """The same for rounded products; a table's entries grow with the activation."""
-    scaled = even << product.lut_fraction_bits
-    ranges = []
-    for code in (quantizer.grid.minimum, quantizer.grid.maximum):
-        parts = scaled * code
-        for value in np.unique(odd):
-            entry = sqrt2_times(int(value) * code, product.lut_fraction_bits)
-            parts = np.where(odd == value, parts + entry, parts)
-        ranges.append(parts)
-    low = np.minimum(np.minimum(*ranges), 0).sum(axis=1)
-    high = np.maximum(np.maximum(*ranges), 0).sum(axis=1)
-    return Range(low=int(low.min()), high=int(high.max()))
+def _row_sums(table: IntArray, codes: NDArray[np.uint16]) -> IntArray:
+    """Sum of the codes' table entries in each row."""
+    rows, columns = codes.shape
+    sums = np.zeros(rows, dtype=np.int64)
+    width = max(1, CODES_AT_A_TIME // rows)
+    for first in range(0, columns, width):
+        sums += table[codes[:, first : first + width]].sum(axis=1)
+    return sums
 
 
 def check_widths(
@@ -125,7 +125,8 @@ def _check_weighted(layer: Conv | Linear, product: Product) -> None:
     largest = int(np.abs(layer.multiplier).max()) * layer.quantizer.step.maximum
     narrowed = shift_right_half_up(largest, layer.narrow_shift) + 1
     half = 1 << (layer.shift + fraction)
-    _check_fits(layer.name, "requantization", value * narrowed + half)
+    bias = 1 << BIAS_BITS
+    _check_fits(layer.name, "requantization", value * narrowed + half + bias)
 
 
 def _check_step(layer: Conv | Linear, shape: tuple[int, int, int], bits: int) -> None:
@@ -152,7 +153,7 @@ def _stage_reach(stage: AdapterStage, reach: int) -> int:
     total = int(np.abs(stage.weight).sum(axis=1).max()) * (reach + 1) + int(
         np.abs(stage.bias).max()
     )
-    return total * stage.multiplier + (1 << stage.shift)
+    return total * max(1, stage.multiplier) + (1 << stage.shift)
 
 
 def _check_fits(name: str, what: str, magnitude: int) -> None:

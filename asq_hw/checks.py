@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,12 +15,14 @@ from asq_hw.fixedpoint import integer_range
 __all__ = [
     "ADAPTER_BITS",
     "BIAS_BITS",
+    "CODE_BITS",
     "FEATURE_BITS",
     "MAX_SHIFT",
     "MAX_WEIGHT_SHIFT",
     "MULTIPLIER_BITS",
     "STEP_BITS",
     "IntArray",
+    "check_codes",
     "check_integers",
     "check_name",
     "check_pair",
@@ -36,6 +39,8 @@ BIAS_BITS = 32
 """Width of every signed bias and offset."""
 ADAPTER_BITS = 8
 """Width of the adapter's signed weights."""
+CODE_BITS = 16
+"""Width that weight codes are held in; a grid's own codes have at most 9 bits."""
 MAX_SHIFT = 62
 """Largest right shift."""
 MAX_WEIGHT_SHIFT = 31
@@ -67,6 +72,23 @@ def check_integers(
     what: str, values: ArrayLike, bits: int, ndim: int, *, signed: bool = True
 ) -> IntArray:
     """A read-only int64 copy of `values`, checked for kind, rank and width."""
+    array = _integers(what, values, bits, ndim, signed=signed)
+    copy = np.array(array, dtype=np.int64, order="C")
+    copy.flags.writeable = False
+    return copy
+
+
+def check_codes(what: str, values: ArrayLike, ndim: int) -> NDArray[np.uint16]:
+    """The same for codes; they are many, so they are never widened to 64 bits on the way."""
+    array = _integers(what, values, CODE_BITS, ndim, signed=False)
+    copy = np.array(array, dtype=np.uint16, order="C")
+    copy.flags.writeable = False
+    return copy
+
+
+def _integers(
+    what: str, values: ArrayLike, bits: int, ndim: int, *, signed: bool
+) -> NDArray[np.integer[Any]]:
     array = np.asarray(values)
     if array.dtype.kind not in "iu":
         raise InputError(f"{what} must be integers, not {array.dtype}")
@@ -77,9 +99,7 @@ def check_integers(
         raise InputError(
             f"{what} must be in {low}..{high}, not {int(array.min())}..{int(array.max())}"
         )
-    copy = np.array(array, dtype=np.int64, order="C")
-    copy.flags.writeable = False
-    return copy
+    return array
 
 
 def check_pair(what: str, values: Sequence[int], low: int, high: int) -> tuple[int, int]:

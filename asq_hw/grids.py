@@ -160,7 +160,7 @@ class Grid:
     @property
     def shift(self) -> int:
         """The common shift: every level is an integer pair times ``2**-shift``."""
-        return max(level.shift for level in self.levels)
+        return _common_shift(self)
 
     @property
     def uses_sqrt2(self) -> bool:
@@ -191,6 +191,11 @@ def _levels(grid: Grid) -> tuple[Level, ...]:
         case Scheme.APOT:
             levels = _apot_levels(grid)
     return tuple(sorted(levels, key=lambda level: level.code))
+
+
+@cache
+def _common_shift(grid: Grid) -> int:
+    return max(level.shift for level in grid.levels)
 
 
 def _uniform_levels(grid: Grid) -> list[Level]:

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from asq_hw.activation import ActivationQuantizer
 from asq_hw.checks import (
     BIAS_BITS,
+    CODE_BITS,
     FEATURE_BITS,
     MAX_SHIFT,
     MAX_WEIGHT_SHIFT,
     MULTIPLIER_BITS,
     IntArray,
+    check_codes,
     check_integers,
     check_name,
     check_pair,
@@ -28,6 +30,7 @@ from asq_hw.errors import InputError
 from asq_hw.grids import Grid
 
 __all__ = [
+    "CODES_AT_A_TIME",
     "Add",
     "AveragePool",
     "Conv",
@@ -42,6 +45,10 @@ __all__ = [
     "WeightedLayer",
     "layer_sources",
 ]
+
+
+CODES_AT_A_TIME = 1 << 18
+"""Weight codes that a check works on at a time: it takes little memory beside the weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,20 +139,13 @@ class WeightedLayer:
     def __post_init__(self) -> None:
         check_name(self.name)
         check_name(self.source)
-        codes = check_integers(
-            f"{self.name}: weight codes", self.weight_codes, 16, self.weight_rank, signed=False
-        ).astype(np.uint16)
-        codes.flags.writeable = False
+        codes = check_codes(f"{self.name}: weight codes", self.weight_codes, self.weight_rank)
         if self.weight_grid.shift > MAX_WEIGHT_SHIFT:
             raise InputError(
                 f"{self.name}: {self.weight_grid} weights span 2**{self.weight_grid.shift}; "
                 f"at most 2**{MAX_WEIGHT_SHIFT} can be computed"
             )
-        valid = np.zeros(1 << 16, dtype=np.bool_)
-        valid[list(self.weight_grid.decode_table())] = True
-        if not valid[codes].all():
-            bad = int(codes[~valid[codes]][0])
-            raise InputError(f"{self.name}: {bad} is no code of {self.weight_grid} weights")
+        self._check_codes_exist(codes.reshape(-1))
         multiplier = check_integers(
             f"{self.name}: multipliers", self.multiplier, MULTIPLIER_BITS, 1
         )
@@ -159,6 +159,15 @@ class WeightedLayer:
         check_range(f"{self.name}: shift", self.shift, 0, MAX_SHIFT - 16)
         for field, value in (("weight_codes", codes), ("multiplier", multiplier), ("bias", bias)):
             object.__setattr__(self, field, value)
+
+    def _check_codes_exist(self, codes: NDArray[np.uint16]) -> None:
+        valid = np.zeros(1 << CODE_BITS, dtype=np.bool_)
+        valid[list(self.weight_grid.decode_table())] = True
+        for first in range(0, codes.size, CODES_AT_A_TIME):
+            block = codes[first : first + CODES_AT_A_TIME]
+            if not valid[block].all():
+                bad = int(block[~valid[block]][0])
+                raise InputError(f"{self.name}: {bad} is no code of {self.weight_grid} weights")
 
     @property
     def weight_rank(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.bounds import check_widths
-from asq_hw.checks import check_name
+from asq_hw.checks import check_codes, check_name
 from asq_hw.errors import InputError
 from asq_hw.layers import (
     Add,
@@ -33,6 +34,8 @@ __all__ = ["FeatureMap", "IntegerNetwork", "window_positions"]
 
 MAX_FEATURES = 1 << 28
 """Largest number of elements of one sample's feature map."""
+
+_DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 Shape = tuple[int, int, int]
 
@@ -69,8 +72,9 @@ class IntegerNetwork:
     Raises
     ------
     InputError
-        If a name is missing or used twice, shapes or formats do not fit, or a dot product or
-        requantization could overflow the executors' 64-bit arithmetic.
+        If a name is missing or used twice, shapes or formats do not fit, the output is not
+        (C, 1, 1), or a dot product or requantization could overflow the executors' 64-bit
+        arithmetic.
     """
 
     name: str
@@ -82,14 +86,23 @@ class IntegerNetwork:
         check_name(self.name)
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+        for key, value in self.metadata.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise InputError(f"a network's metadata must be strings, not {key!r}: {value!r}")
         references = {}
         for dataset, classes in self.references.items():
-            if np.asarray(classes).ndim != 1 or np.asarray(classes).dtype.kind not in "iu":
-                raise InputError(f"reference predictions for {dataset!r} must be a list of classes")
-            references[dataset] = np.array(classes, dtype=np.uint16)
-            references[dataset].flags.writeable = False
+            if not isinstance(dataset, str) or not _DATASET.fullmatch(dataset):
+                raise InputError(
+                    f"a data set's name must be letters, digits, '_', '-' and '.', at most 64 "
+                    f"characters, not {str(dataset)[:80]!r}"
+                )
+            references[dataset] = check_codes(f"reference classes for {dataset}", classes, 1)
         object.__setattr__(self, "references", MappingProxyType(references))
-        self.feature_maps()
+        scores = self.feature_maps()[self.output.name].shape
+        if scores[1:] != (1, 1):
+            raise InputError(
+                f"{self.output.name}: a network's last layer must make (C, 1, 1), not {scores}"
+            )
         self.check_product(Product())
 
     @property
