@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from asq_hw.train.functions import channel_means
 
@@ -68,9 +68,9 @@ class Adapter(nn.Module):
             y = y.to(self.output.weight.dtype)
             if self.hidden is not None:
                 weight = fake_quantize_weight(self.hidden.weight)
-                y = F.relu(F.linear(y, weight, self.hidden.bias))
-            y = F.linear(y, fake_quantize_weight(self.output.weight), self.output.bias)
-            return F.relu(y).clamp(min=BETA_FLOOR).squeeze(1)
+                y = functional.relu(functional.linear(y, weight, self.hidden.bias))
+            y = functional.linear(y, fake_quantize_weight(self.output.weight), self.output.bias)
+            return functional.relu(y).clamp(min=BETA_FLOOR).squeeze(1)
 
     def linear_layers(self) -> list[nn.Linear]:
         """Return the linear layers in the order they act."""

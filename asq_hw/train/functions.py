@@ -37,7 +37,9 @@ def round_uniform(
     gradient_scale : float
         What the step's gradient is multiplied by.
     """
-    rounded: Tensor = _RoundUniform.apply(x, step, minimum, maximum, gradient_scale)
+    rounded: Tensor = _RoundUniform.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
+        x, step, minimum, maximum, gradient_scale
+    )
     return rounded
 
 
@@ -61,7 +63,9 @@ def round_to_levels(
     gradient_scale : float
         What alpha's gradient is multiplied by.
     """
-    rounded: Tensor = _RoundToLevels.apply(w, alpha, levels, midpoints, gradient_scale)
+    rounded: Tensor = _RoundToLevels.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
+        w, alpha, levels, midpoints, gradient_scale
+    )
     return rounded
 
 
@@ -70,7 +74,9 @@ def keep_positive(parameter: Tensor, floor: Tensor) -> Tensor:
 
     The gradient passes straight through, so that a parameter below its floor can come back.
     """
-    kept: Tensor = _KeepPositive.apply(parameter, floor)
+    kept: Tensor = _KeepPositive.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
+        parameter, floor
+    )
     return kept
 
 
@@ -80,7 +86,7 @@ def channel_means(x: Tensor) -> Tensor:
     What ``x.mean(dim=(2, 3))`` does in float32, but the gradient is spread over the map as a
     view and never written out.
     """
-    means: Tensor = _ChannelMeans.apply(x)
+    means: Tensor = _ChannelMeans.apply(x)  # type: ignore[no-untyped-call]  # torch's is untyped
     return means
 
 
@@ -158,5 +164,5 @@ class _ChannelMeans(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         height, width = ctx.shape[2:]
-        share = (gradients[0] / (height * width)).to(ctx.dtype)
+        share: Tensor = (gradients[0] / (height * width)).to(ctx.dtype)
         return share[:, :, None, None].expand(ctx.shape)
