@@ -6,17 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asq_hw.activation import adapter_hidden_width
+from asq_hw.checks import ADAPTER_BITS
 from asq_hw.train.functions import channel_means
 
-__all__ = ["ADAPTER_BITS", "BETA_FLOOR", "Adapter", "fake_quantize_weight"]
+__all__ = ["BETA_FLOOR", "Adapter", "fake_quantize_weight"]
 
-ADAPTER_BITS = 8
-"""Width of the adapter's weights, whatever the width of the network (paper, Sec. 4)."""
 BETA_FLOOR = 1 / 64
 """Smallest factor the adapter can give."""
 
-_REDUCTION = 4
-_SMALLEST_REDUCED = 8
 _LARGEST_CODE = 2 ** (ADAPTER_BITS - 1) - 1
 
 
@@ -55,7 +53,7 @@ class Adapter(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        reduced = channels // _REDUCTION if channels >= _SMALLEST_REDUCED else None
+        reduced = adapter_hidden_width(channels) or None
         self.hidden = None if reduced is None else nn.Linear(channels, reduced)
         self.output = nn.Linear(channels if reduced is None else reduced, 1)
         nn.init.normal_(self.output.weight, std=1e-3)
