@@ -171,7 +171,7 @@ def decode_layer(value: object, number: int, tensors: TensorSource) -> Layer:
         layer = _decode_kind(kind, name, fields, tensors)
         fields.finish()
     except InputError as error:
-        prefix = "" if str(error).startswith(f"{name}:") else f"{name}: "
+        prefix = "" if str(error).startswith((f"{name}:", f"{name} ")) else f"{name}: "
         raise InputError(f"{prefix}{error}") from None
     return layer
 
