@@ -76,7 +76,12 @@ def choose_kernel(kernel: str) -> Kernel:
 
 
 def _vnni_available() -> bool:
-    if config.DISABLE_JIT or config.CPU_NAME or config.CPU_FEATURES:
+    if _setting("DISABLE_JIT") or _setting("CPU_NAME") or _setting("CPU_FEATURES"):
         return False  # with a processor set by hand nothing is known about it
     features = llvmlite.binding.get_host_cpu_features()
     return bool(features.get("avx512f") and features.get("avx512vnni"))
+
+
+def _setting(name: str) -> bool:
+    """Whether one of Numba's settings, an environment variable NUMBA_..., is in force."""
+    return bool(getattr(config, name))

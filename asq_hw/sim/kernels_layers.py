@@ -54,6 +54,7 @@ def add(layer: Record, maps: Maps) -> int:
 
 @jit
 def relu(layer: Record, maps: Maps) -> None:
+    """The map with every value brought into ``low .. high``."""
     size, low, high = layer["channels"] * layer["pixels"], layer["low"], layer["high"]
     source = maps[layer["source"] : layer["source"] + size]
     out = maps[layer["destination"] : layer["destination"] + size]
@@ -72,15 +73,12 @@ def flatten(layer: Record, maps: Maps) -> None:
 
 @jit
 def max_pool(layer: Record, maps: Maps) -> None:
-    channels, height, width = layer["channels"], layer["height"], layer["width"]
+    """The largest value of every window; outside the map there is none."""
+    channels, width = layer["channels"], layer["width"]
     for y in range(layer["out_height"]):
-        top, bottom = _window(
-            y, layer["stride_y"], layer["padding_y"], layer["kernel_height"], height
-        )
+        top, bottom = _rows(layer, y)
         for x in range(layer["out_width"]):
-            left, right = _window(
-                x, layer["stride_x"], layer["padding_x"], layer["kernel_width"], width
-            )
+            left, right = _columns(layer, x)
             at = layer["destination"] + (y * layer["out_width"] + x) * channels
             out = maps[at : at + channels]
             out[:] = layer["low"]
@@ -95,18 +93,14 @@ def max_pool(layer: Record, maps: Maps) -> None:
 @jit
 def average_pool(layer: Record, maps: Maps, sums: NDArray[np.int64]) -> int:
     """Scaled sums of windows; returns how many were saturated. `sums` is scratch, (C,)."""
-    channels, height, width = layer["channels"], layer["height"], layer["width"]
+    channels, width = layer["channels"], layer["width"]
     shift, low, high = layer["shift"], layer["low"], layer["high"]
     half = (np.int64(1) << shift) >> 1
     saturated = 0
     for y in range(layer["out_height"]):
-        top, bottom = _window(
-            y, layer["stride_y"], layer["padding_y"], layer["kernel_height"], height
-        )
+        top, bottom = _rows(layer, y)
         for x in range(layer["out_width"]):
-            left, right = _window(
-                x, layer["stride_x"], layer["padding_x"], layer["kernel_width"], width
-            )
+            left, right = _columns(layer, x)
             sums[:channels] = 0
             for row in range(top, bottom):
                 for column in range(left, right):
@@ -123,7 +117,13 @@ def average_pool(layer: Record, maps: Maps, sums: NDArray[np.int64]) -> int:
 
 
 @jit
-def _window(index: int, stride: int, padding: int, kernel: int, size: int) -> tuple[int, int]:
-    """The part of a window that lies inside the map, along one axis."""
-    start = index * stride - padding
-    return max(start, 0), min(start + kernel, size)
+def _rows(layer: Record, y: int) -> tuple[int, int]:
+    """First row of a window, and the row after its last, inside the map."""
+    start = y * layer["stride_y"] - layer["padding_y"]
+    return max(start, 0), min(start + layer["kernel_height"], layer["height"])
+
+
+@jit
+def _columns(layer: Record, x: int) -> tuple[int, int]:
+    start = x * layer["stride_x"] - layer["padding_x"]
+    return max(start, 0), min(start + layer["kernel_width"], layer["width"])

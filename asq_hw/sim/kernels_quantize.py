@@ -21,7 +21,7 @@ Record = Any
 def step_size(layer: Record, program: Program, maps: Maps, vectors: NDArray[np.int64]) -> int:
     """``D``: the file's, or what the adapter makes of the source's channel means.
 
-    `vectors` is scratch, (2, most channels or hidden units).
+    `vectors` is scratch, (2, largest row of a map or number of hidden units).
     """
     if layer["stages"] == 0:
         return layer["step_size"]  # type: ignore[no-any-return]
@@ -34,14 +34,20 @@ def step_size(layer: Record, program: Program, maps: Maps, vectors: NDArray[np.i
 
 @jit
 def _pool_channels(layer: Record, maps: Maps, sums: NDArray[np.int64]) -> None:
+    """Scaled sums of channels. `sums` first holds a whole row's, so that the inner loop is long."""
     channels, shift = layer["channels"], layer["pool_shift"]
-    half = (np.int64(1) << shift) >> 1
-    sums[:channels] = 0
-    for i in range(layer["height"] * layer["width"]):
-        start = layer["source"] + i * channels
-        values = maps[start : start + channels]
+    row_size = layer["width"] * channels
+    row_sums = sums[:row_size]
+    row_sums[:] = 0
+    for y in range(layer["height"]):
+        start = layer["source"] + y * row_size
+        values = maps[start : start + row_size]
+        for i in range(row_size):
+            row_sums[i] += values[i]
+    for x in range(1, layer["width"]):
         for c in range(channels):
-            sums[c] += values[c]
+            sums[c] += row_sums[x * channels + c]
+    half = (np.int64(1) << shift) >> 1
     for c in range(channels):
         sums[c] = (sums[c] * layer["pool_multiplier"] + half) >> shift
 

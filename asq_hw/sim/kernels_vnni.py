@@ -21,14 +21,14 @@ __all__ = ["dot_1", "dot_2"]
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _LANES = 16
 _SUMS, _BYTES = ir.VectorType(_I32, _LANES), ir.VectorType(_I8, 4 * _LANES)
-_ZERO = ir.Constant(_SUMS, [0] * _LANES)
+_ZEROS = ir.Constant(_SUMS, [0] * _LANES)
 _UNDEFINED = ir.Constant(_SUMS, ir.Undefined)
 
 
 def _make_tile(vectors: int) -> Any:
     """The kernel for `vectors` times 16 output columns; it takes addresses and counts.
 
-    ``sums[i, j] = sum over quads k and bytes b of codes[pixels[i] + quads[k] + b] * weights[j, k, b]``
+    ``sums[i, j] = starts[j] + sum over k, b of codes[pixels[i] + quads[k] + b] * weights[j, k, b]``
 
     Parameters of the kernel
     ------------------------
@@ -39,11 +39,14 @@ def _make_tile(vectors: int) -> Any:
         Where each quad stands in a window.
     count : number of quads, at least 1
     weights : address of int8 (vectors, count, 16, 4)
-    sums : address of int32; `stride` is the number of sums from one pixel to the next
+    starts : address of int32 (16 * vectors,)
+    first_sums, second_sums : addresses of int32
+        Where the first pixel's sums go, vector by vector.
+    stride : number of sums from one pixel to the next
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        codes, pixels, quads, count, weights, sums, stride = args
+        codes, pixels, quads, count, weights, starts, *sums, stride = args
         windows = [
             builder.add(codes, _load(builder, builder.add(pixels, _I64(8 * i)), _I64, 8))
             for i in range(PIXEL_TILE)
@@ -51,6 +54,10 @@ def _make_tile(vectors: int) -> Any:
         panels = [weights]
         for _ in range(vectors - 1):
             panels.append(builder.add(panels[-1], builder.mul(count, _I64(4 * _LANES))))
+        firsts = [
+            _load(builder, builder.add(starts, _I64(4 * _LANES * j)), _SUMS, 4)
+            for j in range(vectors)
+        ]
         dot = _declare(builder.module)
 
         entry = builder.block
@@ -60,8 +67,8 @@ def _make_tile(vectors: int) -> Any:
         k = builder.phi(_I64)
         k.add_incoming(_I64(0), entry)
         phis = [builder.phi(_SUMS) for _ in range(PIXEL_TILE * vectors)]
-        for phi in phis:
-            phi.add_incoming(_ZERO, entry)
+        for number, phi in enumerate(phis):
+            phi.add_incoming(firsts[number % vectors], entry)
         at = builder.mul(k, _I64(4 * _LANES))
         columns = [_load(builder, builder.add(panel, at), _BYTES, 1) for panel in panels]
         offset = _load(builder, builder.add(quads, builder.mul(k, _I64(8))), _I64, 8)
@@ -81,9 +88,9 @@ def _make_tile(vectors: int) -> Any:
 
         builder.position_at_end(done)
         for i in range(PIXEL_TILE):
-            row = builder.add(sums, builder.mul(stride, _I64(4 * i)))
+            row = builder.mul(stride, _I64(4 * i))
             for j in range(vectors):
-                place = _pointer(builder, builder.add(row, _I64(4 * _LANES * j)), _SUMS)
+                place = _pointer(builder, builder.add(sums[j], row), _SUMS)
                 builder.store(totals[i * vectors + j], place).align = 4
         return context.get_dummy_value()
 
@@ -94,10 +101,12 @@ def _make_tile(vectors: int) -> Any:
         quads: Any,
         count: Any,
         weights: Any,
-        sums: Any,
+        starts: Any,
+        first_sums: Any,
+        second_sums: Any,
         stride: Any,
     ) -> Any:
-        return numba.void(*[numba.int64] * 7), generate
+        return numba.void(*[numba.int64] * 9), generate
 
     return intrinsic(tile)
 
@@ -121,7 +130,7 @@ def _load(builder: Any, address: Any, kind: Any, alignment: int) -> Any:
 def _broadcast(builder: Any, quad: Any) -> Any:
     """Four bytes to each of the lanes."""
     lane = builder.insert_element(_UNDEFINED, quad, _I32(0))
-    return builder.bitcast(builder.shuffle_vector(lane, _UNDEFINED, _ZERO), _BYTES)
+    return builder.bitcast(builder.shuffle_vector(lane, _UNDEFINED, _ZEROS), _BYTES)
 
 
 dot_1 = _make_tile(1)

@@ -25,12 +25,21 @@ from asq_hw.layers import (
 )
 from asq_hw.network import FeatureMap, IntegerNetwork
 from asq_hw.products import Product
-from asq_hw.sim import program as tables
-from asq_hw.sim.memory import Layout, block_pixels, plan_memory
+from asq_hw.sim import program as program_tables
+from asq_hw.sim.memory import Layout, block_pixels, pixels_at_once, plan_memory
 from asq_hw.sim.pack import PackedWeights, pack_weights
 from asq_hw.sim.program import PIXEL_TILE, Kind, Lane, Program
 
 __all__ = ["Plan", "lower"]
+
+_TABLES = {
+    "inputs": program_tables.INPUT,
+    "convs": program_tables.CONV,
+    "elementwise": program_tables.ELEMENTWISE,
+    "pools": program_tables.POOL,
+    "stages": program_tables.STAGE,
+}
+"""Record types by the program's fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,16 +56,11 @@ class _Tables:
 
     steps: list[tuple[int, int]] = field(default_factory=list)
     rows: dict[str, list[dict[str, int]]] = field(
-        default_factory=lambda: {
-            "inputs": [],
-            "convs": [],
-            "elementwise": [],
-            "pools": [],
-            "stages": [],
-        }
+        default_factory=lambda: {name: [] for name in _TABLES}
     )
     constants: list[IntArray] = field(default_factory=list)
     constant_count: int = 0
+    starts: list[IntArray] = field(default_factory=list)
     weights: dict[Lane, list[IntArray]] = field(default_factory=lambda: {lane: [] for lane in Lane})
 
     def add_step(self, kind: Kind, table: str, **row: int) -> None:
@@ -68,6 +72,11 @@ class _Tables:
         at = self.constant_count
         self.constants.append(values.reshape(-1))
         self.constant_count += values.size
+        return at
+
+    def add_starts(self, values: IntArray) -> int:
+        at = sum(array.size for array in self.starts)
+        self.starts.append(values.reshape(-1))
         return at
 
     def add_weights(self, lane: Lane, values: IntArray) -> int:
@@ -95,7 +104,8 @@ def lower(network: IntegerNetwork, product: Product, *, vnni: bool, keep: bool) 
 
 
 def _finish(made: _Tables) -> Program:
-    def table(name: str, kind: np.dtype[np.void]) -> NDArray[np.void]:
+    def table(name: str) -> NDArray[np.void]:
+        kind = _TABLES[name]
         rows = [tuple(row.get(key, 0) for key in kind.names or ()) for row in made.rows[name]]
         return np.array(rows, dtype=kind)
 
@@ -103,13 +113,10 @@ def _finish(made: _Tables) -> Program:
         return np.concatenate([np.zeros(0, dtype=np.int64), *made.weights[lane]]).astype(kind)
 
     return Program(
-        steps=np.array(made.steps, dtype=tables.STEP),
-        inputs=table("inputs", tables.INPUT),
-        convs=table("convs", tables.CONV),
-        elementwise=table("elementwise", tables.ELEMENTWISE),
-        pools=table("pools", tables.POOL),
-        stages=table("stages", tables.STAGE),
+        steps=np.array(made.steps, dtype=program_tables.STEP),
+        **{name: table(name) for name in _TABLES},
         constants=np.concatenate([np.zeros(0, dtype=np.int64), *made.constants]),
+        starts=np.concatenate([np.zeros(0, dtype=np.int64), *made.starts]).astype(np.int32),
         weights8=flat(Lane.VNNI, np.int8),
         weights32=flat(Lane.INT32, np.int32),
         weights64=flat(Lane.INT64, np.int64),
@@ -209,6 +216,7 @@ def _add_weighted(
 ) -> None:
     channels, height, width = maps[layer.source].shape
     low, high = integer_range(layer.output.bits)
+    at_once = pixels_at_once(packed, layer)
     made.add_step(
         Kind.CONV,
         "convs",
@@ -224,7 +232,8 @@ def _add_weighted(
         low=low,
         high=high,
         multiplier_at=made.add_constants(layer.multiplier),
-        bias_at=made.add_constants(layer.bias),
+        bias_at=made.add_constants(np.tile(layer.bias, at_once)),
+        pixels_at_once=at_once,
         narrow_shift=layer.narrow_shift,
         shift=layer.shift,
         fraction_bits=product.fraction_bits(layer.weight_grid),
@@ -289,14 +298,15 @@ def _dot_row(
         "group_channels": int(packed.weights.shape[4]),
         "group_outputs": layer.out_channels // packed.groups,
         "columns": packed.columns,
+        "width_out": packed.columns // packed.parts,
         "quads": quads.size,
         "quads_at": made.add_constants(quads),
         "pixels": maps[layer.name].shape[1] * maps[layer.name].shape[2],
         "pixels_at": made.add_constants(pixels),
         "block": block_pixels(packed.columns),
         "weights": made.add_weights(packed.lane, weights),
-        "correction_at": made.add_constants(packed.corrections),
-        "pair": packed.pair,
+        "starts_at": made.add_starts(packed.starts),
+        "pair": packed.parts == 2,
     }
 
 

@@ -14,10 +14,12 @@ from asq_hw.network import FeatureMap, IntegerNetwork
 from asq_hw.sim.pack import PackedWeights
 from asq_hw.sim.program import PIXEL_TILE, Lane, Memory
 
-__all__ = ["CodeMap", "Layout", "allocate", "block_pixels", "plan_memory"]
+__all__ = ["CodeMap", "Layout", "allocate", "block_pixels", "pixels_at_once", "plan_memory"]
 
 _BLOCK_SUMS = 8192
 """Sums of a block of pixels: 32 KiB in 32-bit lanes, so that they stay near the processor."""
+_LOOP_SUMS = 256
+"""Sums of one loop over requantizations: enough to make the start of the loop cheap."""
 _CODE_TYPES = {Lane.VNNI: np.uint8, Lane.INT32: np.int32, Lane.INT64: np.int64}
 
 _ALIGN = 64
@@ -61,8 +63,8 @@ class Layout:
     index_count: int
     accumulator_count: int
     sum_counts: Mapping[Lane, int]
-    most_outputs: int
-    most_channels: int
+    multiplier_count: int
+    vector_size: int
 
 
 def plan_memory(
@@ -79,9 +81,9 @@ def plan_memory(
         indices[layer.name] = index_count if keep else 0
         accumulators[layer.name] = accumulator_count if keep else 0
         index_count = index_count + source if keep else max(index_count, source)
-        accumulator_count += made * (1 + packed[layer.name].pair) if keep else 0
+        accumulator_count += made * packed[layer.name].parts if keep else 0
         lane, columns = packed[layer.name].lane, packed[layer.name].columns
-        sums[lane] = max(sums[lane], block_pixels(columns) * columns)
+        sums[lane] = max(sums[lane], (block_pixels(columns) + 1) * columns)
     return Layout(
         maps=places,
         indices=indices,
@@ -91,14 +93,24 @@ def plan_memory(
         index_count=index_count,
         accumulator_count=accumulator_count,
         sum_counts=sums,
-        most_outputs=max((layer.out_channels for layer in weighted), default=1),
-        most_channels=max(_vector_lengths(network, maps)),
+        multiplier_count=max(
+            (layer.out_channels * pixels_at_once(packed[layer.name], layer) for layer in weighted),
+            default=1,
+        ),
+        vector_size=max(_vector_lengths(network, maps)),
     )
 
 
 def block_pixels(columns: int) -> int:
     """Pixels whose sums are computed before they are requantized: a multiple of the tile."""
     return max(_BLOCK_SUMS // columns // PIXEL_TILE, 1) * PIXEL_TILE
+
+
+def pixels_at_once(packed: PackedWeights, layer: Conv | Linear) -> int:
+    """Pixels that are requantized in one loop, where their sums stand side by side."""
+    if packed.columns // packed.parts != layer.out_channels:
+        return 1
+    return max(_LOOP_SUMS // layer.out_channels, 1)
 
 
 def allocate(layout: Layout, rows: int) -> Memory:
@@ -118,8 +130,8 @@ def allocate(layout: Layout, rows: int) -> Memory:
         codes64=codes[Lane.INT64],
         sums32=np.zeros(max(counts[Lane.VNNI], counts[Lane.INT32]), dtype=np.int32),
         sums64=np.zeros(counts[Lane.INT64], dtype=np.int64),
-        multipliers=np.zeros(layout.most_outputs, dtype=np.int64),
-        vectors=np.zeros((2, layout.most_channels), dtype=np.int64),
+        multipliers=np.zeros(layout.multiplier_count, dtype=np.int64),
+        vectors=np.zeros((2, layout.vector_size), dtype=np.int64),
     )
 
 
@@ -155,7 +167,7 @@ def _place_codes(
 
 def _vector_lengths(network: IntegerNetwork, maps: Mapping[str, FeatureMap]) -> list[int]:
     """Lengths of everything that the scratch for adapters and pools must hold."""
-    lengths = [feature.shape[0] for feature in maps.values()]
+    lengths = [feature.shape[0] * feature.shape[2] for feature in maps.values()]
     for layer in network.layers:
         if isinstance(layer, Conv | Linear) and isinstance(layer.quantizer.step, AdaptiveStep):
             lengths += [stage.weight.shape[0] for stage in layer.quantizer.step.stages]
@@ -175,7 +187,7 @@ def _place_maps(
     total = 0
     for number, layer in enumerate(network.layers):
         if not keep:
-            # What is read here for the last time must outlive this step: kernels do not work in place.
+            # What is read here for the last time outlives this step: kernels work not in place.
             live = [region for region in live if last_read.get(region[2], -1) >= number]
         size = -(-maps[layer.name].size // _ALIGN) * _ALIGN
         start = 0

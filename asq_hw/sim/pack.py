@@ -41,11 +41,11 @@ class PackedWeights:
     groups : int
         Groups of the packed form; small groups of the layer are joined, with zeros between.
     weights : (groups, kH, kW, planes, I / groups, columns) array
-        Columns are padded with zeros.
-    corrections : (groups, columns) array
-        What to add to a sum, since VNNI's planes are moved into the unsigned bytes.
-    pair : bool
-        Whether columns are even parts followed by odd parts.
+        Columns of each part are padded with zeros to whole vectors.
+    starts : (groups, columns) array
+        What sums begin with: VNNI's planes are moved into the unsigned bytes, this takes it back.
+    parts : int
+        2 where the columns are even parts followed by odd parts.
     """
 
     lane: Lane
@@ -53,8 +53,8 @@ class PackedWeights:
     padding: IntArray
     groups: int
     weights: IntArray
-    corrections: IntArray
-    pair: bool
+    starts: IntArray
+    parts: int
 
     @property
     def columns(self) -> int:
@@ -71,19 +71,19 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vnni: bool) -> Packe
     codes = layer.quantizer.grid.maximum - low + 1
     tables[:, codes:] = tables[:, codes - 1 : codes]  # never read; kept inside the range
     lane = _choose_lane(weights, tables, vnni=vnni)
-    corrections = np.zeros((groups, weights.shape[-1]), dtype=np.int64)
+    starts = np.zeros((groups, weights.shape[-1]), dtype=np.int64)
     if lane is Lane.VNNI:
         offsets = -tables.min(axis=1)
         tables = tables + offsets[:, None]
-        corrections = -np.einsum("ghwpic,p->gc", weights, offsets)
+        starts = -np.einsum("ghwpic,p->gc", weights, offsets)
     return PackedWeights(
         lane=lane,
         tables=tables,
         padding=tables[:, -low],
         groups=groups,
         weights=weights,
-        corrections=corrections,
-        pair=parts.shape[0] == 2,
+        starts=starts,
+        parts=parts.shape[0],
     )
 
 
@@ -112,25 +112,26 @@ def _parts_and_tables(layer: Conv | Linear, product: Product) -> tuple[IntArray,
 
 
 def _join_groups(parts: IntArray, groups: int) -> tuple[IntArray, int]:
-    """Weights (groups, kH, kW, planes, I / groups, columns), block-diagonal where groups are joined.
+    """Weights (groups, kH, kW, planes, I / groups, columns) of fewer groups, with zeros between.
 
     Groups are joined while their columns fit one vector: a depthwise layer would otherwise fill
     one column in sixteen.
     """
-    count, outputs, planes, inputs, height, width = parts.shape
+    count, outputs, planes, inputs, *kernel = parts.shape
     group_outputs = outputs // groups
     joined = max(
         m
         for m in range(1, groups + 1)
-        if groups % m == 0 and (m == 1 or m * count * group_outputs <= _VECTOR)
+        if groups % m == 0 and (m == 1 or m * group_outputs <= _VECTOR)
     )
     merged = groups // joined
-    columns = -(-joined * group_outputs * count // _VECTOR) * _VECTOR
-    weights = np.zeros((merged, height, width, planes, joined * inputs, columns), dtype=np.int64)
-    split = parts.reshape(count, merged, joined, group_outputs, planes, inputs, height, width)
+    width = -(-joined * group_outputs // _VECTOR) * _VECTOR
+    shape = (merged, *kernel, planes, joined * inputs, count * width)
+    weights = np.zeros(shape, dtype=np.int64)
+    split = parts.reshape(count, merged, joined, group_outputs, planes, inputs, *kernel)
     for part in range(count):
         for j in range(joined):
-            first = (part * joined + j) * group_outputs
+            first = part * width + j * group_outputs
             # (merged, outputs, planes, inputs, kH, kW) to the order of the result
             block = split[part, :, j].transpose(0, 4, 5, 2, 3, 1)
             weights[..., j * inputs : (j + 1) * inputs, first : first + group_outputs] = block

@@ -28,8 +28,8 @@ __all__ = [
     "Statistic",
 ]
 
-PIXEL_TILE = 12
-"""Output pixels that the VNNI kernel computes at once; with two vectors, 24 of 32 registers."""
+PIXEL_TILE = 8
+"""Output pixels that the VNNI kernel computes at once; a larger tile spills registers."""
 
 
 class Kind(IntEnum):
@@ -83,11 +83,11 @@ CONV = _record(
     # codes: one byte each in `indices` (q - code_low), then `planes` values in a padded map
     "indices lane codes padded_width padding_y padding_x planes plane_at "
     # dot products
-    "groups group_channels group_outputs columns quads quads_at pixels pixels_at block "
-    "weights correction_at pair "
+    "groups group_channels group_outputs columns width_out quads quads_at pixels pixels_at block "
+    "weights starts_at pair "
     # requantization
-    "multiplier_at bias_at narrow_shift fraction_bits shift low high destination out_channels "
-    "accumulators"
+    "pixels_at_once multiplier_at bias_at narrow_shift fraction_bits shift low high "
+    "destination out_channels accumulators"
 )
 
 
@@ -101,6 +101,7 @@ class Program(NamedTuple):
     pools: NDArray[np.void]
     stages: NDArray[np.void]
     constants: NDArray[np.int64]
+    starts: NDArray[np.int32]
     weights8: NDArray[np.int8]
     weights32: NDArray[np.int32]
     weights64: NDArray[np.int64]

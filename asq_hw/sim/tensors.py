@@ -16,7 +16,7 @@ from asq_hw.sim.program import Memory, Statistic
 
 __all__ = ["TraceBatch", "read_batch", "tensor_shapes"]
 
-IntTensor = NDArray[np.signedinteger]
+IntTensor = NDArray[np.integer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
