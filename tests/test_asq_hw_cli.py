@@ -335,17 +335,19 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 def test_an_interrupted_training_leaves_whole_files_and_can_go_on(tmp_path: Path) -> None:
     arguments = ("train", "--recipe", "digits-float", "-o", str(tmp_path), "--threads", "1")
-    endless = start(*arguments, "--set", "epochs=1000")
-    status, errors = interrupt(endless, (tmp_path / "best.pt").exists)
+    best, last = tmp_path / "best.pt", tmp_path / "last.pt"
+
+    def an_epoch_is_saved() -> bool:
+        return best.exists() and last.stat().st_mtime_ns > best.stat().st_mtime_ns
+
+    status, errors = interrupt(start(*arguments, "--set", "epochs=1000"), an_epoch_is_saved)
     assert status == 130
     assert errors.splitlines()[-1] == "asq-hw: interrupted"
     assert "Traceback" not in errors
     assert {path.name for path in tmp_path.iterdir()} == {"best.pt", "last.pt"}
+    saved = last.stat().st_mtime_ns
     going_on = start(*arguments, "--set", "epochs=1000", "--resume")
-    time_before = (tmp_path / "last.pt").stat().st_mtime_ns
-    status, errors = interrupt(
-        going_on, lambda: (tmp_path / "last.pt").stat().st_mtime_ns > time_before
-    )
+    status, errors = interrupt(going_on, lambda: last.stat().st_mtime_ns > saved)
     assert status == 130
     assert not errors.startswith("epoch 1/")
 
