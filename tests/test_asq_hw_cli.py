@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asq_hw import __version__, cli
@@ -387,6 +388,66 @@ def test_an_exported_network_agrees_with_the_trained_one(
     assert simulated["agreement"] > 0.95
     assert abs(simulated["top1"] - evaluated["top1"]) <= 1 - simulated["agreement"]
     assert simulated["images_per_second"] > 0
+
+
+SIMULATE = ("simulate", "digits.asq", "--data", "digits", "--limit", "20")
+
+
+def test_a_trace_is_compared_to_the_first_difference(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workplace)
+    assert main([*SIMULATE, "--trace", "trace"]) == 0
+    assert main([*SIMULATE, "--compare", "trace", "--threads", "1", "--batch-size", "7"]) == 0
+    assert "Every tensor is equal" in capsys.readouterr().out
+
+    tensor = np.load("trace/conv2-codes.npy")
+    here = tensor[3, 1, 2, 3]
+    tensor[3, 1, 2, 3] = here + 1
+    np.save("trace/conv2-codes.npy", tensor)
+    assert main([*SIMULATE, "--compare", "trace", "--format", "json"]) == 1
+    output, errors = capsys.readouterr()
+    difference = json.loads(output)["difference"]
+    assert (difference["tensor"], difference["index"]) == ("conv2-codes", [3, 1, 2, 3])
+    assert (difference["actual"], difference["expected"]) == (here, here + 1)
+    assert errors.count("\n") == 1
+    assert f"conv2-codes[3, 1, 2, 3] is {here}, expected {here + 1}" in errors
+
+
+def test_the_two_products_differ_in_a_trace(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workplace)
+    assert main([*SIMULATE, "--trace", "split"]) == 0
+    assert main([*SIMULATE, "--compare", "split", "--product", "post-lut"]) == 1
+    assert "not the trace in split" in capsys.readouterr().err
+
+
+def test_simulate_says_what_programs_rely_on(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    document = json.loads(run(*SIMULATE, "--format", "json"))
+    assert (document["model"], document["dataset"]) == ("digits_asq_post_w4a4", "digits")
+    assert document["images"] == 20
+    layers = {layer["name"]: layer for layer in document["layers"]}
+    keys = {"name", "kind", "macs", "accumulator_bits", "saturated"}
+    assert all(keys <= layer.keys() for layer in layers.values())
+    assert layers["fc"]["macs"] == 32 * 10
+    steps = layers["conv2"]["step_size"]
+    assert 0 < steps["min"] <= steps["mean"] <= steps["max"]
+    assert "step_size" not in layers["fc"], "the last layer's step is fixed"
+    rows = list(csv.DictReader(io.StringIO(run(*SIMULATE, "--format", "csv"))))
+    assert [row["name"] for row in rows] == list(layers)
+    assert float(rows[list(layers).index("conv2")]["step_size_mean"]) == steps["mean"]
+
+
+def test_an_interrupted_trace_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "trace"
+    running = start("simulate", "--trace", str(folder), "--threads", "1")
+    status, errors = interrupt(running, lambda: folder.exists() and any(folder.iterdir()))
+    assert (status, errors) == (130, "asq-hw: interrupted\n")
+    assert not any(folder.iterdir())
 
 
 def test_progress_is_on_standard_error_of_a_terminal_only(workplace: Path) -> None:

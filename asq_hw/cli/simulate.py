@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +27,7 @@ from asq_hw.products import Product, ProductKind
 
 if TYPE_CHECKING:
     from asq_hw.cli.accuracy import Accuracy
-    from asq_hw.sim import LayerStatistics, SimulationResult
+    from asq_hw.sim import LayerStatistics, SimulationResult, TraceBatch
 
 __all__ = ["simulate"]
 
@@ -71,6 +75,16 @@ def simulate(
             help="Fraction bits of that table's entries.",
         ),
     ] = DEFAULT.lut_fraction_bits,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", metavar="DIR", help="Write every intermediate tensor, as .npy."),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            "--compare", metavar="DIR", help="Name the first tensor that differs from a trace."
+        ),
+    ] = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Run an integer network bit-accurately, and compare it with the network it came from."""
@@ -83,10 +97,37 @@ def simulate(
     dataset = datasets.load(data, limit=limit)
     network = modelfile.load(model_path(model))
     run = sim.simulate if batch_size is None else partial(sim.simulate, batch_size=batch_size)
-    with progress_bar("simulating", len(dataset)) as advance:
-        result = run(network, dataset.images, product=arithmetic, threads=threads, progress=advance)
+    comparison = None if compare is None else sim.TraceComparison(compare, network, arithmetic)
+    with ExitStack() as stack:
+        readers: list[Callable[[TraceBatch], None]] = [comparison] if comparison else []
+        if trace is not None:
+            writing = sim.write_trace(trace, network, len(dataset), arithmetic)
+            readers.append(stack.enter_context(writing))
+        result = run(
+            network,
+            dataset.images,
+            product=arithmetic,
+            threads=threads,
+            trace=partial(_pass_on, readers) if readers else None,
+            progress=stack.enter_context(progress_bar("simulating", len(dataset))),
+        )
     accuracy = measure_accuracy(result.predictions, dataset, network.references)
-    show(_report(network.name, dataset.name, arithmetic, accuracy, result), form)
+    report = _report(network.name, dataset.name, arithmetic, accuracy, result)
+    if comparison is None:
+        show(report, form)
+        return
+    difference = comparison.result()
+    document = {**report.document, "difference": asdict(difference) if difference else None}
+    notes = [] if difference else [f"Every tensor is equal to the one in {compare}."]
+    show(replace(report, document=document, notes=notes), form)
+    if difference is not None:
+        print(f"asq-hw: not the trace in {compare}: {difference}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _pass_on(readers: Sequence[Callable[[TraceBatch], None]], batch: TraceBatch) -> None:
+    for reader in readers:
+        reader(batch)
 
 
 def _report(
@@ -105,16 +146,22 @@ def _report(
     }
     headline = [
         f"{model} on {images:,} images of {dataset}, {product.kind}",
-        f"top-1 {_percent(accuracy.top1)}; trained network {_percent(accuracy.reference_top1)}; "
-        f"the same prediction on {_percent(accuracy.agreement)}",
+        _accuracies(accuracy),
         f"{document['images_per_second']:,.0f} images/s",
     ]
     rows = [_row(layer) for layer in result.layers]
     return Report(headline=headline, table=Table(columns=COLUMNS, rows=rows), document=document)
 
 
-def _percent(share: float | None) -> str:
-    return "unknown" if share is None else f"{share:.2%}"
+def _accuracies(accuracy: Accuracy) -> str:
+    """What is known of the accuracy, in one line."""
+    known = (
+        ("top-1", accuracy.top1),
+        ("trained network", accuracy.reference_top1),
+        ("same prediction", accuracy.agreement),
+    )
+    parts = [f"{what} {share:.2%}" for what, share in known if share is not None]
+    return ", ".join(parts) or "no labels and no reference predictions"
 
 
 def _layer(layer: LayerStatistics) -> dict[str, Any]:
