@@ -144,6 +144,7 @@ def zeros(*shape: int) -> Any:
         (AVERAGE_POOL, "multiplier", 0, "pool: multiplier must be an integer in 1..65535, not 0"),
         (AVERAGE_POOL, "shift", 63, "pool: shift must be an integer in 0..62, not 63"),
         (GLOBAL, "multiplier", 65536, "pool: multiplier must be an integer in 1..65535, not 65536"),
+        (GLOBAL, "shift", True, "pool: shift must be an integer in 0..62, not True"),
         (GLOBAL, "shift", -1, "pool: shift must be an integer in 0..62, not -1"),
     ],
 )

@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,32 @@ def test_the_reference_reader_reads_our_files(model: Path) -> None:
     assert tensors["stem.0/multiplier"].tolist() == [300, -400]
     assert tensors["stem.0/adapter.1.weight"].dtype == np.int8
     assert tensors["reference/fashion-mnist"].tolist() == [3, 1, 2]
+
+
+def test_every_tensor_is_aligned_to_its_elements(model: Path) -> None:
+    data = model.read_bytes()
+    header, body = split(data)
+    start = len(data) - len(body)
+    widths = {"U8": 1, "I8": 1, "U16": 2, "I16": 2, "I32": 4}
+    entries = [value for name, value in header.items() if name != "__metadata__"]
+    assert {entry["dtype"] for entry in entries} == set(widths)
+    for entry in entries:
+        assert (start + entry["data_offsets"][0]) % widths[entry["dtype"]] == 0
+
+
+def test_another_process_writes_the_same_bytes(model: Path) -> None:
+    code = (
+        "import sys; from asq_hw.modelfile import load, save; save(load(sys.argv[1]), sys.argv[2])"
+    )
+    for seed in ("1", "2"):
+        copy = model.with_name(f"copy{seed}")
+        subprocess.run(
+            [sys.executable, "-c", code, str(model), str(copy)],
+            check=True,
+            cwd=Path(__file__).parents[1],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
+        assert copy.read_bytes() == model.read_bytes()
 
 
 def test_the_graph_is_what_the_contract_says(model: Path) -> None:
@@ -247,6 +275,7 @@ def deep(text: str) -> str:
     ("old", "new", "message"),
     [
         ('"dtype":"U8"', '"dtype":"F32"', "must have one of the types U8, U16, I8, I16, I32"),
+        ('"dtype":"U8"', '"dtype":"I8"', "must be U8 with 4 dimensions, not I8 with 4"),
         ('"dtype":"U8"', '"dtype":[]', "must have one of the types"),
         ('"dtype":"U8"', '"dtype":"U16"', "has a shape that does not fit its data_offsets"),
         ('"dtype":"U8"', '"dtype":"U8","dtype":"U8"', "has the field 'dtype' more than once"),

@@ -370,6 +370,13 @@ def test_post_lut_rounds_negative_entries_to_nearest() -> None:
     assert made.accumulators["linear"][0].tolist() == [[[[-6]]]]
 
 
+def test_post_lut_entries_are_exact_where_the_constant_of_post_split_is_not() -> None:
+    # Code 62 of 7-bit post weights is (0, 2**30): sqrt(2) * 2**30 = 1518500249.99. The constant
+    # with 15 fraction bits, 46341, would make it 46341 * 2**15 = 1518501888.
+    layer = linear([[62]], scheme="post", bits=7, multiplier=0)
+    assert accumulators_of(layer, [1], LUT) == [[[[1518500250]]]]
+
+
 @pytest.mark.parametrize("product", [Product(), LUT])
 def test_other_grids_have_one_exact_accumulator(product: Product) -> None:
     # pot, index 6 of 7: 2**-1 over 2**-6 is 32. zero-free, index 0 of 7: 2**-7 over 2**-7 is 1.
