@@ -8,6 +8,18 @@ from __future__ import annotations
 
 from asq_hw.sim.engine import SimulationResult, simulate
 from asq_hw.sim.statistics import LayerStatistics, StepSizes
-from asq_hw.sim.tensors import TraceBatch
+from asq_hw.sim.tensors import TraceBatch, tensor_shapes
+from asq_hw.sim.trace import Difference, TraceComparison, compare_traces, write_trace
 
-__all__ = ["LayerStatistics", "SimulationResult", "StepSizes", "TraceBatch", "simulate"]
+__all__ = [
+    "Difference",
+    "LayerStatistics",
+    "SimulationResult",
+    "StepSizes",
+    "TraceBatch",
+    "TraceComparison",
+    "compare_traces",
+    "simulate",
+    "tensor_shapes",
+    "write_trace",
+]

@@ -14,9 +14,17 @@ from asq_hw.products import Product
 from asq_hw.sim.memory import Layout
 from asq_hw.sim.program import Memory, Statistic
 
-__all__ = ["TraceBatch", "read_batch", "tensor_shapes"]
+__all__ = ["TraceBatch", "read_batch", "tensor_shapes", "tensor_type"]
 
 IntTensor = NDArray[np.integer]
+
+_TYPES: dict[str, np.dtype[np.signedinteger]] = {
+    "codes": np.dtype(np.int16),
+    "sum": np.dtype(np.int64),
+    "even": np.dtype(np.int64),
+    "odd": np.dtype(np.int64),
+}
+"""Of tensors other than feature maps and steps, which are int32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,6 +32,7 @@ class TraceBatch:
     """All tensors of the samples from `start` on, by the names that `tensor_shapes` gives."""
 
     start: int
+    samples: int
     tensors: Mapping[str, IntTensor]
 
 
@@ -45,6 +54,12 @@ def tensor_shapes(network: IntegerNetwork, product: Product) -> dict[str, tuple[
                 shapes[f"{layer.name}-{part}"] = maps[layer.name].shape
         shapes[layer.name] = maps[layer.name].shape
     return shapes
+
+
+def tensor_type(name: str) -> np.dtype[np.signedinteger]:
+    """Type that a tensor is stored in, by its name: the narrowest that holds all of its kind."""
+    kind = name.rpartition("-")[2] if "-" in name else ""
+    return _TYPES.get(kind, np.dtype(np.int32))
 
 
 def read_batch(
@@ -76,7 +91,7 @@ def read_batch(
                 place = layout.accumulators[layer.name] + index * maps[layer.name].size
                 tensors[f"{layer.name}-{part}"] = take(memory.accumulators, place, shape).copy()
         tensors[layer.name] = take(memory.maps, layout.maps[layer.name], shape).copy()
-    return TraceBatch(start=start, tensors=tensors)
+    return TraceBatch(start=start, samples=samples, tensors=tensors)
 
 
 def _parts(layer: Conv | Linear, product: Product) -> tuple[str, ...]:
