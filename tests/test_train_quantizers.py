@@ -143,20 +143,23 @@ def test_gradient_scale_of_weights(
 
 @pytest.mark.parametrize("adapted", [False, True])
 def test_gradient_scale_of_activations(adapted: bool) -> None:
-    """1 / sqrt(N * Qp), N the elements of one sample; beta and s are slowed down alike."""
+    """1 / sqrt(N * Qp) for s, N the elements of one sample; the same over s squared for beta.
+
+    With s = 2 and beta = 1, 200 values of 0.6 are 0.3 steps each: code 0, slope -0.3 (Eq. 7).
+    """
     adapter = Adapter(4) if adapted else None
     quantizer = ActivationQuantizer(bits=4, signed=False, adapter=adapter)
     if adapter is not None:
         nn.init.zeros_(adapter.output.weight)
     quantizer(torch.ones(2, 4, 5, 5))
-    nn.init.ones_(quantizer.learned.value)
-    quantizer(torch.full((2, 4, 5, 5), 0.3)).sum().backward()
-    expected = -0.3 * 200 / math.sqrt(100 * 15)
+    nn.init.constant_(quantizer.learned.value, 2.0)
+    quantizer(torch.full((2, 4, 5, 5), 0.6)).sum().backward()
+    to_each_step, scale = -0.3 * 200, 1 / math.sqrt(100 * 15)
     assert quantizer.learned.value.grad is not None
-    assert float(quantizer.learned.value.grad) == pytest.approx(expected)
+    assert quantizer.learned.value.grad.item() == pytest.approx(to_each_step * scale)
     if adapter is not None:
         assert adapter.output.bias.grad is not None
-        assert float(adapter.output.bias.grad) == pytest.approx(expected)
+        assert adapter.output.bias.grad.item() == pytest.approx(2 * to_each_step * scale / 4)
 
 
 def test_activation_step_starts_from_the_first_training_batch() -> None:
