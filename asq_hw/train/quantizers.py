@@ -5,12 +5,10 @@ above a small floor fixed at its initialisation, and the floor where it does not
 
 Gradient scales. LSQ (arXiv:1902.08153) multiplies a step's gradient by ``1 / sqrt(N * Qp)``,
 N the number of weights of the layer, or of elements of its input. For activations we count
-the elements of one sample, since the loss is already a mean over samples. For ASQ the step's
-gradient (Eq. 8) gets that scale, and beta's (Eq. 9) ``1 / (sqrt(N * Qp) * s**2)``: near beta = 1 a
-step of SGD then changes beta and s by the same share. Scaled like s, the adapter would hardly
-learn, since beta is some times larger than s and its gradient that much smaller; not scaled at
-all, it learns so fast that training is unstable. An alpha multiplies levels that end near 1, which
-stands in the place of Qp: its scale is ``1 / sqrt(N)``.
+the elements of one sample, since the loss is already a mean over samples. For ASQ the scale
+is the step's alone (Eq. 8); beta's gradient (Eq. 9) is left as it is, so that the adapter learns
+at the pace of a layer of its own. An alpha multiplies levels that end near 1, which stands in
+the place of Qp: its scale is ``1 / sqrt(N)``.
 """
 
 from __future__ import annotations
@@ -280,7 +278,7 @@ class ActivationQuantizer(nn.Module):
         gradient_scale = 1 / math.sqrt(x[0].numel() * self.grid.maximum)
         step = scale_gradient(self.step(), gradient_scale)
         if self.adapter is not None:
-            beta = scale_gradient(self.adapter(x), gradient_scale / self.step().item() ** 2)
+            beta: Tensor = self.adapter(x)
             step = beta.reshape(-1, *(1 for _ in x.shape[1:])) * step
         return round_uniform(x, step, self.grid.minimum, self.grid.maximum)
 
