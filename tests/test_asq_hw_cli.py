@@ -336,18 +336,19 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 def test_an_interrupted_training_leaves_whole_files_and_can_go_on(tmp_path: Path) -> None:
     arguments = ("train", "--recipe", "digits-float", "-o", str(tmp_path), "--threads", "1")
+    arguments += ("--set", "epochs=1000", "--set", "width=8")
     best, last = tmp_path / "best.pt", tmp_path / "last.pt"
 
     def an_epoch_is_saved() -> bool:
         return best.exists() and last.stat().st_mtime_ns > best.stat().st_mtime_ns
 
-    status, errors = interrupt(start(*arguments, "--set", "epochs=1000"), an_epoch_is_saved)
+    status, errors = interrupt(start(*arguments), an_epoch_is_saved)
     assert status == 130
     assert errors.splitlines()[-1] == "asq-hw: interrupted"
     assert "Traceback" not in errors
     assert {path.name for path in tmp_path.iterdir()} == {"best.pt", "last.pt"}
     saved = last.stat().st_mtime_ns
-    going_on = start(*arguments, "--set", "epochs=1000", "--resume")
+    going_on = start(*arguments, "--resume")
     status, errors = interrupt(going_on, lambda: last.stat().st_mtime_ns > saved)
     assert status == 130
     assert not errors.startswith("epoch 1/")
@@ -358,14 +359,18 @@ def test_an_interrupted_training_leaves_whole_files_and_can_go_on(tmp_path: Path
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which all worked examples were run; trainings are cut short."""
+    """A folder in which all worked examples were run, with shorter trainings of a narrower net."""
     folder = tmp_path_factory.mktemp("examples")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for command in [line for lines in EXAMPLES.values() for line in lines]:
-            shorter = ["--set", "epochs=4"] if " train " in command else []
+            smaller = (
+                ["--set", "epochs=4", "--set", "width=8", "--threads", "1"]
+                if " train " in command
+                else []
+            )
             with contextlib.redirect_stdout(io.StringIO()) as output:
-                status = main([*command.split()[1:], *shorter])
+                status = main([*command.split()[1:], *smaller])
             assert status == 0, command
             assert output.getvalue(), command
     return folder
@@ -385,7 +390,7 @@ def test_an_exported_network_agrees_with_the_trained_one(
     assert simulated["images"] == evaluated["images"] > 300
     assert simulated["reference_top1"] == evaluated["top1"]
     assert evaluated["top1"] > 0.5
-    assert simulated["agreement"] > 0.95
+    assert simulated["agreement"] > 0.9
     assert abs(simulated["top1"] - evaluated["top1"]) <= 1 - simulated["agreement"]
     assert simulated["images_per_second"] > 0
 
@@ -433,7 +438,7 @@ def test_simulate_says_what_programs_rely_on(
     layers = {layer["name"]: layer for layer in document["layers"]}
     keys = {"name", "kind", "macs", "accumulator_bits", "saturated"}
     assert all(keys <= layer.keys() for layer in layers.values())
-    assert layers["fc"]["macs"] == 32 * 10
+    assert layers["fc"]["macs"] == 2 * 8 * 10
     steps = layers["conv2"]["step_size"]
     assert 0 < steps["min"] <= steps["mean"] <= steps["max"]
     assert "step_size" not in layers["fc"], "the last layer's step is fixed"
