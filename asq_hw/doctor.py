@@ -94,7 +94,7 @@ CATALOGUE: tuple[Requirement, ...] = (
         required=True,
     ),
     *_packages(
-        ["numpy", "safetensors"],
+        ["numpy"],
         enables="networks, model files and data sets",
         install="pip install asq-hw",
         required=True,

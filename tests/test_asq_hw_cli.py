@@ -357,6 +357,9 @@ def test_an_interrupted_training_leaves_whole_files_and_can_go_on(tmp_path: Path
 # The whole way: every worked example, in order
 
 
+SMALLER = ("--set", "epochs=4", "--set", "width=8", "--threads", "1")
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which all worked examples were run, with shorter trainings of a narrower net."""
@@ -364,11 +367,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for command in [line for lines in EXAMPLES.values() for line in lines]:
-            smaller = (
-                ["--set", "epochs=4", "--set", "width=8", "--threads", "1"]
-                if " train " in command
-                else []
-            )
+            smaller = SMALLER if " train " in command else ()
             with contextlib.redirect_stdout(io.StringIO()) as output:
                 status = main([*command.split()[1:], *smaller])
             assert status == 0, command
