@@ -261,9 +261,10 @@ def test_a_full_disk_is_one_line(complaint: Run, monkeypatch: pytest.MonkeyPatch
 # The process: streams and signals
 
 
-def test_the_reader_of_a_pipe_may_leave_early() -> None:
+@pytest.mark.parametrize("bits", ["2", "8"])  # less and more than a pipe's buffer
+def test_the_reader_of_a_pipe_may_leave_early(bits: str) -> None:
     with subprocess.Popen(
-        [*PROGRAM, "levels", "post", "--bits", "8", "--format", "json"],
+        [*PROGRAM, "levels", "post", "--bits", bits, "--format", "json"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
