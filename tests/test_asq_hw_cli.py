@@ -261,13 +261,12 @@ def test_a_full_disk_is_one_line(complaint: Run, monkeypatch: pytest.MonkeyPatch
 # The process: streams and signals
 
 
-@pytest.mark.parametrize("bits", ["2", "8"])  # less and more than a pipe's buffer
-def test_the_reader_of_a_pipe_may_leave_early(bits: str) -> None:
+@pytest.mark.parametrize(
+    "arguments", ["levels post --bits 2 --format csv", "levels post --bits 8", "--help"]
+)
+def test_the_reader_of_a_pipe_may_leave_early(arguments: str) -> None:
     with subprocess.Popen(
-        [*PROGRAM, "levels", "post", "--bits", bits, "--format", "json"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [*PROGRAM, *arguments.split()], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()

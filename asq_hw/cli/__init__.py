@@ -7,7 +7,6 @@ interrupted; 141 the reader of standard output went away.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 
@@ -35,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         return _run(sys.argv[1:] if arguments is None else list(arguments))
-    except BrokenPipeError:
-        _discard_output()
+    except (BrokenPipeError, SystemExit):  # the second is how Rich reports the first
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
@@ -71,10 +69,3 @@ def _complain(message: str, status: int) -> int:
     with contextlib.suppress(OSError):
         print("asq-hw:", " ".join(message.split()), file=sys.stderr, flush=True)
     return status
-
-
-def _discard_output() -> None:
-    """Let Python's own flush at exit find an open, silent standard output."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)
