@@ -27,6 +27,8 @@ from asq_hw.sim.tensors import TraceBatch, read_batch
 __all__ = ["SimulationResult", "simulate"]
 
 Images = NDArray[np.uint8]
+_TRACE_BYTES = 1 << 26
+"""Most memory for the tensors of a traced batch; each thread has a few batches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,7 +82,8 @@ def simulate(
     threads : int
         Threads that compute; by default as many as the processors this process may use.
     batch_size : int
-        Images that a thread computes between two calls of `progress`.
+        Images that a thread computes between two calls of `progress`; fewer where a trace of so
+        many would take much memory.
     trace : callable
         Is given every intermediate tensor of every batch, in order.
     progress : callable
@@ -145,6 +148,8 @@ class _Work:
 
     def run(self, threads: int, batch_size: int) -> Iterator[_Batch]:
         """Compute all batches and yield them in order; interrupted, stop after those under way."""
+        if self.keep:
+            batch_size = min(batch_size, max(_TRACE_BYTES // self.plan.layout.kept_bytes, 1))
         spans = [
             (start, min(start + batch_size, len(self.images)))
             for start in range(0, len(self.images), batch_size)

@@ -39,13 +39,14 @@ def quantize_pixels(layer: Record, program: Program, image: NDArray[np.uint8], m
 @jit
 def add(layer: Record, maps: Maps) -> int:
     """The saturated sum of two maps; returns how many values were saturated."""
-    size, low, high = layer["channels"] * layer["pixels"], layer["low"], layer["high"]
+    size = layer["channels"] * layer["pixels"]
+    low, high = np.int32(layer["low"]), np.int32(layer["high"])
     first = maps[layer["source"] : layer["source"] + size]
     second = maps[layer["other"] : layer["other"] + size]
     out = maps[layer["destination"] : layer["destination"] + size]
     saturated = 0
     for i in range(size):
-        value = np.int64(first[i]) + np.int64(second[i])
+        value = np.int32(first[i] + second[i])  # at most 25 bits
         fitted = min(max(value, low), high)
         saturated += fitted != value
         out[i] = fitted
@@ -55,11 +56,12 @@ def add(layer: Record, maps: Maps) -> int:
 @jit
 def relu(layer: Record, maps: Maps) -> None:
     """The map with every value brought into ``low .. high``."""
-    size, low, high = layer["channels"] * layer["pixels"], layer["low"], layer["high"]
+    size = layer["channels"] * layer["pixels"]
+    low, high = np.int32(layer["low"]), np.int32(layer["high"])
     source = maps[layer["source"] : layer["source"] + size]
     out = maps[layer["destination"] : layer["destination"] + size]
     for i in range(size):
-        out[i] = min(max(np.int64(source[i]), low), high)
+        out[i] = min(max(source[i], low), high)
 
 
 @jit

@@ -26,7 +26,7 @@ from asq_hw.layers import (
 from asq_hw.network import FeatureMap, IntegerNetwork
 from asq_hw.products import Product
 from asq_hw.sim import program as program_tables
-from asq_hw.sim.memory import Layout, block_pixels, pixels_at_once, plan_memory
+from asq_hw.sim.memory import Layout, aligned, block_pixels, pixels_at_once, plan_memory
 from asq_hw.sim.pack import PackedWeights, pack_weights
 from asq_hw.sim.program import PIXEL_TILE, Kind, Lane, Program
 
@@ -110,7 +110,10 @@ def _finish(made: _Tables) -> Program:
         return np.array(rows, dtype=kind)
 
     def flat(lane: Lane, kind: type) -> NDArray[np.signedinteger]:
-        return np.concatenate([np.zeros(0, dtype=np.int64), *made.weights[lane]]).astype(kind)
+        values = aligned(sum(array.size for array in made.weights[lane]), kind)
+        if values.size:
+            values[:] = np.concatenate(made.weights[lane])
+        return values
 
     return Program(
         steps=np.array(made.steps, dtype=program_tables.STEP),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from numpy.typing import NDArray
 
 from asq_hw.activation import AdaptiveStep
 from asq_hw.checks import IntArray
@@ -14,7 +17,15 @@ from asq_hw.network import FeatureMap, IntegerNetwork
 from asq_hw.sim.pack import PackedWeights
 from asq_hw.sim.program import PIXEL_TILE, Lane, Memory
 
-__all__ = ["CodeMap", "Layout", "allocate", "block_pixels", "pixels_at_once", "plan_memory"]
+__all__ = [
+    "CodeMap",
+    "Layout",
+    "aligned",
+    "allocate",
+    "block_pixels",
+    "pixels_at_once",
+    "plan_memory",
+]
 
 _BLOCK_SUMS = 8192
 """Sums of a block of pixels: 32 KiB in 32-bit lanes, so that they stay near the processor."""
@@ -23,6 +34,7 @@ _LOOP_SUMS = 256
 _CODE_TYPES = {Lane.VNNI: np.uint8, Lane.INT32: np.int32, Lane.INT64: np.int64}
 
 _ALIGN = 64
+"""Bytes of a cache line; maps start at multiples of as many values."""
 _SLACK = 64
 """Codes behind a padded map that a last quad may read, with weights of zero."""
 
@@ -65,6 +77,11 @@ class Layout:
     sum_counts: Mapping[Lane, int]
     multiplier_count: int
     vector_size: int
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of one sample's row in the arrays that keep intermediate tensors."""
+        return 4 * self.map_count + self.index_count + 8 * self.accumulator_count
 
 
 def plan_memory(
@@ -113,25 +130,33 @@ def pixels_at_once(packed: PackedWeights, layer: Conv | Linear) -> int:
     return max(_LOOP_SUMS // layer.out_channels, 1)
 
 
+def aligned(shape: int | tuple[int, ...], kind: npt.DTypeLike) -> NDArray[Any]:
+    """An array of zeros that starts at a cache line: the kernels load whole lines."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    memory = np.zeros(size + _ALIGN, dtype=np.uint8)
+    start = -memory.ctypes.data % _ALIGN
+    return memory[start : start + size].view(kind).reshape(shape)
+
+
 def allocate(layout: Layout, rows: int) -> Memory:
     """One thread's memory; the padding in the maps of codes is filled in, for good."""
-    codes = {lane: np.zeros(_code_count(layout, lane), dtype=_CODE_TYPES[lane]) for lane in Lane}
+    codes = {lane: aligned(_code_count(layout, lane), _CODE_TYPES[lane]) for lane in Lane}
     for region in layout.codes.values():
         size = region.size - _SLACK
         padded = codes[region.lane][region.start : region.start + size]
         padded.reshape(-1, region.values.size, region.channels)[:] = region.values[:, None]
     counts = layout.sum_counts
     return Memory(
-        maps=np.zeros((rows, layout.map_count), dtype=np.int32),
-        indices=np.zeros((rows, layout.index_count), dtype=np.uint8),
-        accumulators=np.zeros((rows, layout.accumulator_count), dtype=np.int64),
+        maps=aligned((rows, layout.map_count), np.int32),
+        indices=aligned((rows, layout.index_count), np.uint8),
+        accumulators=aligned((rows, layout.accumulator_count), np.int64),
         codes8=codes[Lane.VNNI],
         codes32=codes[Lane.INT32],
         codes64=codes[Lane.INT64],
-        sums32=np.zeros(max(counts[Lane.VNNI], counts[Lane.INT32]), dtype=np.int32),
-        sums64=np.zeros(counts[Lane.INT64], dtype=np.int64),
-        multipliers=np.zeros(layout.multiplier_count, dtype=np.int64),
-        vectors=np.zeros((2, layout.vector_size), dtype=np.int64),
+        sums32=aligned(max(counts[Lane.VNNI], counts[Lane.INT32]), np.int32),
+        sums64=aligned(counts[Lane.INT64], np.int64),
+        multipliers=aligned(layout.multiplier_count, np.int64),
+        vectors=aligned((2, layout.vector_size), np.int64),
     )
 
 
