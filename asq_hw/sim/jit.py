@@ -12,6 +12,7 @@ import llvmlite.binding
 import numba
 from numba.core import config
 
+from asq_hw import fixedpoint
 from asq_hw.errors import InputError
 
 __all__ = ["Kernel", "cached", "choose_kernel", "jit", "source_stamp"]
@@ -44,12 +45,12 @@ def cached(function: _Function) -> _Function:
 
 
 def source_stamp() -> str:
-    """A digest of this package's sources: it makes a cached function depend on all of them.
+    """A digest of the kernels' sources: it makes a cached function depend on all of them.
 
     Numba's cache watches only the file that a function stands in, not what the function calls.
     """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in [*sorted(Path(__file__).parent.glob("*.py")), Path(fixedpoint.__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
