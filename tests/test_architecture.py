@@ -18,7 +18,7 @@ HEAVY = {"torch", "numba", "amaranth", "pandas", "matplotlib"}
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
 
 

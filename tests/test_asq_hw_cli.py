@@ -27,6 +27,7 @@ from asq_hw.cli.app import EXAMPLES
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAM = [sys.executable, "-m", "asq_hw.cli"]
+PATIENCE = 600  # seconds until a test gives up; a first simulation compiles
 
 Run = Callable[..., str]
 
@@ -271,7 +272,7 @@ def test_the_reader_of_a_pipe_may_leave_early(arguments: str) -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(timeout=60) == 141
+        assert process.wait(timeout=PATIENCE) == 141
 
 
 @contextlib.contextmanager
@@ -300,7 +301,7 @@ def output_on_a_terminal(*arguments: str, **environment: str) -> str:
         ) as process,
     ):
         text = read()
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     return text
 
 
@@ -311,20 +312,20 @@ def test_colours_are_for_terminals_without_no_color(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert COLOUR.search(output_on_a_terminal("--help"))
     assert not COLOUR.search(output_on_a_terminal("--help", NO_COLOR="1"))
-    piped = subprocess.run([*PROGRAM, "--help"], cwd=ROOT, capture_output=True, timeout=60)
+    piped = subprocess.run([*PROGRAM, "--help"], cwd=ROOT, capture_output=True, timeout=PATIENCE)
     assert piped.returncode == 0
     assert b"\x1b[" not in piped.stdout
 
 
 def interrupt(process: subprocess.Popen[str], when: Callable[[], bool]) -> tuple[int, str]:
     """Press Ctrl-C once something has happened; return the exit status and standard error."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not when():
         assert process.poll() is None, "it ended before it could be interrupted"
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     return process.returncode, errors
 
 
@@ -464,7 +465,7 @@ def test_progress_is_on_standard_error_of_a_terminal_only(workplace: Path) -> No
         ) as process,
     ):
         bar = read()
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert "simulating" in bar
     assert json.loads(output)["images"] > 0
 
