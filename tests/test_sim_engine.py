@@ -534,3 +534,10 @@ def test_formats_of_24_bits_are_held() -> None:
     )
     images = networks.pixels([[0, 255]])
     assert simulate(network, images).scores.tolist() == [[-(2**23), 255 * 2**16 - 2**23]]
+
+
+@pytest.mark.parametrize(("code", "bits"), [(0xFF, 9), (0x01, 9), (0x80, 16), (0x00, 1)])
+def test_accumulator_bits_used_are_those_of_the_worst_sample(code: int, bits: int) -> None:
+    network = networks.network(networks.input_layer(1, 1), networks.conv([[[[code]]]]))
+    images = networks.pixels([1, 200, 255, 3]).reshape(4, 1, 1, 1)
+    assert simulate(network, images, batch_size=1).layers[1].accumulator_bits_used == bits
