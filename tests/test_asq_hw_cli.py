@@ -23,6 +23,7 @@ import pytest
 from asq_hw import __version__, cli
 from asq_hw.cli import main
 from asq_hw.cli.app import EXAMPLES
+from asq_hw.doctor import examine
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -483,3 +484,21 @@ def test_the_readme_says_what_the_adapters_of_mobilenetv2_store(run: Run) -> Non
     options = ("--convention", "stored", "--bits", "4", "--format", "json")
     row = json.loads(run("overhead", "mobilenetv2", *options))["rows"][0]
     assert f"{row['param_percent']:.0f}" == percent
+
+
+def test_the_readme_says_what_the_bundled_network_reaches(run: Run) -> None:
+    (shown,) = re.findall(r"\$ asq-hw simulate\n((?:.+\n)+?)```", README)
+    assert run("simulate").startswith(shown)
+
+
+def test_the_bundled_network_on_all_test_images(run: Run) -> None:
+    if not any(f.found for f in examine() if f.requirement.name == "fashion-mnist"):
+        pytest.skip("needs Fashion-MNIST: apt-get install dataset-fashion-mnist")
+    document = json.loads(run("simulate", "--data", "fashion-mnist", "--format", "json"))
+    assert document["images"] == 10_000
+    assert document["top1"] >= 0.92
+    assert abs(document["top1"] - document["reference_top1"]) <= 0.003
+    assert document["agreement"] >= 0.99
+    (claims,) = re.findall(r"it is ([\d.]+) %, ([\d.]+) % and ([\d.]+) %\.", README)
+    shares = (document["top1"], document["reference_top1"], document["agreement"])
+    assert tuple(f"{100 * share:.2f}" for share in shares) == claims
