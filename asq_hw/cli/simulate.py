@@ -47,7 +47,7 @@ DEFAULT = Product()
 
 def simulate(
     model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="Model file; default: the bundled network.")
+        str, typer.Argument(metavar="MODEL", help="Model file; bundled is the packaged network.")
     ] = BUNDLED,
     data: DataOption = BUNDLED,
     limit: LimitOption = None,
