@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from asq_hw import oracle
+import asq_hw
+from asq_hw import datasets, modelfile, oracle
 from asq_hw.activation import AdapterStage, AdaptiveStep
 from asq_hw.errors import InputError
 from asq_hw.grids import Encoding, Grid, Scheme
@@ -26,6 +27,7 @@ from asq_hw.sim.lower import lower
 from asq_hw.sim.program import Lane
 from tests import networks
 
+BUNDLED_MODEL = "bundled/fashion-mnist-resnet20-w4a4.asq"
 SPLIT = Product()
 LUT = Product(kind=ProductKind.POST_LUT)
 
@@ -541,3 +543,13 @@ def test_accumulator_bits_used_are_those_of_the_worst_sample(code: int, bits: in
     network = networks.network(networks.input_layer(1, 1), networks.conv([[[[code]]]]))
     images = networks.pixels([1, 200, 255, 3]).reshape(4, 1, 1, 1)
     assert simulate(network, images, batch_size=1).layers[1].accumulator_bits_used == bits
+
+
+# The bundled network
+
+
+@pytest.mark.parametrize("product", [SPLIT, LUT], ids=lambda product: product.kind.value)
+def test_every_tensor_of_the_bundled_network_equals_the_oracles(product: Product) -> None:
+    network = modelfile.load(Path(asq_hw.__file__).parent / BUNDLED_MODEL)
+    images = datasets.load("bundled", limit=3).images[2:]
+    _check_against_oracle(network, images, product)

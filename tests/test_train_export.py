@@ -12,6 +12,7 @@ from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 from asq_hw.layers import Conv, Input, Linear, Relu
 from asq_hw.network import IntegerNetwork
+from asq_hw.sim import simulate
 from asq_hw.train import models, recipes
 from asq_hw.train.convert import quantize
 from asq_hw.train.data import normalise
@@ -68,6 +69,8 @@ def test_every_weighted_layer_follows_its_trained_twin(method: str, images: Data
     network = export_network(model, recipe, images)
     few = Dataset(**{**fields(images), "images": images.images[:3], "labels": None})
     maps = oracle.run(network, few.images)
+    simulated = simulate(network, few.images, threads=1)
+    np.testing.assert_array_equal(simulated.scores, maps[network.output.name][:, :, 0, 0])
     compared = 0
     for operation in trace(model):
         if operation.weighted is None:
