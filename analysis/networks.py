@@ -39,7 +39,7 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
         raise InputError(f"network must be one of {known} or a model file, not {name[:80]!r}")
     if input_size is not None:
         raise InputError(f"input is fixed by the model file {name!r}, so it cannot be {input_size}")
-    from asq_hw import modelfile  # safetensors, which a named network does not need
+    from asq_hw import modelfile  # numpy, which a named network does not need
 
     return integer_network_shape(modelfile.load(Path(name)))
 

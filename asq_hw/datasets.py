@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from asq_hw.errors import InputError
 
-__all__ = ["NAMES", "Dataset", "load"]
+__all__ = ["NAMES", "Dataset", "fashion_mnist_folder", "load"]
 
 NAMES = ("fashion-mnist", "digits", "bundled")
 """The datasets that are known by name."""
@@ -128,7 +128,7 @@ def load(name_or_dir: str | Path, *, limit: int | None = None, split: str = "tes
 def _load_named(name: str, split: str) -> Dataset:
     match name:
         case "fashion-mnist":
-            return _load_idx_folder(name, _fashion_mnist_folder(), split)
+            return _load_idx_folder(name, fashion_mnist_folder(), split)
         case "digits":
             return _load_digits(split)
         case "bundled":
@@ -139,7 +139,7 @@ def _load_named(name: str, split: str) -> Dataset:
     return _load_idx_folder(name, Path(name), split)
 
 
-def _fashion_mnist_folder() -> Path:
+def fashion_mnist_folder() -> Path:
     """Find the folder with Fashion-MNIST: the user's first, then the system's."""
     roots = [Path(os.environ[DATA_VARIABLE])] if os.environ.get(DATA_VARIABLE) else []
     candidates = [root / "fashion-mnist" for root in (*roots, SYSTEM_DATA)]

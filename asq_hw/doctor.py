@@ -174,7 +174,7 @@ def _find_package(requirement: Requirement) -> Finding:
 def _find_fashion_mnist(requirement: Requirement) -> Finding:
     """Find the folder that would be read; without numpy there is none that could be."""
     try:
-        from asq_hw.datasets import _fashion_mnist_folder as fashion_mnist_folder
+        from asq_hw.datasets import fashion_mnist_folder
 
         return Finding(requirement=requirement, place=str(fashion_mnist_folder()))
     except (ImportError, InputError):
