@@ -1,0 +1,65 @@
+"""What a multiply-accumulate unit can be told: its scheme and how it is built."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from asq_hw.grids import Scheme
+
+__all__ = ["Accumulation", "MacScheme", "Style"]
+
+
+class MacScheme(StrEnum):
+    """Weight grid and product of a multiply-accumulate unit."""
+
+    UNIFORM = "uniform"
+    """Integers: the unit that every other one is measured against."""
+    POT = "pot"
+    """Signed powers of two: a shifter."""
+    APOT = "apot"
+    """Sums of powers of two: a shifter for each term, and an adder."""
+    POST_LUT = "post-lut"
+    """Signed powers of the square root of two; odd powers from a rounded table (paper, Eq. 18)."""
+    POST_SPLIT = "post-split"
+    """The same grid, exact: even and odd powers are summed apart, as integers."""
+
+    @property
+    def grid_scheme(self) -> Scheme:
+        """Family of the weight grid's levels."""
+        match self:
+            case MacScheme.UNIFORM:
+                return Scheme.UNIFORM
+            case MacScheme.POT:
+                return Scheme.POT
+            case MacScheme.APOT:
+                return Scheme.APOT
+            case MacScheme.POST_LUT | MacScheme.POST_SPLIT:
+                return Scheme.POST
+
+
+class Style(StrEnum):
+    """How the product of activation and weight is made."""
+
+    DIRECT = "direct"
+    """``*`` on the decoded weight: whatever the synthesis tool makes of it."""
+    BOOTH = "booth"
+    """Radix-4 Booth digits of the weight select 0, 1 or 2 times the activation."""
+    TABLE = "table"
+    """A table of every product, addressed by activation and weight code."""
+    ROWS = "rows"
+    """Partial products are registers that the weight's bits clear, so that no gate is spent on
+    them; an adder tree sums them."""
+    SHIFT = "shift"
+    """The activation is shifted by one-hot amounts, again in registers that the weight clears."""
+
+
+class Accumulation(StrEnum):
+    """How sums begin, and how many adders they share."""
+
+    MASKED = "masked"
+    """The old sum is masked with gates when a new one begins."""
+    AHEAD = "ahead"
+    """The sum is cleared one cycle ahead by its register's reset; a second register holds it for
+    the reader. More registers, no gate on the carry chain's way."""
+    SHARED = "shared"
+    """`post-split` alone: the even and the odd accumulator take turns at one adder."""

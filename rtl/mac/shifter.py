@@ -1,0 +1,123 @@
+"""Units that shift: weights whose magnitudes are powers of two, or sums or tables of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import reduce
+from operator import add, or_
+
+from amaranth.hdl import Cat, Module, Signal, Value
+
+from asq_hw.grids import Scheme, apot_exponents
+from rtl.mac.design import Mac, term_table
+from rtl.mac.product import ProductUnit
+
+__all__ = ["MagnitudeTable", "ShiftUnit"]
+
+
+class ShiftUnit(ProductUnit):
+    """Activation shifted by the weight's exponent, its bits inverted where the sign is 1.
+
+    Every shift amount has a copy of the activation whose register is cleared unless the weight
+    has that amount, so that the shifter is an OR; APoT adds one such OR for each of its terms.
+    Latency 2 cycles.
+    """
+
+    latency_cyc = 2
+
+    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+        """Clear the copies, and join them."""
+        index = weight[:-1]
+        shifted = []
+        for term, amounts in enumerate(_shift_amounts(self._mac)):
+            copies: list[Value] = []
+            for amount, chosen in sorted(amounts.items()):
+                copy = Signal(activation.shape(), name=f"term{term}_shift{amount}")
+                m.d.sync += copy.eq(activation)
+                with m.If(~_is_among(index, chosen)):
+                    m.d.sync += copy.eq(0)
+                copies.append(copy << amount)
+            shifted.append(reduce(or_, copies))
+        self._finish(m, reduce(add, shifted), index, weight[-1])
+
+    def _finish(self, m: Module, magnitude: Value, index: Value, negative: Value) -> None:
+        """Apply the sign, and tell which accumulator the product is for; a cycle's delay."""
+        sign = Signal()
+        m.d.sync += sign.eq(negative)
+        m.d.comb += [
+            self.value.eq(magnitude ^ sign.replicate(len(self.value))),
+            self.negative.eq(sign),
+        ]
+        if self._mac.splits:
+            odd = Signal()
+            m.d.sync += odd.eq(_is_among(index, _odd_indices(self._mac)))
+            m.d.comb += self.odd.eq(odd)
+
+
+class MagnitudeTable(ProductUnit):
+    """A table of each activation times each magnitude, inverted where the sign is 1.
+
+    With POST this is the paper's unit (Eq. 18): an even power is a shift, which a table of wires
+    costs nothing more than, an odd one a rounded entry. Latency 1 cycle.
+    """
+
+    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+        """Look the magnitude up and apply the sign."""
+        width, indices = len(activation), 1 << len(weight) - 1
+        magnitude = Signal(self.value.shape())
+        with m.Switch(Cat(activation, weight[:-1])):
+            for (value, code), (term,) in term_table(self._mac).items():
+                if code < indices:
+                    with m.Case(code << width | value & (1 << width) - 1):
+                        m.d.comb += magnitude.eq(term)
+        sign = weight[-1]
+        m.d.comb += [
+            self.value.eq(magnitude ^ sign.replicate(len(self.value))),
+            self.negative.eq(sign),
+        ]
+
+
+def _shift_amounts(mac: Mac) -> list[dict[int, set[int]]]:
+    """Of each additive term: left shifts, and the magnitude indices of the weight with each."""
+    grid = mac.weight_grid
+    if grid.scheme is Scheme.APOT:
+        return _apot_amounts(grid.bits - 1, grid.shift)
+    amounts: dict[int, set[int]] = {}
+    for index, pair in _magnitudes(mac).items():
+        power = sum(pair)  # one of the two is 0
+        if power:
+            amounts.setdefault(power.bit_length() - 1, set()).add(index)
+    return [amounts]
+
+
+def _apot_amounts(magnitude_bits: int, shift: int) -> list[dict[int, set[int]]]:
+    """The same from the fields of an APoT code, the first term in the highest bits."""
+    terms, lowest = [], magnitude_bits
+    for exponents in apot_exponents(magnitude_bits):
+        width = len(exponents).bit_length()
+        lowest -= width
+        mask = (1 << width) - 1
+        terms.append(
+            {
+                shift - exponent: {
+                    index for index in range(1 << magnitude_bits) if index >> lowest & mask == j
+                }
+                for j, exponent in enumerate(exponents, start=1)
+            }
+        )
+    return terms
+
+
+def _magnitudes(mac: Mac) -> dict[int, tuple[int, int]]:
+    """Integer pair of every code without its sign bit."""
+    half = 1 << (mac.weight_grid.stored_bits - 1)
+    return {code: pair for code, pair in mac.weight_grid.decode_table().items() if code < half}
+
+
+def _odd_indices(mac: Mac) -> set[int]:
+    return {index for index, (_, odd) in _magnitudes(mac).items() if odd}
+
+
+def _is_among(value: Value, numbers: Collection[int]) -> Value:
+    """Whether `value` is one of `numbers`."""
+    return value.matches(*sorted(numbers))
