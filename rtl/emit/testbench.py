@@ -13,14 +13,17 @@ RUN_UP_CYC = 16
 _TEXT = """\
 // Self-checking test bench of {top}: reads {top}.mem, prints PASS or FAIL.
 //
-// A row of {top}.mem is one clock cycle: every port in the module's order, its outputs as they must
-// be {latency} clock cycles later and only where valid_out is 1. The first rows run once, unchecked,
-// before the reset.
+// A row of {top}.mem is one clock cycle: every port in the module's order,
+// outputs as they must be LATENCY cycles later, and only where valid_out is 1.
+// The first rows run once, unchecked, before the reset.
 //
 //   $ verilator --binary --timing -Wno-fatal --top-module {top}_tb {top}_tb.v {top}.v
 //   $ ./obj_dir/V{top}_tb
 //
 //   $ iverilog -g2001 -o {top}_tb {top}_tb.v {top}.v && vvp {top}_tb
+//
+// +{top}_rows=N runs the first N rows only; +together leaves ending the simulation
+// to others, so that several test benches can run in one.
 
 `timescale 1ns / 1ps
 
@@ -74,7 +77,8 @@ module {top}_tb;
       if (wrong) begin
         failures = failures + 1;
         if (failures <= 10) begin
-          $display("row %0d: valid_out is %b, must be %b", index, valid_out, wanted[{valid_low}]);
+          $display("{top}, row %0d", index);
+          $display("  valid_out is %b, must be %b", valid_out, wanted[{valid_low}]);
 {reports}
         end
       end
@@ -83,7 +87,7 @@ module {top}_tb;
 
   initial begin
     $readmemh("{top}.mem", rows);
-    if (!$value$plusargs("rows=%d", count)) count = ROWS;
+    if (!$value$plusargs("{top}_rows=%d", count)) count = ROWS;
     clk = 1'b0;
     checked = 0;
     failures = 0;
@@ -104,10 +108,10 @@ module {top}_tb;
       check(cycle - LATENCY + 1);
     end
     if (failures == 0 && checked > 0)
-      $display("PASS: %0d operations in %0d cycles", checked, count);
+      $display("PASS: {top}, %0d results in %0d cycles", checked, count);
     else
-      $display("FAIL: %0d wrong of %0d operations in %0d cycles", failures, checked, count);
-    $finish;
+      $display("FAIL: {top}, %0d wrong of %0d results in %0d cycles", failures, checked, count);
+    if (!$test$plusargs("together")) $finish;
   end
 endmodule
 """
