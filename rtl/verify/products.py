@@ -55,6 +55,10 @@ def products(design: MacDesign) -> ProductTable:
     pixels = (activations - grid.minimum).astype(np.uint8).reshape(-1, 1, 1, 1)
     network = _network(design, codes)
     accumulators = oracle.trace(network, pixels, design.product).accumulators["sums"]
+    if len(design.outputs) == 1:
+        # A unit with one accumulator for both parts takes even and odd products one after the
+        # other; of each code's two terms, one is 0.
+        accumulators = (np.sum(accumulators, axis=0),)
     terms = {
         port.name: values.reshape(len(activations), len(codes)).T
         for port, values in zip(design.outputs, accumulators, strict=True)
