@@ -7,14 +7,19 @@ from amaranth.lib import wiring
 
 from rtl.mac.design import Mac
 from rtl.mac.product import ProductUnit, unit_class
-from rtl.mac.schemes import Accumulation
+from rtl.mac.schemes import Accumulation, Clear
 
 __all__ = ["MacComponent", "latency_cyc"]
 
 
 def latency_cyc(mac: Mac) -> int:
-    """Cycles from a product's operands to its sum: product unit, term register, accumulator."""
-    return unit_class(mac).latency_cyc + 2
+    """Cycles from a product's operands to its sum: to the adder, and through the accumulator."""
+    return _adder_cyc(mac) + 1
+
+
+def _adder_cyc(mac: Mac) -> int:
+    """Cycles from a product's operands to the adder: product unit, term register."""
+    return unit_class(mac).latency_of(mac) + (mac.pipeline > 0)
 
 
 class MacComponent(wiring.Component):
@@ -33,70 +38,79 @@ class MacComponent(wiring.Component):
         """Delay ``start`` and ``valid`` beside the product unit, then sum."""
         m = Module()
         m.submodules.product = unit = unit_class(self._mac)(self._mac)
-        m.d.comb += [unit.activation.eq(self.activation), unit.weight.eq(self.weight)]
-        valid: Value = self.valid_in
-        start: Value = self.start
-        for stage in range(unit.latency_cyc):
-            valid = _delayed(m, valid, f"valid{stage}")
-            start = _delayed(m, start, f"start{stage}")
-        begins = Signal()
-        m.d.comb += begins.eq(valid & start)
-        term_valid = _delayed(m, valid, "term_valid")
-        m.d.sync += self.valid_out.eq(term_valid)
+        m.d.comb += [
+            unit.valid.eq(self.valid_in),
+            unit.activation.eq(self.activation),
+            unit.weight.eq(self.weight),
+        ]
+        cycles = _adder_cyc(self._mac)
+        valid = _delays(m, self.valid_in, cycles + 1, "valid")
+        starts = _delays(m, self.start & self.valid_in, cycles, "starts")
+        m.d.comb += self.valid_out.eq(valid[-1])
         if self._mac.accumulation is Accumulation.SHARED:
-            self._sum_shared(m, unit, valid, begins)
+            self._sum_shared(m, unit, starts)
+        elif self._mac.has_pair:
+            self._sum_apart(m, unit, self.even, unit.odd, starts)
+            self._sum_apart(m, unit, self.odd, ~unit.odd, starts)
         else:
-            self._sum_apart(m, unit, valid, begins)
+            self._sum_apart(m, unit, self.accumulator, Const(0), starts)
         return m
 
-    def _sum_apart(self, m: Module, unit: ProductUnit, valid: Value, begins: Value) -> None:
-        """An adder for each accumulator; a term that is not for it is cleared to 0."""
-        ports = self._mac.accumulators
-        mine = [valid & ~unit.odd, valid & unit.odd] if len(ports) == 2 else [valid]
-        for port, adds in zip(ports, mine, strict=True):
-            term, carry = Signal(unit.value.shape(), name=f"{port.name}_term"), Signal()
-            m.d.sync += [term.eq(unit.value), carry.eq(unit.negative)]
-            with m.If(~adds):
-                m.d.sync += [term.eq(0), carry.eq(0)]
-            output: Signal = getattr(self, port.name)
-            if self._mac.accumulation is Accumulation.MASKED:
-                masked = _delayed(m, begins, f"{port.name}_starts")
-                kept = Mux(masked, 0, output).as_signed()
-                m.d.sync += output.eq(_add(kept, term, carry, unit))
-                continue
-            running = Signal(output.shape(), name=f"{port.name}_sum")
-            total = _add(running, term, carry, unit)
-            m.d.sync += [running.eq(total), output.eq(total)]
-            with m.If(begins):  # the next term is the first of its sum
-                m.d.sync += running.eq(0)
+    def _sum_apart(
+        self, m: Module, unit: ProductUnit, output: Signal, drop: Value, starts: list[Value]
+    ) -> None:
+        """An adder for one accumulator; a term that is not for it is dropped."""
+        term, carry = self._term(m, unit, output.name, drop)
+        if self._mac.clear is Clear.MASKED:
+            # The term comes first: adders of 7-series take their carry from there, which leaves
+            # the mask inside the look-up table.
+            m.d.sync += output.eq(_add(term, Mux(starts[-1], 0, output).as_signed(), carry))
+            return
+        running = Signal(output.shape(), name=f"{output.name}_sum")
+        total = _add(running, term, carry)
+        m.d.sync += [running.eq(total), output.eq(total)]
+        with m.If(starts[-2]):  # the next term is the first of its sum
+            m.d.sync += running.eq(0)
 
-    def _sum_shared(self, m: Module, unit: ProductUnit, valid: Value, begins: Value) -> None:
+    def _sum_shared(self, m: Module, unit: ProductUnit, starts: list[Value]) -> None:
         """One adder; the accumulator that a term is for is its other operand and its target."""
-        even, odd = self.even, self.odd
-        term, carry = Signal(unit.value.shape()), Signal()
-        m.d.sync += [term.eq(unit.value), carry.eq(unit.negative)]
-        is_odd = _delayed(m, unit.odd, "term_odd")
-        starts = _delayed(m, begins, "term_starts")
-        term_valid = _delayed(m, valid, "adder_valid")
-        kept = Signal(even.shape())
-        m.d.comb += kept.eq(Mux(starts, 0, Mux(is_odd, odd, even)))
-        total = _add(kept, term, carry, unit)
-        for register, chosen in ((even, ~is_odd), (odd, is_odd)):
-            with m.If(term_valid & chosen):
-                m.d.sync += register.eq(total)
-            with m.Elif(starts):
+        term, carry = self._term(m, unit, "shared", Const(0))
+        is_odd = unit.odd if self._mac.pipeline == 0 else _delays(m, unit.odd, 1, "is_odd")[-1]
+        kept = Mux(starts[-1], 0, Mux(is_odd, self.odd, self.even)).as_signed()
+        total = Signal(self.even.shape())
+        m.d.comb += total.eq(_add(term, kept, carry))
+        for register, is_target in ((self.even, ~is_odd), (self.odd, is_odd)):
+            with m.If(starts[-1] & ~is_target):
                 m.d.sync += register.eq(0)
+            with m.Elif(is_target):
+                m.d.sync += register.eq(total)
+
+    def _term(
+        self, m: Module, unit: ProductUnit, name: str, drop: Value
+    ) -> tuple[Value, Value | None]:
+        """What is added, and the carry that belongs to it if the unit has one."""
+        term, carry = Signal(unit.value.shape(), name=f"{name}_term"), Signal(name=f"{name}_carry")
+        domain = m.d.comb if self._mac.pipeline == 0 else m.d.sync
+        domain += [term.eq(unit.value), carry.eq(unit.negative)]
+        if not isinstance(drop, Const):
+            with m.If(drop):
+                domain += [term.eq(0), carry.eq(0)]
+        return term, carry if unit.inverts else None
 
 
-def _add(kept: Value, term: Signal, carry: Signal, unit: ProductUnit) -> Value:
-    """``kept + term + carry`` on one carry chain, one bit longer for the carry."""
-    if isinstance(unit.negative, Const):
-        return kept + term
-    return (Cat(Const(1, 1), kept) + Cat(carry, term).as_signed())[1:].as_signed()
+def _add(first: Value, second: Value, carry: Value | None) -> Value:
+    """``first + second + carry`` on one carry chain, one bit longer where there is a carry."""
+    if carry is None:
+        return first + second
+    longer = Cat(carry, first).as_signed() + Cat(carry, second).as_signed()
+    return longer[1:].as_signed()
 
 
-def _delayed(m: Module, value: Value, name: str) -> Signal:
-    """`value` one cycle later."""
-    register = Signal(name=name)
-    m.d.sync += register.eq(value)
-    return register
+def _delays(m: Module, value: Value, cycles: int, name: str) -> list[Value]:
+    """`value` after 0, 1, ... `cycles` cycles."""
+    values = [value]
+    for cycle in range(1, cycles + 1):
+        register = Signal(value.shape(), name=f"{name}{cycle}")
+        m.d.sync += register.eq(values[-1])
+        values.append(register)
+    return values

@@ -17,9 +17,9 @@ from asq_hw.fixedpoint import signed_width, wrap
 from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding, Grid, Scheme
 from asq_hw.products import Product, ProductKind
 from rtl.design import VALID_IN, VALID_OUT, Direction, MacDesign, Parameter, Port, Rows
-from rtl.mac.schemes import Accumulation, MacScheme, Style
+from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 
-__all__ = ["MAX_ACCUMULATOR_BITS", "Mac", "Term", "term_table"]
+__all__ = ["MAX_ACCUMULATOR_BITS", "MAX_PIPELINE", "Mac", "Term", "term_table"]
 
 MAX_ACCUMULATOR_BITS = 48
 
@@ -38,12 +38,20 @@ bits long before a shifter runs out of room."""
 
 _STYLES: Mapping[MacScheme, tuple[Style, ...]] = {
     MacScheme.UNIFORM: (Style.ROWS, Style.DIRECT, Style.BOOTH, Style.TABLE),
-    MacScheme.POT: (Style.SHIFT, Style.TABLE),
-    MacScheme.APOT: (Style.SHIFT, Style.TABLE),
+    MacScheme.POT: (Style.SHIFT, Style.SELECT, Style.TABLE),
+    MacScheme.APOT: (Style.SHIFT, Style.SELECT, Style.TABLE),
     MacScheme.POST_LUT: (Style.TABLE,),
-    MacScheme.POST_SPLIT: (Style.SHIFT,),
+    MacScheme.POST_SPLIT: (Style.SHIFT, Style.SELECT),
 }
 """Styles of each scheme, the default first."""
+
+_ACCUMULATIONS: Mapping[bool, tuple[Accumulation, ...]] = {
+    False: (Accumulation.SINGLE,),
+    True: (Accumulation.PAIR, Accumulation.SHARED, Accumulation.ORDERED),
+}
+"""Accumulations without and with even and odd products, the default first."""
+
+MAX_PIPELINE = 2
 
 _MAX_TABLE_BITS = 10
 """Widest address of a table of products."""
@@ -55,9 +63,10 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 class Mac(MacDesign):
     """A multiply-accumulate unit that takes one product each cycle.
 
-    ``accumulator`` (``even`` and ``odd`` for ``post-split``) holds the exact sum of the products
+    ``accumulator``, or ``even`` and ``odd``, hold the exact sum of the products
     since the last one that came with ``start``, over the weight grid's common shift. After a
-    reset, sums begin at 0.
+    reset, sums begin at 0. With `accumulation` ``ordered`` a sum means something where its products
+    are all even or all odd.
 
     Parameters
     ----------
@@ -76,8 +85,13 @@ class Mac(MacDesign):
         accumulator has the width that the same length needs.
     style : Style, optional
         How products are made; None: the scheme's default.
-    accumulation : Accumulation
-        How sums begin.
+    accumulation : Accumulation, optional
+        Which sums there are; None: ``pair`` for ``post-split``, else ``single``.
+    clear : Clear
+        How a sum begins.
+    pipeline : int
+        0: the product is made and summed in one cycle; 1: a register stands between; 2: another
+        one inside the product unit where it adds or selects in two steps.
     lut_fraction_bits : int
         Fraction bits of ``post-lut``'s table, 0 to 15.
 
@@ -94,14 +108,19 @@ class Mac(MacDesign):
     encoding: Encoding = Encoding.PACKED
     accumulator_bits: int = 24
     style: Style | None = None
-    accumulation: Accumulation = Accumulation.MASKED
+    accumulation: Accumulation | None = None
+    clear: Clear = Clear.MASKED
+    pipeline: int = 1
     lut_fraction_bits: int = 0
 
     def __post_init__(self) -> None:
         self._set("scheme", _choice("scheme", MacScheme, self.scheme))
         style = _STYLES[self.scheme][0] if self.style is None else self.style
         self._set("style", _choice("style", Style, style))
-        self._set("accumulation", _choice("accumulation", Accumulation, self.accumulation))
+        sums = _ACCUMULATIONS[self.splits][0] if self.accumulation is None else self.accumulation
+        self._set("accumulation", _choice("accumulation", Accumulation, sums))
+        self._set("clear", _choice("clear", Clear, self.clear))
+        check_range("pipeline", self.pipeline, 0, MAX_PIPELINE)
         check_range(f"weight bits of {self.scheme}", self.weight_bits, *_WEIGHT_BITS[self.scheme])
         check_range("activation bits", self.activation_bits, MIN_BITS, MAX_BITS)
         check_range("accumulator bits", self.accumulator_bits, 2, MAX_ACCUMULATOR_BITS)
@@ -126,7 +145,8 @@ class Mac(MacDesign):
             parts.append(self.encoding)
         if self.scheme is MacScheme.POST_LUT:
             parts.append(f"f{self.lut_fraction_bits}")
-        parts += [f"acc{self.accumulator_bits}", str(self.style), self.accumulation]
+        parts += [f"acc{self.accumulator_bits}", str(self.style), str(self.accumulation)]
+        parts += [self.clear, f"p{self.pipeline}"]
         return "_".join(parts).replace("-", "_")
 
     @property
@@ -157,15 +177,20 @@ class Mac(MacDesign):
 
     @property
     def splits(self) -> bool:
-        """Whether there are two accumulators, ``even`` and ``odd``."""
+        """Whether even and odd products are summed apart."""
         return self.scheme is MacScheme.POST_SPLIT
+
+    @property
+    def has_pair(self) -> bool:
+        """Whether there are two accumulators, ``even`` and ``odd``."""
+        return self.splits and self.accumulation is not Accumulation.ORDERED
 
     @property
     def accumulators(self) -> tuple[Port, ...]:
         """Ports of the sums."""
         meanings = (
             {"even": "sum of the products with even powers", "odd": "of odd, in units of sqrt 2"}
-            if self.splits
+            if self.has_pair
             else {"accumulator": "sum of the products"}
         )
         widths = _widths(self._term_ranges, self.length)
@@ -242,6 +267,8 @@ class Mac(MacDesign):
             "longest_sum": self.length,
             "style": str(self.style),
             "accumulation": str(self.accumulation),
+            "clear": str(self.clear),
+            "pipeline": self.pipeline,
             **extra,
         }
 
@@ -254,7 +281,8 @@ class Mac(MacDesign):
     def reference(self, inputs: Rows) -> dict[str, NDArray[np.int64]]:
         """The sums after each product, from the grid's integers."""
         table = term_table(self)
-        sums = [0] * len(self.accumulators)
+        ports = self.accumulators
+        sums = [0] * len(ports)
         rows = []
         for start, activation, weight in zip(
             inputs["start"].tolist(),
@@ -266,11 +294,11 @@ class Mac(MacDesign):
             terms = table[activation, weight]
             sums = [
                 wrap(old + term, port.width)
-                for old, term, port in zip(kept, terms, self.accumulators, strict=True)
+                for old, term, port in zip(kept, terms, ports, strict=True)
             ]
             rows.append(sums)
         columns = np.array(rows, dtype=np.int64).reshape(len(rows), len(sums))
-        return {port.name: columns[:, i] for i, port in enumerate(self.accumulators)}
+        return {port.name: columns[:, i] for i, port in enumerate(ports)}
 
     @property
     def _term_ranges(self) -> tuple[tuple[int, int], ...]:
@@ -286,8 +314,13 @@ class Mac(MacDesign):
         address = self.activation_bits + self.weight_grid.stored_bits
         if self.style is Style.TABLE and self.scheme is MacScheme.UNIFORM:
             check_range("address bits of a table of products", address, 1, _MAX_TABLE_BITS)
-        if self.accumulation is Accumulation.SHARED and not self.splits:
-            raise InputError(f"accumulation shared is for post-split, not for {self.scheme}")
+        if self.accumulation not in _ACCUMULATIONS[self.splits]:
+            known = ", ".join(_ACCUMULATIONS[self.splits])
+            raise InputError(
+                f"accumulation of {self.scheme} must be one of {known}, not {self.accumulation}"
+            )
+        if self.accumulation is Accumulation.SHARED and self.clear is Clear.AHEAD:
+            raise InputError("clear of accumulation shared must be masked, not ahead")
         needed = max(_widths(self._term_ranges, 1))
         if self.accumulator_bits < needed:
             raise InputError(
@@ -306,12 +339,12 @@ def term_table(mac: Mac) -> dict[tuple[int, int], Term]:
     table: dict[tuple[int, int], Term] = {}
     for code, (even, odd) in grid.decode_table().items():
         for activation in activations:
-            if mac.splits:
+            if mac.has_pair:
                 table[activation, code] = (activation * even, activation * odd)
             elif product.uses_lut(grid):
                 table[activation, code] = (product.lut_entry(activation, even, odd),)
             else:
-                table[activation, code] = (activation * even,)
+                table[activation, code] = (activation * (even + odd),)  # one of them is 0
     return table
 
 

@@ -7,14 +7,14 @@ from operator import add
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
-from rtl.mac.design import term_table
+from rtl.mac.design import Mac, term_table
 from rtl.mac.product import ProductUnit
 
 __all__ = ["BoothMultiplier", "DirectMultiplier", "RowMultiplier", "TableMultiplier"]
 
 
 class DirectMultiplier(ProductUnit):
-    """``activation * weight`` as the synthesis tool builds it. Latency 1 cycle."""
+    """``activation * weight`` as the synthesis tool builds it."""
 
     def build(self, m: Module, activation: Signal, weight: Signal) -> None:
         """Multiply."""
@@ -22,7 +22,7 @@ class DirectMultiplier(ProductUnit):
 
 
 class TableMultiplier(ProductUnit):
-    """A table of all products. Latency 1 cycle."""
+    """A table of all products."""
 
     def build(self, m: Module, activation: Signal, weight: Signal) -> None:
         """Look the product up."""
@@ -34,13 +34,19 @@ class TableMultiplier(ProductUnit):
 
 
 class BoothMultiplier(ProductUnit):
-    """Radix-4 Booth: half as many partial products as the weight has bits. Latency 1 cycle."""
+    """Radix-4 Booth: half as many partial products as the weight has bits."""
+
+    @classmethod
+    def inner_steps(cls, mac: Mac) -> int:
+        """One, behind the digits."""
+        return 1
 
     def build(self, m: Module, activation: Signal, weight: Signal) -> None:
         """Sum the digits' partial products."""
         bits = Cat(Const(0, 1), weight, weight[-1])
         partial = [
-            self._digit(m, activation, bits[i : i + 3]) << i for i in range(0, len(weight), 2)
+            self.step(m, self._digit(m, activation, bits[i : i + 3]), f"digit{i}") << i
+            for i in range(0, len(weight), 2)
         ]
         m.d.comb += self.value.eq(reduce(add, partial))
 
@@ -61,13 +67,22 @@ class BoothMultiplier(ProductUnit):
 
 
 class RowMultiplier(ProductUnit):
-    """An array multiplier whose AND gates are the reset pins of its registers. Latency 2 cycles.
+    """An array multiplier whose AND gates are the reset pins of its registers.
 
-    Every bit of the weight has a copy of the activation that it clears; the copies are summed in
-    a tree. The sign bit's copy is subtracted.
+    Every bit of the weight has a copy of the activation that it resets; the copies are summed in
+    a tree, neighbours first, so that each adder is as short as it can be. The sign bit's copy is
+    subtracted.
     """
 
-    latency_cyc = 2
+    @classmethod
+    def latency_of(cls, mac: Mac) -> int:
+        """A cycle more than others: operands, then rows."""
+        return 1 + super().latency_of(mac)
+
+    @classmethod
+    def inner_steps(cls, mac: Mac) -> int:
+        """One behind each level of the tree but the last."""
+        return (mac.weight_bits - 1).bit_length() - 1
 
     def build(self, m: Module, activation: Signal, weight: Signal) -> None:
         """Sum the rows."""
@@ -78,18 +93,27 @@ class RowMultiplier(ProductUnit):
             with m.If(~bit):
                 m.d.sync += row.eq(0)
             rows.append(row)
-        # Neighbours first, so that each adder is as short as it can be.
-        weights = [1] * (len(rows) - 1) + [-1]
-        step = 1
+        level = 0
         while len(rows) > 1:
-            pairs = []
-            for i in range(0, len(rows) - 1, 2):
-                upper = rows[i + 1] << step
-                pairs.append(rows[i] - upper if weights[i + 1] < 0 else rows[i] + upper)
-            if len(rows) % 2:
-                pairs.append(rows[-1])
-                weights = [1] * (len(pairs) - 1) + [weights[-1]]
-            else:
-                weights = [1] * len(pairs)
-            rows, step = pairs, 2 * step
+            rows = _add_neighbours(rows, 1 << level, subtract_last=level == _level_of_sign(weight))
+            level += 1
+            if len(rows) > 1:
+                rows = [self.step(m, row, f"level{level}_{i}") for i, row in enumerate(rows)]
         m.d.comb += self.value.eq(rows[0])
+
+
+def _level_of_sign(weight: Signal) -> int:
+    """Level of the tree at which the sign bit's row meets another one."""
+    last, level = len(weight) - 1, 0
+    while last % 2 == 0:
+        last, level = last // 2, level + 1
+    return level
+
+
+def _add_neighbours(rows: list[Value], shift: int, *, subtract_last: bool) -> list[Value]:
+    """Sums of rows 0 and 1, 2 and 3, ...; the upper row of each pair counts ``2**shift`` times."""
+    sums: list[Value] = []
+    for low, high in zip(rows[::2], rows[1::2], strict=False):
+        is_last = subtract_last and high is rows[-1]
+        sums.append(low - (high << shift) if is_last else low + (high << shift))
+    return sums + rows[len(rows) & ~1 :]

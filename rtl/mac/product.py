@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.mac.design import Mac, term_table
+from rtl.mac.design import MAX_PIPELINE, Mac, term_table
 from rtl.mac.schemes import MacScheme, Style
 
 __all__ = ["ProductUnit", "unit_class"]
@@ -24,6 +24,8 @@ class ProductUnit(wiring.Component):
 
     Ports
     -----
+    valid : in, 1
+        Where it is 0, the activation is taken as 0, and so is the product.
     activation, weight : in
         An operand pair of `mac`.
     value : out, signed
@@ -36,7 +38,8 @@ class ProductUnit(wiring.Component):
     Latency is `latency_cyc`; throughput is one product each cycle.
     """
 
-    latency_cyc = 1
+    inverts = False
+    """Whether `negative` can be 1."""
 
     def __init__(self, mac: Mac) -> None:
         self._mac = mac
@@ -45,6 +48,7 @@ class ProductUnit(wiring.Component):
         ports = {port.name: port for port in mac.ports}
         super().__init__(
             {
+                "valid": In(1),
                 "activation": In(ports["activation"].shape),
                 "weight": In(ports["weight"].shape),
                 "value": Out(signed(limit.bit_length() + 1)),
@@ -53,14 +57,40 @@ class ProductUnit(wiring.Component):
             }
         )
 
+    @property
+    def latency_cyc(self) -> int:
+        """Cycles from an operand pair to its product."""
+        return self.latency_of(self._mac)
+
+    @classmethod
+    def latency_of(cls, mac: Mac) -> int:
+        """Cycles from an operand pair to its product, for a MAC's parameters."""
+        return 1 + (cls.inner_steps(mac) if mac.pipeline == MAX_PIPELINE else 0)
+
+    @classmethod
+    def inner_steps(cls, mac: Mac) -> int:
+        """Registers that the longest pipeline has between the operands and the product."""
+        return 0
+
     def elaborate(self, platform: object) -> Module:
         """Register the operands and hand them to `build`."""
         m = Module()
         activation = Signal(self.activation.shape())
-        weight = Signal(self.weight.shape())
+        # With the activation at 0 every product is 0, whatever the weight.
+        weight = Signal(self.weight.shape(), reset_less=True)
         m.d.sync += [activation.eq(self.activation), weight.eq(self.weight)]
+        with m.If(~self.valid):
+            m.d.sync += activation.eq(0)
         self.build(m, activation, weight)
         return m
+
+    def step(self, m: Module, value: Value, name: str) -> Value:
+        """`value` through one of the `inner_steps`: a register, or nothing in shorter pipelines."""
+        if self._mac.pipeline < MAX_PIPELINE:
+            return value
+        register = Signal(value.shape(), name=name)
+        m.d.sync += register.eq(value)
+        return register
 
     @abstractmethod
     def build(self, m: Module, activation: Signal, weight: Signal) -> None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from asq_hw.grids import Scheme
 
-__all__ = ["Accumulation", "MacScheme", "Style"]
+__all__ = ["Accumulation", "Clear", "MacScheme", "Style"]
 
 
 class MacScheme(StrEnum):
@@ -47,19 +47,33 @@ class Style(StrEnum):
     TABLE = "table"
     """A table of every product, addressed by activation and weight code."""
     ROWS = "rows"
-    """Partial products are registers that the weight's bits clear, so that no gate is spent on
+    """Partial products are registers that the weight's bits reset, so that no gate is spent on
     them; an adder tree sums them."""
     SHIFT = "shift"
-    """The activation is shifted by one-hot amounts, again in registers that the weight clears."""
+    """The activation is shifted by one-hot amounts, again in registers that the weight resets."""
+    SELECT = "select"
+    """The same with AND gates in place of the registers: fewer registers, more gates."""
 
 
 class Accumulation(StrEnum):
-    """How sums begin, and how many adders they share."""
+    """Which sums there are, and how many adders they share."""
+
+    SINGLE = "single"
+    """One sum; the only choice but for ``post-split``."""
+    PAIR = "pair"
+    """An adder each for the even and the odd sum; products come in any order."""
+    SHARED = "shared"
+    """The even and the odd sum take turns at one adder; products come in any order."""
+    ORDERED = "ordered"
+    """One sum. Weights are known before the run, so that the even products of a dot product can
+    come before its odd ones: two sums, one after the other, in one accumulator."""
+
+
+class Clear(StrEnum):
+    """How an accumulator begins a new sum in the same cycle in which it takes a product."""
 
     MASKED = "masked"
-    """The old sum is masked with gates when a new one begins."""
+    """Gates in front of the adder mask the old sum."""
     AHEAD = "ahead"
-    """The sum is cleared one cycle ahead by its register's reset; a second register holds it for
+    """The accumulator's register is reset one cycle ahead; a second register holds the sum for
     the reader. More registers, no gate on the carry chain's way."""
-    SHARED = "shared"
-    """`post-split` alone: the even and the odd accumulator take turns at one adder."""

@@ -11,6 +11,7 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from asq_hw.grids import Scheme, apot_exponents
 from rtl.mac.design import Mac, term_table
 from rtl.mac.product import ProductUnit
+from rtl.mac.schemes import Style
 
 __all__ = ["MagnitudeTable", "ShiftUnit"]
 
@@ -18,48 +19,68 @@ __all__ = ["MagnitudeTable", "ShiftUnit"]
 class ShiftUnit(ProductUnit):
     """Activation shifted by the weight's exponent, its bits inverted where the sign is 1.
 
-    Every shift amount has a copy of the activation whose register is cleared unless the weight
-    has that amount, so that the shifter is an OR; APoT adds one such OR for each of its terms.
-    Latency 2 cycles.
+    Every shift amount has a copy of the activation that is 0 unless the weight has that amount,
+    so that the shifter is an OR; APoT adds one such OR for each of its terms. With style ``shift``
+    the copies are registers that the weight resets, with ``select`` they are AND gates.
     """
 
-    latency_cyc = 2
+    inverts = True
+
+    @classmethod
+    def latency_of(cls, mac: Mac) -> int:
+        """Copies that are registers take a cycle."""
+        return super().latency_of(mac) + (mac.style is Style.SHIFT)
+
+    @classmethod
+    def inner_steps(cls, mac: Mac) -> int:
+        """One, behind the shifters."""
+        return 1
 
     def build(self, m: Module, activation: Signal, weight: Signal) -> None:
         """Clear the copies, and join them."""
         index = weight[:-1]
+        domain = m.d.sync if self._mac.style is Style.SHIFT else m.d.comb
         shifted = []
         for term, amounts in enumerate(_shift_amounts(self._mac)):
             copies: list[Value] = []
             for amount, chosen in sorted(amounts.items()):
                 copy = Signal(activation.shape(), name=f"term{term}_shift{amount}")
-                m.d.sync += copy.eq(activation)
+                domain += copy.eq(activation)
                 with m.If(~_is_among(index, chosen)):
-                    m.d.sync += copy.eq(0)
+                    domain += copy.eq(0)
                 copies.append(copy << amount)
-            shifted.append(reduce(or_, copies))
+            shifted.append(self.step(m, reduce(or_, copies), f"term{term}"))
         self._finish(m, reduce(add, shifted), index, weight[-1])
 
     def _finish(self, m: Module, magnitude: Value, index: Value, negative: Value) -> None:
-        """Apply the sign, and tell which accumulator the product is for; a cycle's delay."""
-        sign = Signal()
-        m.d.sync += sign.eq(negative)
+        """Apply the sign, and tell which accumulator the product is for."""
+        domain = m.d.sync if self._mac.style is Style.SHIFT else m.d.comb
+        chosen_sign = Signal(reset_less=True)
+        domain += chosen_sign.eq(negative)
+        sign = self.step(m, chosen_sign, "shifted_sign")
         m.d.comb += [
             self.value.eq(magnitude ^ sign.replicate(len(self.value))),
             self.negative.eq(sign),
         ]
-        if self._mac.splits:
-            odd = Signal()
-            m.d.sync += odd.eq(_is_among(index, _odd_indices(self._mac)))
-            m.d.comb += self.odd.eq(odd)
+        if self._mac.has_pair:
+            odd = Signal(reset_less=True)
+            domain += odd.eq(_is_among(index, _odd_indices(self._mac)))
+            m.d.comb += self.odd.eq(self.step(m, odd, "shifted_odd"))
 
 
 class MagnitudeTable(ProductUnit):
     """A table of each activation times each magnitude, inverted where the sign is 1.
 
     With POST this is the paper's unit (Eq. 18): an even power is a shift, which a table of wires
-    costs nothing more than, an odd one a rounded entry. Latency 1 cycle.
+    costs nothing more than, an odd one a rounded entry.
     """
+
+    inverts = True
+
+    @classmethod
+    def inner_steps(cls, mac: Mac) -> int:
+        """One, behind the table."""
+        return 1
 
     def build(self, m: Module, activation: Signal, weight: Signal) -> None:
         """Look the magnitude up and apply the sign."""
@@ -70,9 +91,10 @@ class MagnitudeTable(ProductUnit):
                 if code < indices:
                     with m.Case(code << width | value & (1 << width) - 1):
                         m.d.comb += magnitude.eq(term)
-        sign = weight[-1]
+        sign = self.step(m, weight[-1], "entry_sign")
+        entry = self.step(m, magnitude, "entry")
         m.d.comb += [
-            self.value.eq(magnitude ^ sign.replicate(len(self.value))),
+            self.value.eq(entry ^ sign.replicate(len(self.value))),
             self.negative.eq(sign),
         ]
 
