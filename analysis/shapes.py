@@ -8,7 +8,7 @@ from enum import StrEnum
 from asq_hw.checks import FEATURE_BITS
 from asq_hw.grids import Grid
 
-__all__ = ["LayerKind", "LayerShape", "NetworkShape", "adapter_hidden_width"]
+__all__ = ["LayerKind", "LayerShape", "NetworkShape"]
 
 
 class LayerKind(StrEnum):
@@ -16,11 +16,6 @@ class LayerKind(StrEnum):
 
     CONVOLUTION = "conv"
     LINEAR = "linear"
-
-
-def adapter_hidden_width(channels: int) -> int:
-    """Hidden width of the paper's adapter: C/4, or 0 (one linear layer) below 8 channels."""
-    return channels // 4 if channels >= 8 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

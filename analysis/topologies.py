@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from analysis.shapes import LayerKind, LayerShape, NetworkShape, adapter_hidden_width
+from analysis.shapes import LayerKind, LayerShape, NetworkShape
+from asq_hw.activation import adapter_hidden_width
 from asq_hw.errors import InputError
 
 __all__ = ["NETWORK_NAMES", "named_network"]

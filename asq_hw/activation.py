@@ -20,7 +20,18 @@ from asq_hw.checks import (
 from asq_hw.errors import InputError
 from asq_hw.grids import Grid, Scheme
 
-__all__ = ["ActivationQuantizer", "AdapterStage", "AdaptiveStep", "FixedStep"]
+__all__ = [
+    "ActivationQuantizer",
+    "AdapterStage",
+    "AdaptiveStep",
+    "FixedStep",
+    "adapter_hidden_width",
+]
+
+
+def adapter_hidden_width(channels: int) -> int:
+    """Hidden width of the paper's adapter: C/4, or 0 (one linear layer) below 8 channels."""
+    return channels // 4 if channels >= 8 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

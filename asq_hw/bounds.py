@@ -65,7 +65,7 @@ def accumulator_bits(layer: Conv | Linear, product: Product) -> int:
 
 
 def _sum_range(layer: Conv | Linear, term: Callable[[int, int, int], int]) -> Range:
-    """Range of ``sum(term(q, even, odd))`` for q in Qn..Qp; 0 (padding) is always among them.
+    """Range of ``sum(term(q, even, odd))`` for q in Qn..Qp, 0 (padding) included.
 
     A term never falls, or never rises, as q grows: its extremes stand at the ends.
     """
@@ -74,7 +74,7 @@ def _sum_range(layer: Conv | Linear, term: Callable[[int, int, int], int]) -> Ra
     ends = (layer.quantizer.grid.minimum, layer.quantizer.grid.maximum)
     for code, pair in layer.weight_grid.decode_table().items():
         terms = [term(end, *pair) for end in ends]
-        low[code], high[code] = min(0, *terms), max(0, *terms)
+        low[code], high[code] = min(terms), max(terms)
     codes = layer.weight_codes.reshape(layer.out_channels, -1)
     return Range(low=int(_row_sums(low, codes).min()), high=int(_row_sums(high, codes).max()))
 

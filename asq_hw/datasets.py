@@ -198,8 +198,8 @@ def _read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
 def _read_bytes(path: Path) -> bytes:
     """Read a file, unpacked if it is gzipped; never more than the limit."""
     try:
-        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-        with opened as stream:
+        with path.open("rb") as stored:
+            stream = gzip.GzipFile(fileobj=stored) if path.suffix == ".gz" else stored
             content = stream.read(_IDX_BYTES_LIMIT + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} could not be read: {error}") from error
@@ -209,7 +209,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _load_digits(split: str) -> Dataset:
-    """Scikit-learn's 1,797 digits of 8 x 8; every fifth image, from the fifth on, is for testing."""
+    """Scikit-learn's 1,797 digits of 8 x 8; every fifth one is for testing."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:

@@ -115,6 +115,8 @@ class Grid:
             raise InputError(f"bits must be an integer, not {self.bits!r}")
         if not MIN_BITS <= self.bits <= MAX_BITS:
             raise InputError(f"bits must be {MIN_BITS}..{MAX_BITS}, not {self.bits}")
+        if not isinstance(self.signed, bool):
+            raise InputError(f"signed must be True or False, not {self.signed!r}")
         if not self.signed and self.scheme is not Scheme.UNIFORM:
             raise InputError(f"an unsigned grid must be uniform, not {self.scheme}")
         if self.encoding is not Encoding.PACKED and not self.is_exponential:
@@ -229,12 +231,12 @@ def _power(scheme: Scheme, n: int) -> tuple[int, int, int]:
     return (1, 0, n // 2) if n % 2 == 0 else (0, 1, (n + 1) // 2)
 
 
-def apot_exponents(magnitude_bits: int) -> list[list[int]]:
+def _apot_exponents(magnitude_bits: int) -> list[list[int]]:
     """Exponents of each additive term: term t is 0 or ``2**-e`` for e in its list.
 
     Two-bit terms hold three exponents each. The exponents 1, 2, 3, ... are dealt to the terms
-    in turn (APoT, Eq. 7); with an odd number of bits one more term has a single exponent, the
-    one in the middle, which at 4 bits is the arrangement of the APoT authors' published code.
+    in turn (APoT, Eq. 7); with an odd number of bits one more term has a single exponent,
+    ``2 * pairs + 1``, which at 4 bits is the arrangement of the APoT authors' published code.
     """
     pairs, single = divmod(magnitude_bits, 2)
     middle = [2 * pairs + 1] if single else []
@@ -245,7 +247,7 @@ def apot_exponents(magnitude_bits: int) -> list[list[int]]:
 
 def _apot_levels(grid: Grid) -> list[Level]:
     """Sign bit above one field for each term; field 0 adds nothing, field j the j-th exponent."""
-    terms = apot_exponents(grid.bits - 1)
+    terms = _apot_exponents(grid.bits - 1)
     shift = max(exponent for term in terms for exponent in term)
     levels = []
     for fields in product(*(range(len(term) + 1) for term in terms)):

@@ -30,10 +30,13 @@ from asq_hw.layers import (
 )
 from asq_hw.products import Product
 
-__all__ = ["FeatureMap", "IntegerNetwork", "window_positions"]
+__all__ = ["RESERVED_NAME", "FeatureMap", "IntegerNetwork", "window_positions"]
 
 MAX_FEATURES = 1 << 28
 """Largest number of elements of one sample's feature map."""
+
+RESERVED_NAME = "reference"
+"""Begins the names of the references' tensors in a model file, and so cannot be a layer's."""
 
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -132,6 +135,10 @@ class IntegerNetwork:
                     raise InputError(
                         f"{layer.name}: reads {source!r}, which no earlier layer makes"
                     )
+            if layer.name == RESERVED_NAME:
+                raise InputError(
+                    f"no layer can be named {RESERVED_NAME!r}; model files need the name"
+                )
             maps[layer.name] = made = _feature_map(layer, maps)
             if made.size > MAX_FEATURES:
                 raise InputError(f"{layer.name}: a feature map of {made.shape} is too large")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from asq_hw.checks import check_range
 from asq_hw.errors import InputError
 from asq_hw.fixedpoint import sqrt2_times
 from asq_hw.grids import Grid
@@ -49,11 +50,7 @@ class Product:
         except ValueError:
             known = ", ".join(ProductKind)
             raise InputError(f"product must be one of {known}, not {str(self.kind)!r}") from None
-        if not 0 <= self.lut_fraction_bits <= MAX_LUT_FRACTION_BITS:
-            raise InputError(
-                f"LUT fraction bits must be 0..{MAX_LUT_FRACTION_BITS}, "
-                f"not {self.lut_fraction_bits}"
-            )
+        check_range("LUT fraction bits", self.lut_fraction_bits, 0, MAX_LUT_FRACTION_BITS)
 
     def uses_lut(self, grid: Grid) -> bool:
         """Whether products with this grid's weights come from the rounded table."""

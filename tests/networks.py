@@ -157,6 +157,93 @@ def network(*layers: Layer) -> IntegerNetwork:
     return IntegerNetwork(name="test", layers=(*layers, scores))
 
 
+def adaptive_step(channels: int = 1, *, hidden: int = 2) -> AdaptiveStep:
+    """The step ``1 + hidden * sum over c of (half the sum of X[c], rounded)``, in two stages."""
+    stages = (
+        AdapterStage(
+            weight=np.ones((hidden, channels), dtype=np.int64),
+            bias=np.zeros(hidden, dtype=np.int64),
+            multiplier=1,
+            shift=0,
+            minimum=0,
+            maximum=65535,
+        ),
+        AdapterStage(
+            weight=np.ones((1, hidden), dtype=np.int64),
+            bias=np.ones(1, dtype=np.int64),
+            multiplier=1,
+            shift=0,
+            minimum=1,
+            maximum=65535,
+        ),
+    )
+    return AdaptiveStep(pool_multiplier=1, pool_shift=1, stages=stages)
+
+
+def network_of_every_kind() -> IntegerNetwork:
+    """A network with every layer kind, both kinds of step size, and references."""
+    return IntegerNetwork(
+        name="every_kind",
+        layers=(
+            input_layer(6, 6, 2, multiplier=3, offset=-100, shift=2),
+            conv(
+                np.arange(36).reshape(2, 2, 3, 3) % 8,
+                name="stem.0",
+                activations=quantizer(4, adaptive_step(2), signed=True, step_fraction_bits=8),
+                scheme="post",
+                bits=4,
+                padding=(1, 1),
+                multiplier=[300, -400],
+                narrow_shift=6,
+                shift=9,
+                bias=[1, -2],
+                output_bits=16,
+            ),
+            conv(
+                np.arange(8).reshape(2, 1, 2, 2),
+                name="depthwise",
+                source="stem.0",
+                activations=quantizer(3, 1500),
+                scheme="pot",
+                bits=4,
+                encoding="zero-free",
+                multiplier=7,
+                shift=7,
+                output_bits=16,
+                groups=2,
+                stride=(2, 2),
+            ),
+            Relu(name="relu6", source="depthwise", maximum=6000),
+            MaxPool(name="max", source="relu6", kernel_size=(3, 3), stride=(1, 1), padding=(1, 1)),
+            AveragePool(
+                name="mean",
+                source="relu6",
+                kernel_size=(3, 3),
+                stride=(1, 1),
+                padding=(1, 1),
+                multiplier=7282,
+                shift=16,
+            ),
+            Add(name="sum", sources=("max", "mean")),
+            Relu(name="relu", source="sum"),
+            GlobalAveragePool(name="global", source="relu", multiplier=7282, shift=16),
+            Flatten(name="flat", source="global"),
+            linear(
+                [[0, 1], [2, 3], [6, 7]],
+                name="head",
+                source="flat",
+                scheme="apot",
+                bits=4,
+                activations=quantizer(8, 60),
+                multiplier=[1, 2, -3],
+                shift=1,
+            ),
+        ),
+        references={"fashion-mnist": np.array([3, 1, 2], dtype=np.uint16)},
+        metadata={"made_by": "a test", "note": "\u221a2 \U0001f600"},
+    )
+
+
 # Drawn
 
 LAYER_KINDS = (

@@ -5,10 +5,16 @@ import pytest
 
 from analysis.networks import find_network, integer_network_shape
 from analysis.overhead import Convention, overhead
-from analysis.shapes import LayerKind, adapter_hidden_width
+from analysis.shapes import LayerKind
 from analysis.topologies import named_network
 from asq_hw import modelfile
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.activation import (
+    ActivationQuantizer,
+    AdapterStage,
+    AdaptiveStep,
+    FixedStep,
+    adapter_hidden_width,
+)
 from asq_hw.checks import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 from asq_hw.errors import InputError
 from asq_hw.grids import Encoding, Grid, Scheme

@@ -2,8 +2,9 @@
 
 import pytest
 
-from analysis.shapes import LayerKind, LayerShape, adapter_hidden_width
+from analysis.shapes import LayerKind, LayerShape
 from analysis.topologies import NETWORK_NAMES, named_network
+from asq_hw.activation import adapter_hidden_width
 from asq_hw.errors import InputError
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
+from asq_hw.activation import adapter_hidden_width
+from asq_hw.checks import ADAPTER_BITS
 from asq_hw.train.functions import channel_means
 
-__all__ = ["ADAPTER_BITS", "BETA_FLOOR", "Adapter", "fake_quantize_weight"]
+__all__ = ["BETA_FLOOR", "Adapter", "fake_quantize_weight"]
 
-ADAPTER_BITS = 8
-"""Width of the adapter's weights, whatever the width of the network (paper, Sec. 4)."""
 BETA_FLOOR = 1 / 64
 """Smallest factor the adapter can give."""
 
-_REDUCTION = 4
-_SMALLEST_REDUCED = 8
 _LARGEST_CODE = 2 ** (ADAPTER_BITS - 1) - 1
 
 
@@ -55,7 +53,7 @@ class Adapter(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        reduced = channels // _REDUCTION if channels >= _SMALLEST_REDUCED else None
+        reduced = adapter_hidden_width(channels) or None
         self.hidden = None if reduced is None else nn.Linear(channels, reduced)
         self.output = nn.Linear(channels if reduced is None else reduced, 1)
         nn.init.normal_(self.output.weight, std=1e-3)
@@ -68,9 +66,9 @@ class Adapter(nn.Module):
             y = y.to(self.output.weight.dtype)
             if self.hidden is not None:
                 weight = fake_quantize_weight(self.hidden.weight)
-                y = F.relu(F.linear(y, weight, self.hidden.bias))
-            y = F.linear(y, fake_quantize_weight(self.output.weight), self.output.bias)
-            return F.relu(y).clamp(min=BETA_FLOOR).squeeze(1)
+                y = functional.relu(functional.linear(y, weight, self.hidden.bias))
+            y = functional.linear(y, fake_quantize_weight(self.output.weight), self.output.bias)
+            return functional.relu(y).clamp(min=BETA_FLOOR).squeeze(1)
 
     def linear_layers(self) -> list[nn.Linear]:
         """Return the linear layers in the order they act."""

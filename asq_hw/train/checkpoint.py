@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +20,8 @@ __all__ = ["Checkpoint", "load", "load_model", "save"]
 
 FORMAT: Final = "asq-hw checkpoint"
 VERSION: Final = 1
+
+_ZIP_MAGIC: Final = b"PK\x03\x04"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +126,16 @@ def load(path: str | Path) -> Checkpoint:
 def _unpack(path: Path) -> object:
     """Read a file of torch's, or say in one line why it is none."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"checkpoint {path} could not be read: {error.strerror}") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+    # torch also reads older formats than its zip archive; we never wrote one.
+    if not content.startswith(_ZIP_MAGIC):
+        raise InputError(f"{path} is not a checkpoint of asq-hw train")
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:
+        # Whatever a damaged archive makes torch's readers raise, the answer is the same.
         raise InputError(f"{path} is not a checkpoint of asq-hw train, or is damaged") from None
 
 

@@ -11,8 +11,8 @@ import operator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn import functional
 
 from asq_hw.errors import InputError
 from asq_hw.grids import Encoding, Grid, Scheme
@@ -38,14 +38,14 @@ _SIGN_KEEPERS = (
     nn.Dropout,
     nn.Identity,
 )
-_RECTIFYING_FUNCTIONS = {torch.relu, F.relu, F.relu6, "relu"}
+_RECTIFYING_FUNCTIONS = {torch.relu, functional.relu, functional.relu6, "relu"}
 _ADDITIONS = {operator.add, operator.iadd, torch.add, "add"}
 _SIGN_KEEPING_FUNCTIONS = {
     *_ADDITIONS,
     torch.flatten,
-    F.max_pool2d,
-    F.avg_pool2d,
-    F.adaptive_avg_pool2d,
+    functional.max_pool2d,
+    functional.avg_pool2d,
+    functional.adaptive_avg_pool2d,
     "flatten",
     "mean",
 }
@@ -120,21 +120,18 @@ def quantize(model: nn.Module, recipe: Recipe) -> nn.Module:
         assert isinstance(layer, nn.Conv2d | nn.Linear)
         weights = _weight_quantizer(layer, role, recipe)
         activations = _activation_quantizer(layer, role, recipe)
-        twin = _twin(layer, activations, weights)
+        twin: nn.Module
+        if isinstance(layer, nn.Conv2d):
+            twin = QuantConv2d.from_float(
+                layer, activation_quantizer=activations, weight_quantizer=weights
+            )
+        else:
+            twin = QuantLinear.from_float(
+                layer, activation_quantizer=activations, weight_quantizer=weights
+            )
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, twin)
     return model
-
-
-def _twin(
-    layer: nn.Conv2d | nn.Linear,
-    activations: ActivationQuantizer | None,
-    weights: WeightQuantizer | None,
-) -> QuantConv2d | QuantLinear:
-    kind = QuantConv2d if isinstance(layer, nn.Conv2d) else QuantLinear
-    return kind.from_float(  # type: ignore[no-any-return]  # mypy joins the two to a plain type
-        layer, activation_quantizer=activations, weight_quantizer=weights
-    )
 
 
 def _weight_quantizer(

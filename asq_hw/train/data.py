@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
@@ -20,9 +20,7 @@ def normalise(images: Tensor, *, mean: float, std: float) -> Tensor:
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def augment(
-    images: Tensor, *, crop_padding: int, flip: bool, generator: torch.Generator
-) -> Tensor:
+def augment(images: Tensor, *, crop_padding: int, flip: bool, generator: torch.Generator) -> Tensor:
     """Crop each image at random from its zero-padded self, and mirror every second one.
 
     Parameters
@@ -44,7 +42,7 @@ def augment(
     if flip:
         mirrored = torch.rand(count, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
-    padded = F.pad(images, (crop_padding,) * 4)
+    padded = functional.pad(images, (crop_padding,) * 4)
     sample = torch.arange(count)[:, None, None]
     chosen = padded[sample, :, rows[:, :, None], columns[:, None, :]]
     return chosen.permute(0, 3, 1, 2)

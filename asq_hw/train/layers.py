@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from asq_hw.train.quantizers import ActivationQuantizer, WeightQuantizer
 
@@ -54,7 +54,8 @@ class QuantConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` to ``(N, O, H', W')``."""
         x = input if self.activation_quantizer is None else self.activation_quantizer(input)
-        return self._conv_forward(x, _quantized_weight(self), self.bias)
+        y: Tensor = self._conv_forward(x, _quantized_weight(self), self.bias)
+        return y
 
 
 class QuantLinear(nn.Linear):
@@ -89,7 +90,7 @@ class QuantLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(N, C)`` to ``(N, O)``."""
         x = input if self.activation_quantizer is None else self.activation_quantizer(input)
-        return F.linear(x, _quantized_weight(self), self.bias)
+        return functional.linear(x, _quantized_weight(self), self.bias)
 
 
 def _quantized_weight(layer: QuantConv2d | QuantLinear) -> Tensor:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from asq_hw import datasets
 from asq_hw.datasets import Dataset
@@ -146,9 +146,7 @@ def train(
 class _Run:
     """One run: the model, the optimizer and the generator that move on together."""
 
-    def __init__(
-        self, recipe: Recipe, *, output: Path, init: Path | None, resume: bool
-    ) -> None:
+    def __init__(self, recipe: Recipe, *, output: Path, init: Path | None, resume: bool) -> None:
         self.recipe, self.output = recipe, output
         self.training_data = datasets.load(recipe.dataset, split="train")
         self.test_data = datasets.load(recipe.dataset, split="test")
@@ -173,7 +171,9 @@ class _Run:
             self._make_output()
             return None
         if not resume:
-            raise InputError(f"{self.output} holds a run already: resume it, or name another folder")
+            raise InputError(
+                f"output {self.output} holds a run already: resume it, or name another folder"
+            )
         saved = checkpoints.load(path)
         if saved.recipe != self.recipe:
             raise InputError(f"{path} is a run of another recipe, {saved.recipe.name}: not resumed")
@@ -194,7 +194,9 @@ class _Run:
         else:
             source = checkpoints.load(init)
             if source.recipe.is_quantized:
-                raise InputError(f"init {init} must be a full-precision network, not a quantized one")
+                raise InputError(
+                    f"init {init} must be a full-precision network, not a quantized one"
+                )
             found, wanted = source.recipe, (recipe.model, recipe.width)
             if (found.model, found.width) != wanted:
                 raise InputError(
@@ -202,8 +204,7 @@ class _Run:
                     f"not a {found.model} of width {found.width}"
                 )
             model = source.build_model()
-        model = quantize(model, recipe)
-        return model.to(memory_format=torch.channels_last)
+        return _channels_last(quantize(model, recipe))
 
     def _restore(self, saved: Checkpoint) -> None:
         state = saved.training
@@ -215,7 +216,7 @@ class _Run:
             path = self.output / LAST
             raise InputError(f"{path} does not hold what resuming needs") from None
         self.epoch, self.accuracy = saved.epoch, saved.accuracy or 0.0
-        self.model.to(memory_format=torch.channels_last)
+        _channels_last(self.model)
 
     def finish(self, report: Report) -> None:
         """Train every epoch that is left."""
@@ -256,7 +257,9 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
             logits = self.model(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        loss = functional.cross_entropy(
+            logits.float(), labels, label_smoothing=recipe.label_smoothing
+        )
         value = float(loss.detach())
         if not math.isfinite(value):
             raise InputError(
@@ -298,6 +301,12 @@ def _shape(dataset: Dataset) -> dict[str, int]:
     return {"in_channels": dataset.images.shape[1], "num_classes": len(dataset.classes)}
 
 
+def _channels_last(model: nn.Module) -> nn.Module:
+    """Lay the weights out for convolutions that read the channels of a pixel together."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch
+    return model
+
+
 def _freeze_batch_norm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -322,9 +331,7 @@ def predict(
     return np.concatenate(classes).astype(np.int64)
 
 
-def evaluate(
-    model: nn.Module, dataset: Dataset, batch_size: int = EVALUATION_BATCH
-) -> float:
+def evaluate(model: nn.Module, dataset: Dataset, batch_size: int = EVALUATION_BATCH) -> float:
     """Return the share of a labelled dataset that the network classifies right.
 
     Raises

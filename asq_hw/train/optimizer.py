@@ -22,9 +22,11 @@ def decayed_parameters(model: nn.Module) -> list[nn.Parameter]:
     adapters = (module for module in model.modules() if isinstance(module, Adapter))
     inside_adapters = {id(module) for adapter in adapters for module in adapter.modules()}
     return [
-        module.weight
+        parameter
         for module in model.modules()
         if isinstance(module, nn.Conv2d | nn.Linear) and id(module) not in inside_adapters
+        for name, parameter in module.named_parameters(recurse=False)
+        if name == "weight"
     ]
 
 

@@ -5,9 +5,9 @@ above a small floor fixed at its initialisation, and the floor where it does not
 
 Gradient scales. LSQ (arXiv:1902.08153) multiplies a step's gradient by ``1 / sqrt(N * Qp)``,
 N the number of weights of the layer, or of elements of its input. For activations we count
-the elements of one sample, since the loss is already a mean over samples. For ASQ the scale is
-applied to the gradient of each sample's own step, beta * s, so that the step and the adapter
-behind beta are slowed down alike. An alpha multiplies levels that end near 1, which stands in
+the elements of one sample, since the loss is already a mean over samples. For ASQ the scale
+is the step's alone (Eq. 8); beta's gradient (Eq. 9) is left as it is, so that the adapter learns
+at the pace of a layer of its own. An alpha multiplies levels that end near 1, which stands in
 the place of Qp: its scale is ``1 / sqrt(N)``.
 """
 
@@ -22,7 +22,12 @@ from torch import Tensor, nn
 from asq_hw.errors import InputError
 from asq_hw.grids import Grid, Scheme
 from asq_hw.train.adapter import Adapter
-from asq_hw.train.functions import keep_positive, round_to_levels, round_uniform
+from asq_hw.train.functions import (
+    keep_positive,
+    round_to_levels,
+    round_uniform,
+    scale_gradient,
+)
 
 __all__ = [
     "ActivationQuantizer",
@@ -165,8 +170,8 @@ class UniformWeightQuantizer(WeightQuantizer):
         """Return the quantized weights, in the shape and type of `weight`."""
         step = self.step()
         count = weight.numel() // step.numel()
-        gradient_scale = 1 / math.sqrt(count * self.grid.maximum)
-        return round_uniform(weight, step, self.grid.minimum, self.grid.maximum, gradient_scale)
+        scaled = scale_gradient(step, 1 / math.sqrt(count * self.grid.maximum))
+        return round_uniform(weight, scaled, self.grid.minimum, self.grid.maximum)
 
     def scale(self) -> Tensor:
         """Return ``step * 2**(bits - 1)``: a uniform grid's levels are ``q * 2**-(bits - 1)``."""
@@ -190,8 +195,8 @@ class GridWeightQuantizer(WeightQuantizer):
         """Return the quantized weights, in the shape and type of `weight`."""
         alpha: Tensor = self.learned()
         levels, midpoints = _level_table(self.grid, alpha.dtype)
-        gradient_scale = 1 / math.sqrt(weight.numel() // alpha.numel())
-        return round_to_levels(weight, alpha, levels, midpoints, gradient_scale)
+        scaled = scale_gradient(alpha, 1 / math.sqrt(weight.numel() // alpha.numel()))
+        return round_to_levels(weight, scaled, levels, midpoints)
 
     def scale(self) -> Tensor:
         """Return the alpha that acts."""
@@ -270,12 +275,12 @@ class ActivationQuantizer(nn.Module):
         """
         if not self.is_initialised:
             self._initialise(x)
-        step = self.step()
+        gradient_scale = 1 / math.sqrt(x[0].numel() * self.grid.maximum)
+        step = scale_gradient(self.step(), gradient_scale)
         if self.adapter is not None:
             beta: Tensor = self.adapter(x)
             step = beta.reshape(-1, *(1 for _ in x.shape[1:])) * step
-        gradient_scale = 1 / math.sqrt(x[0].numel() * self.grid.maximum)
-        return round_uniform(x, step, self.grid.minimum, self.grid.maximum, gradient_scale)
+        return round_uniform(x, step, self.grid.minimum, self.grid.maximum)
 
     def _initialise(self, x: Tensor) -> None:
         if not self.training:

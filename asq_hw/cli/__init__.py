@@ -1,0 +1,71 @@
+"""The ``asq-hw`` program: parse, call, print.
+
+Exit status: 0 done; 1 a check failed; 2 bad input, with one line on standard error; 130
+interrupted; 141 the reader of standard output went away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from asq_hw.errors import InputError
+
+__all__ = ["main"]
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What stands behind the program's name; `sys.argv` by default.
+
+    Returns
+    -------
+    int
+        The exit status. Only a bug of ours leaves as an exception.
+    """
+    try:
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
+    except (BrokenPipeError, SystemExit):  # the second is how Rich reports the first
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except InputError as error:
+        return _complain(f"error: {error}", BAD_INPUT)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"error: {where}{error.strerror or error}", BAD_INPUT)
+
+
+def _run(arguments: list[str]) -> int:
+    """Parse and run one command; Typer's own complaints become an InputError."""
+    import typer
+
+    from asq_hw.cli.app import app
+
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("asq-hw", arguments) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as leaving:
+        sys.stdout.flush()
+        return leaving.exit_code
+    except typer.TyperException as error:
+        raise InputError(error.format_message()) from error
+    return 0
+
+
+def _complain(message: str, status: int) -> int:
+    """Print one line, whatever was in the message, and pass the status on."""
+    with contextlib.suppress(OSError):
+        print("asq-hw:", " ".join(message.split()), file=sys.stderr, flush=True)
+    return status

@@ -1,0 +1,72 @@
+"""The program: its commands, in the order of its help."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from asq_hw import __version__
+from asq_hw.cli.doctor import doctor
+from asq_hw.cli.levels import levels
+from asq_hw.cli.options import examples
+from asq_hw.cli.overhead import overhead
+from asq_hw.cli.simulate import simulate
+from asq_hw.cli.training import TrainCommand, evaluate, export, train
+
+__all__ = ["EXAMPLES", "app"]
+
+_RUN = "runs/digits-asq-post-w4a4"
+
+EXAMPLES = {
+    "simulate": ("asq-hw simulate", "asq-hw simulate --limit 100 --format json"),
+    "overhead": ("asq-hw overhead resnet18 --bits 2,3,4,8",),
+    "levels": ("asq-hw levels post --bits 4",),
+    "train": (
+        "asq-hw train --recipe digits-float",
+        "asq-hw train --recipe digits-asq-post-w4a4 --init runs/digits-float/last.pt",
+    ),
+    "eval": (f"asq-hw eval {_RUN}/last.pt",),
+    "export": (
+        f"asq-hw export {_RUN}/last.pt -o digits.asq",
+        "asq-hw simulate digits.asq --data digits",
+    ),
+    "doctor": ("asq-hw doctor",),
+}
+"""Worked examples by command; each runs as it stands, after those before it."""
+
+app = typer.Typer(
+    name="asq-hw",
+    help="Train, export, simulate and price networks with ASQ activations and POST weights.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback(invoke_without_command=True)
+def program(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", metavar="", help="Print the version.")
+    ] = False,
+) -> None:
+    """Train, export, simulate and price networks with ASQ activations and POST weights."""
+    if version:
+        print(f"asq-hw {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+for name, command in (
+    ("simulate", simulate),
+    ("overhead", overhead),
+    ("levels", levels),
+    ("train", train),
+    ("eval", evaluate),
+    ("export", export),
+    ("doctor", doctor),
+):
+    kind = TrainCommand if command is train else None
+    app.command(name, cls=kind, epilog=examples(EXAMPLES[name]))(command)

@@ -1,0 +1,103 @@
+"""Options that several commands share, and how a number is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+import asq_hw
+from asq_hw.cli.output import OutputFormat
+from asq_hw.errors import InputError
+
+__all__ = [
+    "BUNDLED",
+    "DataOption",
+    "FormatOption",
+    "LimitOption",
+    "ThreadsOption",
+    "choose",
+    "examples",
+    "integer",
+    "integers",
+    "model_path",
+    "output_format",
+]
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+BUNDLED = "bundled"
+"""What the packaged network and the packaged images are called on the command line."""
+
+_BUNDLED_MODEL = Path(asq_hw.__file__).parent / "bundled" / "fashion-mnist-resnet20-w4a4.asq"
+
+
+def model_path(name: str) -> Path:
+    """Path of the model file that is named on the command line."""
+    return _BUNDLED_MODEL if name == BUNDLED else Path(name)
+
+
+def integer(text: str) -> int:
+    """Read an integer; the complaint names what was typed."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be an integer, not {text!r}") from None
+
+
+def integers(thing: str, text: str) -> tuple[int, ...]:
+    """Read integers between commas, such as ``2,3,4,8``."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{thing} must be integers such as 2,3,4, not {text!r}") from None
+
+
+def choose(choices: type[Choice], thing: str, text: str) -> Choice:
+    """Read one of an enumeration's values."""
+    try:
+        return choices(text)
+    except ValueError:
+        known = ", ".join(choices)
+        raise InputError(f"{thing} must be one of {known}, not {text!r}") from None
+
+
+def output_format(text: str) -> OutputFormat:
+    """Read the name of an output format."""
+    try:
+        return OutputFormat(text)
+    except ValueError:
+        known = ", ".join(OutputFormat)
+        raise typer.BadParameter(f"must be one of {known}, not {text!r}") from None
+
+
+def examples(commands: Sequence[str]) -> str:
+    """Text under a command's help."""
+    heading = "Example:" if len(commands) == 1 else "Examples:"
+    return "\n\n".join([heading, *(f"  $ {command}" for command in commands)])
+
+
+FormatOption = Annotated[
+    OutputFormat,
+    typer.Option(
+        "--format",
+        parser=output_format,
+        metavar="|".join(OutputFormat),
+        help="How to print the result.",
+    ),
+]
+DataOption = Annotated[
+    str,
+    typer.Option("--data", metavar="NAME|DIR", help="Data set by name, or a folder of IDX files."),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", parser=integer, metavar="N", help="Use the first N images only."),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", parser=integer, metavar="N", help="Threads; default: all cores."),
+]

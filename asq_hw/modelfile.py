@@ -1,0 +1,171 @@
+"""Model files: an IntegerNetwork in one safetensors file (docs/arithmetic.md, section 7).
+
+A model file can come from anywhere. Everything in it is checked before it is used, memory is taken
+only after sizes are known, and whatever is wrong ends in one `ModelFileError`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.errors import InputError
+from asq_hw.fields import Fields
+from asq_hw.modelgraph import NamedTensors, decode_layer, encode_layer
+from asq_hw.network import RESERVED_NAME, IntegerNetwork
+from asq_hw.tensorfile import TensorFile, parse_json, write
+
+__all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save"]
+
+FORMAT = "asq-hw integer network"
+VERSION = 1
+MAX_LAYERS = 10_000
+MAX_SMALL_ELEMENTS = 1 << 21
+"""Most elements of all tensors but weight codes and references: they grow to 64 bits each."""
+
+_REFERENCE = f"{RESERVED_NAME}/"
+_MAX_MESSAGE = 300
+
+
+class ModelFileError(InputError):
+    """A file that is no model file, or a damaged one; the message begins with its path."""
+
+
+def save(network: IntegerNetwork, path: str | os.PathLike[str]) -> None:
+    """Write a model file; one network always gives the same bytes.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written, or the network is beyond what `load` accepts.
+    """
+    layers = []
+    tensors: NamedTensors = {}
+    for layer in network.layers:
+        fields, named = encode_layer(layer)
+        layers.append(fields)
+        tensors |= named
+    for dataset, classes in network.references.items():
+        tensors[f"{_REFERENCE}{dataset}"] = ("U16", classes)
+    graph = {
+        "name": network.name,
+        "metadata": dict(sorted(network.metadata.items())),
+        "layers": layers,
+    }
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "graph": json.dumps(graph, separators=(",", ":")),
+    }
+    _check_counts(len(layers), {name: array.size for name, (_, array) in tensors.items()})
+    write(path, metadata, tensors)
+
+
+def load(path: str | os.PathLike[str]) -> IntegerNetwork:
+    """Read a model file.
+
+    Takes at most twice the file's size and 200 MB of memory, whatever the file holds.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing or anything in it is wrong; the message names the path and the rule.
+    """
+    try:
+        # Opening a pipe would wait for its writer.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            kind = "a directory" if os.path.isdir(path) else "not a regular file"
+            raise InputError(f"it is {kind}")
+        with open(path, "rb") as file:
+            return _decode(TensorFile(file))
+    except OSError as error:
+        raise ModelFileError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise ModelFileError(f"{os.fspath(path)}: its graph is nested too deeply") from error
+    except InputError as error:
+        message = " ".join(str(error).split())
+        if len(message) > _MAX_MESSAGE:
+            message = f"{message[:_MAX_MESSAGE]} ..."
+        raise ModelFileError(f"{os.fspath(path)}: {message}") from error
+
+
+class _Tensors:
+    """The file's tensors, each to be taken once."""
+
+    def __init__(self, file: TensorFile) -> None:
+        self._file = file
+        self._left = set(file.entries)
+
+    def take(self, name: str, dtype: str, rank: int) -> NDArray[Any]:
+        """Read a tensor; InputError if it is missing or of another type or rank."""
+        if name not in self._left:
+            raise InputError(f"the tensor {name!r} is missing")
+        entry = self._file.entries[name]
+        if (entry.dtype, len(entry.shape)) != (dtype, rank):
+            raise InputError(
+                f"the tensor {name!r} must be {dtype} with {rank} dimensions, "
+                f"not {entry.dtype} with {len(entry.shape)}"
+            )
+        self._left.remove(name)
+        return self._file.read(name)
+
+    def references(self) -> dict[str, NDArray[np.uint16]]:
+        """Every reference, by data set."""
+        names = sorted(name for name in self._left if name.startswith(_REFERENCE))
+        return {name.removeprefix(_REFERENCE): self.take(name, "U16", 1) for name in names}
+
+    def finish(self) -> None:
+        if self._left:
+            raise InputError(f"it has an unknown tensor {min(self._left)[:80]!r}")
+
+
+def _decode(file: TensorFile) -> IntegerNetwork:
+    metadata = Fields("its metadata", file.metadata)
+    if not metadata.has("format") or metadata.string("format") != FORMAT:
+        raise InputError("it is not a model file: its metadata names another format or none")
+    _check_version(metadata.string("version"))
+    graph = Fields("its graph", parse_json("its graph", metadata.string("graph")))
+    metadata.finish()
+    layers = graph.array("layers")
+    _check_counts(len(layers), {name: entry.elements for name, entry in file.entries.items()})
+    tensors = _Tensors(file)
+    made = tuple(
+        decode_layer(value, number, tensors) for number, value in enumerate(layers, start=1)
+    )
+    network = IntegerNetwork(
+        name=graph.string("name"),
+        layers=made,
+        metadata=graph.string_mapping("metadata"),
+        references=tensors.references(),
+    )
+    graph.finish()
+    tensors.finish()
+    return network
+
+
+def _check_version(text: str) -> None:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise InputError(f"version {text[:40]!r} is no version of a model file")
+    if int(text) > VERSION:
+        raise InputError(f"version {text} is newer than this program reads ({VERSION})")
+
+
+def _check_counts(layers: int, elements: dict[str, int]) -> None:
+    if layers > MAX_LAYERS:
+        raise InputError(f"it has {layers} layers; at most {MAX_LAYERS} are read")
+    small = sum(
+        count
+        for name, count in elements.items()
+        if not name.endswith("/weight_codes") and not name.startswith(_REFERENCE)
+    )
+    if small > MAX_SMALL_ELEMENTS:
+        raise InputError(
+            f"its tensors beside the weight codes have {small} elements; "
+            f"at most {MAX_SMALL_ELEMENTS} are read"
+        )

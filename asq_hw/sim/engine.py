@@ -1,0 +1,225 @@
+"""simulate: run images through an integer network, bit by bit as docs/arithmetic.md says."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.checks import IntArray
+from asq_hw.errors import InputError
+from asq_hw.network import IntegerNetwork
+from asq_hw.products import Product
+from asq_hw.sim.interpreter import interpreter
+from asq_hw.sim.jit import Kernel, choose_kernel
+from asq_hw.sim.lower import Plan, lower
+from asq_hw.sim.memory import allocate
+from asq_hw.sim.program import Memory
+from asq_hw.sim.statistics import LayerStatistics, empty_statistics, summarize
+from asq_hw.sim.tensors import TraceBatch, read_batch
+
+__all__ = ["SimulationResult", "simulate"]
+
+Images = NDArray[np.uint8]
+_TRACE_BYTES = 1 << 26
+"""Most memory for the tensors of a traced batch; each thread has a few batches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SimulationResult:
+    """What a run computed.
+
+    Attributes
+    ----------
+    scores : (N, classes) int64 array
+        The last feature map, one row for each image.
+    predictions : (N,) int64 array
+        Index of each row's largest score, the lowest such index.
+    layers : tuple of LayerStatistics
+        In the order of execution.
+    seconds : float
+        Time that the images took, compilation and preparation not included.
+    """
+
+    scores: IntArray
+    predictions: IntArray
+    layers: tuple[LayerStatistics, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Batch:
+    """A batch's results."""
+
+    start: int
+    stop: int
+    trace: TraceBatch | None
+
+
+def simulate(
+    network: IntegerNetwork,
+    images: Images,
+    *,
+    product: Product | None = None,
+    threads: int | None = None,
+    batch_size: int = 32,
+    trace: Callable[[TraceBatch], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+    kernel: str = Kernel.AUTO,
+) -> SimulationResult:
+    """Run uint8 images (N, C, H, W) through `network`; the result is the same bits everywhere.
+
+    Parameters
+    ----------
+    product : Product
+        How products with the square root of two are computed; ``post-split`` by default.
+    threads : int
+        Threads that compute; by default as many as the processors this process may use.
+    batch_size : int
+        Images that a thread computes between two calls of `progress`; fewer where a trace of so
+        many would take much memory.
+    trace : callable
+        Is given every intermediate tensor of every batch, in order.
+    progress : callable
+        Is given the number of images done so far.
+    kernel : str
+        ``auto``, ``vnni`` or ``portable``.
+
+    Raises
+    ------
+    InputError
+        If the images do not fit the network, an argument is out of range, or the chosen product
+        could overflow 64 bits.
+    """
+    product = Product() if product is None else product
+    threads = _default_threads() if threads is None else threads
+    _check(network, images, threads, batch_size)
+    network.check_product(product)
+    vnni = choose_kernel(kernel) is Kernel.VNNI
+    plan = lower(network, product, vnni=vnni, keep=trace is not None)
+    work = _Work(network, product, plan, images, vnni=vnni, keep=trace is not None)
+    work.warm_up()
+    start = time.perf_counter()
+    for batch in work.run(threads, batch_size):
+        if trace is not None and batch.trace is not None:
+            trace(batch.trace)
+        if progress is not None:
+            progress(batch.stop)
+    seconds = time.perf_counter() - start
+    scores = work.ordered_scores()
+    return SimulationResult(
+        scores=scores,
+        predictions=scores.argmax(axis=1),
+        layers=summarize(network, product, work.counts),
+        seconds=seconds,
+    )
+
+
+class _Work:
+    """One run's arrays; batches write to rows of their own, so threads share nothing else."""
+
+    def __init__(
+        self,
+        network: IntegerNetwork,
+        product: Product,
+        plan: Plan,
+        images: Images,
+        *,
+        vnni: bool,
+        keep: bool,
+    ) -> None:
+        self.network, self.product, self.plan, self.keep = network, product, plan, keep
+        self.images = np.ascontiguousarray(images)
+        self.shape = network.feature_maps()[network.output.name].shape
+        self.scores = np.zeros((len(images), int(np.prod(self.shape))), dtype=np.int32)
+        self.counts = empty_statistics(len(images), len(network.layers))
+        self.vnni = True if vnni else None
+        self.interpret = interpreter()
+
+    def warm_up(self) -> None:
+        """Compile, or load what an earlier process compiled, without computing anything."""
+        self._interpret(allocate(self.plan.layout, 1), 0, 0)
+
+    def run(self, threads: int, batch_size: int) -> Iterator[_Batch]:
+        """Compute all batches and yield them in order; interrupted, stop after those under way."""
+        if self.keep:
+            batch_size = min(batch_size, max(_TRACE_BYTES // self.plan.layout.kept_bytes, 1))
+        spans = [
+            (start, min(start + batch_size, len(self.images)))
+            for start in range(0, len(self.images), batch_size)
+        ]
+        threads = min(threads, len(spans))
+        free: SimpleQueue[Memory] = SimpleQueue()
+        for _ in range(threads):
+            free.put(allocate(self.plan.layout, batch_size if self.keep else 1))
+        pool = ThreadPoolExecutor(threads)
+        try:
+            # A few batches ahead of the reader, so that a slow one does not fill the memory.
+            waiting: list[Future[_Batch]] = []
+            for start, stop in spans:
+                waiting.append(pool.submit(self._run_batch, free, start, stop))
+                if len(waiting) >= 2 * threads:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def ordered_scores(self) -> IntArray:
+        """Scores in the contract's order, channels first."""
+        channels, height, width = self.shape
+        last = self.scores.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
+        return last.reshape(len(self.scores), -1).astype(np.int64)
+
+    def _run_batch(self, free: SimpleQueue[Memory], start: int, stop: int) -> _Batch:
+        memory = free.get()
+        try:
+            self._interpret(memory, start, stop)
+            trace = None
+            if self.keep:
+                trace = self._read_batch(memory, start, stop)
+            return _Batch(start=start, stop=stop, trace=trace)
+        finally:
+            free.put(memory)
+
+    def _read_batch(self, memory: Memory, start: int, stop: int) -> TraceBatch:
+        counts = self.counts[start:stop]
+        return read_batch(self.network, self.product, self.plan.layout, memory, start, counts)
+
+    def _interpret(self, memory: Memory, start: int, stop: int) -> None:
+        self.interpret(
+            self.plan.program,
+            memory,
+            self.images[start:stop],
+            self.plan.layout.maps[self.network.output.name],
+            self.scores[start:stop],
+            self.counts[start:stop],
+            self.keep,
+            self.vnni,
+        )
+
+
+def _default_threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check(network: IntegerNetwork, images: Images, threads: int, batch_size: int) -> None:
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        kind = getattr(images, "dtype", type(images).__name__)
+        raise InputError(f"images must be a uint8 array, not {kind}")
+    layer = network.input
+    expected = (layer.channels, layer.height, layer.width)
+    if images.ndim != 4 or images.shape[1:] != expected:
+        wanted = ", ".join(map(str, expected))
+        raise InputError(f"images must be (N, {wanted}), not {images.shape}")
+    if len(images) == 0:
+        raise InputError("there must be at least one image, not 0")
+    for name, value in (("threads", threads), ("batch size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} must be an integer of at least 1, not {value!r}")

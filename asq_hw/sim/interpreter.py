@@ -1,0 +1,92 @@
+"""The compiled loop over samples and layers.
+
+One function is compiled for all networks, so that only the first start on a machine waits for
+the compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.sim.jit import cached, source_stamp
+from asq_hw.sim.kernels_conv import convolve
+from asq_hw.sim.kernels_layers import (
+    add,
+    average_pool,
+    flatten,
+    max_pool,
+    quantize_pixels,
+    relu,
+)
+from asq_hw.sim.program import Kind, Memory, Program, Statistic
+
+__all__ = ["interpreter"]
+
+Interpreter = Callable[
+    [
+        Program,
+        Memory,
+        NDArray[np.uint8],
+        int,
+        NDArray[np.int32],
+        NDArray[np.int64],
+        bool,
+        bool | None,
+    ],
+    bool,
+]
+
+
+@cache
+def interpreter() -> Interpreter:
+    """The function ``run(program, memory, images, output, scores, statistics, keep, vnni)``.
+
+    `images` is (N, C, H, W), `output` the place of the last layer's map, which goes to `scores`,
+    (N, size); `statistics` is (N, layers, len(Statistic)). With `keep` every sample has
+    its own row of the memory, and maps and codes stay there; else they share the first. `vnni`
+    is None to leave the VNNI kernel out.
+    """
+    stamp = source_stamp()
+
+    @cached
+    def run(
+        program: Program,
+        memory: Memory,
+        images: NDArray[np.uint8],
+        output: int,
+        scores: NDArray[np.int32],
+        statistics: NDArray[np.int64],
+        keep: bool,
+        vnni: bool | None,
+    ) -> bool:
+        for n in range(images.shape[0]):
+            row = n if keep else 0
+            maps = memory.maps[row]
+            for s in range(program.steps.shape[0]):
+                kind, index = program.steps[s]["kind"], program.steps[s]["index"]
+                counts = statistics[n, s]
+                if kind == Kind.CONV:
+                    layer = program.convs[index]
+                    convolve(layer, program, memory, row, keep, counts, vnni)
+                elif kind == Kind.RELU:
+                    relu(program.elementwise[index], maps)
+                elif kind == Kind.ADD:
+                    counts[Statistic.SATURATED] = add(program.elementwise[index], maps)
+                elif kind == Kind.FLATTEN:
+                    flatten(program.elementwise[index], maps)
+                elif kind == Kind.MAX_POOL:
+                    max_pool(program.pools[index], maps)
+                elif kind == Kind.AVERAGE_POOL:
+                    pool = program.pools[index]
+                    counts[Statistic.SATURATED] = average_pool(pool, maps, memory.vectors[0])
+                elif kind == Kind.INPUT:
+                    first = program.inputs[index]
+                    counts[Statistic.SATURATED] = quantize_pixels(first, program, images[n], maps)
+            scores[n] = maps[output : output + scores.shape[1]]
+        return len(stamp) > 0  # what a function closes over is part of its key in the cache
+
+    return run

@@ -1,0 +1,131 @@
+"""Layers without weights (docs/arithmetic.md, section 6), one sample at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.sim.jit import jit
+from asq_hw.sim.program import Program
+
+__all__ = ["add", "average_pool", "flatten", "max_pool", "quantize_pixels", "relu"]
+
+Maps = NDArray[np.int32]
+Record = Any
+"""A row of one of the tables in `asq_hw.sim.program`."""
+
+
+@jit
+def quantize_pixels(layer: Record, program: Program, image: NDArray[np.uint8], maps: Maps) -> int:
+    """The first feature map; returns how many values were saturated. `image` is (C, H, W)."""
+    channels, low, high, shift = layer["channels"], layer["low"], layer["high"], layer["shift"]
+    half = (np.int64(1) << shift) >> 1
+    pixels = image.reshape(channels, layer["pixels"])
+    saturated = 0
+    for c in range(channels):
+        multiplier = program.constants[layer["multiplier_at"] + c]
+        offset = program.constants[layer["offset_at"] + c]
+        at = layer["destination"] + c
+        for i in range(layer["pixels"]):
+            value = (np.int64(pixels[c, i]) * multiplier + offset + half) >> shift
+            fitted = min(max(value, low), high)
+            saturated += fitted != value
+            maps[at + i * channels] = fitted
+    return saturated
+
+
+@jit
+def add(layer: Record, maps: Maps) -> int:
+    """The saturated sum of two maps; returns how many values were saturated."""
+    size = layer["channels"] * layer["pixels"]
+    low, high = np.int32(layer["low"]), np.int32(layer["high"])
+    first = maps[layer["source"] : layer["source"] + size]
+    second = maps[layer["other"] : layer["other"] + size]
+    out = maps[layer["destination"] : layer["destination"] + size]
+    saturated = 0
+    for i in range(size):
+        value = np.int32(first[i] + second[i])  # at most 25 bits
+        fitted = min(max(value, low), high)
+        saturated += fitted != value
+        out[i] = fitted
+    return saturated
+
+
+@jit
+def relu(layer: Record, maps: Maps) -> None:
+    """The map with every value brought into ``low .. high``."""
+    size = layer["channels"] * layer["pixels"]
+    low, high = np.int32(layer["low"]), np.int32(layer["high"])
+    source = maps[layer["source"] : layer["source"] + size]
+    out = maps[layer["destination"] : layer["destination"] + size]
+    for i in range(size):
+        out[i] = min(max(source[i], low), high)
+
+
+@jit
+def flatten(layer: Record, maps: Maps) -> None:
+    """Channels-last to channels-first: the contract counts ``(c, y, x)``."""
+    channels, pixels = layer["channels"], layer["pixels"]
+    for i in range(pixels):
+        for c in range(channels):
+            maps[layer["destination"] + c * pixels + i] = maps[layer["source"] + i * channels + c]
+
+
+@jit
+def max_pool(layer: Record, maps: Maps) -> None:
+    """The largest value of every window; outside the map there is none."""
+    channels, width = layer["channels"], layer["width"]
+    for y in range(layer["out_height"]):
+        top, bottom = _rows(layer, y)
+        for x in range(layer["out_width"]):
+            left, right = _columns(layer, x)
+            at = layer["destination"] + (y * layer["out_width"] + x) * channels
+            out = maps[at : at + channels]
+            out[:] = layer["low"]
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    start = layer["source"] + (row * width + column) * channels
+                    values = maps[start : start + channels]
+                    for c in range(channels):
+                        out[c] = max(out[c], values[c])
+
+
+@jit
+def average_pool(layer: Record, maps: Maps, sums: NDArray[np.int64]) -> int:
+    """Scaled sums of windows; returns how many were saturated. `sums` is scratch, (C,)."""
+    channels, width = layer["channels"], layer["width"]
+    shift, low, high = layer["shift"], layer["low"], layer["high"]
+    half = (np.int64(1) << shift) >> 1
+    saturated = 0
+    for y in range(layer["out_height"]):
+        top, bottom = _rows(layer, y)
+        for x in range(layer["out_width"]):
+            left, right = _columns(layer, x)
+            sums[:channels] = 0
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    start = layer["source"] + (row * width + column) * channels
+                    for c in range(channels):
+                        sums[c] += maps[start + c]
+            at = layer["destination"] + (y * layer["out_width"] + x) * channels
+            for c in range(channels):
+                value = (sums[c] * layer["multiplier"] + half) >> shift
+                fitted = min(max(value, low), high)
+                saturated += fitted != value
+                maps[at + c] = fitted
+    return saturated
+
+
+@jit
+def _rows(layer: Record, y: int) -> tuple[int, int]:
+    """First row of a window, and the row after its last, inside the map."""
+    start = y * layer["stride_y"] - layer["padding_y"]
+    return max(start, 0), min(start + layer["kernel_height"], layer["height"])
+
+
+@jit
+def _columns(layer: Record, x: int) -> tuple[int, int]:
+    start = x * layer["stride_x"] - layer["padding_x"]
+    return max(start, 0), min(start + layer["kernel_width"], layer["width"])

@@ -1,0 +1,226 @@
+"""Where every feature map and every padded map of codes stands in a thread's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import NDArray
+
+from asq_hw.activation import AdaptiveStep
+from asq_hw.checks import IntArray
+from asq_hw.layers import Conv, Linear, layer_sources
+from asq_hw.network import FeatureMap, IntegerNetwork
+from asq_hw.sim.pack import PackedWeights
+from asq_hw.sim.program import PIXEL_TILE, Lane, Memory
+
+__all__ = [
+    "CodeMap",
+    "Layout",
+    "aligned",
+    "allocate",
+    "block_pixels",
+    "pixels_at_once",
+    "plan_memory",
+]
+
+_BLOCK_SUMS = 8192
+"""Sums of a block of pixels: 32 KiB in 32-bit lanes, so that they stay near the processor."""
+_LOOP_SUMS = 256
+"""Sums of one loop over requantizations: enough to make the start of the loop cheap."""
+_CODE_TYPES = {Lane.VNNI: np.uint8, Lane.INT32: np.int32, Lane.INT64: np.int64}
+
+_ALIGN = 64
+"""Bytes of a cache line; maps start at multiples of as many values."""
+_SLACK = 64
+"""Codes behind a padded map that a last quad may read, with weights of zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CodeMap:
+    """A padded map of codes, (height, width, planes, channels), in the memory of its lane."""
+
+    lane: Lane
+    start: int
+    height: int
+    width: int
+    padding: tuple[int, int]
+    channels: int
+    values: IntArray
+    """What the padding holds in each plane."""
+
+    @property
+    def pixel(self) -> int:
+        """Codes of one pixel."""
+        return self.values.size * self.channels
+
+    @property
+    def size(self) -> int:
+        """Codes, what may be read behind them included."""
+        return self.height * self.width * self.pixel + _SLACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """Places by layer's name, and sizes of the arrays in `Memory`."""
+
+    maps: Mapping[str, int]
+    indices: Mapping[str, int]
+    accumulators: Mapping[str, int]
+    codes: Mapping[str, CodeMap]
+    map_count: int
+    index_count: int
+    accumulator_count: int
+    sum_counts: Mapping[Lane, int]
+    multiplier_count: int
+    vector_size: int
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of one sample's row in the arrays that keep intermediate tensors."""
+        return 4 * self.map_count + self.index_count + 8 * self.accumulator_count
+
+
+def plan_memory(
+    network: IntegerNetwork, packed: Mapping[str, PackedWeights], *, keep: bool
+) -> Layout:
+    """Place everything; without `keep`, maps that are no longer read give their place to others."""
+    maps = network.feature_maps()
+    weighted = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
+    places, map_count = _place_maps(network, maps, keep=keep)
+    indices, accumulators, index_count, accumulator_count = {}, {}, 1, 1
+    sums = dict.fromkeys(Lane, 0)
+    for layer in weighted:
+        source, made = maps[layer.source].size, maps[layer.name].size
+        indices[layer.name] = index_count if keep else 0
+        accumulators[layer.name] = accumulator_count if keep else 0
+        index_count = index_count + source if keep else max(index_count, source)
+        accumulator_count += made * packed[layer.name].parts if keep else 0
+        lane, columns = packed[layer.name].lane, packed[layer.name].columns
+        sums[lane] = max(sums[lane], (block_pixels(columns) + 1) * columns)
+    return Layout(
+        maps=places,
+        indices=indices,
+        accumulators=accumulators,
+        codes=_place_codes(weighted, maps, packed),
+        map_count=map_count,
+        index_count=index_count,
+        accumulator_count=accumulator_count,
+        sum_counts=sums,
+        multiplier_count=max(
+            (layer.out_channels * pixels_at_once(packed[layer.name], layer) for layer in weighted),
+            default=1,
+        ),
+        vector_size=max(_vector_lengths(network, maps)),
+    )
+
+
+def block_pixels(columns: int) -> int:
+    """Pixels whose sums are computed before they are requantized: a multiple of the tile."""
+    return max(_BLOCK_SUMS // columns // PIXEL_TILE, 1) * PIXEL_TILE
+
+
+def pixels_at_once(packed: PackedWeights, layer: Conv | Linear) -> int:
+    """Pixels that are requantized in one loop, where their sums stand side by side."""
+    if packed.columns // packed.parts != layer.out_channels:
+        return 1
+    return max(_LOOP_SUMS // layer.out_channels, 1)
+
+
+def aligned(shape: int | tuple[int, ...], kind: npt.DTypeLike) -> NDArray[Any]:
+    """An array of zeros that starts at a cache line: the kernels load whole lines."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    memory = np.zeros(size + _ALIGN, dtype=np.uint8)
+    start = -memory.ctypes.data % _ALIGN
+    return memory[start : start + size].view(kind).reshape(shape)
+
+
+def allocate(layout: Layout, rows: int) -> Memory:
+    """One thread's memory; the padding in the maps of codes is filled in, for good."""
+    codes = {lane: aligned(_code_count(layout, lane), _CODE_TYPES[lane]) for lane in Lane}
+    for region in layout.codes.values():
+        size = region.size - _SLACK
+        padded = codes[region.lane][region.start : region.start + size]
+        padded.reshape(-1, region.values.size, region.channels)[:] = region.values[:, None]
+    counts = layout.sum_counts
+    return Memory(
+        maps=aligned((rows, layout.map_count), np.int32),
+        indices=aligned((rows, layout.index_count), np.uint8),
+        accumulators=aligned((rows, layout.accumulator_count), np.int64),
+        codes8=codes[Lane.VNNI],
+        codes32=codes[Lane.INT32],
+        codes64=codes[Lane.INT64],
+        sums32=aligned(max(counts[Lane.VNNI], counts[Lane.INT32]), np.int32),
+        sums64=aligned(counts[Lane.INT64], np.int64),
+        multipliers=aligned(layout.multiplier_count, np.int64),
+        vectors=aligned((2, layout.vector_size), np.int64),
+    )
+
+
+def _code_count(layout: Layout, lane: Lane) -> int:
+    return sum(region.size for region in layout.codes.values() if region.lane is lane)
+
+
+def _place_codes(
+    weighted: list[Conv | Linear],
+    maps: Mapping[str, FeatureMap],
+    packed: Mapping[str, PackedWeights],
+) -> dict[str, CodeMap]:
+    """A padded map for every layer, one behind the other in the memory of its lane."""
+    regions = {}
+    used = dict.fromkeys(Lane, 0)
+    for layer in weighted:
+        channels, height, width = maps[layer.source].shape
+        padding = layer.padding if isinstance(layer, Conv) else (0, 0)
+        weights = packed[layer.name]
+        region = CodeMap(
+            lane=weights.lane,
+            start=used[weights.lane],
+            height=height + 2 * padding[0],
+            width=width + 2 * padding[1],
+            padding=padding,
+            channels=channels,
+            values=weights.padding,
+        )
+        used[weights.lane] += region.size
+        regions[layer.name] = region
+    return regions
+
+
+def _vector_lengths(network: IntegerNetwork, maps: Mapping[str, FeatureMap]) -> list[int]:
+    """Lengths of everything that the scratch for adapters and pools must hold."""
+    lengths = [feature.shape[0] * feature.shape[2] for feature in maps.values()]
+    for layer in network.layers:
+        if isinstance(layer, Conv | Linear) and isinstance(layer.quantizer.step, AdaptiveStep):
+            lengths += [stage.weight.shape[0] for stage in layer.quantizer.step.stages]
+    return lengths
+
+
+def _place_maps(
+    network: IntegerNetwork, maps: Mapping[str, FeatureMap], *, keep: bool
+) -> tuple[dict[str, int], int]:
+    """First fit in the order of execution."""
+    last_read = {network.output.name: len(network.layers)}
+    for number, layer in enumerate(network.layers):
+        for source in layer_sources(layer):
+            last_read[source] = max(number, last_read.get(source, 0))
+    places: dict[str, int] = {}
+    live: list[tuple[int, int, str]] = []
+    total = 0
+    for number, layer in enumerate(network.layers):
+        if not keep:
+            # What is read here for the last time outlives this step: kernels work not in place.
+            live = [region for region in live if last_read.get(region[2], -1) >= number]
+        size = -(-maps[layer.name].size // _ALIGN) * _ALIGN
+        start = 0
+        for low, high, _ in sorted(live):
+            if start + size <= low:
+                break
+            start = max(start, high)
+        places[layer.name] = start
+        live.append((start, start + size, layer.name))
+        total = max(total, start + size)
+    return places, total

@@ -1,0 +1,126 @@
+"""What the kernels read: a network as tables of named integers and flat arrays of constants.
+
+One record describes one layer; kernels take a record, the constants that its ``..._at`` fields
+point into, and the memory that its ``source`` and ``destination`` fields point into. All feature
+maps and activation codes are channels-last, ``(H, W, C)``.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "CONV",
+    "ELEMENTWISE",
+    "INPUT",
+    "PIXEL_TILE",
+    "POOL",
+    "STAGE",
+    "STEP",
+    "Kind",
+    "Lane",
+    "Memory",
+    "Program",
+    "Statistic",
+]
+
+PIXEL_TILE = 8
+"""Output pixels that the VNNI kernel computes at once; a larger tile spills registers."""
+
+
+class Kind(IntEnum):
+    """What a step of the program computes; every kind has a table of its own."""
+
+    INPUT = 0
+    CONV = 1
+    ADD = 2
+    RELU = 3
+    FLATTEN = 4
+    MAX_POOL = 5
+    AVERAGE_POOL = 6
+
+
+class Lane(IntEnum):
+    """Integers that a layer's dot products are computed in; bounds prove that they are enough."""
+
+    VNNI = 0
+    """Codes uint8, weights int8, sums int32."""
+    INT32 = 1
+    INT64 = 2
+
+
+class Statistic(IntEnum):
+    """Columns of the statistics, which stand apart for each sample and layer."""
+
+    SATURATED = 0
+    CLIPPED = 1
+    TIES = 2
+    STEP_SIZE = 3
+    SMALLEST = 4
+    LARGEST = 5
+
+
+def _record(fields: str) -> np.dtype[np.void]:
+    return np.dtype([(name, np.int64) for name in fields.split()])
+
+
+STEP = _record("kind index")
+INPUT = _record("destination channels pixels multiplier_at offset_at shift low high")
+ELEMENTWISE = _record("source other destination channels pixels low high")
+POOL = _record(
+    "source destination channels height width out_height out_width kernel_height kernel_width "
+    "stride_y stride_x padding_y padding_x multiplier shift low high"
+)
+STAGE = _record("inputs outputs weight_at bias_at multiplier shift minimum maximum")
+CONV = _record(
+    # source and quantizer
+    "source channels height width step_size stage stages pool_multiplier pool_shift "
+    "step_fraction_bits code_low code_high "
+    # codes: one byte each in `indices` (q - code_low), then `planes` values in a padded map
+    "indices lane codes padded_width padding_y padding_x planes plane_at "
+    # dot products
+    "groups group_channels group_outputs columns width_out quads quads_at pixels pixels_at block "
+    "weights starts_at pair "
+    # requantization
+    "pixels_at_once multiplier_at bias_at narrow_shift fraction_bits shift low high "
+    "destination out_channels accumulators"
+)
+
+
+class Program(NamedTuple):
+    """A network ready to run: read-only, shared by all threads."""
+
+    steps: NDArray[np.void]
+    inputs: NDArray[np.void]
+    convs: NDArray[np.void]
+    elementwise: NDArray[np.void]
+    pools: NDArray[np.void]
+    stages: NDArray[np.void]
+    constants: NDArray[np.int64]
+    starts: NDArray[np.int32]
+    weights8: NDArray[np.int8]
+    weights32: NDArray[np.int32]
+    weights64: NDArray[np.int64]
+
+
+class Memory(NamedTuple):
+    """What one thread works in.
+
+    The first three have one row; where intermediate tensors are kept, one for each sample of
+    a batch.
+    """
+
+    maps: NDArray[np.int32]
+    indices: NDArray[np.uint8]
+    accumulators: NDArray[np.int64]
+    codes8: NDArray[np.uint8]
+    codes32: NDArray[np.int32]
+    codes64: NDArray[np.int64]
+    sums32: NDArray[np.int32]
+    sums64: NDArray[np.int64]
+    multipliers: NDArray[np.int64]
+    vectors: NDArray[np.int64]

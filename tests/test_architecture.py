@@ -1,0 +1,87 @@
+"""Who may import whom, what a start-up loads, and what the documents promise."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from asq_hw.cli.app import EXAMPLES
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "numba", "amaranth", "pandas", "matplotlib"}
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_import_rules_hold() -> None:
+    code = "from importlinter.cli import lint_imports_command as run; run(['--no-logo'])"
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_module_has_its_place_in_the_layers() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = config["tool"]["importlinter"]["contracts"][0]["layers"]
+    placed = {module for layer in layers for module in layer.split(" : ")}
+    package = {path.stem for path in (ROOT / "asq_hw").glob("[!_]*.py")}
+    package |= {path.parent.name for path in (ROOT / "asq_hw").glob("*/__init__.py")}
+    assert {f"asq_hw.{name}" for name in package} == placed - {"analysis", "rtl"}
+
+
+def modules_loaded_by(code: str) -> set[str]:
+    result = run_python("-c", f"import sys\n{code}\nprint('loaded', *sys.modules, file=sys.stderr)")
+    assert result.returncode == 0, result.stderr
+    return set(result.stderr.split("loaded", 1)[1].split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import asq_hw",
+        "from asq_hw.cli import main; assert main(['--help']) == 0",
+        "from asq_hw.cli import main; assert main(['overhead', 'resnet18']) == 0",
+        "from asq_hw.cli import main; assert main(['doctor', '--format', 'json']) == 0",
+        "from asq_hw.cli import main; assert main(['train', '--help']) == 0",
+        "from asq_hw.cli import main; assert main(['levels', 'post', '--bits', '4']) == 0",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(code: str) -> None:
+    assert not HEAVY & modules_loaded_by(code)
+
+
+def test_simulation_loads_no_torch() -> None:
+    code = "from asq_hw.cli import main; assert main(['simulate', '--limit', '2']) == 0"
+    loaded = modules_loaded_by(code)
+    assert "numba" in loaded
+    assert not {"torch", "pandas", "matplotlib"} & loaded
+
+
+def test_the_document_of_the_command_line_names_exactly_its_commands() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^## `asq-hw (\w+)", text, re.MULTILINE)
+    assert documented == list(EXAMPLES)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/README.md", "docs/cli.md", "CONTRIBUTING.md"])
+def test_links_between_the_documents_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
+    broken = [target for target in targets if not (path.parent / target).exists()]
+    assert not broken
+
+
+def test_no_module_is_longer_than_a_reader_can_hold() -> None:
+    files = [
+        path for folder in ("asq_hw", "rtl", "analysis") for path in (ROOT / folder).rglob("*.py")
+    ]
+    assert len(files) > 20
+    assert [p.name for p in files if len(p.read_text(encoding="utf-8").splitlines()) > 400] == []

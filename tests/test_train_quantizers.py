@@ -1,0 +1,265 @@
+"""Quantizers give grid levels, the nearest ones, and never lose their positive steps."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asq_hw.errors import InputError
+from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.train.adapter import BETA_FLOOR, Adapter, fake_quantize_weight, weight_scale
+from asq_hw.train.quantizers import (
+    ActivationQuantizer,
+    initial_alpha,
+    initial_step,
+    make_weight_quantizer,
+)
+
+GRIDS = [
+    *(Grid(scheme=Scheme.UNIFORM, bits=bits) for bits in (2, 4, 8)),
+    *(
+        Grid(scheme=scheme, bits=bits, encoding=encoding)
+        for scheme in (Scheme.POT, Scheme.POST)
+        for bits in (2, 3, 4)
+        for encoding in Encoding
+    ),
+    *(Grid(scheme=Scheme.APOT, bits=bits) for bits in (3, 4, 5)),
+]
+
+
+def drawn(*shape: int, seed: int = 3) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Adapters draw their first weights from torch's global generator."""
+    torch.manual_seed(0)
+
+
+def name_of(grid: Grid) -> str:
+    return f"{grid.scheme}{grid.bits}-{grid.encoding}"
+
+
+@pytest.fixture(params=GRIDS, ids=name_of)
+def grid(request: pytest.FixtureRequest) -> Grid:
+    assert isinstance(request.param, Grid)
+    return request.param
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_codes_and_scale_give_exactly_the_quantized_weights(grid: Grid, per_channel: bool) -> None:
+    weight = drawn(6, 4, 3, 3)
+    quantizer = make_weight_quantizer(grid, weight, per_channel=per_channel)
+    values = {level.code: level.value for level in grid.levels}
+    codes = quantizer.level_codes(weight)
+    assert codes.dtype == torch.int64
+    decoded = torch.tensor([values[code] for code in codes.flatten().tolist()])
+    assert torch.equal(quantizer(weight), decoded.reshape(weight.shape) * quantizer.scale())
+    assert quantizer.scale().shape == ((6, 1, 1, 1) if per_channel else ())
+
+
+def test_every_weight_goes_to_a_nearest_level(grid: Grid) -> None:
+    weight = 0.7 * drawn(500)
+    quantizer = make_weight_quantizer(grid, weight, per_channel=False)
+    scale = quantizer.scale().double()
+    levels = torch.tensor([level.value for level in grid.levels], dtype=torch.float64) * scale
+    smallest = (weight.double()[:, None] - levels).abs().amin(dim=1)
+    error = (weight.double() - quantizer(weight).double()).abs()
+    torch.testing.assert_close(error, smallest, rtol=1e-5, atol=1e-6)
+
+
+def test_per_channel_quantizes_each_channel_by_itself(grid: Grid) -> None:
+    weight = drawn(3, 40) * torch.tensor([[0.01], [1.0], [50.0]])
+    together = make_weight_quantizer(grid, weight, per_channel=True)(weight)
+    for channel, quantized in zip(weight, together, strict=True):
+        alone = make_weight_quantizer(grid, channel[None], per_channel=False)(channel[None])
+        assert torch.equal(quantized, alone[0])
+
+
+def test_initial_alpha_is_the_best_of_a_finer_search() -> None:
+    weight, grid = drawn(2000), Grid(scheme=Scheme.POST, bits=4)
+    levels = torch.tensor([level.value for level in grid.ordered_levels])
+
+    def error(alpha: float) -> float:
+        nearest = (weight[:, None] - alpha * levels).abs().amin(dim=1)
+        return float(nearest.square().sum())
+
+    finer = min(error(alpha) for alpha in torch.linspace(0.05, 6, 400).tolist())
+    assert error(float(initial_alpha(weight, grid))) <= 1.02 * finer
+
+
+def test_initial_step_is_lsqs_until_it_reaches_past_the_data() -> None:
+    x = torch.tensor([-1.0, 0.0, 0.5, 2.5])
+    assert float(initial_step(x, 3)) == pytest.approx(min(2 * 1.0 / math.sqrt(3), 2.5 / 3))
+    narrow = torch.tensor([0.1, 0.1, 0.1, 100.0])
+    assert float(initial_step(narrow, 15)) == pytest.approx(100 / 15)
+    spread = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 16.0])
+    assert float(initial_step(spread, 15)) == pytest.approx(2 * 2 / math.sqrt(15))
+
+
+def test_all_zero_weights_start_from_one() -> None:
+    assert float(initial_step(torch.zeros(8), 7)) == 1
+    assert float(initial_alpha(torch.zeros(8), Grid(scheme=Scheme.POST, bits=4))) == 1
+
+
+@pytest.mark.parametrize("learning_rate", [1e3, 1e30, float("inf")])
+@pytest.mark.parametrize("grid", [GRIDS[1], GRIDS[9]], ids=name_of)
+def test_scales_stay_positive_whatever_the_optimizer_does(grid: Grid, learning_rate: float) -> None:
+    weight = drawn(4, 9)
+    quantizer = make_weight_quantizer(grid, weight, per_channel=True)
+    optimizer = torch.optim.SGD(quantizer.parameters(), lr=learning_rate)
+    for sign in (1, -1, 1):
+        optimizer.zero_grad()
+        (sign * quantizer(weight)).sum().backward()
+        optimizer.step()
+        assert bool((quantizer.scale() > 0).all())
+        assert bool(quantizer.scale().isfinite().all())
+        assert bool(quantizer(weight).isfinite().all())
+
+
+@pytest.mark.parametrize(("per_channel", "count"), [(False, 36), (True, 9)])
+@pytest.mark.parametrize(
+    ("grid", "slope", "largest"),
+    [
+        (Grid(scheme=Scheme.UNIFORM, bits=4), 0 - 0.3, 7),
+        (Grid(scheme=Scheme.POST, bits=4), 0.25 - 0.3, 1),
+    ],
+    ids=["uniform", "post"],
+)
+def test_gradient_scale_of_weights(
+    grid: Grid, slope: float, largest: int, per_channel: bool, count: int
+) -> None:
+    """LSQ: 1 / sqrt(N * Qp) for N weights to a step; an alpha: 1 / sqrt(N)."""
+    quantizer = make_weight_quantizer(grid, drawn(4, 9), per_channel=per_channel)
+    (parameter,) = quantizer.parameters()
+    nn.init.ones_(parameter)
+    quantizer(torch.full((4, 9), 0.3)).sum().backward()
+    assert parameter.grad is not None
+    expected = slope * count / math.sqrt(count * largest)
+    assert parameter.grad.flatten().tolist() == pytest.approx([expected] * parameter.numel())
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_gradient_scale_of_activations(adapted: bool) -> None:
+    """1 / sqrt(N * Qp) for s, N the elements of one sample; nothing for beta.
+
+    With s = 2 and beta = 1, 200 values of 0.6 are 0.3 steps each: code 0, slope -0.3 (Eq. 7).
+    """
+    adapter = Adapter(4) if adapted else None
+    quantizer = ActivationQuantizer(bits=4, signed=False, adapter=adapter)
+    if adapter is not None:
+        nn.init.zeros_(adapter.output.weight)
+    quantizer(torch.ones(2, 4, 5, 5))
+    nn.init.constant_(quantizer.learned.value, 2.0)
+    quantizer(torch.full((2, 4, 5, 5), 0.6)).sum().backward()
+    assert quantizer.learned.value.grad is not None
+    expected = -0.3 * 200 / math.sqrt(100 * 15)
+    assert quantizer.learned.value.grad.item() == pytest.approx(expected)
+    if adapter is not None:
+        assert adapter.output.bias.grad is not None
+        assert adapter.output.bias.grad.item() == pytest.approx(-0.3 * 200 * 2)
+
+
+def test_activation_step_starts_from_the_first_training_batch() -> None:
+    quantizer = ActivationQuantizer(bits=4, signed=False)
+    x = drawn(8, 3, 5, 5).relu()
+    with pytest.raises(InputError, match="must see a training batch"):
+        quantizer.eval()(x)
+    quantizer.train()(x)
+    assert quantizer.step().item() == float(initial_step(x, 15))
+    quantizer(100 * x)
+    assert quantizer.step().item() == float(initial_step(x, 15))
+
+
+@pytest.mark.parametrize(("signed", "lowest", "highest"), [(True, -8, 7), (False, 0, 15)])
+def test_activations_are_integers_times_the_step(signed: bool, lowest: int, highest: int) -> None:
+    quantizer = ActivationQuantizer(bits=4, signed=signed)
+    x = drawn(8, 3, 5, 5)
+    quantizer(x)
+    ratio = (quantizer(5 * x) / quantizer.step()).detach()
+    torch.testing.assert_close(ratio, ratio.round(), rtol=1e-6, atol=0)
+    assert (int(ratio.round().min()), int(ratio.round().max())) == (lowest, highest)
+    assert (quantizer.bits, quantizer.signed) == (4, signed)
+
+
+def test_asq_gives_each_sample_its_own_step() -> None:
+    quantizer = ActivationQuantizer(bits=4, signed=False, adapter=Adapter(4))
+    assert quantizer.adapter is not None
+    x = drawn(6, 4, 5, 5).relu() * torch.tensor([0.1, 0.5, 1, 2, 4, 8]).reshape(-1, 1, 1, 1)
+    with torch.no_grad():
+        quantizer.adapter.output.weight.fill_(0.5)
+    together = quantizer(x)
+    betas = quantizer.adapter(x)
+    assert betas.unique().numel() == 6
+    for sample, beta, quantized in zip(x, betas, together, strict=True):
+        step = beta.item() * quantizer.step().item()
+        expected = (sample / step).round().clamp(0, 15) * step
+        torch.testing.assert_close(quantized, expected)
+    assert torch.equal(quantizer(x[2:3])[0], together[2])
+
+
+def test_asq_trains_both_the_step_and_the_adapter() -> None:
+    quantizer = ActivationQuantizer(bits=3, signed=True, adapter=Adapter(8))
+    (quantizer(drawn(4, 8, 5, 5)) ** 2).sum().backward()
+    for name, parameter in quantizer.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.isfinite().all()), name
+    assert quantizer.adapter is not None
+    for layer in quantizer.adapter.linear_layers():
+        assert layer.weight.grad is not None
+        assert bool(layer.weight.grad.any())
+
+
+@pytest.mark.parametrize("channels", [1, 3, 7, 8, 16, 64])
+def test_adapter_starts_close_to_one(channels: int) -> None:
+    adapter = Adapter(channels)
+    beta = adapter(drawn(32, channels, 6, 6).relu()).detach()
+    assert beta.shape == (32,)
+    assert float((beta - 1).abs().max()) < 0.05
+    assert len(adapter.linear_layers()) == (1 if channels < 8 else 2)
+    if channels >= 8:
+        assert adapter.linear_layers()[0].out_features == channels // 4
+
+
+def test_adapter_by_hand() -> None:
+    """Means 1 and 3; weights 0.5 and -0.25 (127 and -63.5, so -64, of 1/254); bias 1."""
+    adapter = Adapter(2)
+    with torch.no_grad():
+        adapter.output.weight.copy_(torch.tensor([[0.5, -0.25]]))
+    x = torch.tensor([[[[0.0, 2.0]], [[4.0, 2.0]]]])
+    expected = 1 + (127 * 1 - 64 * 3) / 254
+    assert adapter(x).item() == pytest.approx(expected)
+    assert adapter(x.mean(dim=(2, 3))).item() == pytest.approx(expected)
+
+
+def test_adapter_never_goes_below_its_floor() -> None:
+    adapter = Adapter(4)
+    nn.init.constant_(adapter.output.bias, -5.0)
+    assert adapter(drawn(3, 4, 2, 2)).tolist() == [BETA_FLOOR] * 3
+
+
+def test_adapter_weights_act_as_signed_8_bit_codes() -> None:
+    weight = drawn(16, 64).requires_grad_()
+    quantized = fake_quantize_weight(weight)
+    codes = (quantized / weight_scale(weight)).detach()
+    torch.testing.assert_close(codes, codes.round(), atol=1e-4, rtol=0)
+    assert int(codes.abs().max().round()) == 127
+    (gradient,) = torch.autograd.grad(quantized.sum(), weight)
+    assert bool((gradient == 1).all())
+
+
+def test_adapter_of_all_zero_weights_is_constant() -> None:
+    adapter = Adapter(16)
+    for layer in adapter.linear_layers():
+        nn.init.zeros_(layer.weight)
+    assert adapter(drawn(3, 16, 2, 2)).tolist() == [1.0] * 3
+
+
+def test_quantizers_compute_in_float32_under_autocast() -> None:
+    quantizer = ActivationQuantizer(bits=8, signed=False, adapter=Adapter(16))
+    x = drawn(4, 16, 3, 3).relu()
+    plain = quantizer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(quantizer(x), plain)

@@ -1,0 +1,121 @@
+"""Recipes are strict: whatever cannot be used is named."""
+
+from pathlib import Path
+
+import pytest
+
+from asq_hw.errors import InputError
+from asq_hw.grids import Encoding
+from asq_hw.train import recipes
+from asq_hw.train.recipes import ActivationMethod, Recipe, WeightMethod
+
+MINIMAL = {
+    "name": "n",
+    "model": "digits",
+    "dataset": "digits",
+    "epochs": 1,
+    "batch_size": 8,
+    "learning_rate": 0.1,
+}
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_shipped_recipes_load_and_carry_their_own_name(name: str) -> None:
+    recipe = recipes.load(name)
+    assert recipe.name == name
+    assert recipe.is_quantized == ("float" not in name)
+
+
+def test_the_papers_scheme_2_is_shipped() -> None:
+    recipe = recipes.load("fashion-mnist-resnet20-asq-post-w4a4")
+    assert (recipe.weights, recipe.activations) == (WeightMethod.POST, ActivationMethod.ASQ)
+    assert (recipe.weight_bits, recipe.activation_bits, recipe.edge_bits) == (4, 4, 8)
+
+
+def test_a_recipe_survives_its_plain_values() -> None:
+    recipe = recipes.load("digits-asq-post-w4a4", ["seed=9", "encoding=zero-free"])
+    assert recipes.from_dict(recipe.to_dict()) == recipe
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    lines = [f"{key} = {value!r}".replace("'", '"') for key, value in MINIMAL.items()]
+    path.write_text("\n".join([*lines, 'weights = "apot"', "learning_rate = 1"][:5] + lines[5:]))
+    recipe = recipes.load(path)
+    assert recipe == Recipe(**MINIMAL)  # type: ignore[arg-type]  # the values are of mixed types
+
+
+@pytest.mark.parametrize(
+    ("pair", "key", "value"),
+    [
+        ("epochs=3", "epochs", 3),
+        ("learning_rate=1e-3", "learning_rate", 0.001),
+        ("learning_rate = 1", "learning_rate", 1.0),
+        ("flip=true", "flip", True),
+        ("weights=pot", "weights", WeightMethod.POT),
+        ("encoding=paper", "encoding", Encoding.PAPER),
+        ("name=a=b", "name", "a=b"),
+    ],
+)
+def test_overrides_are_read_as_the_type_of_their_key(pair: str, key: str, value: object) -> None:
+    recipe = recipes.load("digits-asq-post-w4a4", [pair])
+    assert getattr(recipe, key) == value
+    assert type(getattr(recipe, key)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": 1}, "recipe key 'epoch' is unknown"),
+        ({"epochs": 1.5}, "epochs must be of type int, not 1.5"),
+        ({"epochs": True}, "epochs must be of type int, not True"),
+        ({"epochs": "many"}, "epochs must be of type int, not 'many'"),
+        ({"flip": 1}, "flip must be of type bool, not 1"),
+        ({"learning_rate": False}, "learning_rate must be of type float, not False"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0, not nan"),
+        ({"learning_rate": float("inf")}, "learning_rate must be above 0, not inf"),
+        ({"learning_rate": 0}, "learning_rate must be above 0, not 0.0"),
+        ({"weight_decay": -1e-4}, "weight_decay must be at least 0, not -0.0001"),
+        ({"momentum": 1.0}, r"momentum must be in \[0, 1\), not 1.0"),
+        ({"momentum": 0.0}, "momentum must be above 0 for nesterov, not 0.0"),
+        ({"weight_bits": 17}, r"weight_bits must be 2\.\.8, not 17"),
+        ({"activation_bits": 1}, r"activation_bits must be 2\.\.8, not 1"),
+        ({"edge_bits": 9}, r"edge_bits must be 2\.\.8, not 9"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"batch_size": -1}, "batch_size must be at least 1, not -1"),
+        ({"crop_padding": -1}, "crop_padding must be at least 0, not -1"),
+        ({"weights": "asq"}, "weights must be one of none, lsq, pot, post, apot, not 'asq'"),
+        ({"activations": 3}, "activations must be one of none, lsq, asq, not 3"),
+        ({"encoding": "tight"}, "encoding must be one of packed, paper, zero-free, not 'tight'"),
+    ],
+)
+def test_unusable_values_are_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        recipes.from_dict(MINIMAL | changes)
+
+
+def test_a_missing_key_is_named() -> None:
+    without = {key: value for key, value in MINIMAL.items() if key != "epochs"}
+    with pytest.raises(InputError, match="recipe key 'epochs' is missing"):
+        recipes.from_dict(without)
+
+
+def test_an_override_needs_a_value() -> None:
+    with pytest.raises(InputError, match="key=value, not 'epochs'"):
+        recipes.load("digits-float", ["epochs"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"epochs = = 3", "is not TOML"), (b"\xff\xfe", "could not be read")],
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        recipes.load(path)
+
+
+def test_an_unknown_name_lists_what_is_known() -> None:
+    with pytest.raises(InputError, match="one of digits-asq-lsq-w4a4.*not 'resnet'"):
+        recipes.load("resnet")
