@@ -19,7 +19,7 @@ from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.harness import HARNESS, Claim, Harness, Pair
 from rtl.verify.products import products
 
-__all__ = ["PROOF_TIMEOUT_S", "Answer", "prove", "prove_mac"]
+__all__ = ["PROOF_TIMEOUT_S", "Answer", "prove", "prove_mac", "read_answer"]
 
 PROOF_TIMEOUT_S = 300
 """A proof that takes longer has failed."""
@@ -89,7 +89,7 @@ def prove(
             )
         except ToolError as error:
             log = error.log
-    return _answer(log, len(commands)), len(commands)
+    return read_answer(log, len(commands)), len(commands)
 
 
 def _commands(design: MacDesign, claim: Claim) -> list[str]:
@@ -111,7 +111,7 @@ def _commands(design: MacDesign, claim: Claim) -> list[str]:
             return [f"sat -tempinduct -maxsteps {latency + 8} -set legal 1 -prove wrong 0"]
 
 
-def _answer(log: str, proofs: int) -> Answer:
+def read_answer(log: str, proofs: int) -> Answer:
     """One refuted case refutes the claim; it is proven only if every case has said so."""
     said = [found[1] for found in _VERDICT.finditer(log)]
     if "FAIL!" in said:
