@@ -73,7 +73,7 @@ class Port:
         ``in`` or ``out``.
     meaning : str
         One line for header comments and manifests.
-    values : tuple of int, optional
+    values : sequence of int, optional
         The only values that an input may carry, where they are not all that its width holds (a
         weight grid's valid codes).
     """
@@ -83,7 +83,7 @@ class Port:
     signed: bool = False
     direction: Direction
     meaning: str
-    values: tuple[int, ...] | None = None
+    values: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_identifier("a port's name", self.name)

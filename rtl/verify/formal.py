@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from amaranth.back import rtlil
 
+from asq_hw.grids import Scheme
 from rtl.design import MacDesign
 from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys
@@ -21,11 +22,12 @@ from rtl.verify.products import products
 
 __all__ = ["PROOF_TIMEOUT_S", "Answer", "prove", "prove_mac", "read_answer"]
 
-PROOF_TIMEOUT_S = 300
+PROOF_TIMEOUT_S = 600
 """A proof that takes longer has failed."""
 
-_WHOLE_BITS = 11
-"""Operand bits up to which a product is proven at once; above, for each weight code by itself."""
+_WHOLE_APOT_BITS = 11
+"""Operand bits up to which an APoT product is proven at once; above, for each weight code by
+itself. Other schemes' products are proven at once at every width."""
 
 _READ = f"""
 read_verilog unit.v
@@ -104,7 +106,8 @@ def _commands(design: MacDesign, claim: Claim) -> list[str]:
             )
             bits = design.weight_grid.stored_bits + design.activation_grid.bits
             codes = [level.code for level in design.weight_grid.levels]
-            cuts = [""] if bits <= _WHOLE_BITS else [f" -set-at 1 weight {code}" for code in codes]
+            cut = design.weight_grid.scheme is Scheme.APOT and bits > _WHOLE_APOT_BITS
+            cuts = [f" -set-at 1 weight {code}" for code in codes] if cut else [""]
             first = "setattr -unset init w:*\n"
             return [(first if index == 0 else "") + proof + cut for index, cut in enumerate(cuts)]
         case Claim.SUM:
