@@ -104,7 +104,7 @@ class LadderQuantizer(Design):
 
     def emits(self, inputs: Rows) -> NDArray[np.bool_]:
         """Features have a code, steps have none."""
-        return inputs["load"] == 0
+        return np.equal(inputs["load"], 0)
 
     def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
         """Cycles in which the thresholds are made."""
