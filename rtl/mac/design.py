@@ -26,16 +26,6 @@ MAX_ACCUMULATOR_BITS = 48
 Term = tuple[int, ...]
 """What one product adds to each accumulator: (sum,), or (even, odd)."""
 
-_WEIGHT_BITS: Mapping[MacScheme, tuple[int, int]] = {
-    MacScheme.UNIFORM: (MIN_BITS, MAX_BITS),
-    MacScheme.POT: (MIN_BITS, 5),
-    MacScheme.APOT: (MIN_BITS, MAX_BITS),
-    MacScheme.POST_LUT: (3, 5),
-    MacScheme.POST_SPLIT: (3, 5),
-}
-"""Weight widths that each scheme is built for: exponential grids run out of use for the added
-bits long before a shifter runs out of room."""
-
 _STYLES: Mapping[MacScheme, tuple[Style, ...]] = {
     MacScheme.UNIFORM: (Style.ROWS, Style.DIRECT, Style.BOOTH, Style.TABLE),
     MacScheme.POT: (Style.SHIFT, Style.SELECT, Style.TABLE),
@@ -121,7 +111,7 @@ class Mac(MacDesign):
         self._set("accumulation", _choice("accumulation", Accumulation, sums))
         self._set("clear", _choice("clear", Clear, self.clear))
         check_range("pipeline", self.pipeline, 0, MAX_PIPELINE)
-        check_range(f"weight bits of {self.scheme}", self.weight_bits, *_WEIGHT_BITS[self.scheme])
+        check_range(f"weight bits of {self.scheme}", self.weight_bits, *self.scheme.weight_bits)
         check_range("activation bits", self.activation_bits, MIN_BITS, MAX_BITS)
         check_range("accumulator bits", self.accumulator_bits, 2, MAX_ACCUMULATOR_BITS)
         self._set("encoding", self.weight_grid.encoding)
@@ -135,6 +125,17 @@ class Mac(MacDesign):
         """`mac` with the narrowest accumulators that no sum of `length` products overflows."""
         check_range("dot-product length", length, 1, 1 << MAX_ACCUMULATOR_BITS)
         return replace(mac, accumulator_bits=max(_widths(mac._term_ranges, length)))
+
+    def variant(
+        self, *, style: Style | None, accumulation: Accumulation, clear: Clear, pipeline: int
+    ) -> Mac | None:
+        """The same operands and sums, built in another way; None where that does not exist."""
+        try:
+            return replace(
+                self, style=style, accumulation=accumulation, clear=clear, pipeline=pipeline
+            )
+        except InputError:
+            return None
 
     @property
     def name(self) -> str:
@@ -306,6 +307,11 @@ class Mac(MacDesign):
         columns = zip(*term_table(self).values(), strict=True)
         return tuple((min(0, *column), max(0, *column)) for column in columns)
 
+    @property
+    def _has_one_step(self) -> bool:
+        """Whether the product unit has no place for a register inside."""
+        return self.scheme is MacScheme.UNIFORM and self.style in (Style.DIRECT, Style.TABLE)
+
     def _check_combination(self) -> None:
         assert self.style is not None
         if self.style not in _STYLES[self.scheme]:
@@ -319,6 +325,8 @@ class Mac(MacDesign):
             raise InputError(
                 f"accumulation of {self.scheme} must be one of {known}, not {self.accumulation}"
             )
+        if self.pipeline == MAX_PIPELINE and self._has_one_step:
+            raise InputError(f"pipeline of style {self.style} must be 0..1, not {self.pipeline}")
         if self.accumulation is Accumulation.SHARED and self.clear is Clear.AHEAD:
             raise InputError("clear of accumulation shared must be masked, not ahead")
         needed = max(_widths(self._term_ranges, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from asq_hw.grids import Scheme
+from asq_hw.grids import MAX_BITS, MIN_BITS, Scheme
 
 __all__ = ["Accumulation", "Clear", "MacScheme", "Style"]
 
@@ -35,6 +35,26 @@ class MacScheme(StrEnum):
                 return Scheme.APOT
             case MacScheme.POST_LUT | MacScheme.POST_SPLIT:
                 return Scheme.POST
+
+    @property
+    def weight_bits(self) -> tuple[int, int]:
+        """Narrowest and widest weight that the scheme is built for.
+
+        An exponential grid has no use for more bits long before a shifter runs out of room: each
+        added bit doubles the number of exponents.
+        """
+        match self:
+            case MacScheme.UNIFORM | MacScheme.APOT:
+                return MIN_BITS, MAX_BITS
+            case MacScheme.POT:
+                return MIN_BITS, 5
+            case MacScheme.POST_LUT | MacScheme.POST_SPLIT:
+                return 3, 5
+
+    def has_weight_bits(self, bits: int) -> bool:
+        """Whether the scheme is built for weights of this width."""
+        low, high = self.weight_bits
+        return low <= bits <= high
 
 
 class Style(StrEnum):

@@ -8,7 +8,7 @@ from operator import add, or_
 
 from amaranth.hdl import Cat, Module, Signal, Value
 
-from asq_hw.grids import Scheme, apot_exponents
+from asq_hw.grids import Scheme
 from rtl.mac.design import Mac, term_table
 from rtl.mac.product import ProductUnit
 from rtl.mac.schemes import Style
@@ -101,33 +101,27 @@ class MagnitudeTable(ProductUnit):
 
 def _shift_amounts(mac: Mac) -> list[dict[int, set[int]]]:
     """Of each additive term: left shifts, and the magnitude indices of the weight with each."""
-    grid = mac.weight_grid
-    if grid.scheme is Scheme.APOT:
-        return _apot_amounts(grid.bits - 1, grid.shift)
-    amounts: dict[int, set[int]] = {}
-    for index, pair in _magnitudes(mac).items():
-        power = sum(pair)  # one of the two is 0
-        if power:
-            amounts.setdefault(power.bit_length() - 1, set()).add(index)
-    return [amounts]
-
-
-def _apot_amounts(magnitude_bits: int, shift: int) -> list[dict[int, set[int]]]:
-    """The same from the fields of an APoT code, the first term in the highest bits."""
-    terms, lowest = [], magnitude_bits
-    for exponents in apot_exponents(magnitude_bits):
-        width = len(exponents).bit_length()
-        lowest -= width
+    magnitudes = {index: sum(pair) for index, pair in _magnitudes(mac).items()}  # one part is 0
+    terms = []
+    for lowest, width in _fields(mac):
         mask = (1 << width) - 1
-        terms.append(
-            {
-                shift - exponent: {
-                    index for index in range(1 << magnitude_bits) if index >> lowest & mask == j
-                }
-                for j, exponent in enumerate(exponents, start=1)
-            }
-        )
+        amounts: dict[int, set[int]] = {}
+        for field in range(mask + 1):
+            power = magnitudes.get(field << lowest, 0)  # the other terms are 0
+            if power:
+                chosen = {index for index in magnitudes if index >> lowest & mask == field}
+                amounts.setdefault(power.bit_length() - 1, set()).update(chosen)
+        terms.append(amounts)
     return terms
+
+
+def _fields(mac: Mac) -> list[tuple[int, int]]:
+    """Lowest bit and width of each additive term's field in a code without its sign."""
+    bits = mac.weight_grid.stored_bits - 1
+    if mac.weight_grid.scheme is not Scheme.APOT:
+        return [(0, bits)]
+    pairs = [(low, 2) for low in range(bits - 2, -1, -2)]
+    return [*pairs, (0, 1)] if bits % 2 else pairs
 
 
 def _magnitudes(mac: Mac) -> dict[int, tuple[int, int]]:
