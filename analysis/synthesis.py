@@ -81,6 +81,9 @@ class Comparison:
         Fewest look-up tables (transistors for gates); the one with fewer flip-flops of two.
     fastest, baseline_fastest : Row or None
         Highest frequency; None without place and route.
+    plain : Row or None
+        Uniform's unit as it is usually written: a registered ``*``, then ``+``; None if it was
+        not built.
     """
 
     scheme: str
@@ -88,9 +91,16 @@ class Comparison:
     baseline_smallest: Row
     fastest: Row | None
     baseline_fastest: Row | None
+    plain: Row | None
 
     def as_dict(self) -> dict[str, object]:
         """Column names and values, for JSON and tables."""
+        plain: dict[str, object] = {}
+        if self.plain:
+            plain = {
+                "plain_area": self.plain.area,
+                "plain_area_ratio": self.smallest.area / self.plain.area,
+            }
         speeds: dict[str, object] = {}
         if self.fastest and self.baseline_fastest:
             fast, base = self.fastest.measurement, self.baseline_fastest.measurement
@@ -102,6 +112,9 @@ class Comparison:
                 "fastest": self.fastest.mac.name,
                 "baseline_fastest": self.baseline_fastest.mac.name,
             }
+            if self.plain and self.plain.measurement.fmax_mhz:
+                plain["plain_fmax_mhz"] = self.plain.measurement.fmax_mhz
+                plain["plain_fmax_ratio"] = fast.fmax_mhz / self.plain.measurement.fmax_mhz
         return {
             "scheme": self.scheme,
             "bits": self.smallest.mac.weight_bits,
@@ -112,6 +125,7 @@ class Comparison:
             "smallest": self.smallest.mac.name,
             "baseline_smallest": self.baseline_smallest.mac.name,
             **speeds,
+            **plain,
         }
 
 
@@ -198,6 +212,7 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
                     baseline_smallest=_smallest(baseline),
                     fastest=_fastest(members),
                     baseline_fastest=_fastest(baseline),
+                    plain=next((row for row in baseline if _is_plain(row.mac)), None),
                 )
             )
     return comparisons
@@ -205,6 +220,10 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
 
 def _label(mac: Mac) -> str:
     return f"{mac.scheme} {mac.accumulation}" if mac.splits else str(mac.scheme)
+
+
+def _is_plain(mac: Mac) -> bool:
+    return (mac.style, mac.clear, mac.pipeline) == (Style.DIRECT, Clear.MASKED, 1)
 
 
 def _smallest(rows: Sequence[Row]) -> Row:

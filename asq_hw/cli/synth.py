@@ -166,13 +166,19 @@ def _note(comparison: Comparison) -> str:
     """One line for people: a scheme's best against uniform's."""
     values = comparison.as_dict()
     unit = "transistors" if values["target"] == "gates" else "LUTs"
-    line = (
-        f"{values['target']}, {values['bits']} bits: {values['scheme']} has {values['area']} "
-        f"{unit}, {values['area_ratio']:.2f} of uniform's {values['baseline_area']}"
-    )
+    parts = [
+        f"{values['target']}, {values['bits']} bits, {values['scheme']}: {values['area']} {unit}",
+        f"{values['area_ratio']:.2f} of uniform's best ({values['baseline_area']})",
+    ]
+    if "plain_area" in values:
+        parts.append(f"{values['plain_area_ratio']:.2f} of a plain one ({values['plain_area']})")
     if "fmax_ratio" in values:
-        line += (
-            f"; {values['fmax_mhz']:.0f} MHz, {values['fmax_ratio']:.2f} of uniform's "
-            f"{values['baseline_fmax_mhz']:.0f}"
+        parts += [
+            f"{values['fmax_mhz']:.0f} MHz",
+            f"{values['fmax_ratio']:.2f} of uniform's best ({values['baseline_fmax_mhz']:.0f})",
+        ]
+    if "plain_fmax_mhz" in values:
+        parts.append(
+            f"{values['plain_fmax_ratio']:.2f} of a plain one ({values['plain_fmax_mhz']:.0f})"
         )
-    return line
+    return ", ".join(parts)
