@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 
@@ -22,7 +22,8 @@ class Variants(StrEnum):
     """How many ways to build a unit are tried."""
 
     RECOMMENDED = "recommended"
-    """The ways that came out best at 4 bits: one, or three for post-split."""
+    """The ways that came out best at 4 bits: three for post-split, a parallel and a serial one
+    for uniform, one each for the others."""
     ALL = "all"
     """Every style, accumulation, clear and pipeline."""
 
@@ -58,6 +59,7 @@ class Row:
             "fmax_mhz": self.measurement.fmax_mhz,
             "fmax_by_seed_mhz": list(self.measurement.fmax_by_seed_mhz),
             "latency_cyc": mac.latency_cyc,
+            "cycles_per_product": mac.cycles_per_product,
             "activation_bits": mac.activation_bits,
             "activation_signed": mac.activation_signed,
             "accumulator_bits": mac.accumulator_bits,
@@ -219,6 +221,8 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
 
 
 def _label(mac: Mac) -> str:
+    if mac.cycles_per_product > 1:
+        return f"{mac.scheme} serial"
     return f"{mac.scheme} {mac.accumulation}" if mac.splits else str(mac.scheme)
 
 
@@ -268,4 +272,6 @@ def _recommended(plain: Mac, target: Target) -> list[Mac]:
             for style in styles
         )
         made += [mac for mac in tried if mac is not None][:1]
+    if plain.scheme is MacScheme.UNIFORM:
+        made.append(replace(plain, style=Style.SERIAL))
     return made

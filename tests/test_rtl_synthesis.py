@@ -85,6 +85,7 @@ def test_every_variant_is_another_unit():
         Style.BOOTH,
         Style.TABLE,
         Style.ROWS,
+        Style.SERIAL,
     }
 
 
@@ -94,7 +95,7 @@ def test_recommended_units_exist_for_every_scheme_and_width(target):
         low, high = scheme.weight_bits
         for bits in range(low, high + 1):
             made = units([scheme], [bits], target=target)
-            assert len(made) == (3 if scheme is MacScheme.POST_SPLIT else 1)
+            assert len(made) == {"post-split": 3, "uniform": 2}.get(scheme, 1)
             assert {mac.weight_bits for mac in made} == {bits}
 
 
@@ -128,6 +129,16 @@ def test_a_scheme_is_held_against_the_best_uniform_unit():
     assert ordered.as_dict()["area_ratio"] == 40 / 50
     assert ordered.as_dict()["plain_fmax_ratio"] == 100 / 200
     assert compare(rows[2:]) == []
+
+
+def test_a_serial_unit_is_no_baseline():
+    rows = [
+        _row(20, 500.0, scheme="uniform", style="serial"),
+        _row(50, 250.0, scheme="uniform", style="rows"),
+    ]
+    (serial,) = compare(rows)
+    assert serial.as_dict()["scheme"] == "uniform serial"
+    assert serial.as_dict()["area_ratio"] == 20 / 50
 
 
 def test_several_units_at_a_time_keep_their_order():

@@ -1,4 +1,4 @@
-"""``asq-hw synth``: what hardware costs."""
+"""``asq-hw synth mac``: what hardware costs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import typer
 from asq_hw.cli.options import FormatOption, choose, integer, integers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
 from asq_hw.errors import InputError
+from asq_hw.grids import MAX_BITS, MIN_BITS
 
 if TYPE_CHECKING:
     from analysis.synthesis import Comparison, Row
     from rtl.mac.schemes import MacScheme
     from rtl.synthesis.targets import Target
 
-__all__ = ["synth"]
+__all__ = ["synth_mac"]
 
 COLUMNS = (
     Column(key="scheme", heading="scheme"),
@@ -27,6 +28,7 @@ COLUMNS = (
     Column(key="clear", heading="clear"),
     Column(key="pipeline", heading="pipeline", form="d"),
     Column(key="latency_cyc", heading="latency (cycles)", form="d"),
+    Column(key="cycles_per_product", heading="cycles per product", form="d"),
     Column(key="luts", heading="LUTs", form="d"),
     Column(key="ffs", heading="FFs", form="d"),
     Column(key="carries", heading="carry bits", form="d"),
@@ -36,8 +38,7 @@ COLUMNS = (
 )
 
 
-def synth(
-    design: Annotated[str, typer.Argument(metavar="mac", help="What to build.")],
+def synth_mac(
     schemes: Annotated[
         str,
         typer.Option(
@@ -98,12 +99,13 @@ def synth(
     from analysis import synthesis
     from rtl.synthesis.targets import Target
 
-    if design != "mac":
-        raise InputError(f"design must be mac, not {design!r}")
     widths = integers("bits", bits)
     targets = [choose(Target, "target", name) for name in target.split(",")]
     tried = choose(synthesis.Variants, "variants", variants)
     chosen = _schemes(schemes)
+    for width in widths if schemes == "all" else ():
+        if not any(scheme.has_weight_bits(width) for scheme in chosen):
+            raise InputError(f"bits must be {MIN_BITS}..{MAX_BITS}, not {width}")
     planned = []
     for each in targets:
         macs = synthesis.units(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from asq_hw.checks import check_range
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import signed_width, wrap
+from asq_hw.fixedpoint import signed_width
 from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding, Grid, Scheme
 from asq_hw.products import Product, ProductKind
 from rtl.design import VALID_IN, VALID_OUT, Direction, MacDesign, Parameter, Port, Rows
@@ -27,7 +29,7 @@ Term = tuple[int, ...]
 """What one product adds to each accumulator: (sum,), or (even, odd)."""
 
 _STYLES: Mapping[MacScheme, tuple[Style, ...]] = {
-    MacScheme.UNIFORM: (Style.ROWS, Style.DIRECT, Style.BOOTH, Style.TABLE),
+    MacScheme.UNIFORM: (Style.ROWS, Style.DIRECT, Style.BOOTH, Style.TABLE, Style.SERIAL),
     MacScheme.POT: (Style.SHIFT, Style.SELECT, Style.TABLE),
     MacScheme.APOT: (Style.SHIFT, Style.SELECT, Style.TABLE),
     MacScheme.POST_LUT: (Style.TABLE,),
@@ -51,7 +53,7 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 @dataclass(frozen=True, kw_only=True)
 class Mac(MacDesign):
-    """A multiply-accumulate unit that takes one product each cycle.
+    """A multiply-accumulate unit that takes one product each cycle; style ``serial`` takes longer.
 
     ``accumulator``, or ``even`` and ``odd``, hold the exact sum of the products
     since the last one that came with ``start``, over the weight grid's common shift. After a
@@ -233,9 +235,20 @@ class Mac(MacDesign):
     @property
     def latency_cyc(self) -> int:
         """Cycles from the edge that takes a product to the edge at which its sum is read."""
-        from rtl.mac.component import latency_cyc
+        from rtl.mac import component, serial
 
-        return latency_cyc(self)
+        if self.style is Style.SERIAL:
+            return serial.serial_latency_cyc(self)
+        return component.latency_cyc(self)
+
+    @property
+    def cycles_per_product(self) -> int:
+        """Cycles from one product to the next: 1, or the weight's bits where it is bit-serial."""
+        return self.weight_bits if self.style is Style.SERIAL else 1
+
+    def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
+        """Cycles without ``valid_in`` that each product needs behind it."""
+        return np.full(len(inputs["weight"]), self.cycles_per_product - 1, dtype=np.int64)
 
     @property
     def length(self) -> int:
@@ -274,32 +287,25 @@ class Mac(MacDesign):
         }
 
     def component(self) -> wiring.Component:
-        """The circuit; see `rtl.mac.component.MacComponent`."""
+        """The circuit: a `MacComponent`, or a `SerialMacComponent`."""
         from rtl.mac.component import MacComponent
+        from rtl.mac.serial import SerialMacComponent
 
-        return MacComponent(self)
+        return SerialMacComponent(self) if self.style is Style.SERIAL else MacComponent(self)
 
     def reference(self, inputs: Rows) -> dict[str, NDArray[np.int64]]:
         """The sums after each product, from the grid's integers."""
-        table = term_table(self)
-        ports = self.accumulators
-        sums = [0] * len(ports)
-        rows = []
-        for start, activation, weight in zip(
-            inputs["start"].tolist(),
-            inputs["activation"].tolist(),
-            inputs["weight"].tolist(),
-            strict=True,
-        ):
-            kept = [0] * len(sums) if start else sums
-            terms = table[activation, weight]
-            sums = [
-                wrap(old + term, port.width)
-                for old, term, port in zip(kept, terms, ports, strict=True)
-            ]
-            rows.append(sums)
-        columns = np.array(rows, dtype=np.int64).reshape(len(rows), len(sums))
-        return {port.name: columns[:, i] for i, port in enumerate(ports)}
+        terms = _dense_terms(self)[
+            inputs["activation"] - self.activation_grid.minimum, inputs["weight"]
+        ]
+        running = np.cumsum(terms, axis=0)
+        # What had been summed before the sum began that each row belongs to; 0 after a reset.
+        rows = np.arange(len(terms))
+        first = np.maximum.accumulate(np.where(inputs["start"] != 0, rows, 0))
+        sums = running - (running - terms)[first]
+        return {
+            port.name: _wrapped(sums[:, i], port.width) for i, port in enumerate(self.accumulators)
+        }
 
     @property
     def _term_ranges(self) -> tuple[tuple[int, int], ...]:
@@ -329,6 +335,11 @@ class Mac(MacDesign):
             raise InputError(f"pipeline of style {self.style} must be 0..1, not {self.pipeline}")
         if self.accumulation is Accumulation.SHARED and self.clear is Clear.AHEAD:
             raise InputError("clear of accumulation shared must be masked, not ahead")
+        if self.style is Style.SERIAL and (self.clear is Clear.AHEAD or self.pipeline != 1):
+            raise InputError(
+                f"style serial is built with clear masked and pipeline 1 alone, "
+                f"not {self.clear} and {self.pipeline}"
+            )
         needed = max(_widths(self._term_ranges, 1))
         if self.accumulator_bits < needed:
             raise InputError(
@@ -340,7 +351,8 @@ class Mac(MacDesign):
         object.__setattr__(self, field, value)
 
 
-def term_table(mac: Mac) -> dict[tuple[int, int], Term]:
+@cache
+def term_table(mac: Mac) -> Mapping[tuple[int, int], Term]:
     """What each (activation, weight code) adds to each accumulator."""
     grid, product = mac.weight_grid, mac.product
     activations = range(mac.activation_grid.minimum, mac.activation_grid.maximum + 1)
@@ -353,7 +365,23 @@ def term_table(mac: Mac) -> dict[tuple[int, int], Term]:
                 table[activation, code] = (product.lut_entry(activation, even, odd),)
             else:
                 table[activation, code] = (activation * (even + odd),)  # one of them is 0
-    return table
+    return MappingProxyType(table)
+
+
+def _dense_terms(mac: Mac) -> NDArray[np.int64]:
+    """The same as an array: (activations, codes, accumulators); invalid codes have 0."""
+    grid = mac.activation_grid
+    codes = 1 << mac.weight_grid.stored_bits
+    dense = np.zeros((1 << grid.bits, codes, len(mac.accumulators)), dtype=np.int64)
+    for (activation, code), terms in term_table(mac).items():
+        dense[activation - grid.minimum, code] = terms
+    return dense
+
+
+def _wrapped(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """The low `bits` bits, read as two's complement; the array form of `fixedpoint.wrap`."""
+    half = np.int64(1 << (bits - 1))
+    return (values + half & np.int64((1 << bits) - 1)) - half
 
 
 def _widths(ranges: tuple[tuple[int, int], ...], length: int) -> tuple[int, ...]:

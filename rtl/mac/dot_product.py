@@ -16,7 +16,7 @@ from asq_hw.errors import InputError
 from rtl.design import Rows
 from rtl.mac.design import Mac
 from rtl.mac.product import unit_class
-from rtl.mac.schemes import Accumulation
+from rtl.mac.schemes import Accumulation, Style
 
 __all__ = ["MAX_LANES", "DotProduct", "DotProductComponent"]
 
@@ -51,6 +51,8 @@ class DotProduct:
                 f"lanes must be at most {self.mac.length}, the products that "
                 f"{self.mac.accumulator_bits} bits hold, not {self.lanes}"
             )
+        if self.mac.style is Style.SERIAL:
+            raise InputError("style of a dot-product unit must not be serial")
         if self.mac.accumulation is Accumulation.SHARED:
             raise InputError(
                 "accumulation of a dot-product unit must be single, pair or ordered, not shared"
