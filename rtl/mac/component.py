@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
 from rtl.mac.design import Mac
@@ -99,11 +99,8 @@ class MacComponent(wiring.Component):
 
 
 def _add(first: Value, second: Value, carry: Value | None) -> Value:
-    """``first + second + carry`` on one carry chain, one bit longer where there is a carry."""
-    if carry is None:
-        return first + second
-    longer = Cat(carry, first).as_signed() + Cat(carry, second).as_signed()
-    return longer[1:].as_signed()
+    """``first + second + carry``; synthesis tools give the carry to the chain's own input."""
+    return first + second if carry is None else first + second + carry
 
 
 def _delays(m: Module, value: Value, cycles: int, name: str) -> list[Value]:

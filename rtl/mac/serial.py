@@ -52,6 +52,5 @@ class SerialMacComponent(wiring.Component):
         subtracts = phase[-1]
         term = Mux(weight[0] & phase.any(), shifted, 0) ^ subtracts.replicate(len(shifted))
         kept = Mux(phase[0] & starts, 0, self.accumulator).as_signed()
-        total = Cat(subtracts, term).as_signed() + Cat(subtracts, kept).as_signed()
-        m.d.sync += self.accumulator.eq(total[1:])
+        m.d.sync += self.accumulator.eq(kept + term.as_signed() + subtracts)
         return m
