@@ -81,10 +81,10 @@ def plot_area_and_speed(rows: Sequence[Mapping[str, str]], path: str | Path) -> 
             axes.set_title(_TARGETS[target])
             axes.set_xlabel("look-up tables")
             axes.set_xlim(left=0)
-            axes.set_ylim(bottom=0)
             axes.spines["left"].set_visible(True)
         panels[0].set_ylabel("highest clock frequency (MHz)")
-        panels[-1].legend(frameon=False, loc="lower right")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, frameon=False, ncols=len(_KINDS), loc="outside lower center")
 
 
 def main(arguments: Sequence[str]) -> int:
