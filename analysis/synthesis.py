@@ -273,5 +273,6 @@ def _recommended(plain: Mac, target: Target) -> list[Mac]:
         )
         made += [mac for mac in tried if mac is not None][:1]
     if plain.scheme is MacScheme.UNIFORM:
-        made.append(replace(plain, style=Style.SERIAL))
+        clear = Clear.MASKED if gates else Clear.AHEAD
+        made.append(replace(plain, style=Style.SERIAL, clear=clear))
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
 from rtl.mac.design import Mac
@@ -62,12 +62,10 @@ class MacComponent(wiring.Component):
         """An adder for one accumulator; a term that is not for it is dropped."""
         term, carry = self._term(m, unit, output.name, drop)
         if self._mac.clear is Clear.MASKED:
-            # The term comes first: adders of 7-series take their carry from there, which leaves
-            # the mask inside the look-up table.
-            m.d.sync += output.eq(_add(term, Mux(starts[-1], 0, output).as_signed(), carry))
+            m.d.sync += output.eq(_add_masked(term, Mux(starts[-1], 0, output).as_signed(), carry))
             return
         running = Signal(output.shape(), name=f"{output.name}_sum")
-        total = _add(running, term, carry)
+        total = running + term if carry is None else running + term + carry
         m.d.sync += [running.eq(total), output.eq(total)]
         with m.If(starts[-2]):  # the next term is the first of its sum
             m.d.sync += running.eq(0)
@@ -78,7 +76,7 @@ class MacComponent(wiring.Component):
         is_odd = unit.odd if self._mac.pipeline == 0 else _delays(m, unit.odd, 1, "is_odd")[-1]
         kept = Mux(starts[-1], 0, Mux(is_odd, self.odd, self.even)).as_signed()
         total = Signal(self.even.shape())
-        m.d.comb += total.eq(_add(term, kept, carry))
+        m.d.comb += total.eq(_add_masked(term, kept, carry))
         for register, is_target in ((self.even, ~is_odd), (self.odd, is_odd)):
             with m.If(starts[-1] & ~is_target):
                 m.d.sync += register.eq(0)
@@ -98,9 +96,16 @@ class MacComponent(wiring.Component):
         return term, carry if unit.inverts else None
 
 
-def _add(first: Value, second: Value, carry: Value | None) -> Value:
-    """``first + second + carry``; synthesis tools give the carry to the chain's own input."""
-    return first + second if carry is None else first + second + carry
+def _add_masked(term: Value, kept: Value, carry: Value | None) -> Value:
+    """``term + kept + carry`` on a chain that is one bit longer where there is a carry.
+
+    The term comes first: adders of 7-series take their carry from there, which leaves the mask of
+    the other operand inside the sum's look-up table. A carry of its own would undo that.
+    """
+    if carry is None:
+        return term + kept
+    longer = Cat(carry, term).as_signed() + Cat(carry, kept).as_signed()
+    return longer[1:].as_signed()
 
 
 def _delays(m: Module, value: Value, cycles: int, name: str) -> list[Value]:

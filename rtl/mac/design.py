@@ -335,11 +335,8 @@ class Mac(MacDesign):
             raise InputError(f"pipeline of style {self.style} must be 0..1, not {self.pipeline}")
         if self.accumulation is Accumulation.SHARED and self.clear is Clear.AHEAD:
             raise InputError("clear of accumulation shared must be masked, not ahead")
-        if self.style is Style.SERIAL and (self.clear is Clear.AHEAD or self.pipeline != 1):
-            raise InputError(
-                f"style serial is built with clear masked and pipeline 1 alone, "
-                f"not {self.clear} and {self.pipeline}"
-            )
+        if self.style is Style.SERIAL and self.pipeline != 1:
+            raise InputError(f"pipeline of style serial must be 1, not {self.pipeline}")
         needed = max(_widths(self._term_ranges, 1))
         if self.accumulator_bits < needed:
             raise InputError(
