@@ -1,4 +1,4 @@
-"""``asq-hw rtl mac`` and ``asq-hw rtl quantizer``."""
+"""``asq-hw rtl``: mac, quantizer and requantizer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,27 @@ import typer
 
 from asq_hw.cli.options import FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
+from asq_hw.errors import InputError
 from asq_hw.grids import Encoding
 
 if TYPE_CHECKING:
     from rtl.design import Design
+    from rtl.quantizer.activation import StepQuantizer
 
-__all__ = ["ActivationBitsOption", "FeatureBitsOption", "rtl_mac", "rtl_quantizer"]
+__all__ = [
+    "ActivationBitsOption",
+    "ArrangementOption",
+    "FeatureBitsOption",
+    "MultiplierBitsOption",
+    "OutputBitsOption",
+    "PairOption",
+    "ShiftOption",
+    "ValueBitsOption",
+    "rtl_mac",
+    "rtl_quantizer",
+    "rtl_requantizer",
+    "step_quantizer",
+]
 
 MOST_ACCUMULATOR_BITS = 48
 """Where a sum's length decides: wide enough to begin with."""
@@ -45,6 +60,36 @@ FeatureBitsOption = Annotated[
     typer.Option(
         "--feature-bits", parser=integer, metavar="N", help="Width of a feature X, 4 to 24."
     ),
+]
+ArrangementOption = Annotated[
+    str,
+    typer.Option(
+        "--arrangement",
+        metavar="ladder|reciprocal",
+        help="Thresholds made by addition, or a multiplication by the step's reciprocal.",
+    ),
+]
+ValueBitsOption = Annotated[
+    int,
+    typer.Option(
+        "--value-bits", parser=integer, metavar="N", help="Width of a dot product, 2 to 40."
+    ),
+]
+MultiplierBitsOption = Annotated[
+    int,
+    typer.Option(
+        "--multiplier-bits", parser=integer, metavar="N", help="Width of a multiplier, 2 to 32."
+    ),
+]
+ShiftOption = Annotated[
+    int, typer.Option("--shift", parser=integer, metavar="N", help="Right shift, 0 to 62.")
+]
+OutputBitsOption = Annotated[
+    int, typer.Option("--bits", parser=integer, metavar="N", help="Width of a feature, 4 to 24.")
+]
+PairOption = Annotated[
+    bool,
+    typer.Option("--pair", metavar="", help="Take even and odd sums and join them first."),
 ]
 
 
@@ -139,6 +184,7 @@ def rtl_mac(
 
 def rtl_quantizer(
     output: OutputOption,
+    arrangement: ArrangementOption = "ladder",
     activation_bits: ActivationBitsOption = 4,
     signed: Annotated[
         bool, typer.Option("--signed", metavar="", help="Two's complement codes.")
@@ -157,15 +203,45 @@ def rtl_quantizer(
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write an ASQ activation quantizer, likewise: the step comes late and is a port."""
-    from rtl.quantizer.ladder import LadderQuantizer
-
-    design = LadderQuantizer(
-        bits=activation_bits,
-        signed=signed,
-        feature_bits=feature_bits,
-        step_fraction_bits=step_fraction_bits,
+    design = step_quantizer(
+        arrangement, activation_bits, signed=signed, features=(feature_bits, step_fraction_bits)
     )
     _emit(design, output, clock_mhz, form)
+
+
+def rtl_requantizer(
+    output: OutputOption,
+    value_bits: ValueBitsOption = 24,
+    multiplier_bits: MultiplierBitsOption = 16,
+    shift: ShiftOption = 20,
+    bits: OutputBitsOption = 16,
+    pair: PairOption = False,
+    clock_mhz: ClockOption = 100.0,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Write a requantizer, likewise: dot products, or pairs of sums, to features."""
+    from rtl.quantizer.requantizer import Requantizer
+
+    design = Requantizer(
+        value_bits=value_bits, multiplier_bits=multiplier_bits, shift=shift, bits=bits, pair=pair
+    )
+    _emit(design, output, clock_mhz, form)
+
+
+def step_quantizer(
+    arrangement: str, bits: int, *, signed: bool, features: tuple[int, int]
+) -> StepQuantizer:
+    """The quantizer of that arrangement; `features` are feature bits and step fraction bits."""
+    from rtl.quantizer.ladder import LadderQuantizer
+    from rtl.quantizer.reciprocal import ReciprocalQuantizer
+
+    kinds = {"ladder": LadderQuantizer, "reciprocal": ReciprocalQuantizer}
+    if arrangement not in kinds:
+        known = ", ".join(kinds)
+        raise InputError(f"arrangement must be one of {known}, not {arrangement!r}")
+    return kinds[arrangement](
+        bits=bits, signed=signed, feature_bits=features[0], step_fraction_bits=features[1]
+    )
 
 
 def _emit(design: Design, output: Path, clock_mhz: float, form: OutputFormat) -> None:

@@ -9,16 +9,25 @@ import typer
 
 from asq_hw.cli.options import FormatOption, choose, integer, integers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
-from asq_hw.cli.rtl import ActivationBitsOption, FeatureBitsOption
+from asq_hw.cli.rtl import (
+    ActivationBitsOption,
+    ArrangementOption,
+    FeatureBitsOption,
+    MultiplierBitsOption,
+    OutputBitsOption,
+    PairOption,
+    ShiftOption,
+    ValueBitsOption,
+    step_quantizer,
+)
 from asq_hw.errors import InputError
 from asq_hw.grids import Encoding
 
 if TYPE_CHECKING:
     from rtl.mac.design import Mac
-    from rtl.quantizer.ladder import LadderQuantizer
     from rtl.verify.checks import Check, Method
 
-__all__ = ["verify_mac", "verify_quantizer"]
+__all__ = ["verify_mac", "verify_quantizer", "verify_requantizer"]
 
 COLUMNS = (
     Column(key="name", heading="check"),
@@ -111,6 +120,7 @@ def verify_mac(
 
 
 def verify_quantizer(
+    arrangement: ArrangementOption = "ladder",
     activation_bits: ActivationBitsOption = 4,
     signed: Annotated[
         bool, typer.Option("--signed", metavar="", help="Two's complement codes.")
@@ -135,35 +145,74 @@ def verify_quantizer(
 
     Exit status 1 if a check fails, or could not be decided.
     """
-    from rtl.quantizer.ladder import LadderQuantizer
     from rtl.verify.checks import Method
     from rtl.verify.mutation import mutation
-    from rtl.verify.quantizer import cosim_quantizer, exhaustive_quantizer
+    from rtl.verify.quantizer import exhaustive_quantizer, long_run
 
-    _check_counts(cycles, mutants)
-    if not 1 <= steps <= 1 << 12:
-        raise InputError(f"steps must be 1..{1 << 12}, not {steps}")
-    designs: list[LadderQuantizer] = [
-        LadderQuantizer(
-            bits=activation_bits,
-            signed=signed,
-            feature_bits=feature_bits,
-            step_fraction_bits=step_fraction_bits,
-        )
-    ]
+    _check_counts(cycles, mutants, steps)
+    design = step_quantizer(
+        arrangement, activation_bits, signed=signed, features=(feature_bits, step_fraction_bits)
+    )
     rungs: dict[Method, Callable[[], list[Check]]] = {
-        Method.EXHAUSTIVE: lambda: exhaustive_quantizer(designs, steps=steps),
-        Method.COSIM: lambda: cosim_quantizer(designs, operations=cycles),
-        Method.MUTATION: lambda: mutation(designs, mutants=mutants),
+        Method.EXHAUSTIVE: lambda: exhaustive_quantizer(design, steps=steps),
+        Method.COSIM: lambda: long_run(design, operations=cycles),
+        Method.MUTATION: lambda: mutation([design], mutants=mutants),
     }
     _run(rungs, method, form)
 
 
-def _check_counts(cycles: int, mutants: int) -> None:
+def verify_requantizer(
+    value_bits: ValueBitsOption = 20,
+    multiplier_bits: MultiplierBitsOption = 16,
+    shift: ShiftOption = 20,
+    bits: OutputBitsOption = 16,
+    pair: PairOption = False,
+    steps: Annotated[
+        int,
+        typer.Option(
+            "--steps",
+            parser=integer,
+            metavar="N",
+            help="Multipliers that every value is tried with.",
+        ),
+    ] = 16,
+    method: MethodOption = None,
+    cycles: CyclesOption = 1_000_000,
+    mutants: MutantsOption = 120,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Show the same of the requantizer.
+
+    Exit status 1 if a check fails, or could not be decided.
+    """
+    from rtl.quantizer.requantizer import Requantizer
+    from rtl.verify.checks import Method
+    from rtl.verify.mutation import mutation
+    from rtl.verify.quantizer import exhaustive_requantizer, long_run
+
+    _check_counts(cycles, mutants, steps)
+    design = Requantizer(
+        value_bits=value_bits, multiplier_bits=multiplier_bits, shift=shift, bits=bits, pair=pair
+    )
+    rungs: dict[Method, Callable[[], list[Check]]] = {
+        Method.COSIM: lambda: long_run(design, operations=cycles),
+        Method.MUTATION: lambda: mutation([design], mutants=mutants),
+    }
+    if not pair:
+        rungs = {
+            Method.EXHAUSTIVE: lambda: exhaustive_requantizer(design, steps=steps),
+            **rungs,
+        }
+    _run(rungs, method, form)
+
+
+def _check_counts(cycles: int, mutants: int, steps: int = 1) -> None:
     if not 1 <= cycles <= 1 << 26:
         raise InputError(f"cycles must be 1..{1 << 26}, not {cycles}")
     if not 1 <= mutants <= 2000:
         raise InputError(f"mutants must be 1..2000, not {mutants}")
+    if not 1 <= steps <= 1 << 12:
+        raise InputError(f"steps must be 1..{1 << 12}, not {steps}")
 
 
 def _macs(

@@ -79,7 +79,7 @@ def prove(
 ) -> tuple[Answer, int]:
     """Prove a claim about a unit's Verilog; also the number of proofs that it was cut into."""
     harness = Harness(design, claim, bug)
-    commands = _commands(design, claim)
+    commands = _commands(design, claim, bug)
     with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
         folder = Path(name)
         (folder / "unit.v").write_text(verilog, encoding="utf-8")
@@ -94,8 +94,8 @@ def prove(
     return read_answer(log, len(commands)), len(commands)
 
 
-def _commands(design: MacDesign, claim: Claim) -> list[str]:
-    """Yosys' ``sat``, as often as the claim is cut into cases."""
+def _commands(design: MacDesign, claim: Claim, bug: Pair | None) -> list[str]:
+    """Yosys' ``sat``, for each case that the claim is cut into; a bug shows in one of them."""
     latency = design.latency_cyc
     match claim:
         case Claim.PRODUCT:
@@ -105,7 +105,9 @@ def _commands(design: MacDesign, claim: Claim) -> list[str]:
                 "-set legal 1 -set rst 0 -prove wrong 0"
             )
             bits = design.weight_grid.stored_bits + design.activation_grid.bits
-            codes = [level.code for level in design.weight_grid.levels]
+            codes = (
+                [level.code for level in design.weight_grid.levels] if bug is None else [bug.weight]
+            )
             cut = design.weight_grid.scheme is Scheme.APOT and bits > _WHOLE_APOT_BITS
             cuts = [f" -set-at 1 weight {code}" for code in codes] if cut else [""]
             first = "setattr -unset init w:*\n"

@@ -1,30 +1,34 @@
-"""An activation quantizer's emitted Verilog against the network's own arithmetic."""
+"""The emitted Verilog of quantizer and requantizer against the network's own arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw import oracle
 from asq_hw.activation import ActivationQuantizer, FixedStep
-from asq_hw.checks import STEP_BITS
+from asq_hw.checks import BIAS_BITS, STEP_BITS
 from asq_hw.errors import InputError
 from asq_hw.grids import Grid, Scheme
 from asq_hw.layers import Conv, FeatureFormat, Input
 from asq_hw.network import IntegerNetwork
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
-from rtl.quantizer.ladder import LadderQuantizer
+from rtl.quantizer.activation import StepQuantizer
+from rtl.quantizer.requantizer import Requantizer
 from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.simulation import COSIM_CYCLES, simulate
 
 __all__ = [
     "STEPS",
-    "cosim_quantizer",
     "every_feature",
+    "every_value",
     "exhaustive_quantizer",
+    "exhaustive_requantizer",
+    "long_run",
     "oracle_codes",
     "some_steps",
 ]
@@ -46,31 +50,28 @@ def some_steps(count: int) -> list[int]:
     return list(dict.fromkeys([*edges[:half], *random.tolist()]))[:count]
 
 
-def exhaustive_quantizer(designs: Sequence[LadderQuantizer], *, steps: int = STEPS) -> list[Check]:
+def exhaustive_quantizer(design: StepQuantizer, *, steps: int = STEPS) -> list[Check]:
     """Every feature for many steps: oracle = software model = emitted Verilog."""
-    return [
-        timed(
-            f"{design.name} codes",
-            Method.EXHAUSTIVE,
-            lambda design=design: _exhaustive(design, some_steps(steps)),  # type: ignore[misc]
-        )
-        for design in designs
-    ]
+    function = partial(_exhaustive, design, some_steps(steps))
+    return [timed(f"{design.name} codes", Method.EXHAUSTIVE, function)]
 
 
-def cosim_quantizer(designs: Sequence[Design], *, operations: int = COSIM_CYCLES) -> list[Check]:
-    """One long run of random steps and features, most of them near a threshold."""
-    return [
-        timed(
-            f"{design.name} run",
-            Method.COSIM,
-            lambda design=design: _run(design, Vectors.random(design, operations)),  # type: ignore[misc]
-        )
-        for design in designs
-    ]
+def exhaustive_requantizer(design: Requantizer, *, steps: int = STEPS) -> list[Check]:
+    """Every dot product for many multipliers and biases: formula = model = emitted Verilog."""
+    function = partial(_every_value, design, steps)
+    return [timed(f"{design.name} features", Method.EXHAUSTIVE, function)]
 
 
-def _exhaustive(design: LadderQuantizer, steps: Sequence[int]) -> Outcome:
+def long_run(design: Design, *, operations: int = COSIM_CYCLES) -> list[Check]:
+    """One long run of the design's own stimulus: edges, thresholds, saturation."""
+
+    def run() -> Outcome:
+        return _run(design, Vectors.random(design, operations))
+
+    return [timed(f"{design.name} run", Method.COSIM, run)]
+
+
+def _exhaustive(design: StepQuantizer, steps: Sequence[int]) -> Outcome:
     rows = every_feature(design, steps)
     answers = design.reference(rows)["code"]
     codes = [oracle_codes(design, step) for step in steps]
@@ -86,7 +87,7 @@ def _run(design: Design, vectors: Vectors) -> Outcome:
     return Outcome(cases=vectors.checked, passed=result.passed, detail=result.verdict)
 
 
-def every_feature(design: LadderQuantizer, steps: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+def every_feature(design: StepQuantizer, steps: Sequence[int]) -> dict[str, NDArray[np.int64]]:
     """Each step, and behind it every feature that there is, from the smallest up."""
     if design.feature_bits > _MOST_FEATURE_BITS:
         raise InputError(
@@ -104,7 +105,43 @@ def every_feature(design: LadderQuantizer, steps: Sequence[int]) -> dict[str, ND
     }
 
 
-def oracle_codes(design: LadderQuantizer, step: int) -> NDArray[np.int64]:
+def _every_value(design: Requantizer, count: int) -> Outcome:
+    rows = every_value(design, count)
+    answers = design.reference(rows)["feature"].tolist()
+    half, least = 1 << design.shift, -(1 << (design.bits - 1))
+    columns = (rows[name].tolist() for name in ("value", "multiplier", "bias"))
+    for (value, multiplier, bias), answer in zip(zip(*columns, strict=True), answers, strict=True):
+        # floor(v * m / 2**s + 1/2), as the contract defines rounding.
+        exact = (2 * value * multiplier + half) // (2 * half) + bias
+        if answer != max(least, min(exact, -least - 1)):
+            return Outcome(cases=len(answers), passed=False, detail="software model is wrong")
+    return _run(design, Vectors.of(design, rows))
+
+
+def every_value(design: Requantizer, count: int) -> dict[str, NDArray[np.int64]]:
+    """Every dot product with `count` multipliers and biases; the first are the extreme ones."""
+    if design.pair or design.value_bits > _MOST_FEATURE_BITS:
+        raise InputError(
+            f"value bits must be at most {_MOST_FEATURE_BITS}, and not a pair, to try every value"
+        )
+    random = np.random.default_rng(4)
+    ports = {port.name: port for port in design.inputs}
+    multipliers, biases = (
+        [*ports[name].range, *ports[name].random_values(random, count).tolist()][:count]
+        for name in ("multiplier", "bias")
+    )
+    # Beside the extreme biases, those that leave outputs within the feature's range.
+    biases = [bias if index < 2 else bias >> BIAS_BITS // 2 for index, bias in enumerate(biases)]
+    half = 1 << (design.value_bits - 1)
+    values = np.arange(-half, half)
+    return {
+        "value": np.tile(values, count),
+        "multiplier": np.repeat(np.array(multipliers, dtype=np.int64), len(values)),
+        "bias": np.repeat(np.array(biases, dtype=np.int64), len(values)),
+    }
+
+
+def oracle_codes(design: StepQuantizer, step: int) -> NDArray[np.int64]:
     """Codes of every feature in order, as `asq_hw.oracle` quantizes a feature map that has them.
 
     Each channel adds another offset to the 256 pixel values.
