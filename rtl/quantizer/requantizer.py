@@ -136,8 +136,12 @@ class Requantizer(Design):
     ) -> dict[str, NDArray[np.int64]]:
         """Edges, and biases that bring many outputs to the feature's range and its ends."""
         rows = super().stimulus(random, operations)
-        exact = rows["even" if self.pair else "value"].astype(object) * rows["multiplier"]
-        scaled = exact * (1 << SPLIT_FRACTION_BITS if self.pair else 1)
+        if self.pair:
+            pairs = zip(rows["even"].tolist(), rows["odd"].tolist(), strict=True)
+            values = [sqrt2_times_pair(even, odd, SPLIT_FRACTION_BITS) for even, odd in pairs]
+        else:
+            values = rows["value"].tolist()
+        scaled = np.array(values, dtype=object) * rows["multiplier"]
         wanted = random.integers(-(1 << self.bits), 1 << self.bits, operations)
         ends = np.array([-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1])
         wanted = np.where(
