@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +66,13 @@ def test_figure_is_drawn(tmp_path):
 def test_too_many_arguments(capsys):
     assert main(["a", "b"]) == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_the_document_holds_the_printed_table_and_its_figures(capsys):
+    document = Path(__file__).parents[1] / "docs" / "mac.md"
+    text = document.read_text(encoding="utf-8")
+    assert main([]) == 0
+    assert capsys.readouterr().out in text
+    figures = re.findall(r"!\[[^]]*]\(([^)]+)\)", text)
+    assert len(figures) == 2
+    assert all((document.parent / figure).is_file() for figure in figures)
