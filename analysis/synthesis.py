@@ -260,15 +260,15 @@ def _recommended(plain: Mac, target: Target) -> list[Mac]:
         if plain.splits
         else (Accumulation.SINGLE,)
     )
+    # A multiplier is as fast as a shift with one more register, and no larger.
+    pipeline = 0 if gates else 2 if plain.scheme is MacScheme.UNIFORM else 1
     made = []
     for accumulation in accumulations:
         masked = gates or accumulation is Accumulation.SHARED
         clear = Clear.MASKED if masked else Clear.AHEAD
         styles = (Style.DIRECT, Style.SELECT, Style.TABLE) if gates else (plain.style,)
         tried = (
-            plain.variant(
-                style=style, accumulation=accumulation, clear=clear, pipeline=0 if gates else 1
-            )
+            plain.variant(style=style, accumulation=accumulation, clear=clear, pipeline=pipeline)
             for style in styles
         )
         made += [mac for mac in tried if mac is not None][:1]
