@@ -97,10 +97,12 @@ module {top}_tb;
     rst = 1'b0;
     for (cycle = 0; cycle < RUN_UP && cycle < count; cycle = cycle + 1) begin
       drive(cycle);
+      valid_in = 1'b1;
       tick;
     end
     rst = 1'b1;
     tick;
+    check(-1);
     rst = 1'b0;
     for (cycle = 0; cycle < count + LATENCY - 1; cycle = cycle + 1) begin
       drive(cycle);
