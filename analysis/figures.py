@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_documentation", "plot_grid", "plot_overhead"]
+__all__ = ["draw_documentation", "figure_file", "plot_grid", "plot_overhead"]
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -81,7 +81,7 @@ def plot_grid(grid: Grid, path: str | Path) -> None:
         If the suffix is another one or the file cannot be written.
     """
     grids = _grids_beside(grid)
-    with _figure(path, width=7.2, height=0.75 + 0.48 * len(grids)) as figure:
+    with figure_file(path, width=7.2, height=0.75 + 0.48 * len(grids)) as figure:
         whole, near_zero = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1))
         # One uniform step to each side, the span that uniform levels leave empty.
         reach = 1.2 * 2.0 ** -(grid.bits - 1)
@@ -112,7 +112,7 @@ def plot_overhead(path: str | Path, *, bits: int = 4) -> None:
     bits : int
         Width of the quantized layers.
     """
-    with _figure(path, width=7.2, height=2.6) as figure:
+    with figure_file(path, width=7.2, height=2.6) as figure:
         storage, compute = figure.subplots(1, 2, sharey=True)
         for offset, convention in ((-0.18, Convention.PAPER), (0.18, Convention.STORED)):
             rows = [
@@ -171,7 +171,7 @@ def _draw_levels(axes: Axes, row: int, values: Sequence[float], scheme: Scheme) 
 
 
 @contextmanager
-def _figure(path: str | Path, *, width: float, height: float) -> Iterator[Figure]:
+def figure_file(path: str | Path, *, width: float, height: float) -> Iterator[Figure]:
     """A figure of a size in inches that is written to `path`, all or nothing, when drawn."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:

@@ -99,6 +99,9 @@ CATALOGUE: tuple[Requirement, ...] = (
         install="pip install asq-hw",
         required=True,
     ),
+    *_packages(
+        ["amaranth"], enables="writing hardware", install="pip install asq-hw", required=True
+    ),
     *_packages(["numba"], enables="simulate", install="pip install asq-hw", required=True),
     *_packages(
         ["pandas", "matplotlib"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -11,8 +12,11 @@ from asq_hw.cli.doctor import doctor
 from asq_hw.cli.levels import levels
 from asq_hw.cli.options import examples
 from asq_hw.cli.overhead import overhead
+from asq_hw.cli.rtl import rtl_mac, rtl_quantizer, rtl_requantizer
 from asq_hw.cli.simulate import simulate
+from asq_hw.cli.synth import synth_mac
 from asq_hw.cli.training import TrainCommand, evaluate, export, train
+from asq_hw.cli.verify import verify_mac, verify_quantizer, verify_requantizer
 
 __all__ = ["EXAMPLES", "app"]
 
@@ -31,6 +35,17 @@ EXAMPLES = {
         f"asq-hw export {_RUN}/last.pt -o digits.asq",
         "asq-hw simulate digits.asq --data digits",
     ),
+    "rtl": (
+        "asq-hw rtl mac --scheme post-split --bits 4 -o build/post-split",
+        "asq-hw rtl quantizer --activation-bits 4 -o build/quantizer",
+        "asq-hw rtl requantizer --pair --shift 18 -o build/requantizer",
+    ),
+    "verify": (
+        "asq-hw verify mac --scheme post-split --bits 4 --method formal",
+        "asq-hw verify quantizer --feature-bits 10 --method exhaustive",
+        "asq-hw verify requantizer --value-bits 12 --shift 16 --bits 8 --method exhaustive",
+    ),
+    "synth": ("asq-hw synth mac --schemes uniform,post-split --bits 4 --target gates",),
     "doctor": ("asq-hw doctor",),
 }
 """Worked examples by command; each runs as it stands, after those before it."""
@@ -66,7 +81,32 @@ for name, command in (
     ("train", train),
     ("eval", evaluate),
     ("export", export),
-    ("doctor", doctor),
 ):
     kind = TrainCommand if command is train else None
     app.command(name, cls=kind, epilog=examples(EXAMPLES[name]))(command)
+
+GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
+    (
+        "rtl",
+        "Write hardware: a folder with Verilog, test bench, vectors and constraints.",
+        {"mac": rtl_mac, "quantizer": rtl_quantizer, "requantizer": rtl_requantizer},
+    ),
+    (
+        "verify",
+        "Show that the hardware computes what the simulator does, by simulation and by proof.",
+        {
+            "mac": verify_mac,
+            "quantizer": verify_quantizer,
+            "requantizer": verify_requantizer,
+        },
+    ),
+    ("synth", "Synthesize, place and route: what hardware costs.", {"mac": synth_mac}),
+)
+for name, purpose, commands in GROUPS:
+    group = typer.Typer(help=purpose, no_args_is_help=True)
+    for part, function in commands.items():
+        shown = [example for example in EXAMPLES[name] if example.split()[2] == part]
+        group.command(part, epilog=examples(shown))(function)
+    app.add_typer(group, name=name, epilog=examples(EXAMPLES[name]))
+
+app.command("doctor", epilog=examples(EXAMPLES["doctor"]))(doctor)

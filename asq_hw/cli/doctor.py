@@ -25,7 +25,7 @@ def doctor(form: FormatOption = OutputFormat.TABLE) -> None:
     rows = [_row(finding) for finding in findings]
     missing = [f.requirement.name for f in findings if f.requirement.required and not f.found]
     verdict = f"Missing: {', '.join(missing)}." if missing else "Everything needed is installed."
-    notes = [verdict, "The hardware tools serve a generator that is still to come."]
+    notes = [verdict]
     show(
         Report(
             table=Table(columns=COLUMNS, rows=rows),

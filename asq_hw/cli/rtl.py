@@ -1,0 +1,263 @@
+"""``asq-hw rtl``: mac, quantizer and requantizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asq_hw.cli.options import FormatOption, choose, integer
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
+from asq_hw.errors import InputError
+from asq_hw.grids import Encoding
+
+if TYPE_CHECKING:
+    from rtl.design import Design
+    from rtl.quantizer.activation import StepQuantizer
+
+__all__ = [
+    "ActivationBitsOption",
+    "ArrangementOption",
+    "FeatureBitsOption",
+    "MultiplierBitsOption",
+    "OutputBitsOption",
+    "PairOption",
+    "ShiftOption",
+    "ValueBitsOption",
+    "rtl_mac",
+    "rtl_quantizer",
+    "rtl_requantizer",
+    "step_quantizer",
+]
+
+MOST_ACCUMULATOR_BITS = 48
+"""Where a sum's length decides: wide enough to begin with."""
+
+PORTS = (
+    Column(key="name", heading="port"),
+    Column(key="direction", heading="way"),
+    Column(key="width", heading="bits"),
+    Column(key="signed", heading="signed"),
+    Column(key="meaning", heading="meaning"),
+)
+
+OutputOption = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write into.")
+]
+ClockOption = Annotated[
+    float,
+    typer.Option("--clock-mhz", metavar="MHZ", help="Clock of the constraints files."),
+]
+ActivationBitsOption = Annotated[
+    int,
+    typer.Option(
+        "--activation-bits", parser=integer, metavar="A", help="Width of an activation, 2 to 8."
+    ),
+]
+FeatureBitsOption = Annotated[
+    int,
+    typer.Option(
+        "--feature-bits", parser=integer, metavar="N", help="Width of a feature X, 4 to 24."
+    ),
+]
+ArrangementOption = Annotated[
+    str,
+    typer.Option(
+        "--arrangement",
+        metavar="ladder|reciprocal",
+        help="Thresholds made by addition, or a multiplication by the step's reciprocal.",
+    ),
+]
+ValueBitsOption = Annotated[
+    int,
+    typer.Option(
+        "--value-bits", parser=integer, metavar="N", help="Width of a dot product, 2 to 40."
+    ),
+]
+MultiplierBitsOption = Annotated[
+    int,
+    typer.Option(
+        "--multiplier-bits", parser=integer, metavar="N", help="Width of a multiplier, 2 to 32."
+    ),
+]
+ShiftOption = Annotated[
+    int, typer.Option("--shift", parser=integer, metavar="N", help="Right shift, 0 to 62.")
+]
+OutputBitsOption = Annotated[
+    int, typer.Option("--bits", parser=integer, metavar="N", help="Width of a feature, 4 to 24.")
+]
+PairOption = Annotated[
+    bool,
+    typer.Option("--pair", metavar="", help="Take even and odd sums and join them first."),
+]
+
+
+def rtl_mac(
+    scheme: Annotated[
+        str,
+        typer.Option(
+            "--scheme",
+            metavar="S",
+            help="uniform, pot, apot, post-lut or post-split.",
+        ),
+    ],
+    bits: Annotated[
+        int, typer.Option("--bits", parser=integer, metavar="B", help="Width of a weight.")
+    ],
+    output: OutputOption,
+    activation_bits: ActivationBitsOption = 4,
+    signed: Annotated[
+        bool, typer.Option("--signed-activations", metavar="", help="Two's complement activations.")
+    ] = False,
+    grid: Annotated[
+        str,
+        typer.Option(
+            "--grid", metavar="|".join(Encoding), help="Which levels of pot and post are kept."
+        ),
+    ] = Encoding.PACKED,
+    accumulator_bits: Annotated[
+        int,
+        typer.Option("--accumulator-bits", parser=integer, metavar="N", help="Widest accumulator."),
+    ] = 24,
+    length: Annotated[
+        int | None,
+        typer.Option(
+            "--length",
+            parser=integer,
+            metavar="N",
+            help="Products of a sum: accumulators as narrow as they may be, instead.",
+        ),
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option("--style", metavar="STYLE", help="How products are made; see docs/mac.md."),
+    ] = None,
+    accumulation: Annotated[
+        str | None,
+        typer.Option(
+            "--accumulation", metavar="A", help="post-split: pair, shared or ordered sums."
+        ),
+    ] = None,
+    clear: Annotated[
+        str, typer.Option("--clear", metavar="masked|ahead", help="How a new sum begins.")
+    ] = "masked",
+    pipeline: Annotated[
+        int,
+        typer.Option("--pipeline", parser=integer, metavar="N", help="Registers on the way, 0-2."),
+    ] = 1,
+    lut_fraction_bits: Annotated[
+        int,
+        typer.Option(
+            "--lut-fraction-bits", parser=integer, metavar="F", help="Of post-lut's table, 0 to 15."
+        ),
+    ] = 0,
+    clock_mhz: ClockOption = 100.0,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Write a multiply-accumulate unit: Verilog, test bench, vectors, constraints, manifest.
+
+    DIR stands alone: its test bench runs under Verilator and Icarus without this program.
+    """
+    from rtl.mac.design import Mac
+    from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
+
+    mac = Mac(
+        scheme=choose(MacScheme, "scheme", scheme),
+        weight_bits=bits,
+        activation_bits=activation_bits,
+        activation_signed=signed,
+        encoding=choose(Encoding, "grid", grid),
+        accumulator_bits=MOST_ACCUMULATOR_BITS if length is not None else accumulator_bits,
+        style=None if style is None else choose(Style, "style", style),
+        accumulation=(
+            None if accumulation is None else choose(Accumulation, "accumulation", accumulation)
+        ),
+        clear=choose(Clear, "clear", clear),
+        pipeline=pipeline,
+        lut_fraction_bits=lut_fraction_bits,
+    )
+    if length is not None:
+        mac = Mac.for_length(length, mac)
+    _emit(mac, output, clock_mhz, form)
+
+
+def rtl_quantizer(
+    output: OutputOption,
+    arrangement: ArrangementOption = "ladder",
+    activation_bits: ActivationBitsOption = 4,
+    signed: Annotated[
+        bool, typer.Option("--signed", metavar="", help="Two's complement codes.")
+    ] = False,
+    feature_bits: FeatureBitsOption = 16,
+    step_fraction_bits: Annotated[
+        int,
+        typer.Option(
+            "--step-fraction-bits",
+            parser=integer,
+            metavar="T",
+            help="Fraction bits of the step, 0 to 24.",
+        ),
+    ] = 8,
+    clock_mhz: ClockOption = 100.0,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Write an ASQ activation quantizer, likewise: the step comes late and is a port."""
+    design = step_quantizer(
+        arrangement, activation_bits, signed=signed, features=(feature_bits, step_fraction_bits)
+    )
+    _emit(design, output, clock_mhz, form)
+
+
+def rtl_requantizer(
+    output: OutputOption,
+    value_bits: ValueBitsOption = 24,
+    multiplier_bits: MultiplierBitsOption = 16,
+    shift: ShiftOption = 20,
+    bits: OutputBitsOption = 16,
+    pair: PairOption = False,
+    clock_mhz: ClockOption = 100.0,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Write a requantizer, likewise: dot products, or pairs of sums, to features."""
+    from rtl.quantizer.requantizer import Requantizer
+
+    design = Requantizer(
+        value_bits=value_bits, multiplier_bits=multiplier_bits, shift=shift, bits=bits, pair=pair
+    )
+    _emit(design, output, clock_mhz, form)
+
+
+def step_quantizer(
+    arrangement: str, bits: int, *, signed: bool, features: tuple[int, int]
+) -> StepQuantizer:
+    """The quantizer of that arrangement; `features` are feature bits and step fraction bits."""
+    from rtl.quantizer.ladder import LadderQuantizer
+    from rtl.quantizer.reciprocal import ReciprocalQuantizer
+
+    kinds = {"ladder": LadderQuantizer, "reciprocal": ReciprocalQuantizer}
+    if arrangement not in kinds:
+        known = ", ".join(kinds)
+        raise InputError(f"arrangement must be one of {known}, not {arrangement!r}")
+    return kinds[arrangement](
+        bits=bits, signed=signed, feature_bits=features[0], step_fraction_bits=features[1]
+    )
+
+
+def _emit(design: Design, output: Path, clock_mhz: float, form: OutputFormat) -> None:
+    """Write the folder and say what is in it."""
+    import json
+
+    from rtl.emit.folder import MANIFEST, emit
+
+    emitted = emit(design, output, clock_mhz=clock_mhz)
+    document = json.loads((emitted.folder / MANIFEST).read_text(encoding="utf-8"))
+    show(
+        Report(
+            headline=[f"{document['title']}: {emitted.top}, latency {design.latency_cyc} cycles"],
+            table=Table(columns=PORTS, rows=document["ports"]),
+            document={"folder": str(emitted.folder), **document},
+            notes=[f"Wrote {len(emitted.files)} files to {emitted.folder}."],
+        ),
+        form,
+    )

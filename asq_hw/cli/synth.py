@@ -1,0 +1,186 @@
+"""``asq-hw synth mac``: what hardware costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asq_hw.cli.options import FormatOption, choose, integer, integers
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.errors import InputError
+from asq_hw.grids import MAX_BITS, MIN_BITS
+
+if TYPE_CHECKING:
+    from analysis.synthesis import Comparison, Row
+    from rtl.mac.schemes import MacScheme
+    from rtl.synthesis.targets import Target
+
+__all__ = ["synth_mac"]
+
+COLUMNS = (
+    Column(key="scheme", heading="scheme"),
+    Column(key="bits", heading="bits", form="d"),
+    Column(key="target", heading="target"),
+    Column(key="accumulation", heading="sums"),
+    Column(key="style", heading="product"),
+    Column(key="clear", heading="clear"),
+    Column(key="pipeline", heading="pipeline", form="d"),
+    Column(key="latency_cyc", heading="latency (cycles)", form="d"),
+    Column(key="cycles_per_product", heading="cycles per product", form="d"),
+    Column(key="luts", heading="LUTs", form="d"),
+    Column(key="ffs", heading="FFs", form="d"),
+    Column(key="carries", heading="carry bits", form="d"),
+    Column(key="dsps", heading="DSPs", form="d"),
+    Column(key="transistors", heading="transistors", form="d"),
+    Column(key="fmax_mhz", heading="Fmax (MHz)", form=".0f"),
+)
+
+
+def synth_mac(
+    schemes: Annotated[
+        str,
+        typer.Option(
+            "--schemes",
+            metavar="S,S,...",
+            help="Among uniform, pot, apot, post-lut, post-split; default: all that have the bits.",
+        ),
+    ] = "all",
+    bits: Annotated[
+        str, typer.Option("--bits", metavar="B,B,...", help="Widths of the weights.")
+    ] = "4",
+    activation_bits: Annotated[
+        int,
+        typer.Option(
+            "--activation-bits", parser=integer, metavar="A", help="Width of the activations."
+        ),
+    ] = 4,
+    signed: Annotated[
+        bool, typer.Option("--signed", metavar="", help="Activations are signed.")
+    ] = False,
+    accumulator_bits: Annotated[
+        int,
+        typer.Option(
+            "--accumulator-bits", parser=integer, metavar="N", help="Width of the widest sum."
+        ),
+    ] = 24,
+    target: Annotated[
+        str,
+        typer.Option("--target", metavar="T,T,...", help="Among ice40, ecp5, xilinx, gates."),
+    ] = "ecp5",
+    pnr: Annotated[
+        bool,
+        typer.Option("--pnr", metavar="", help="Place and route, too: ice40 and ecp5."),
+    ] = False,
+    seeds: Annotated[
+        int, typer.Option("--seeds", parser=integer, metavar="N", help="Placements with --pnr.")
+    ] = 3,
+    variants: Annotated[
+        str,
+        typer.Option(
+            "--variants",
+            metavar="recommended|all",
+            help="Build each unit in the recommended way, or in every way.",
+        ),
+    ] = "recommended",
+    dsp: Annotated[
+        bool, typer.Option("--dsp", metavar="", help="Allow multiplier blocks.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", parser=integer, metavar="N", help="Units at a time; default: all cores."
+        ),
+    ] = None,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Synthesize multiply-accumulate units with Yosys; place and route them with nextpnr."""
+    from analysis import synthesis
+    from rtl.synthesis.targets import Target
+
+    widths = integers("bits", bits)
+    targets = [choose(Target, "target", name) for name in target.split(",")]
+    tried = choose(synthesis.Variants, "variants", variants)
+    chosen = _schemes(schemes)
+    for width in widths if schemes == "all" else ():
+        if not any(scheme.has_weight_bits(width) for scheme in chosen):
+            raise InputError(f"bits must be {MIN_BITS}..{MAX_BITS}, not {width}")
+    planned = []
+    for each in targets:
+        macs = synthesis.units(
+            chosen,
+            widths,
+            target=each,
+            activation_bits=activation_bits,
+            activation_signed=signed,
+            accumulator_bits=accumulator_bits,
+            variants=tried,
+            skip_missing=schemes == "all",
+        )
+        planned.append((each, macs))
+    rows: list[Row] = []
+    for each, macs in planned:
+        with progress_bar(f"synthesizing for {each}", len(macs)) as progress:
+            rows += synthesis.measure_all(
+                macs,
+                each,
+                seeds=_placements(each, targets, seeds) if pnr else 0,
+                dsp=dsp,
+                jobs=jobs,
+                progress=progress,
+            )
+    _show(rows, synthesis.compare(rows), form)
+
+
+def _schemes(names: str) -> list[MacScheme]:
+    from rtl.mac.schemes import MacScheme
+
+    if names == "all":
+        return list(MacScheme)
+    return [choose(MacScheme, "scheme", name) for name in names.split(",")]
+
+
+def _placements(target: Target, targets: Sequence[Target], seeds: int) -> int:
+    """None for a target that cannot be routed, if it is only one of several."""
+    if seeds < 1:
+        raise InputError(f"seeds must be at least 1, not {seeds}")
+    return seeds if target.is_routable or len(targets) == 1 else 0
+
+
+def _show(rows: Sequence[Row], comparisons: Sequence[Comparison], form: OutputFormat) -> None:
+    records = [row.as_dict() for row in rows]
+    compared = [comparison.as_dict() for comparison in comparisons]
+    columns = [
+        column for column in COLUMNS if any(row.get(column.key) is not None for row in records)
+    ]
+    show(
+        Report(
+            table=Table(columns=columns, rows=records),
+            document={"rows": records, "comparisons": compared},
+            notes=[_note(comparison) for comparison in comparisons],
+        ),
+        form,
+    )
+
+
+def _note(comparison: Comparison) -> str:
+    """One line for people: a scheme's best against uniform's."""
+    values = comparison.as_dict()
+    unit = "transistors" if values["target"] == "gates" else "LUTs"
+    parts = [
+        f"{values['target']}, {values['bits']} bits, {values['scheme']}: {values['area']} {unit}",
+        f"{values['area_ratio']:.2f} of uniform's best ({values['baseline_area']})",
+    ]
+    if "plain_area" in values:
+        parts.append(f"{values['plain_area_ratio']:.2f} of a plain one ({values['plain_area']})")
+    if "fmax_ratio" in values:
+        parts += [
+            f"{values['fmax_mhz']:.0f} MHz",
+            f"{values['fmax_ratio']:.2f} of uniform's best ({values['baseline_fmax_mhz']:.0f})",
+        ]
+    if "plain_fmax_mhz" in values:
+        parts.append(
+            f"{values['plain_fmax_ratio']:.2f} of a plain one ({values['plain_fmax_mhz']:.0f})"
+        )
+    return ", ".join(parts)

@@ -1,0 +1,300 @@
+"""``asq-hw verify mac`` and ``asq-hw verify quantizer``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asq_hw.cli.options import FormatOption, choose, integer, integers
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.cli.rtl import (
+    ActivationBitsOption,
+    ArrangementOption,
+    FeatureBitsOption,
+    MultiplierBitsOption,
+    OutputBitsOption,
+    PairOption,
+    ShiftOption,
+    ValueBitsOption,
+    step_quantizer,
+)
+from asq_hw.errors import InputError
+from asq_hw.grids import Encoding
+
+if TYPE_CHECKING:
+    from rtl.mac.design import Mac
+    from rtl.verify.checks import Check, Method
+
+__all__ = ["verify_mac", "verify_quantizer", "verify_requantizer"]
+
+COLUMNS = (
+    Column(key="name", heading="check"),
+    Column(key="method", heading="method"),
+    Column(key="cases", heading="cases", form=",d"),
+    Column(key="passed", heading="passed"),
+    Column(key="seconds", heading="seconds", form=".1f"),
+    Column(key="detail", heading="detail"),
+)
+
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="exhaustive|cosim|formal|mutation",
+        help="One rung of the ladder (docs/verification.md); default: all.",
+    ),
+]
+CyclesOption = Annotated[
+    int, typer.Option("--cycles", parser=integer, metavar="N", help="Operations of a cosim run.")
+]
+MutantsOption = Annotated[
+    int, typer.Option("--mutants", parser=integer, metavar="N", help="Mutants of each design.")
+]
+
+
+def verify_mac(
+    schemes: Annotated[
+        str,
+        typer.Option(
+            "--scheme", "--schemes", metavar="S,S,...", help="Default: all that have the widths."
+        ),
+    ] = "all",
+    bits: Annotated[
+        str, typer.Option("--bits", metavar="B,B,...", help="Widths of a weight.")
+    ] = "4",
+    activation_bits: ActivationBitsOption = 4,
+    signed: Annotated[
+        bool, typer.Option("--signed-activations", metavar="", help="Two's complement activations.")
+    ] = False,
+    grid: Annotated[
+        str, typer.Option("--grid", metavar="|".join(Encoding), help="Levels of pot and post.")
+    ] = Encoding.PACKED,
+    accumulator_bits: Annotated[
+        int,
+        typer.Option("--accumulator-bits", parser=integer, metavar="N", help="Widest accumulator."),
+    ] = 24,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--every", metavar="", help="Every way to build a unit, not the usual one alone."
+        ),
+    ] = False,
+    method: MethodOption = None,
+    cycles: CyclesOption = 1_000_000,
+    mutants: MutantsOption = 120,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Show that multiply-accumulate units compute what the network's arithmetic says.
+
+    Exit status 1 if a check fails, or could not be decided.
+    """
+    from rtl.mac.schemes import MacScheme
+    from rtl.verify.checks import Method
+    from rtl.verify.formal import prove_mac
+    from rtl.verify.mutation import mutation
+    from rtl.verify.simulation import cosim, exhaustive_mac
+
+    _check_counts(cycles, mutants)
+    designs = _macs(
+        tuple(MacScheme)
+        if schemes == "all"
+        else [choose(MacScheme, "scheme", scheme) for scheme in schemes.split(",")],
+        integers("bits", bits),
+        {
+            "activation_bits": activation_bits,
+            "activation_signed": signed,
+            "encoding": choose(Encoding, "grid", grid),
+            "accumulator_bits": accumulator_bits,
+        },
+        every=every,
+    )
+    rungs: dict[Method, Callable[[], list[Check]]] = {
+        Method.EXHAUSTIVE: lambda: exhaustive_mac(designs),
+        Method.COSIM: lambda: cosim(designs, operations=cycles),
+        Method.FORMAL: lambda: prove_mac(designs),
+        Method.MUTATION: lambda: mutation(designs, mutants=mutants),
+    }
+    _run(rungs, method, form)
+
+
+def verify_quantizer(
+    arrangement: ArrangementOption = "ladder",
+    activation_bits: ActivationBitsOption = 4,
+    signed: Annotated[
+        bool, typer.Option("--signed", metavar="", help="Two's complement codes.")
+    ] = False,
+    feature_bits: FeatureBitsOption = 16,
+    step_fraction_bits: Annotated[
+        int,
+        typer.Option("--step-fraction-bits", parser=integer, metavar="T", help="Of the step."),
+    ] = 8,
+    steps: Annotated[
+        int,
+        typer.Option(
+            "--steps", parser=integer, metavar="N", help="Steps that every feature is tried with."
+        ),
+    ] = 16,
+    method: MethodOption = None,
+    cycles: CyclesOption = 1_000_000,
+    mutants: MutantsOption = 120,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Show the same of the ASQ activation quantizer.
+
+    Exit status 1 if a check fails, or could not be decided.
+    """
+    from rtl.verify.checks import Method
+    from rtl.verify.mutation import mutation
+    from rtl.verify.quantizer import exhaustive_quantizer, long_run
+
+    _check_counts(cycles, mutants, steps)
+    design = step_quantizer(
+        arrangement, activation_bits, signed=signed, features=(feature_bits, step_fraction_bits)
+    )
+    rungs: dict[Method, Callable[[], list[Check]]] = {
+        Method.EXHAUSTIVE: lambda: exhaustive_quantizer(design, steps=steps),
+        Method.COSIM: lambda: long_run(design, operations=cycles),
+        Method.MUTATION: lambda: mutation([design], mutants=mutants),
+    }
+    _run(rungs, method, form)
+
+
+def verify_requantizer(
+    value_bits: ValueBitsOption = 20,
+    multiplier_bits: MultiplierBitsOption = 16,
+    shift: ShiftOption = 20,
+    bits: OutputBitsOption = 16,
+    pair: PairOption = False,
+    steps: Annotated[
+        int,
+        typer.Option(
+            "--steps",
+            parser=integer,
+            metavar="N",
+            help="Multipliers that every value is tried with.",
+        ),
+    ] = 16,
+    method: MethodOption = None,
+    cycles: CyclesOption = 1_000_000,
+    mutants: MutantsOption = 120,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Show the same of the requantizer.
+
+    Exit status 1 if a check fails, or could not be decided.
+    """
+    from rtl.quantizer.requantizer import Requantizer
+    from rtl.verify.checks import Method
+    from rtl.verify.mutation import mutation
+    from rtl.verify.quantizer import exhaustive_requantizer, long_run
+
+    _check_counts(cycles, mutants, steps)
+    design = Requantizer(
+        value_bits=value_bits, multiplier_bits=multiplier_bits, shift=shift, bits=bits, pair=pair
+    )
+    rungs: dict[Method, Callable[[], list[Check]]] = {
+        Method.COSIM: lambda: long_run(design, operations=cycles),
+        Method.MUTATION: lambda: mutation([design], mutants=mutants),
+    }
+    if not pair:
+        rungs = {
+            Method.EXHAUSTIVE: lambda: exhaustive_requantizer(design, steps=steps),
+            **rungs,
+        }
+    _run(rungs, method, form)
+
+
+def _check_counts(cycles: int, mutants: int, steps: int = 1) -> None:
+    if not 1 <= cycles <= 1 << 26:
+        raise InputError(f"cycles must be 1..{1 << 26}, not {cycles}")
+    if not 1 <= mutants <= 2000:
+        raise InputError(f"mutants must be 1..2000, not {mutants}")
+    if not 1 <= steps <= 1 << 12:
+        raise InputError(f"steps must be 1..{1 << 12}, not {steps}")
+
+
+def _macs(
+    schemes: Iterable[str], widths: Iterable[int], others: dict[str, object], *, every: bool
+) -> list[Mac]:
+    """The units asked for; where several are, combinations that do not exist are left out."""
+    from itertools import product
+
+    from rtl.mac.design import Mac
+
+    designs: list[Mac] = []
+    refusal: InputError | None = None
+    for scheme, bits in product(schemes, widths):
+        try:
+            plain = Mac(scheme=scheme, weight_bits=bits, **others)  # type: ignore[arg-type]
+        except InputError as error:
+            refusal = error
+            continue
+        designs += _variants(plain) if every else [plain]
+    if not designs and refusal is not None:
+        raise refusal
+    return designs
+
+
+def _variants(plain: Mac) -> list[Mac]:
+    """Every way to build the unit."""
+    from itertools import product
+
+    from rtl.mac.design import MAX_PIPELINE
+    from rtl.mac.schemes import Accumulation, Clear, Style
+
+    variants = [
+        plain.variant(style=style, accumulation=accumulation, clear=clear, pipeline=pipeline)
+        for style, accumulation, clear, pipeline in product(
+            Style, Accumulation, Clear, range(MAX_PIPELINE + 1)
+        )
+    ]
+    return [variant for variant in variants if variant is not None]
+
+
+def _run(
+    rungs: dict[Method, Callable[[], list[Check]]], method: str | None, form: OutputFormat
+) -> None:
+    """Climb the rungs asked for, print what was found, and exit 1 unless all of it holds."""
+    from rtl.verify.checks import Method
+
+    chosen = list(rungs) if method is None else [choose(Method, "method", method)]
+    if missing := [rung for rung in chosen if rung not in rungs]:
+        known = ", ".join(rungs)
+        raise InputError(f"method must be one of {known} here, not {str(missing[0])!r}")
+    checks: list[Check] = []
+    with progress_bar("Verifying", len(chosen)) as progress:
+        for done, rung in enumerate(chosen):
+            if progress is not None:
+                progress(done)
+            checks += rungs[rung]()
+    _show(checks, form)
+    if not all(check.passed for check in checks):
+        raise typer.Exit(1)
+
+
+def _show(checks: Sequence[Check], form: OutputFormat) -> None:
+    rows = [
+        {
+            "name": check.name,
+            "method": str(check.method),
+            "cases": check.cases,
+            "passed": check.passed,
+            "seconds": check.seconds,
+            "detail": check.detail,
+        }
+        for check in checks
+    ]
+    failed = sum(not check.passed for check in checks)
+    show(
+        Report(
+            table=Table(
+                columns=COLUMNS,
+                rows=[row | {"passed": "yes" if row["passed"] else "NO"} for row in rows],
+            ),
+            document={"checks": rows},
+            notes=[f"{len(checks) - failed} of {len(checks)} checks passed."],
+        ),
+        form,
+    )

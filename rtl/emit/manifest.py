@@ -1,0 +1,94 @@
+"""What an emitted folder says of itself: ``manifest.json`` and a FuseSoC core description."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from asq_hw import __version__
+from rtl.design import Design, Direction, Port
+from rtl.emit.vectors import Vectors
+
+__all__ = ["CLOCK_AND_RESET", "core", "manifest"]
+
+CLOCK_AND_RESET = (
+    Port(name="clk", width=1, direction=Direction.IN, meaning="rising edge"),
+    Port(name="rst", width=1, direction=Direction.IN, meaning="synchronous, active high"),
+)
+"""Ports that every design has beside its own."""
+
+
+def manifest(design: Design, vectors: Vectors, files: Mapping[str, str]) -> str:
+    """The manifest's JSON text; `files` are the folder's file names by what they are."""
+    document = {
+        "format": "asq-hw hardware",
+        "version": 1,
+        "generator": f"asq-hw {__version__}",
+        "top": design.name,
+        "title": design.title,
+        "parameters": design.parameters,
+        "latency_cyc": design.latency_cyc,
+        "ports": [
+            {
+                "name": port.name,
+                "direction": str(port.direction),
+                "width": port.width,
+                "signed": port.signed,
+                "meaning": port.meaning,
+            }
+            for port in (*CLOCK_AND_RESET, *design.ports)
+        ],
+        "vectors": {"cycles": vectors.cycles, "operations": vectors.operations},
+        "files": dict(files),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+_CORE = """\
+CAPI=2:
+name: "asq-hw:rtl:{top}:{version}"
+description: {title}
+filesets:
+  rtl:
+    files: [{verilog}]
+    file_type: verilogSource
+  testbench:
+    files:
+      - {testbench}: {{file_type: verilogSource}}
+      - {vectors}: {{file_type: user, copyto: {vectors}}}
+  ecp5:
+    files: [{lpf}: {{file_type: LPF}}]
+  ice40:
+    files: [{pcf}: {{file_type: PCF}}]
+  vivado:
+    files: [{xdc}: {{file_type: xdc}}]
+targets:
+  default: &default
+    filesets: [rtl]
+    toplevel: {top}
+  sim:
+    filesets: [rtl, testbench]
+    toplevel: {top}_tb
+    default_tool: icarus
+    tools:
+      icarus: {{iverilog_options: [-g2001]}}
+      verilator: {{mode: binary, verilator_options: [--timing, -Wno-fatal]}}
+  ecp5:
+    <<: *default
+    filesets: [rtl, ecp5]
+    default_tool: trellis
+  ice40:
+    <<: *default
+    filesets: [rtl, ice40]
+    default_tool: icestorm
+  vivado:
+    <<: *default
+    filesets: [rtl, vivado]
+    default_tool: vivado
+"""
+
+
+def core(design: Design, files: Mapping[str, str]) -> str:
+    """FuseSoC's core description (CAPI2): simulation, and a target for each constraints file."""
+    title = json.dumps(design.title)
+    return _CORE.format(top=design.name, version=__version__, title=title, **files)

@@ -1,0 +1,1 @@
+"""Multiply-accumulate units: uniform, POT, APoT and the two products of POST."""

@@ -1,0 +1,119 @@
+"""Multipliers of a uniform weight: the baselines of the family."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+
+from rtl.mac.design import Mac, term_table
+from rtl.mac.product import ProductUnit
+
+__all__ = ["BoothMultiplier", "DirectMultiplier", "RowMultiplier", "TableMultiplier"]
+
+
+class DirectMultiplier(ProductUnit):
+    """``activation * weight`` as the synthesis tool builds it."""
+
+    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+        """Multiply."""
+        m.d.comb += self.value.eq(activation * weight.as_signed())
+
+
+class TableMultiplier(ProductUnit):
+    """A table of all products."""
+
+    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+        """Look the product up."""
+        width = len(activation)
+        with m.Switch(Cat(activation, weight)):
+            for (value, code), (term,) in term_table(self._mac).items():
+                with m.Case(code << width | value & (1 << width) - 1):
+                    m.d.comb += self.value.eq(term)
+
+
+class BoothMultiplier(ProductUnit):
+    """Radix-4 Booth: half as many partial products as the weight has bits."""
+
+    @classmethod
+    def inner_steps(cls, mac: Mac) -> int:
+        """One, behind the digits."""
+        return 1
+
+    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+        """Sum the digits' partial products."""
+        bits = Cat(Const(0, 1), weight, weight[-1])
+        partial = [
+            self.step(m, self._digit(m, activation, bits[i : i + 3]), f"digit{i}") << i
+            for i in range(0, len(weight), 2)
+        ]
+        m.d.comb += self.value.eq(reduce(add, partial))
+
+    @staticmethod
+    def _digit(m: Module, activation: Signal, bits: Value) -> Value:
+        """Activation times the Booth digit ``bits[0] + bits[1] - 2 * bits[2]``."""
+        negative, doubles, singles = Signal(), Signal(), Signal()
+        m.d.comb += [
+            negative.eq(bits[2]),
+            singles.eq(bits[0] ^ bits[1]),
+            doubles.eq((bits[0] == bits[1]) & (bits[2] != bits[1])),
+        ]
+        width = len(activation) + 2
+        magnitude = Signal(signed(width))
+        m.d.comb += magnitude.eq(Mux(singles, activation, 0) | Mux(doubles, activation << 1, 0))
+        inverted = (magnitude ^ negative.replicate(width))[:width].as_signed()
+        return inverted + negative
+
+
+class RowMultiplier(ProductUnit):
+    """An array multiplier whose AND gates are the reset pins of its registers.
+
+    Every bit of the weight has a copy of the activation that it resets; the copies are summed in
+    a tree, neighbours first, so that each adder is as short as it can be. The sign bit's copy is
+    subtracted.
+    """
+
+    @classmethod
+    def latency_of(cls, mac: Mac) -> int:
+        """A cycle more than others: operands, then rows."""
+        return 1 + super().latency_of(mac)
+
+    @classmethod
+    def inner_steps(cls, mac: Mac) -> int:
+        """One behind each level of the tree but the last."""
+        return (mac.weight_bits - 1).bit_length() - 1
+
+    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+        """Sum the rows."""
+        rows: list[Value] = []
+        for i, bit in enumerate(weight):
+            row = Signal(activation.shape(), name=f"row{i}")
+            m.d.sync += row.eq(activation)
+            with m.If(~bit):
+                m.d.sync += row.eq(0)
+            rows.append(row)
+        level = 0
+        while len(rows) > 1:
+            rows = _add_neighbours(rows, 1 << level, subtract_last=level == _level_of_sign(weight))
+            level += 1
+            if len(rows) > 1:
+                rows = [self.step(m, row, f"level{level}_{i}") for i, row in enumerate(rows)]
+        m.d.comb += self.value.eq(rows[0])
+
+
+def _level_of_sign(weight: Signal) -> int:
+    """Level of the tree at which the sign bit's row meets another one."""
+    last, level = len(weight) - 1, 0
+    while last % 2 == 0:
+        last, level = last // 2, level + 1
+    return level
+
+
+def _add_neighbours(rows: list[Value], shift: int, *, subtract_last: bool) -> list[Value]:
+    """Sums of rows 0 and 1, 2 and 3, ...; the upper row of each pair counts ``2**shift`` times."""
+    sums: list[Value] = []
+    for low, high in zip(rows[::2], rows[1::2], strict=False):
+        is_last = subtract_last and high is rows[-1]
+        sums.append(low - (high << shift) if is_last else low + (high << shift))
+    return sums + rows[len(rows) & ~1 :]

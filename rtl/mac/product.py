@@ -1,0 +1,116 @@
+"""Circuits that make one product each cycle, before anything is summed.
+
+Every unit registers its inputs, so that its first stage has no logic in front of it, and takes one
+operation each cycle; `ProductUnit.latency_cyc` tells after how many cycles the product stands at
+its outputs. What follows must register it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.mac.design import MAX_PIPELINE, Mac, term_table
+from rtl.mac.schemes import MacScheme, Style
+
+__all__ = ["ProductUnit", "unit_class"]
+
+
+class ProductUnit(wiring.Component):
+    """One product: ``value + negative``, which belongs to the odd accumulator where ``odd`` is 1.
+
+    Ports
+    -----
+    valid : in, 1
+        Where it is 0, the activation is taken as 0, and so is the product.
+    activation, weight : in
+        An operand pair of `mac`.
+    value : out, signed
+        The product, or for negative products of some units its bits inverted.
+    negative : out, 1
+        What is still to be added to `value`: the adder behind has a carry input for it.
+    odd : out, 1
+        Whether the product counts square roots of two; constant 0 but for ``post-split``.
+
+    Latency is `latency_cyc`; throughput is one product each cycle.
+    """
+
+    inverts = False
+    """Whether `negative` can be 1."""
+
+    def __init__(self, mac: Mac) -> None:
+        self._mac = mac
+        terms = [term for terms in term_table(mac).values() for term in terms]
+        limit = max(-min(terms), max(terms))
+        ports = {port.name: port for port in mac.ports}
+        super().__init__(
+            {
+                "valid": In(1),
+                "activation": In(ports["activation"].shape),
+                "weight": In(ports["weight"].shape),
+                "value": Out(signed(limit.bit_length() + 1)),
+                "negative": Out(1),
+                "odd": Out(1),
+            }
+        )
+
+    @property
+    def latency_cyc(self) -> int:
+        """Cycles from an operand pair to its product."""
+        return self.latency_of(self._mac)
+
+    @classmethod
+    def latency_of(cls, mac: Mac) -> int:
+        """Cycles from an operand pair to its product, for a MAC's parameters."""
+        return 1 + (cls.inner_steps(mac) if mac.pipeline == MAX_PIPELINE else 0)
+
+    @classmethod
+    def inner_steps(cls, mac: Mac) -> int:
+        """Registers that the longest pipeline has between the operands and the product."""
+        return 0
+
+    def elaborate(self, platform: object) -> Module:
+        """Register the operands and hand them to `build`."""
+        m = Module()
+        activation = Signal(self.activation.shape())
+        # With the activation at 0 every product is 0, whatever the weight.
+        weight = Signal(self.weight.shape(), reset_less=True)
+        m.d.sync += [activation.eq(self.activation), weight.eq(self.weight)]
+        with m.If(~self.valid):
+            m.d.sync += activation.eq(0)
+        self.build(m, activation, weight)
+        return m
+
+    def step(self, m: Module, value: Value, name: str) -> Value:
+        """`value` through one of the `inner_steps`: a register, or nothing in shorter pipelines."""
+        if self._mac.pipeline < MAX_PIPELINE:
+            return value
+        register = Signal(value.shape(), name=name)
+        m.d.sync += register.eq(value)
+        return register
+
+    @abstractmethod
+    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+        """Drive the outputs from the registered operands."""
+
+
+def unit_class(mac: Mac) -> type[ProductUnit]:
+    """The kind of unit that a MAC's scheme and style call for."""
+    from rtl.mac import multiplier, shifter
+
+    match mac.style:
+        case Style.DIRECT:
+            return multiplier.DirectMultiplier
+        case Style.BOOTH:
+            return multiplier.BoothMultiplier
+        case Style.ROWS:
+            return multiplier.RowMultiplier
+        case Style.TABLE if mac.scheme is MacScheme.UNIFORM:
+            return multiplier.TableMultiplier
+        case Style.TABLE:
+            return shifter.MagnitudeTable
+        case _:
+            return shifter.ShiftUnit

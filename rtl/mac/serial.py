@@ -1,0 +1,68 @@
+"""A bit-serial multiply-accumulate unit: what the paper's speed is measured against."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+
+from rtl.mac.design import Mac
+from rtl.mac.schemes import Clear
+
+__all__ = ["SerialMacComponent", "serial_latency_cyc"]
+
+
+def serial_latency_cyc(mac: Mac) -> int:
+    """Cycles from a product's operands to its sum: operands, a term for each bit, the adder."""
+    return mac.weight_bits + 2
+
+
+class SerialMacComponent(wiring.Component):
+    """Adds the activation, shifted, once for each bit of a two's complement weight.
+
+    Ports are those of `Mac.ports`. It takes a product every `Mac.weight_bits` cycles, which is its
+    `Mac.cycles_per_product`; ``valid_in`` must be low between. Latency is `Mac.latency_cyc`.
+    """
+
+    def __init__(self, mac: Mac) -> None:
+        self._mac = mac
+        super().__init__(mac.signature)
+
+    def elaborate(self, platform: object) -> Module:
+        """Shift activation and weight against each other; the last bit subtracts."""
+        m = Module()
+        bits, grid = self._mac.weight_bits, self._mac.activation_grid
+        shifted = Signal(self._mac.activation_bits + bits, name="shifted_activation")
+        weight, starts = Signal(bits), Signal()
+        phase = Signal(bits)  # one-hot: the bit that is being turned into a term
+        extension = self.activation[-1] & grid.signed
+        m.d.sync += [shifted.eq(shifted << 1), weight.eq(weight >> 1), phase.eq(phase << 1)]
+        with m.If(self.valid_in):
+            m.d.sync += [
+                shifted.eq(Cat(self.activation, extension.replicate(bits))),
+                weight.eq(self.weight),
+                phase.eq(1),
+                starts.eq(self.start),
+            ]
+        # The registers' reset takes the place of AND gates.
+        term, carry, ends = Signal(signed(len(shifted))), Signal(), Signal()
+        m.d.sync += [
+            term.eq(shifted ^ phase[-1].replicate(len(shifted))),
+            carry.eq(phase[-1]),
+            ends.eq(phase[-1]),
+            self.valid_out.eq(ends),
+        ]
+        with m.If(~weight[0] | ~phase.any()):
+            m.d.sync += [term.eq(0), carry.eq(0)]
+        begins = phase[0] & starts
+        if self._mac.clear is Clear.MASKED:
+            term_begins = Signal()
+            m.d.sync += term_begins.eq(begins)
+            kept = Mux(term_begins, 0, self.accumulator).as_signed()
+            m.d.sync += self.accumulator.eq(kept + term + carry)
+            return m
+        running = Signal(self.accumulator.shape())
+        total = running + term + carry
+        m.d.sync += [running.eq(total), self.accumulator.eq(total)]
+        with m.If(begins):
+            m.d.sync += running.eq(0)
+        return m

@@ -1,0 +1,139 @@
+"""Units that shift: weights whose magnitudes are powers of two, or sums or tables of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import reduce
+from operator import add, or_
+
+from amaranth.hdl import Cat, Module, Signal, Value
+
+from asq_hw.grids import Scheme
+from rtl.mac.design import Mac, term_table
+from rtl.mac.product import ProductUnit
+from rtl.mac.schemes import Style
+
+__all__ = ["MagnitudeTable", "ShiftUnit"]
+
+
+class ShiftUnit(ProductUnit):
+    """Activation shifted by the weight's exponent, its bits inverted where the sign is 1.
+
+    Every shift amount has a copy of the activation that is 0 unless the weight has that amount,
+    so that the shifter is an OR; APoT adds one such OR for each of its terms. With style ``shift``
+    the copies are registers that the weight resets, with ``select`` they are AND gates.
+    """
+
+    inverts = True
+
+    @classmethod
+    def latency_of(cls, mac: Mac) -> int:
+        """Copies that are registers take a cycle."""
+        return super().latency_of(mac) + (mac.style is Style.SHIFT)
+
+    @classmethod
+    def inner_steps(cls, mac: Mac) -> int:
+        """One, behind the shifters."""
+        return 1
+
+    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+        """Clear the copies, and join them."""
+        index = weight[:-1]
+        domain = m.d.sync if self._mac.style is Style.SHIFT else m.d.comb
+        shifted = []
+        for term, amounts in enumerate(_shift_amounts(self._mac)):
+            copies: list[Value] = []
+            for amount, chosen in sorted(amounts.items()):
+                copy = Signal(activation.shape(), name=f"term{term}_shift{amount}")
+                domain += copy.eq(activation)
+                with m.If(~_is_among(index, chosen)):
+                    domain += copy.eq(0)
+                copies.append(copy << amount)
+            shifted.append(self.step(m, reduce(or_, copies), f"term{term}"))
+        self._finish(m, reduce(add, shifted), index, weight[-1])
+
+    def _finish(self, m: Module, magnitude: Value, index: Value, negative: Value) -> None:
+        """Apply the sign, and tell which accumulator the product is for."""
+        domain = m.d.sync if self._mac.style is Style.SHIFT else m.d.comb
+        chosen_sign = Signal(reset_less=True)
+        domain += chosen_sign.eq(negative)
+        sign = self.step(m, chosen_sign, "shifted_sign")
+        m.d.comb += [
+            self.value.eq(magnitude ^ sign.replicate(len(self.value))),
+            self.negative.eq(sign),
+        ]
+        if self._mac.has_pair:
+            odd = Signal(reset_less=True)
+            domain += odd.eq(_is_among(index, _odd_indices(self._mac)))
+            m.d.comb += self.odd.eq(self.step(m, odd, "shifted_odd"))
+
+
+class MagnitudeTable(ProductUnit):
+    """A table of each activation times each magnitude, inverted where the sign is 1.
+
+    With POST this is the paper's unit (Eq. 18): an even power is a shift, which a table of wires
+    costs nothing more than, an odd one a rounded entry.
+    """
+
+    inverts = True
+
+    @classmethod
+    def inner_steps(cls, mac: Mac) -> int:
+        """One, behind the table."""
+        return 1
+
+    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+        """Look the magnitude up and apply the sign."""
+        width, indices = len(activation), 1 << len(weight) - 1
+        magnitude = Signal(self.value.shape())
+        with m.Switch(Cat(activation, weight[:-1])):
+            for (value, code), (term,) in term_table(self._mac).items():
+                if code < indices:
+                    with m.Case(code << width | value & (1 << width) - 1):
+                        m.d.comb += magnitude.eq(term)
+        sign = self.step(m, weight[-1], "entry_sign")
+        entry = self.step(m, magnitude, "entry")
+        m.d.comb += [
+            self.value.eq(entry ^ sign.replicate(len(self.value))),
+            self.negative.eq(sign),
+        ]
+
+
+def _shift_amounts(mac: Mac) -> list[dict[int, set[int]]]:
+    """Of each additive term: left shifts, and the magnitude indices of the weight with each."""
+    magnitudes = {index: sum(pair) for index, pair in _magnitudes(mac).items()}  # one part is 0
+    terms = []
+    for lowest, width in _fields(mac):
+        mask = (1 << width) - 1
+        amounts: dict[int, set[int]] = {}
+        for field in range(mask + 1):
+            power = magnitudes.get(field << lowest, 0)  # the other terms are 0
+            if power:
+                chosen = {index for index in magnitudes if index >> lowest & mask == field}
+                amounts.setdefault(power.bit_length() - 1, set()).update(chosen)
+        terms.append(amounts)
+    return terms
+
+
+def _fields(mac: Mac) -> list[tuple[int, int]]:
+    """Lowest bit and width of each additive term's field in a code without its sign."""
+    bits = mac.weight_grid.stored_bits - 1
+    if mac.weight_grid.scheme is not Scheme.APOT:
+        return [(0, bits)]
+    pairs = [(low, 2) for low in range(bits - 2, -1, -2)]
+    return [*pairs, (0, 1)] if bits % 2 else pairs
+
+
+def _magnitudes(mac: Mac) -> dict[int, tuple[int, int]]:
+    """Integer pair of every code without its sign bit."""
+    half = 1 << (mac.weight_grid.stored_bits - 1)
+    return {code: pair for code, pair in mac.weight_grid.decode_table().items() if code < half}
+
+
+def _odd_indices(mac: Mac) -> set[int]:
+    return {index for index, (_, odd) in _magnitudes(mac).items() if odd}
+
+
+def _is_among(value: Value, numbers: Collection[int]) -> Value:
+    """Whether `value` is one of `numbers`."""
+    return value.matches(*sorted(numbers))

@@ -1,0 +1,1 @@
+"""Circuits around the dot product: the adaptive step's quantizer and what feeds and follows it."""

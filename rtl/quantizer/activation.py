@@ -1,0 +1,157 @@
+"""What activation quantizers with a step that is given late have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.checks import STEP_BITS, check_range
+from asq_hw.fixedpoint import divide_half_up
+from asq_hw.grids import Grid, Scheme
+from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
+
+__all__ = ["StepQuantizer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepQuantizer(Design):
+    """Feature to activation code, ``clamp(round(X * 2**T / D), Qn, Qp)``, for a step D given late.
+
+    An operation is either a step (``load`` 1), which has no result, or a feature. Ties go up
+    (docs/arithmetic.md, section 4). Throughput is one feature each cycle; behind a step, `load_cyc`
+    cycles must be left idle. Features before the step may still be on their way when it comes.
+
+    Parameters
+    ----------
+    bits : int
+        Width of a code, 2 to 8.
+    signed : bool
+        Whether codes are two's complement.
+    feature_bits : int
+        Width of a feature X, signed, 4 to 24.
+    step_fraction_bits : int
+        T, 0 to 24.
+    """
+
+    bits: int = 4
+    signed: bool = False
+    feature_bits: int = 16
+    step_fraction_bits: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.grid  # checks the bits
+        check_range("feature bits", self.feature_bits, 4, 24)
+        check_range("step fraction bits", self.step_fraction_bits, 0, 24)
+
+    @property
+    @abstractmethod
+    def arrangement(self) -> str:
+        """Name of the way in which codes are found."""
+
+    @property
+    @abstractmethod
+    def load_cyc(self) -> int:
+        """Cycles without an operation that a step needs behind it."""
+
+    @property
+    def grid(self) -> Grid:
+        """Uniform grid of the codes."""
+        return Grid(scheme=Scheme.UNIFORM, bits=self.bits, signed=self.signed)
+
+    @property
+    def name(self) -> str:
+        """Verilog identifier: ``asq_ladder_a4_x16_t0``."""
+        sign = "s" if self.signed else ""
+        width = f"a{self.bits}{sign}_x{self.feature_bits}_t{self.step_fraction_bits}"
+        return f"asq_{self.arrangement}_{width}"
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        return f"ASQ activation quantizer ({self.arrangement}) to {self.grid} codes"
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What it was made with, and the pause that a step needs."""
+        return {
+            "arrangement": self.arrangement,
+            "bits": self.bits,
+            "signed": self.signed,
+            "feature_bits": self.feature_bits,
+            "step_fraction_bits": self.step_fraction_bits,
+            "load_cyc": self.load_cyc,
+        }
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """``load``, ``step`` and ``feature`` in; ``code`` out."""
+        return (
+            VALID_IN,
+            Port(
+                name="load", width=1, direction=Direction.IN, meaning="take a new step, no feature"
+            ),
+            Port(
+                name="step",
+                width=STEP_BITS,
+                direction=Direction.IN,
+                meaning="step D, at least 1; read with load",
+                values=range(1, 1 << STEP_BITS),
+            ),
+            Port(
+                name="feature",
+                width=self.feature_bits,
+                signed=True,
+                direction=Direction.IN,
+                meaning="feature X; read without load",
+            ),
+            VALID_OUT,
+            Port(
+                name="code",
+                width=self.bits,
+                signed=self.signed,
+                direction=Direction.OUT,
+                meaning="activation code q",
+            ),
+        )
+
+    def reference(self, inputs: Rows) -> dict[str, NDArray[np.int64]]:
+        """The contract's division, for each feature with the step before it."""
+        step, codes = 1, []
+        low, high = self.grid.minimum, self.grid.maximum
+        columns = (inputs[name].tolist() for name in ("load", "step", "feature"))
+        for load, new, feature in zip(*columns, strict=True):
+            step = new if load else step
+            code = divide_half_up(feature << self.step_fraction_bits, step)
+            codes.append(min(max(code, low), high))
+        return {"code": np.array(codes, dtype=np.int64)}
+
+    def emits(self, inputs: Rows) -> NDArray[np.bool_]:
+        """Features have a code, steps have none."""
+        return np.equal(inputs["load"], 0)
+
+    def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
+        """The pause behind each step."""
+        return np.where(inputs["load"] == 1, self.load_cyc, 0)
+
+    def stimulus(
+        self, random: np.random.Generator, operations: int
+    ) -> dict[str, NDArray[np.int64]]:
+        """Steps of all sizes, each with features, many of them at a threshold or beside it."""
+        rows = super().stimulus(random, operations)
+        load = (random.random(operations) < 1 / 64).astype(np.int64)
+        load[:1] = 1
+        # Small steps tell the most: their thresholds lie within the features' range.
+        small = random.integers(1, 1 << random.integers(1, STEP_BITS + 1, operations))
+        step = np.where(random.random(operations) < 0.75, small, rows["step"])
+        current = step[np.maximum.accumulate(np.where(load == 1, np.arange(operations), 0))]
+        low, high = self.grid.minimum, self.grid.maximum
+        multiple = 2 * random.integers(low, high + 2, operations) - 1
+        near = (multiple * current >> (self.step_fraction_bits + 1)) + random.integers(
+            -1, 2, operations
+        )
+        half = 1 << (self.feature_bits - 1)
+        chosen = (near >= -half) & (near < half) & (random.random(operations) < 0.5)
+        return {"load": load, "step": step, "feature": np.where(chosen, near, rows["feature"])}

@@ -1,0 +1,220 @@
+"""The adapter: from channel means to the step of one sample and layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import wiring
+from numpy.typing import NDArray
+
+from asq_hw.activation import AdapterStage
+from asq_hw.checks import STEP_BITS, check_range
+from asq_hw.errors import InputError
+from asq_hw.fixedpoint import integer_range, shift_right_half_up, signed_width
+from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
+
+__all__ = ["Adapter"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter(Design):
+    """Channel means to a step D, in one or two linear stages (docs/arithmetic.md, section 4).
+
+    An operation is one mean; the last one of a sample's channels, and only that, has a result. The
+    first stage multiplies a mean by a weight for each of its outputs at once; then one multiplier
+    scales and limits them one after the other, for the next stage to take as they come.
+
+    Latency is the outputs of each stage plus 2, summed over the stages. Throughput is one mean each
+    cycle; behind a sample's last one come idle cycles, one less than the first stage's outputs.
+
+    Parameters
+    ----------
+    stages : tuple of AdapterStage
+        One or two; the last has one output.
+    mean_bits : int
+        Width of a mean, signed, 2 to 32.
+    """
+
+    stages: tuple[AdapterStage, ...]
+    mean_bits: int = 16
+
+    def __post_init__(self) -> None:
+        check_range("mean bits", self.mean_bits, 2, 32)
+        if not 1 <= len(self.stages) <= 2 or self.stages[-1].weight.shape[0] != 1:
+            raise InputError("an adapter must have 1 or 2 stages and one output")
+
+    @property
+    def channels(self) -> int:
+        """Means of a sample."""
+        return int(self.stages[0].weight.shape[1])
+
+    @property
+    def outputs_of_first(self) -> int:
+        """Outputs of the first stage."""
+        return int(self.stages[0].weight.shape[0])
+
+    @property
+    def name(self) -> str:
+        """Verilog identifier: ``adapter_c64_h16_p16``."""
+        hidden = f"_h{self.outputs_of_first}" if len(self.stages) > 1 else ""
+        return f"adapter_c{self.channels}{hidden}_p{self.mean_bits}"
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        return f"ASQ adapter: {self.channels} channel means to a step"
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Its sizes; weights stand in the Verilog."""
+        return {
+            "channels": self.channels,
+            "stages": len(self.stages),
+            "outputs_of_first": self.outputs_of_first,
+            "mean_bits": self.mean_bits,
+            "pause_cyc": self.outputs_of_first - 1,
+        }
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """``mean`` in, ``step`` out."""
+        return (
+            VALID_IN,
+            Port(
+                name="mean",
+                width=self.mean_bits,
+                signed=True,
+                direction=Direction.IN,
+                meaning="mean p of the next channel",
+            ),
+            VALID_OUT,
+            Port(name="step", width=STEP_BITS, direction=Direction.OUT, meaning="step D"),
+        )
+
+    @property
+    def latency_cyc(self) -> int:
+        """From a sample's last mean to its step."""
+        return sum(stage.weight.shape[0] + 2 for stage in self.stages)
+
+    def component(self) -> wiring.Component:
+        """The circuit."""
+        return _Adapter(self)
+
+    def reference(self, inputs: Rows) -> dict[str, NDArray[np.int64]]:
+        """The contract's formulas, for each whole sample; 0 at its other means."""
+        means = inputs["mean"].tolist()
+        steps = np.zeros(len(means), dtype=np.int64)
+        for first in range(0, len(means) - self.channels + 1, self.channels):
+            values = means[first : first + self.channels]
+            for stage in self.stages:
+                values = _run_stage(stage, values)
+            steps[first + self.channels - 1] = values[0]
+        return {"step": steps}
+
+    def emits(self, inputs: Rows) -> NDArray[np.bool_]:
+        """Only a sample's last mean has a step."""
+        place = np.arange(len(inputs["mean"])) % self.channels
+        return np.equal(place, self.channels - 1)
+
+    def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
+        """The first stage hands on its outputs before it takes the next sample."""
+        return np.where(self.emits(inputs), self.outputs_of_first - 1, 0)
+
+
+def _run_stage(stage: AdapterStage, values: list[int]) -> list[int]:
+    outputs = []
+    for weights, bias in zip(stage.weight.tolist(), stage.bias.tolist(), strict=True):
+        total = bias + sum(weight * value for weight, value in zip(weights, values, strict=True))
+        scaled = shift_right_half_up(total * stage.multiplier, stage.shift)
+        outputs.append(min(max(scaled, stage.minimum), stage.maximum))
+    return outputs
+
+
+class _Adapter(wiring.Component):
+    """The circuit of `Adapter`."""
+
+    def __init__(self, design: Adapter) -> None:
+        self._design = design
+        super().__init__(design.signature)
+
+    def elaborate(self, platform: object) -> Module:
+        """Stage after stage."""
+        m = Module()
+        bounds = integer_range(self._design.mean_bits)
+        valid, value = self.valid_in, self.mean
+        for index, stage in enumerate(self._design.stages):
+            valid, value = self._stage(m, f"stage{index + 1}", stage, bounds, valid, value)
+            bounds = (0, stage.maximum)
+        m.d.comb += [self.valid_out.eq(valid), self.step.eq(value)]
+        return m
+
+    def _stage(
+        self,
+        m: Module,
+        name: str,
+        stage: AdapterStage,
+        bounds: tuple[int, int],
+        valid: Value,
+        value: Value,
+    ) -> tuple[Value, Value]:
+        """Sums of all outputs side by side, then their scaling one after the other."""
+        outputs, inputs = stage.weight.shape
+        place = Signal(range(max(2, inputs)), name=f"{name}_place")
+        last = place == inputs - 1
+        sums = self._sums(m, name, stage, bounds, valid & (place == 0), valid, place, value)
+        turn = Signal(range(max(2, outputs)), name=f"{name}_turn")
+        sending, sent = Signal(name=f"{name}_sending"), Signal(name=f"{name}_sent")
+        with m.If(valid):
+            m.d.sync += place.eq(Mux(last, 0, place + 1))
+        with m.If(valid & last):
+            m.d.sync += [sending.eq(1), turn.eq(0)]
+        with m.Elif(sending):
+            m.d.sync += [sending.eq(turn != outputs - 1), turn.eq(turn + 1)]
+        chosen = Array(sums)[turn]
+        product = Signal(signed(len(sums[0]) + STEP_BITS + 1), name=f"{name}_product")
+        rounded = (product + (1 << stage.shift >> 1)) >> stage.shift
+        output = Signal(unsigned(STEP_BITS), name=f"{name}_output")
+        output_valid = Signal(name=f"{name}_valid")
+        limited = Mux(rounded < stage.minimum, stage.minimum, rounded)
+        m.d.sync += [
+            product.eq(chosen * Const(stage.multiplier)),
+            sent.eq(sending),
+            output.eq(Mux(rounded > stage.maximum, stage.maximum, limited)),
+            output_valid.eq(sent),
+        ]
+        return output_valid, output
+
+    def _sums(
+        self,
+        m: Module,
+        name: str,
+        stage: AdapterStage,
+        bounds: tuple[int, int],
+        begins: Value,
+        valid: Value,
+        place: Signal,
+        value: Value,
+    ) -> list[Signal]:
+        """One accumulator for each output, all of the width that the widest needs."""
+        reach = max(map(abs, bounds))
+        totals = [
+            abs(bias) + reach * sum(map(abs, weights))
+            for weights, bias in zip(stage.weight.tolist(), stage.bias.tolist(), strict=True)
+        ]
+        width = signed_width(-max(totals), max(totals))
+        sums = []
+        for index, (weights, bias) in enumerate(
+            zip(stage.weight.tolist(), stage.bias.tolist(), strict=True)
+        ):
+            weight = Signal(signed(8), name=f"{name}_weight{index}")
+            total = Signal(signed(width), name=f"{name}_sum{index}")
+            with m.Switch(place):
+                for position, constant in enumerate(weights):
+                    with m.Case(position):
+                        m.d.comb += weight.eq(constant)
+            with m.If(valid):
+                m.d.sync += total.eq(Mux(begins, bias, total) + weight * value)
+            sums.append(total)
+        return sums

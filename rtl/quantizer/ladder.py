@@ -1,0 +1,143 @@
+"""Activation quantizer without a divider: thresholds made by addition, searched by bisection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import memory, wiring
+
+from asq_hw.checks import STEP_BITS
+from rtl.quantizer.activation import StepQuantizer
+
+__all__ = ["LadderQuantizer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderQuantizer(StepQuantizer):
+    """Codes by comparison with thresholds.
+
+    A code is Qn plus the number of thresholds ``(2k - 1) * D`` that ``2 * X * 2**T`` reaches. One
+    adder makes the thresholds of a new step, one each cycle; features bisect them with one
+    comparator in each of `bits` stages. No multiplier, no divider.
+
+    Latency is `bits` cycles; behind a step come ``bits + 2**bits - 1`` idle ones.
+    """
+
+    @property
+    def arrangement(self) -> str:
+        """``ladder``."""
+        return "ladder"
+
+    @property
+    def latency_cyc(self) -> int:
+        """One cycle for each bit of a code."""
+        return self.bits
+
+    @property
+    def load_cyc(self) -> int:
+        """A pause for features on their way, then a cycle for each threshold."""
+        return self.bits + (1 << self.bits) - 1
+
+    def component(self) -> wiring.Component:
+        """The circuit."""
+        return _Ladder(self)
+
+
+class _Ladder(wiring.Component):
+    """The circuit of `LadderQuantizer`."""
+
+    def __init__(self, design: LadderQuantizer) -> None:
+        self._design = design
+        super().__init__(design.signature)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        tables = self._tables(m)
+        self._make_thresholds(m, tables)
+        self._search(m, tables)
+        return m
+
+    def _tables(self, m: Module) -> list[memory.Memory]:
+        """One table of thresholds for each stage: 1, 2, 4, ... of them."""
+        width = self._design.feature_bits + 1
+        tables = []
+        for stage in range(self._design.bits):
+            table = memory.Memory(shape=signed(width), depth=1 << stage, init=[])
+            m.submodules[f"thresholds{stage}"] = table
+            tables.append(table)
+        return tables
+
+    def _make_thresholds(self, m: Module, tables: list[memory.Memory]) -> None:
+        """Write ``ceil((2k - 1) * D / 2**(T + 1))`` for each k, one each cycle, after a pause.
+
+        Features before the step are still on their way when it comes: the pause lets them pass.
+        """
+        design = self._design
+        bits, drop = design.bits, design.step_fraction_bits + 1
+        multiple = Signal(signed(STEP_BITS + bits + 2))
+        step = Signal(STEP_BITS)
+        count = Signal(bits)
+        pause = Signal(range(bits + 1))
+        with m.If(self.valid_in & self.load):
+            first = Cat(Const(0, bits), self.step) if design.signed else Const(0)
+            m.d.sync += [
+                step.eq(self.step),
+                multiple.eq(self.step - first),
+                count.eq(0),
+                pause.eq(bits),
+            ]
+        with m.Elif(pause != 0):
+            m.d.sync += pause.eq(pause - 1)
+            with m.If(pause == 1):
+                m.d.sync += count.eq(1)
+        with m.Elif(count != 0):
+            m.d.sync += [count.eq(count + 1), multiple.eq(multiple + Cat(Const(0, 1), step))]
+        threshold = Signal(signed(design.feature_bits + 1))
+        m.d.comb += threshold.eq(self._in_range(m, multiple, drop))
+        for stage, table in enumerate(tables):
+            port = table.write_port()
+            # The count's trailing zeros tell the stage, the bits above them the place.
+            low = bits - stage - 1
+            mine = count[: low + 1] == 1 << low
+            m.d.comb += [
+                port.data.eq(threshold),
+                port.en.eq(mine & (pause == 0)),
+            ]
+            if stage:
+                m.d.comb += port.addr.eq(count[low + 1 :])
+
+    def _in_range(self, m: Module, multiple: Signal, drop: int) -> Value:
+        """``ceil(multiple / 2**drop)``, limited to where features can tell a difference."""
+        edge = 1 << (self._design.feature_bits - 1)
+        width = max(len(multiple), drop + 1) + 1
+        raised = Signal(signed(width))
+        m.d.comb += raised.eq(multiple + ((1 << drop) - 1))
+        least = Signal(signed(width))
+        m.d.comb += least.eq(raised >> drop)
+        return Mux(least > edge - 1, edge, Mux(least < -edge, -edge, least))
+
+    def _search(self, m: Module, tables: list[memory.Memory]) -> None:
+        """Bisect: each stage compares with the middle threshold of what is left."""
+        bits = self._design.bits
+        valid = self.valid_in & ~self.load
+        feature, found = self.feature, Const(0, 0)
+        for stage, table in enumerate(tables):
+            port = table.read_port(domain="comb")
+            if stage:
+                m.d.comb += port.addr.eq(found)
+            reached = feature >= port.data
+            later = Signal(stage + 1, name=f"found{stage + 1}")
+            later_feature = Signal(feature.shape(), name=f"feature{stage + 1}")
+            later_valid = Signal(name=f"valid{stage + 1}")
+            m.d.sync += [
+                later.eq(Cat(reached, found)),
+                later_feature.eq(feature),
+                later_valid.eq(valid),
+            ]
+            feature, found, valid = later_feature, later, later_valid
+        m.d.comb += [
+            self.valid_out.eq(valid),
+            # Qn plus the count: the top bit is turned over for signed codes.
+            self.code.eq(found ^ ((1 << (bits - 1)) if self._design.signed else 0)),
+        ]

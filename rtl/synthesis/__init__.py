@@ -1,0 +1,1 @@
+"""What a design costs: synthesis with Yosys, place and route with nextpnr."""

@@ -1,0 +1,138 @@
+"""Synthesis, place and route of one design."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
+
+from asq_hw.checks import check_range
+from asq_hw.errors import InputError
+from rtl.design import Design
+from rtl.synthesis.targets import RIPPLE_CARRY, Resources, Target, count, script
+from rtl.tools import MissingToolError, ToolError, run_tool, run_yosys
+
+__all__ = ["MAX_SEEDS", "Measurement", "find_nextpnr", "measure"]
+
+MAX_SEEDS = 100
+
+_DEVICES = {
+    Target.ICE40: ("ice40", ["--hx8k", "--package", "ct256", "--pcf-allow-unconstrained"]),
+    Target.ECP5: (
+        "ecp5",
+        ["--25k", "--package", "CABGA381", "--speed", "6", "--lpf-allow-unconstrained"],
+    ),
+}
+_GOAL_MHZ = 500
+"""More than any design reaches, so that the router never stops early."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A design on a target.
+
+    Parameters
+    ----------
+    resources : Resources
+        What it is made of.
+    fmax_by_seed_mhz : tuple of float
+        Highest clock frequency of each placement; empty without place and route.
+    """
+
+    resources: Resources
+    fmax_by_seed_mhz: tuple[float, ...] = ()
+
+    @property
+    def fmax_mhz(self) -> float | None:
+        """Median of the placements' frequencies."""
+        return statistics.median(self.fmax_by_seed_mhz) if self.fmax_by_seed_mhz else None
+
+
+def measure(design: Design, target: Target, *, seeds: int = 0, dsp: bool = False) -> Measurement:
+    """Synthesize a design and, with `seeds` above 0, place and route it so many times.
+
+    Parameters
+    ----------
+    design : Design
+        What to build.
+    target : Target
+        Which chip; see `Target.is_routable`.
+    seeds : int
+        Placements, 0 to 100.
+    dsp : bool
+        Whether multiplier blocks may be used.
+
+    Raises
+    ------
+    MissingToolError
+        If pyosys or nextpnr is not installed.
+    ToolError
+        If one of them fails.
+    """
+    check_range("seeds", seeds, 0, MAX_SEEDS)
+    if seeds and not target.is_routable:
+        raise InputError(f"place and route is for ice40 and ecp5, not for {target}")
+    program = find_nextpnr(target) if seeds else ""
+    with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
+        folder = Path(name)
+        resources = _synthesize(design, target, folder, dsp=dsp)
+        fmax = tuple(_route_mhz(program, target, folder, seed) for seed in range(1, seeds + 1))
+    return Measurement(resources=resources, fmax_by_seed_mhz=fmax)
+
+
+def find_nextpnr(target: Target) -> str:
+    """A native nextpnr on the PATH, or the WebAssembly one that pip installs."""
+    family = _DEVICES[target][0]
+    beside = Path(sys.executable).parent / f"yowasp-nextpnr-{family}"
+    found = shutil.which(f"nextpnr-{family}") or shutil.which(beside.name)
+    if found is None and beside.exists():
+        found = str(beside)
+    if found is None:
+        raise MissingToolError(beside.name, "pip install 'asq-hw[eda]'")
+    return found
+
+
+def _synthesize(design: Design, target: Target, folder: Path, *, dsp: bool) -> Resources:
+    component = design.component()
+    text = rtlil.convert(component, name=design.name, emit_src=False)
+    (folder / "design.il").write_text(text, encoding="utf-8")
+    (folder / "ripple_carry.v").write_text(RIPPLE_CARRY, encoding="utf-8")
+    counting = "stat -tech cmos -json" if target is Target.GATES else "stat -json"
+    lines = [
+        "read_rtlil design.il",
+        *script(target, design.name, dsp=dsp),
+        f"tee -q -o cells.json {counting}",
+    ]
+    run_yosys("\n".join(lines) + "\n", folder=folder)
+    counted = _read_json(folder / "cells.json")["design"]
+    transistors = str(counted.get("estimated_num_transistors", 0))
+    if transistors.endswith("+"):
+        raise ToolError(f"Yosys has no price for some cells of {design.name}", str(counted))
+    return count(target, counted["num_cells_by_type"], int(transistors))
+
+
+def _route_mhz(program: str, target: Target, folder: Path, seed: int) -> float:
+    """Highest frequency of the slowest clock with one placement."""
+    options: Sequence[str] = [
+        *_DEVICES[target][1],
+        *("--json", "netlist.json", "--report", "report.json", "--seed", str(seed)),
+        *("--freq", str(_GOAL_MHZ), "--timing-allow-fail", "--quiet"),
+    ]
+    run_tool([program, *options], folder=folder, timeout_s=300)
+    clocks = _read_json(folder / "report.json")["fmax"]
+    return min(float(clock["achieved"]) for clock in clocks.values())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a tool's output, whatever the tool says before it."""
+    text = path.read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text[text.index("{") :])
+    return document

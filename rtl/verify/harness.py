@@ -1,0 +1,208 @@
+"""Circuits around a multiply-accumulate unit whose output ``wrong`` is 0 if the unit is right."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from amaranth.hdl import (
+    ClockSignal,
+    Const,
+    Elaboratable,
+    Instance,
+    Module,
+    Mux,
+    ResetSignal,
+    Shape,
+    Signal,
+    Value,
+    signed,
+)
+
+from asq_hw.fixedpoint import signed_width
+from asq_hw.products import Product
+from rtl.design import VALID_IN, VALID_OUT, MacDesign
+
+__all__ = ["HARNESS", "Claim", "Harness", "Pair"]
+
+HARNESS = "harness"
+"""Name of the top module of a proof."""
+
+
+class Claim(StrEnum):
+    """What is proven of a unit; together they say that it sums the right products."""
+
+    PRODUCT = "product"
+    """In any state, a product that begins a sum leaves exactly itself in the accumulator."""
+    SUM = "sum"
+    """A product adds to the sum what it would leave there alone; an idle cycle adds nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The one activation and weight code that a twin's bug shows with."""
+
+    activation: int
+    weight: int
+    instead: int
+    """Activation that a twin with a wrong product computes with."""
+
+
+class Harness(Elaboratable):
+    """The unit's emitted Verilog as an instance beside what it must compute.
+
+    Ports are the unit's inputs, ``wrong``, and ``legal``: whether the weight is a valid code.
+
+    Parameters
+    ----------
+    design : MacDesign
+        The unit.
+    claim : Claim
+        What ``wrong`` denies.
+    bug : Pair, optional
+        Makes a twin that has to be refuted: with this one pair its product is another's
+        (``product``), or a new sum is not begun (``sum``).
+    """
+
+    def __init__(self, design: MacDesign, claim: Claim, bug: Pair | None = None) -> None:
+        self._design = design
+        self._claim = claim
+        self._bug = bug
+        self.inputs = {
+            port.name: Signal(port.shape, name=port.name)
+            for port in design.ports
+            if port == VALID_IN or port in design.inputs
+        }
+        self.wrong = Signal()
+        self.legal = Signal()
+
+    @property
+    def ports(self) -> list[Signal]:
+        """Ports of the top module, beside clock and reset."""
+        return [*self.inputs.values(), self.wrong, self.legal]
+
+    def elaborate(self, platform: object) -> Module:
+        """Join unit and claim."""
+        m = Module()
+        weight = self.inputs["weight"]
+        codes = [level.code for level in self._design.weight_grid.levels]
+        with m.Switch(weight), m.Case(*codes):
+            m.d.comb += self.legal.eq(1)
+        outputs = self._unit(m, "unit", self._given())
+        match self._claim:
+            case Claim.PRODUCT:
+                self._claim_product(m, outputs)
+            case Claim.SUM:
+                alone = self._unit(m, "alone", self.inputs | {"start": Const(1)})
+                self._claim_sum(m, outputs, alone)
+        return m
+
+    def _given(self) -> dict[str, Value]:
+        """What the unit is given: the inputs, but for a twin's bug."""
+        given: dict[str, Value] = dict(self.inputs)
+        if self._bug is None:
+            return given
+        shows = (given["activation"] == self._bug.activation) & (
+            given["weight"] == self._bug.weight
+        )
+        match self._claim:
+            case Claim.PRODUCT:
+                given["activation"] = Mux(shows, self._bug.instead, given["activation"])
+            case Claim.SUM:
+                given["start"] = given["start"] & ~shows
+        return given
+
+    def _unit(self, m: Module, name: str, inputs: Mapping[str, Value]) -> dict[str, Signal]:
+        """Instantiate the unit's Verilog module."""
+        outputs = {
+            port.name: Signal(port.shape, name=f"{name}_{port.name}")
+            for port in (*self._design.outputs, VALID_OUT)
+        }
+        wires = {}
+        for key, value in inputs.items():
+            # A port of its own width, whatever the expression's.
+            wires[key] = Signal(self.inputs[key].shape(), name=f"{name}_{key}")
+            m.d.comb += wires[key].eq(value)
+        m.submodules[name] = Instance(
+            self._design.name,
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(),
+            **{f"i_{key}": wire for key, wire in wires.items()},
+            **{f"o_{key}": signal for key, signal in outputs.items()},
+        )
+        return outputs
+
+    def _claim_product(self, m: Module, outputs: Mapping[str, Signal]) -> None:
+        latency = self._design.latency_cyc
+        begun = _delayed(m, self.inputs["valid_in"] & self.inputs["start"], latency, "begun")
+        wrong = begun & ~outputs["valid_out"]
+        for index, port in enumerate(self._design.outputs):
+            term = Signal(signed(port.width), name=f"term_{port.name}")
+            m.d.comb += term.eq(self._term(m, index))
+            wanted = _delayed(m, term.as_unsigned(), latency, f"wanted_{port.name}")
+            wrong |= begun & (outputs[port.name].as_unsigned() != wanted)
+        m.d.comb += self.wrong.eq(wrong)
+
+    def _term(self, m: Module, index: int) -> Value:
+        """What the pair at the inputs adds to accumulator `index`, in plain arithmetic."""
+        grid, product = self._design.weight_grid, self._design.product
+        activation = self.inputs["activation"]
+        if product.uses_lut(grid):
+            return self._rounded(m, product)
+        one = len(self._design.outputs) == 1
+        pairs = grid.decode_table().items()
+        parts = {code: sum(pair) if one else pair[index] for code, pair in pairs}
+        factor = Signal(_shape_of(parts.values()), name=f"factor_{index}")
+        with m.Switch(self.inputs["weight"]):
+            for code, part in parts.items():
+                with m.Case(code):
+                    m.d.comb += factor.eq(part)
+        return factor * activation
+
+    def _rounded(self, m: Module, product: Product) -> Value:
+        """The same for ``post-lut``: the activation times √2 is a rounded table of its own."""
+        grid = self._design.weight_grid
+        activation = self.inputs["activation"]
+        legal = range(
+            self._design.activation_grid.minimum, self._design.activation_grid.maximum + 1
+        )
+        pairs = grid.decode_table()
+        entries = {(code, q): product.lut_entry(q, *pairs[code]) for code in pairs for q in legal}
+        entry = Signal(_shape_of(entries.values()), name="entry")
+        with m.Switch(self.inputs["weight"]):
+            for code in pairs:
+                with m.Case(code), m.Switch(activation):
+                    for q in legal:
+                        with m.Case(q):
+                            m.d.comb += entry.eq(entries[code, q])
+        return entry
+
+    def _claim_sum(
+        self, m: Module, outputs: Mapping[str, Signal], alone: Mapping[str, Signal]
+    ) -> None:
+        latency = self._design.latency_cyc
+        valid = _delayed(m, self.inputs["valid_in"], latency, "valid")
+        start = _delayed(m, self.inputs["start"], latency, "start")
+        wrong = outputs["valid_out"] != valid
+        for port in self._design.outputs:
+            # The sum as it must be, from the moment of the reset on.
+            kept = Signal(port.width, name=f"kept_{port.name}")
+            new = Mux(start, 0, kept) + alone[port.name].as_unsigned()
+            now = Signal(port.width, name=f"now_{port.name}")
+            m.d.comb += now.eq(Mux(valid, new, kept))
+            m.d.sync += kept.eq(now)
+            wrong |= outputs[port.name].as_unsigned() != now
+        m.d.comb += self.wrong.eq(wrong)
+
+
+def _shape_of(values: Collection[int]) -> Shape:
+    return signed(signed_width(min(values), max(values)))
+
+
+def _delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
+    for index in range(cycles):
+        later = Signal(value.shape(), name=f"{name}_{index + 1}")
+        m.d.sync += later.eq(value)
+        value = later
+    return value

@@ -1,0 +1,197 @@
+"""Mutation: every small change to a circuit is noticed by its vectors or changes nothing at all.
+
+All mutants stand in one module, where a number selects one of them, so that one compilation serves
+them all. A mutant that the emitted folder's own vectors let pass must be proven equivalent.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rtl.design import VALID_OUT, Design, Direction, Port
+from rtl.emit.folder import DEFAULT_OPERATIONS
+from rtl.emit.vectors import Vectors
+from rtl.emit.verilog import to_verilog
+from rtl.tools import ToolError, run_yosys
+from rtl.verify.checks import Check, Method, Outcome, timed
+from rtl.verify.formal import Answer, read_answer
+from rtl.verify.simulators import Bench
+
+__all__ = ["MUTANTS", "MutationResult", "mutate", "mutation"]
+
+MUTANTS = 120
+"""Mutants of each design, evenly sampled from all that Yosys' ``mutate`` can make."""
+
+PROOF_TIMEOUT_S = 120
+"""An equivalence that takes longer to prove is unknown, and the check has failed."""
+
+_SELECT_BITS = 12
+_SELECT = f"mutant {_SELECT_BITS}"
+_MUTANTS = "mutants"
+_CONTROL = re.compile(r"-ctrl mutant \d+ \d+ ")
+
+_FLAT = """
+read_verilog unit.v
+hierarchy -check -top {top}
+proc
+flatten
+memory_collect
+memory_map
+opt_clean
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MutationResult:
+    """What became of a design's mutants; numbers from 1 name them."""
+
+    mutants: int
+    killed: tuple[int, ...]
+    equivalent: tuple[int, ...]
+    unknown: tuple[int, ...]
+
+
+def mutation(designs: Sequence[Design], *, mutants: int = MUTANTS) -> list[Check]:
+    """For each design: each mutant is killed by the emitted vectors or proven equivalent."""
+    return [
+        timed(f"{design.name} mutants", Method.MUTATION, partial(_outcome, design, mutants))
+        for design in designs
+    ]
+
+
+def _outcome(design: Design, mutants: int) -> Outcome:
+    result = mutate(design, mutants)
+    detail = (
+        f"{len(result.killed)} killed, {len(result.equivalent)} proven equivalent, "
+        f"{len(result.unknown)} unknown"
+    )
+    return Outcome(cases=result.mutants, passed=not result.unknown, detail=detail)
+
+
+def mutate(
+    design: Design, mutants: int = MUTANTS, *, operations: int = DEFAULT_OPERATIONS
+) -> MutationResult:
+    """Make mutants of the design's emitted Verilog and run the emitted vectors through each.
+
+    Raises
+    ------
+    RuntimeError
+        If the vectors already fail on the design without a mutation.
+    """
+    with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
+        folder = Path(name)
+        made = _make(design, mutants, folder)
+        vectors = Vectors.random(design, operations)
+        text = _selector(design) + (folder / f"{_MUTANTS}.v").read_text(encoding="utf-8")
+        bench = Bench({design: text}, folder, most_cycles=vectors.cycles)
+        if not bench.run({design: vectors})[design].passed:
+            raise RuntimeError(f"{design.name} fails without a mutation")
+        rows = {design: vectors.cycles}
+        killed = tuple(
+            number
+            for number in range(1, made + 1)
+            if not bench.run_again(rows, f"+mutant={number}")[design].passed
+        )
+        survivors = [number for number in range(1, made + 1) if number not in killed]
+        equivalent = tuple(n for n in survivors if _is_equivalent(design, n, folder))
+    return MutationResult(
+        mutants=made,
+        killed=killed,
+        equivalent=equivalent,
+        unknown=tuple(number for number in survivors if number not in equivalent),
+    )
+
+
+def _make(design: Design, mutants: int, folder: Path) -> int:
+    """Write a module with all mutants in `folder`; the number of them."""
+    (folder / "unit.v").write_text(to_verilog(design), encoding="utf-8")
+    flat = _FLAT.format(top=design.name)
+    run_yosys(
+        f"{flat}mutate -list {2 * mutants} -seed 1 -o list.txt -ctrl {_SELECT} 1\n", folder=folder
+    )
+    # A gated clock would only show how a simulator orders events.
+    lines = (folder / "list.txt").read_text(encoding="utf-8").splitlines()
+    chosen = [line for line in lines if " -port CLK " not in line][:mutants]
+    numbered = [
+        _CONTROL.sub(f"-ctrl {_SELECT} {number} ", line)
+        for number, line in enumerate(chosen, start=1)
+    ]
+    script = flat + "\n".join(numbered)
+    run_yosys(
+        f"{script}\nrename {design.name} {_MUTANTS}\nwrite_verilog -noattr {_MUTANTS}.v\n",
+        folder=folder,
+    )
+    return len(chosen)
+
+
+def _selector(design: Design) -> str:
+    """Verilog of a module with the design's name and ports, that picks a mutant by plusarg."""
+    ports = [_declaration(port) for port in design.ports]
+    connections = [f".{port.name}({port.name})" for port in design.ports]
+    return f"""\
+`timescale 1ns / 1ps
+module {design.name}(
+  input clk, input rst,
+  {", ".join(ports)});
+  reg [{_SELECT_BITS - 1}:0] mutant;
+  initial if (!$value$plusargs("mutant=%d", mutant)) mutant = 0;
+  {_MUTANTS} mutants (.clk(clk), .rst(rst), .mutant(mutant), {", ".join(connections)});
+endmodule
+"""
+
+
+def _declaration(port: Port) -> str:
+    way = "input" if port.direction is Direction.IN else "output"
+    return f"{way} [{port.width - 1}:0] {port.name}"
+
+
+def _is_equivalent(design: Design, number: int, folder: Path) -> bool:
+    """Whether the mutant is proven, by induction, to do for ever what the design does."""
+    (folder / "pair.v").write_text(_pair(design, number), encoding="utf-8")
+    # A register whose output is mutated loses its initial value; all of ours begin at 0.
+    script = (
+        f"read_verilog {_MUTANTS}.v\nread_verilog pair.v\nhierarchy -check -top pair\nproc\n"
+        "flatten\nmemory_map\nopt -full\nopt_clean\n"
+        f"sat -tempinduct -maxsteps {design.latency_cyc + 8} -set-init-zero "
+        "-set legal 1 -prove wrong 0\n"
+    )
+    try:
+        log = run_yosys(script, folder=folder, timeout_s=PROOF_TIMEOUT_S)
+    except ToolError as error:
+        log = error.log
+    return read_answer(log, 1) is Answer.PROVEN
+
+
+def _pair(design: Design, number: int) -> str:
+    """Verilog of design and mutant side by side, ``wrong`` where an output differs."""
+    inputs = [port for port in design.ports if port.direction is Direction.IN]
+    outputs = [VALID_OUT, *design.outputs]
+    shared = ", ".join([".clk(clk), .rst(rst)", *(f".{p.name}({p.name})" for p in inputs)])
+    legal = [
+        "(" + " || ".join(f"{port.name} == {value}" for value in port.values) + ")"
+        for port in inputs
+        if port.values is not None
+    ]
+    wires = [f"  wire [{p.width - 1}:0] {side}_{p.name};" for p in outputs for side in "ab"]
+    units = [
+        f"  {_MUTANTS} {side} ({shared}, .mutant({_SELECT_BITS}'d{select}), "
+        + ", ".join(f".{p.name}({side}_{p.name})" for p in outputs)
+        + ");"
+        for side, select in (("a", 0), ("b", number))
+    ]
+    wrong = " || ".join(f"a_{p.name} != b_{p.name}" for p in outputs)
+    lines = [
+        "module pair(input clk, input rst, output wrong, output legal,",
+        "  " + ", ".join(_declaration(port) for port in inputs) + ");",
+        *wires,
+        *units,
+        f"  assign legal = {' && '.join(legal) or 1};",
+        f"  assign wrong = {wrong};",
+        "endmodule",
+    ]
+    return "\n".join(lines) + "\n"

