@@ -14,6 +14,7 @@ the place of Qp: its scale is ``1 / sqrt(N)``.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from functools import lru_cache
 
 import torch
@@ -108,7 +109,7 @@ class _PositiveParameter(nn.Module):
         return keep_positive(self.value, self.floor)
 
 
-class WeightQuantizer(nn.Module):
+class WeightQuantizer(ABC, nn.Module):
     """Base of the weight quantizers.
 
     Parameters
@@ -136,23 +137,24 @@ class WeightQuantizer(nn.Module):
         values = torch.stack([self._initial(channel) for channel in channels])
         self.learned.initialise(values.reshape(shape))
 
+    @abstractmethod
     def _initial(self, weight: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return the first scale of these weights."""
 
+    @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
         """Return the quantized weights, in the shape and type of `weight`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scale(self) -> Tensor:
         """Return alpha: a quantized weight is alpha times the value of a level of the grid.
 
         A tensor of shape ``()``, or ``(O, 1, ...)`` with one entry for each output channel.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def level_codes(self, weight: Tensor) -> Tensor:
         """Return the grid's codes of the quantized weights, int64, in the shape of `weight`."""
-        raise NotImplementedError
 
 
 class UniformWeightQuantizer(WeightQuantizer):
