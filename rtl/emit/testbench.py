@@ -5,17 +5,20 @@ from __future__ import annotations
 from rtl.design import VALID_OUT, Design, Direction, Port
 from rtl.emit.vectors import row_fields
 
-__all__ = ["RUN_UP_CYC", "testbench"]
+__all__ = ["RESETS", "RUN_UP_CYC", "testbench"]
 
+RESETS = 64
+"""Resets before the run, each with other operations on their way."""
 RUN_UP_CYC = 16
-"""Cycles before the reset: what they leave behind, the reset has to remove."""
+"""Cycles before each reset: what they leave behind, the reset has to remove."""
 
 _TEXT = """\
 // Self-checking test bench of {top}: reads {top}.mem, prints PASS or FAIL.
 //
 // A row of {top}.mem is one clock cycle: every port in the module's order,
 // outputs as they must be LATENCY cycles later, and only where valid_out is 1.
-// The first rows run once, unchecked, before the reset.
+// Before that, some rows run unchecked and are cut off by a reset, and the first rows
+// behind it are checked; RESETS times, each time with other rows.
 //
 //   $ verilator --binary --timing -Wno-fatal --top-module {top}_tb {top}_tb.v {top}.v
 //   $ ./obj_dir/V{top}_tb
@@ -30,7 +33,9 @@ _TEXT = """\
 module {top}_tb;
   parameter ROWS = {rows};
   localparam LATENCY = {latency};
+  localparam RESETS = {resets};
   localparam RUN_UP = {run_up};
+  localparam HEAD = LATENCY + 2;
 
   reg [{row_high}:0] rows[0:ROWS-1];
   reg [{row_high}:0] given;
@@ -40,6 +45,7 @@ module {top}_tb;
 {declarations}
   integer count;
   integer cycle;
+  integer round;
   integer checked;
   integer failures;
 
@@ -64,11 +70,21 @@ module {top}_tb;
     end
   endtask
 
+  // One cycle of reset, whatever stands at the inputs.
+  task interrupt;
+    begin
+      rst = 1'b1;
+      tick;
+      check(-1);
+      rst = 1'b0;
+    end
+  endtask
+
   task check;
     input integer index;
     reg wrong;
     begin
-      wanted = index >= 0 ? rows[index] : {row_bits}'d0;
+      wanted = index >= 0 && index < count ? rows[index] : {row_bits}'d0;
       wrong = valid_out !== wanted[{valid_low}];
       if (wanted[{valid_low}]) begin
         checked = checked + 1;
@@ -95,15 +111,21 @@ module {top}_tb;
     drive(count);
     tick;
     rst = 1'b0;
-    for (cycle = 0; cycle < RUN_UP && cycle < count; cycle = cycle + 1) begin
-      drive(cycle);
-      valid_in = 1'b1;
-      tick;
+    for (round = 0; round < RESETS; round = round + 1) begin
+      for (cycle = 0; cycle < RUN_UP; cycle = cycle + 1) begin
+        drive((round * RUN_UP + cycle) % count);
+        valid_in = 1'b1;
+        tick;
+      end
+      interrupt;
+      for (cycle = 0; cycle < HEAD + LATENCY - 1; cycle = cycle + 1) begin
+        drive(cycle < HEAD ? cycle : count);
+        tick;
+        check(cycle - LATENCY + 1 < HEAD ? cycle - LATENCY + 1 : -1);
+      end
     end
-    rst = 1'b1;
-    tick;
-    check(-1);
-    rst = 1'b0;
+    interrupt;
+    checked = 0;
     for (cycle = 0; cycle < count + LATENCY - 1; cycle = cycle + 1) begin
       drive(cycle);
       tick;
@@ -129,6 +151,7 @@ def testbench(design: Design, rows: int) -> str:
         top=design.name,
         rows=rows,
         latency=design.latency_cyc,
+        resets=RESETS,
         run_up=RUN_UP_CYC,
         row_bits=bits,
         row_high=bits - 1,
