@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.fixedpoint import integer_range
 
 __all__ = [
@@ -60,12 +60,6 @@ def check_name(name: str) -> str:
             f"{_MAX_NAME_LENGTH} characters, not {str(name)[:80]!r}"
         )
     return name
-
-
-def check_range(what: str, value: int, low: int, high: int) -> None:
-    """Raise InputError unless `value` is an integer in ``low .. high``."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InputError(f"{what} must be an integer in {low}..{high}, not {value!r}")
 
 
 def check_integers(

@@ -1,8 +1,8 @@
-"""The error that bad input raises, everywhere."""
+"""The error that bad input raises, everywhere, and the check that most of it fails."""
 
 from __future__ import annotations
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "check_range"]
 
 
 class InputError(ValueError):
@@ -11,3 +11,9 @@ class InputError(ValueError):
     The command line prints the message as it is and exits with status 2, so a message is a
     single sentence for the person who typed the input.
     """
+
+
+def check_range(what: str, value: int, low: int, high: int) -> None:
+    """Raise InputError unless `value` is an integer in ``low .. high``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InputError(f"{what} must be an integer in {low}..{high}, not {value!r}")

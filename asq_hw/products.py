@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from asq_hw.checks import check_range
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.fixedpoint import sqrt2_times
 from asq_hw.grids import Grid
 
