@@ -114,6 +114,9 @@ CATALOGUE: tuple[Requirement, ...] = (
     ),
     *_packages(["torch"], enables="train, eval, export", install=_TRAIN),
     *_packages(["scikit-learn"], enables="the data set digits", install=_TRAIN),
+    *_packages(
+        ["tensorboard"], enables="curves of a training, drawn while it runs", install=_TRAIN
+    ),
     Requirement(
         name="fashion-mnist",
         kind=Kind.DATA,
