@@ -117,6 +117,7 @@ CATALOGUE: tuple[Requirement, ...] = (
     *_packages(
         ["tensorboard"], enables="curves of a training, drawn while it runs", install=_TRAIN
     ),
+    *_packages(["pillow"], enables="data sets of images in folders", install=_TRAIN),
     Requirement(
         name="fashion-mnist",
         kind=Kind.DATA,

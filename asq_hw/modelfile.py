@@ -26,7 +26,7 @@ __all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save"]
 FORMAT = "asq-hw integer network"
 VERSION = 1
 MAX_LAYERS = 10_000
-MAX_SMALL_ELEMENTS = 1 << 21
+MAX_SMALL_ELEMENTS = 1 << 22
 """Most elements of all tensors but weight codes and references: they grow to 64 bits each."""
 
 _REFERENCE = f"{RESERVED_NAME}/"

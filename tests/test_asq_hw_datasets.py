@@ -153,7 +153,9 @@ def test_limit_is_at_least_one(folder: Path, limit: int) -> None:
 
 
 def test_unknown_names_and_splits() -> None:
-    with pytest.raises(InputError, match="fashion-mnist, digits, bundled.*not 'mnist'"):
+    with pytest.raises(
+        InputError, match="fashion-mnist, cifar10, imagenet, digits, bundled.*not 'mnist'"
+    ):
         datasets.load("mnist")
     with pytest.raises(InputError, match="split must be test or train, not 'val'"):
         datasets.load("digits", split="val")
@@ -174,7 +176,7 @@ def test_missing_fashion_mnist_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(datasets.DATA_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(datasets, "SYSTEM_DATA", tmp_path / "none")
+    monkeypatch.setattr("asq_hw.datasets.places.SYSTEM_DATA", tmp_path / "none")
     with pytest.raises(InputError, match="install Debian's package dataset-fashion-mnist, or set"):
         datasets.load("fashion-mnist")
 

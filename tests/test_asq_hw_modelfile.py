@@ -500,11 +500,11 @@ def test_saving_what_could_not_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_small_tensors_that_would_grow_are_limited(tmp_path: Path) -> None:
-    channels = 1 << 20
+    channels = 1 << 21
     wide = network(input_layer(1, 1, channels))
     save(wide, tmp_path / "model.asq")
     assert load(tmp_path / "model.asq").input.channels == channels
-    with pytest.raises(InputError, match="beside the weight codes have 2097154 elements"):
+    with pytest.raises(InputError, match="beside the weight codes have 4194306 elements"):
         save(network(input_layer(1, 1, channels + 1)), tmp_path / "model.asq")
 
 

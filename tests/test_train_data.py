@@ -1,12 +1,20 @@
 """Batches: every image once, cropped and mirrored as its pixels say, drawn from one seed."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from asq_hw.datasets import Dataset
+from asq_hw import datasets
+from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
-from asq_hw.train.data import augment, normalise, training_batches
+from asq_hw.train import recipes
+from asq_hw.train.data import Share, augment, evaluation_batches, normalise, training_batches
+from asq_hw.train.recipes import Recipe
 
 
 def dataset(count: int = 10, *, labelled: bool = True) -> Dataset:
@@ -59,9 +67,26 @@ def test_without_augmentation_images_are_untouched() -> None:
     assert augment(images, crop_padding=0, flip=False, generator=generator()) is images
 
 
-def batches(seed: int, **changes: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    options = {"batch_size": 3, "crop_padding": 0} | changes
-    return list(training_batches(dataset(), flip=False, generator=generator(seed), **options))
+def recipe(**changes: object) -> Recipe:
+    return recipes.load("digits-float", {"batch_size": 3, "crop_padding": 0} | changes)
+
+
+def batches(
+    seed: int, data: Dataset | ImageFolder | None = None, share: Share | None = None, **changes: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    options = recipe(**{"seed": seed} | changes)
+    return list(
+        training_batches(
+            data or dataset(), options, generator=generator(seed), share=share or Share()
+        )
+    )
+
+
+def test_normalise_by_channel() -> None:
+    images = torch.tensor([51, 255], dtype=torch.uint8).reshape(1, 2, 1, 1)
+    expected = [(0.2 - 0.5) / 0.2, (1 - 0.25) / 0.1]
+    found = normalise(images, mean=(0.5, 0.25), std=(0.2, 0.1))
+    assert found.flatten().tolist() == pytest.approx(expected)
 
 
 def test_an_epoch_holds_each_image_at_most_once_with_its_label() -> None:
@@ -69,7 +94,7 @@ def test_an_epoch_holds_each_image_at_most_once_with_its_label() -> None:
     assert [len(labels) for _, labels in epoch] == [3, 3, 3]
     seen = torch.cat([labels for _, labels in epoch]).tolist()
     assert len(set(seen)) == 9
-    whole = normalise(torch.from_numpy(dataset().images.copy()), mean=0.5, std=0.2)
+    whole = torch.from_numpy(dataset().images.copy())
     for images, labels in epoch:
         assert torch.equal(images, whole[labels])
 
@@ -82,11 +107,100 @@ def test_the_seed_decides_the_order() -> None:
     assert any(not torch.equal(a[1], b[1]) for a, b in zip(first, other, strict=True))
 
 
-def test_what_cannot_be_trained_with_is_named() -> None:
-    with pytest.raises(InputError, match="at most the 10 images of counted, not 11"):
-        batches(1, batch_size=11)
-    unlabelled = training_batches(
-        dataset(labelled=False), batch_size=2, crop_padding=0, flip=False, generator=generator()
-    )
-    with pytest.raises(InputError, match="counted has no labels"):
-        next(unlabelled)
+@pytest.mark.parametrize("crop_padding", [0, 2])
+def test_parts_of_a_batch_are_the_batch(crop_padding: int) -> None:
+    """Two processes with two parts each see what one sees whole, in the same order of images."""
+    options = {"batch_size": 8, "crop_padding": crop_padding, "flip": crop_padding > 0}
+    ((images, labels),) = batches(1, **options)
+    shares = [Share(rank=rank, processes=2) for rank in range(2)]
+    parts = [batches(1, share=share, accumulate=2, **options) for share in shares]
+    assert [len(part) for part in parts] == [2, 2]
+    order = [parts[rank][index] for index in range(2) for rank in range(2)]
+    assert torch.equal(torch.cat([part for part, _ in order]), images)
+    assert torch.equal(torch.cat([part for _, part in order]), labels)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_share_the_evaluation(processes: int) -> None:
+    shares = [Share(rank=rank, processes=processes) for rank in range(processes)]
+    parts = [list(evaluation_batches(dataset(), batch_size=3, share=share)) for share in shares]
+    whole = list(evaluation_batches(dataset(), batch_size=3))
+    assert [len(batch) for batch in whole] == [3, 3, 3, 1]
+    for index, batch in enumerate(whole):
+        assert torch.equal(parts[index % processes][index // processes], batch)
+
+
+def test_what_cannot_be_trained_with_is_named(tmp_path: Path) -> None:
+    images = photographs(tmp_path)
+    cases: dict[str, Callable[[], object]] = {
+        "at most the 10 images of counted, not 11": lambda: batches(1, batch_size=11),
+        "counted has no labels": lambda: batches(1, dataset(labelled=False)),
+        "a multiple of accumulate 1 times 2 processes, not 3": lambda: batches(
+            1, share=Share(processes=2)
+        ),
+        "crop_padding must be 0 for images in folders, .* not 1": lambda: batches(
+            1, images, crop_padding=1
+        ),
+    }
+    for message, attempt in cases.items():
+        with pytest.raises(InputError, match=message):
+            attempt()
+
+
+def photographs(folder: Path) -> ImageFolder:
+    """A folder of seven images, each of one colour, in two classes."""
+    for index in range(7):
+        path = folder / "train" / f"n{index // 4}" / f"{index}.PNG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        size = (20 + index, 30 - index)
+        Image.new("RGB", size, (40 * index, 0, 255 - index)).save(path)
+    found = datasets.open_dataset(folder, split="train", image_size=8)
+    assert isinstance(found, ImageFolder)
+    return found
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_files_are_read_in_the_order_of_the_seed(tmp_path: Path, workers: int) -> None:
+    images = photographs(tmp_path)
+    epoch = list(training_batches(images, recipe(), generator=generator(), workers=workers))
+    assert [tuple(pixels.shape) for pixels, _ in epoch] == [(3, 3, 8, 8)] * 2
+    order = torch.randperm(7, generator=generator())[:6]
+    colours = torch.cat([pixels[:, 0, 0, 0] for pixels, _ in epoch]) // 40
+    assert colours.tolist() == order.tolist()
+    assert torch.cat([labels for _, labels in epoch]).tolist() == [i // 4 for i in order.tolist()]
+    whole = torch.cat(list(evaluation_batches(images, batch_size=4, workers=workers)))
+    assert (whole[:, 0, 0, 0] // 40).tolist() == list(range(7))
+
+
+def gradients(folder: Path) -> ImageFolder:
+    ramp = np.add.outer(np.arange(40), 3 * np.arange(60)).astype(np.uint8)
+    path = folder / "train" / "n0" / "ramp.png"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(ramp).save(path)
+    (path.parent / "again.png").symlink_to(path)
+    found = datasets.open_dataset(folder, split="train", image_size=8)
+    assert isinstance(found, ImageFolder)
+    return found
+
+
+def test_crops_of_files_depend_on_seed_epoch_and_image_alone(tmp_path: Path) -> None:
+    images = gradients(tmp_path)
+
+    def crops(epoch: int, seed: int = 1, **options: Any) -> list[bytes]:
+        recipe_ = recipe(batch_size=2, seed=seed, flip=True)
+        found = training_batches(images, recipe_, generator=generator(), epoch=epoch, **options)
+        return sorted(image.numpy().tobytes() for batch, _ in found for image in batch)
+
+    assert crops(0) == crops(0, workers=1)
+    halves = [crops(0, share=Share(rank=rank, processes=2)) for rank in range(2)]
+    assert crops(0) == sorted(halves[0] + halves[1])
+    assert len({*crops(0), *crops(1), *crops(0, seed=2)}) == 6
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_named_in_one_line(tmp_path: Path, workers: int) -> None:
+    images = photographs(tmp_path)
+    path = tmp_path / "train" / "n1" / "5.PNG"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(InputError, match=r"^image \S*n1/5.PNG could not be read: [^\n]+$"):
+        list(training_batches(images, recipe(), generator=generator(), workers=workers))

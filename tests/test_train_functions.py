@@ -6,12 +6,14 @@ from torch import Tensor
 
 from asq_hw.grids import Encoding, Grid, Scheme
 from asq_hw.train.functions import (
-    channel_means,
     keep_positive,
     round_to_levels,
     round_uniform,
     scale_gradient,
+    with_channel_means,
+    with_gradient_of,
 )
+from asq_hw.train.levels import table_of
 
 UNSIGNED, SIGNED = (0, 15), (-8, 7)
 
@@ -49,10 +51,6 @@ def level_tensor(grid: Grid) -> Tensor:
     return torch.tensor([level.value for level in grid.ordered_levels], dtype=torch.float64)
 
 
-def midpoints_of(levels: Tensor) -> Tensor:
-    return (levels[1:] + levels[:-1]) / 2
-
-
 @pytest.mark.parametrize("bounds", [UNSIGNED, SIGNED, (-2, 1), (0, 3), (-128, 127)])
 @pytest.mark.parametrize("shape", [(), (4, 1, 1, 1), (1, 3, 1, 1)])
 def test_uniform_agrees_with_autograd(bounds: tuple[int, int], shape: tuple[int, ...]) -> None:
@@ -76,7 +74,7 @@ def test_levels_agree_with_autograd(
     levels = level_tensor(Grid(scheme=scheme, bits=4, encoding=encoding))
     w, alpha, weighting = drawn(6, 4, 3, 3), step_of_shape(*shape), drawn(6, 4, 3, 3, seed=9)
     alpha = (4 * alpha).detach().requires_grad_()
-    ours = round_to_levels(w, alpha, levels, midpoints_of(levels))
+    ours = round_to_levels(w, alpha, table_of(levels))
     plain = plain_levels(w, alpha, levels)
     torch.testing.assert_close(ours, plain, rtol=1e-14, atol=1e-14)
     for found, wanted in zip(
@@ -131,7 +129,7 @@ def test_levels_by_hand() -> None:
     w = torch.tensor([-3, -1.2, 0.1, 0.5, 1.9], dtype=torch.float64, requires_grad=True)
     alpha = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
     levels = torch.tensor([-1, -0.5, 0, 0.5, 1], dtype=torch.float64)
-    quantized = round_to_levels(w, alpha, levels, midpoints_of(levels))
+    quantized = round_to_levels(w, alpha, table_of(levels))
     assert quantized.tolist() == [-2, -1, 0, 0, 2]
     to_w, to_alpha = gradients_of(quantized, torch.tensor([1.0, 10, 100, 1000, 10000]), w, alpha)
     assert to_w.tolist() == [0, 10, 100, 1000, 10000]
@@ -164,9 +162,41 @@ def test_keep_positive_puts_the_floor_in_place_of_what_cannot_be(bad: float) -> 
     assert gradient.tolist() == [3.0, 4.0]
 
 
+@pytest.mark.parametrize("shape", [(), (7, 1, 1, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_large_batch_is_the_sum_of_its_samples(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    """The gradients of large tensors are computed piece by piece."""
+    x = drawn(7, 8, 40, 41).detach().to(dtype).requires_grad_()
+    step = step_of_shape(*shape).detach().float().requires_grad_()
+    weighting = drawn(7, 8, 40, 41, seed=7).detach().to(dtype)
+    to_x, to_step = gradients_of(round_uniform(x, step, -8, 7), weighting, x, step)
+    apart = [
+        gradients_of(round_uniform(part, part_step, -8, 7), wanted, part, step)
+        for part, wanted, part_step in zip(
+            x.split(1), weighting.split(1), step.split(1) if shape else [step] * 7, strict=True
+        )
+    ]
+    assert torch.equal(to_x, torch.cat([part for part, _ in apart]))
+    torch.testing.assert_close(to_step, sum(part for _, part in apart))
+
+
+def test_a_value_with_the_gradient_of_another() -> None:
+    x = torch.tensor([-1.5, 0.4, 2.5], requires_grad=True)
+    rounded = with_gradient_of(2 * x, x.round())
+    assert rounded.tolist() == [-2, 0, 2]
+    (gradient,) = torch.autograd.grad(rounded, x, torch.tensor([1.0, 2.0, 3.0]))
+    assert gradient.tolist() == [2, 4, 6]
+
+
 def test_channel_means_are_means_with_their_gradient() -> None:
-    x, weighting = drawn(2, 3, 4, 5), drawn(2, 3, seed=7)
-    torch.testing.assert_close(channel_means(x), x.mean(dim=(2, 3)))
-    (ours,) = gradients_of(channel_means(x), weighting, x)
-    (plain,) = gradients_of(x.mean(dim=(2, 3)), weighting, x)
-    torch.testing.assert_close(ours, plain)
+    x, weighting, more = drawn(2, 3, 4, 5), drawn(2, 3, seed=7), drawn(2, 3, 4, 5, seed=8)
+    same, means = with_channel_means(x)
+    assert torch.equal(same, x)
+    torch.testing.assert_close(means, x.mean(dim=(2, 3)))
+    step = step_of_shape()
+    loss = (means * weighting).sum() + (round_uniform(same, step, -8, 7) * more).sum()
+    plain = (x.mean(dim=(2, 3)) * weighting).sum() + (round_uniform(x, step, -8, 7) * more).sum()
+    (found,), (wanted,) = torch.autograd.grad(loss, x), torch.autograd.grad(plain, x)
+    torch.testing.assert_close(found, wanted)

@@ -165,7 +165,7 @@ def test_batch_norm_is_frozen_for_the_last_epochs(tmp_path: Path, float_run: Pat
 
 
 def test_bfloat16_trains_and_evaluates_in_float32(tmp_path: Path) -> None:
-    recipe = recipes.load("digits-float", ["epochs=5", "bfloat16=true"])
+    recipe = recipes.load("digits-float", ["epochs=5", "precision=bfloat16"])
     assert train(recipe, output=tmp_path, threads=1).best_accuracy > 0.8
     weights = checkpoints.load(tmp_path / LAST).weights
     assert {weight.dtype for weight in weights.values()} == {torch.float32, torch.int64}

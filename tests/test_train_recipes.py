@@ -7,7 +7,8 @@ import pytest
 from asq_hw.errors import InputError
 from asq_hw.grids import Encoding
 from asq_hw.train import recipes
-from asq_hw.train.recipes import ActivationMethod, Recipe, WeightMethod
+from asq_hw.train.recipes import ActivationMethod, LayerRule, Recipe, WeightMethod
+from asq_hw.train.recipes.layer_rules import layer_bits
 
 MINIMAL = {
     "name": "n",
@@ -30,6 +31,38 @@ def test_the_papers_scheme_2_is_shipped() -> None:
     recipe = recipes.load("fashion-mnist-resnet20-asq-post-w4a4")
     assert (recipe.weights, recipe.activations) == (WeightMethod.POST, ActivationMethod.ASQ)
     assert (recipe.weight_bits, recipe.activation_bits, recipe.edge_bits) == (4, 4, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch_size", "rate"),
+    [
+        ("imagenet-resnet18-asq-post-w4a4", 90, 512, 0.01),
+        ("imagenet-resnet34-asq-lsq-w4a4", 90, 512, 0.01),
+        ("imagenet-mobilenetv2-asq-lsq-w4a4", 90, 256, 0.01),
+        ("cifar10-resnet20-asq-lsq-w4a4", 300, 128, 0.04),
+        ("cifar10-resnet20-asq-post-w4a4", 300, 128, 0.04),
+    ],
+)
+def test_the_papers_own_numbers(name: str, epochs: int, batch_size: int, rate: float) -> None:
+    """Section 4.2 and 4.3; the momentum and SGD's plain form hold for both."""
+    recipe = recipes.load(name)
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (epochs, batch_size, rate)
+    assert (recipe.weight_decay, recipe.momentum, recipe.nesterov) == (1e-4, 0.9, False)
+    assert recipe.flip
+    assert recipe.crop_padding == (4 if recipe.dataset == "cifar10" else 0)
+
+
+@pytest.mark.parametrize("name", [name for name in recipes.names() if "-w4a4" in name])
+def test_every_quantized_recipe_has_a_float_one_to_start_from(name: str) -> None:
+    recipe = recipes.load(name)
+    places = {"digits": "digits"}
+    start = places.get(recipe.model, f"{recipe.dataset}-{recipe.model}")
+    found = recipes.load(f"{start}-float")
+    assert (found.model, found.width, found.dataset) == (
+        recipe.model,
+        recipe.width,
+        recipe.dataset,
+    )
 
 
 def test_a_recipe_survives_its_plain_values() -> None:
@@ -84,8 +117,15 @@ def test_overrides_are_read_as_the_type_of_their_key(pair: str, key: str, value:
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"batch_size": -1}, "batch_size must be at least 1, not -1"),
         ({"crop_padding": -1}, "crop_padding must be at least 0, not -1"),
-        ({"weights": "asq"}, "weights must be one of none, lsq, pot, post, apot, not 'asq'"),
-        ({"activations": 3}, "activations must be one of none, lsq, asq, not 3"),
+        ({"training_images": -1}, "training_images must be at least 0, not -1"),
+        ({"image_size": -1}, "image_size must be at least 0, not -1"),
+        ({"accumulate": 0}, "accumulate must be at least 1, not 0"),
+        ({"accumulate": 3}, "batch_size must be a multiple of accumulate 3, not 8"),
+        ({"min_crop_area": 0.0}, "min_crop_area must be above 0 and at most 1, not 0.0"),
+        ({"precision": "half"}, "precision must be one of float32, bfloat16, not 'half'"),
+        ({"bfloat16": True}, "recipe key 'bfloat16' is unknown"),
+        ({"weights": "asq"}, r"weights must be one of none, lsq, lsq\+, .*, daq, not 'asq'"),
+        ({"activations": 3}, r"activations must be one of none, lsq, lsq\+, asq, .*, not 3"),
         ({"encoding": "tight"}, "encoding must be one of packed, paper, zero-free, not 'tight'"),
     ],
 )
@@ -117,5 +157,37 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, message: str) 
 
 
 def test_an_unknown_name_lists_what_is_known() -> None:
-    with pytest.raises(InputError, match="one of digits-asq-lsq-w4a4.*not 'resnet'"):
+    with pytest.raises(InputError, match="one of cifar10-.*digits-asq-lsq-w4a4.*not 'resnet'"):
         recipes.load("resnet")
+
+
+def test_layers_get_widths_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.toml"
+    lines = [f"{key} = {value!r}".replace("'", '"') for key, value in MINIMAL.items()]
+    lines += ['[layers."layer1.*"]', "weight_bits = 3", '[layers."layer1.0.conv1"]']
+    path.write_text("\n".join([*lines, "activation_bits = 2", "weight_bits = 5"]))
+    recipe = recipes.load(path)
+    assert recipe.layers == (
+        LayerRule(pattern="layer1.*", weight_bits=3),
+        LayerRule(pattern="layer1.0.conv1", weight_bits=5, activation_bits=2),
+    )
+    assert recipes.from_dict(recipe.to_dict()) == recipe
+    default = {"weight_bits": 4, "activation_bits": 4}
+    assert layer_bits(recipe.layers, "layer1.0.conv1", **default) == (5, 2)
+    assert layer_bits(recipe.layers, "layer1.0.conv2", **default) == (3, 4)
+    assert layer_bits(recipe.layers, "layer2.0.conv1", **default) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (3, "layers must be a table of layers, not 3"),
+        ({"fc": 3}, "layers.'fc' must be a table, not 3"),
+        ({"fc": {"bits": 3}}, "layers.'fc'.bits is unknown; the keys are weight_bits, act"),
+        ({"fc": {"weight_bits": 1}}, r"layers.'fc'.weight_bits must be 2\.\.8, not 1"),
+        ({"fc": {"activation_bits": True}}, r"activation_bits must be 2\.\.8, not True"),
+    ],
+)
+def test_widths_of_layers_are_checked(layers: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        recipes.from_dict(MINIMAL | {"layers": layers})

@@ -91,7 +91,7 @@ FormatOption = Annotated[
 ]
 DataOption = Annotated[
     str,
-    typer.Option("--data", metavar="NAME|DIR", help="Data set by name, or a folder of IDX files."),
+    typer.Option("--data", metavar="NAME|DIR", help="Data set by name, or its folder or archive."),
 ]
 LimitOption = Annotated[
     int | None,

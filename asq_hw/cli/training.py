@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,17 @@ CheckpointArgument = Annotated[
 ]
 
 
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        parser=integer,
+        metavar="N",
+        help="Processes that read images in folders; default: the cores there are.",
+    ),
+]
+
+
 class TrainCommand(TyperCommand):
     """The command train, whose help lists what can be trained."""
 
@@ -41,7 +53,7 @@ class TrainCommand(TyperCommand):
                 self.epilog or "",
                 f"Recipes: {', '.join(shipped)}.",
                 f"Networks: {', '.join(models)}.",
-                f"Data sets: {', '.join(NAMES)}, or a folder of IDX files.",
+                f"Data sets: {', '.join(NAMES)}, or the folder or archive of one.",
                 f"Weight quantizers: {', '.join(recipes.WeightMethod)}.",
                 f"Activation quantizers: {', '.join(recipes.ActivationMethod)}.",
             ]
@@ -74,24 +86,42 @@ def train(
         ),
     ] = None,
     threads: ThreadsOption = None,
+    workers: WorkersOption = None,
+    device: Annotated[
+        str,
+        typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train; auto takes a GPU."),
+    ] = "auto",
+    log_dir: Annotated[
+        Path | None,
+        typer.Option("--log-dir", metavar="DIR", help="Write TensorBoard's files there."),
+    ] = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Train a network as a recipe says; it can be stopped at any moment and resumed."""
+    """Train a network as a recipe says; it can be stopped at any moment and resumed.
+
+    Started by torchrun, several processes train it together.
+    """
     _require_torch("train")
     from asq_hw.train import recipes
 
     chosen = recipes.load(recipe, overrides or ())
+    from asq_hw.train.distributed import default_workers, is_main_process
     from asq_hw.train.loop import train as run
 
-    with _training_progress(chosen.epochs) as report:
+    with _training_progress(chosen.epochs) if is_main_process() else nullcontext() as report:
         result = run(
             chosen,
             output=output or Path("runs") / chosen.name,
             init=init,
             resume=resume,
             threads=threads,
+            workers=default_workers() if workers is None else workers,
+            device=device,
+            log_dir=log_dir,
             report=report,
         )
+    if not is_main_process():
+        return
     row = {
         "recipe": chosen.name,
         "epochs": chosen.epochs,
@@ -119,26 +149,32 @@ def evaluate(
         typer.Option(
             "--data",
             metavar="NAME|DIR",
-            help="Data set by name, or a folder of IDX files; default: what it was trained on.",
+            help="Data set by name, or its folder or archive; default: what it was trained on.",
         ),
     ] = None,
     limit: LimitOption = None,
+    workers: WorkersOption = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Measure a trained network in floating point, on test images."""
     _require_torch("eval")
     from asq_hw import datasets
     from asq_hw.train.checkpoint import load_model
-    from asq_hw.train.loop import evaluate as measure
+    from asq_hw.train.distributed import default_workers
+    from asq_hw.train.evaluation import evaluate as measure
 
+    if limit is not None and limit < 1:
+        raise InputError(f"limit must be at least 1, not {limit}")
     model, recipe = load_model(checkpoint)
-    dataset = datasets.load(data or recipe.dataset, limit=limit)
+    dataset = datasets.open_dataset(
+        data or recipe.dataset, image_size=recipe.image_size or None
+    ).first(limit)
     row = {
         "checkpoint": str(checkpoint),
         "recipe": recipe.name,
         "dataset": dataset.name,
         "images": len(dataset),
-        "top1": measure(model, dataset),
+        "top1": measure(model, dataset, workers=default_workers() if workers is None else workers),
     }
     columns = (
         Column(key="recipe", heading="recipe"),
@@ -182,11 +218,12 @@ def export(
 
     model, recipe = load_model(checkpoint)
     images = DEFAULT_CALIBRATION_IMAGES if calibration_images is None else calibration_images
+    load = partial(datasets.load, image_size=recipe.image_size or None)
     network = export_network(
         model,
         recipe,
-        datasets.load(recipe.dataset, limit=images, split="train"),
-        [datasets.load(name) for name in references or [recipe.dataset]],
+        load(recipe.dataset, limit=images, split="train"),
+        [load(name) for name in references or [recipe.dataset]],
     )
     modelfile.save(network, output)
     row = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from asq_hw.activation import adapter_hidden_width
 from asq_hw.checks import ADAPTER_BITS
-from asq_hw.train.functions import channel_means
 
 __all__ = ["BETA_FLOOR", "Adapter", "fake_quantize_weight"]
 
@@ -26,9 +27,19 @@ def weight_scale(weight: Tensor) -> Tensor:
 
 def fake_quantize_weight(weight: Tensor) -> Tensor:
     """Round a weight tensor to 8 bits; the gradient passes straight through."""
-    scale = weight_scale(weight)
-    codes = torch.round(weight.detach() / scale).clamp(-_LARGEST_CODE, _LARGEST_CODE)
-    return weight + (codes * scale - weight).detach()
+    rounded: Tensor = _RoundToCodes.apply(weight)  # type: ignore[no-untyped-call]  # torch's is
+    return rounded
+
+
+class _RoundToCodes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        scale = weight_scale(weight)
+        return (weight / scale).round_().clamp_(-_LARGEST_CODE, _LARGEST_CODE).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
 
 
 class Adapter(nn.Module):
@@ -62,7 +73,7 @@ class Adapter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` or ``(N, C)`` to beta of shape ``(N,)``, at least `BETA_FLOOR`."""
         with torch.autocast(device_type=x.device.type, enabled=False):
-            y = channel_means(x) if x.dim() == 4 else x
+            y = x.mean(dim=(2, 3), dtype=torch.float32) if x.dim() == 4 else x
             y = y.to(self.output.weight.dtype)
             if self.hidden is not None:
                 weight = fake_quantize_weight(self.hidden.weight)

@@ -111,7 +111,7 @@ def load(path: str | Path) -> Checkpoint:
         raise InputError(f"checkpoint {path} must be of version {VERSION}, not {found!r}")
     try:
         return Checkpoint(
-            recipe=from_dict(content["recipe"]),
+            recipe=from_dict(_current(content["recipe"])),
             in_channels=int(content["in_channels"]),
             num_classes=int(content["num_classes"]),
             epoch=int(content["epoch"]),
@@ -121,6 +121,14 @@ def load(path: str | Path) -> Checkpoint:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"checkpoint {path} is damaged: {error}") from None
+
+
+def _current(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Name the keys of a recipe as they are named now."""
+    values = dict(recipe)
+    if "bfloat16" in values:
+        values["precision"] = "bfloat16" if values.pop("bfloat16") else "float32"
+    return values
 
 
 def _unpack(path: Path) -> object:

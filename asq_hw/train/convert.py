@@ -8,6 +8,7 @@ a layer whose input comes out of a ReLU gets unsigned activation codes.
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -15,20 +16,14 @@ from torch import fx, nn
 from torch.nn import functional
 
 from asq_hw.errors import InputError
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.train.adapter import Adapter
 from asq_hw.train.layers import QuantConv2d, QuantLinear
-from asq_hw.train.quantizers import ActivationQuantizer, WeightQuantizer, make_weight_quantizer
+from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
+from asq_hw.train.quantizers import BaseActivationQuantizer, WeightQuantizer
 from asq_hw.train.recipes import ActivationMethod, Recipe, WeightMethod
+from asq_hw.train.recipes.layer_rules import layer_bits
 
 __all__ = ["LayerRole", "layer_roles", "quantize"]
 
-_SCHEMES = {
-    WeightMethod.LSQ: Scheme.UNIFORM,
-    WeightMethod.POT: Scheme.POT,
-    WeightMethod.POST: Scheme.POST,
-    WeightMethod.APOT: Scheme.APOT,
-}
 _RECTIFIERS = (nn.ReLU, nn.ReLU6)
 _SIGN_KEEPERS = (
     nn.MaxPool2d,
@@ -115,11 +110,19 @@ def quantize(model: nn.Module, recipe: Recipe) -> nn.Module:
     """
     if not recipe.is_quantized:
         return model
-    for name, role in layer_roles(model).items():
+    roles = layer_roles(model)
+    _check_rules(roles, recipe)
+    for name, role in roles.items():
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Conv2d | nn.Linear)
-        weights = _weight_quantizer(layer, role, recipe)
-        activations = _activation_quantizer(layer, role, recipe)
+        weight_bits, activation_bits = layer_bits(
+            recipe.layers,
+            name,
+            weight_bits=recipe.edge_bits if role.is_edge else recipe.weight_bits,
+            activation_bits=recipe.edge_bits if role.is_edge else recipe.activation_bits,
+        )
+        weights = _weight_quantizer(layer, role, recipe, weight_bits)
+        activations = _activation_quantizer(layer, role, recipe, activation_bits)
         twin: nn.Module
         if isinstance(layer, nn.Conv2d):
             twin = QuantConv2d.from_float(
@@ -134,31 +137,38 @@ def quantize(model: nn.Module, recipe: Recipe) -> nn.Module:
     return model
 
 
+def _check_rules(names: Iterable[str], recipe: Recipe) -> None:
+    """Make sure that every rule for single layers holds for at least one."""
+    for rule in recipe.layers:
+        if not any(rule.matches(name) for name in names):
+            raise InputError(
+                f"recipe key layers.{rule.pattern!r} must name a layer of {recipe.model}: "
+                f"{', '.join(names)}"
+            )
+
+
 def _weight_quantizer(
-    layer: nn.Conv2d | nn.Linear, role: LayerRole, recipe: Recipe
+    layer: nn.Conv2d | nn.Linear, role: LayerRole, recipe: Recipe, bits: int
 ) -> WeightQuantizer | None:
-    if recipe.weights is WeightMethod.NONE:
-        return None
-    if role.is_edge:
-        grid = Grid(scheme=Scheme.UNIFORM, bits=recipe.edge_bits)
-        return make_weight_quantizer(grid, layer.weight, per_channel=True)
-    scheme = _SCHEMES[recipe.weights]
-    exponential = scheme in (Scheme.POT, Scheme.POST)
-    encoding = recipe.encoding if exponential else Encoding.PACKED
-    grid = Grid(scheme=scheme, bits=recipe.weight_bits, encoding=encoding)
-    return make_weight_quantizer(grid, layer.weight, per_channel=recipe.per_channel)
+    edge = role.is_edge and recipe.weights is not WeightMethod.NONE
+    return weight_quantizer(
+        WeightMethod.LSQ if edge else recipe.weights,
+        layer.weight,
+        bits=bits,
+        encoding=recipe.encoding,
+        per_channel=edge or recipe.per_channel,
+    )
 
 
 def _activation_quantizer(
-    layer: nn.Conv2d | nn.Linear, role: LayerRole, recipe: Recipe
-) -> ActivationQuantizer | None:
-    if recipe.activations is ActivationMethod.NONE:
-        return None
-    adapted = recipe.activations is ActivationMethod.ASQ and not role.is_edge
-    return ActivationQuantizer(
-        bits=recipe.edge_bits if role.is_edge else recipe.activation_bits,
+    layer: nn.Conv2d | nn.Linear, role: LayerRole, recipe: Recipe, bits: int
+) -> BaseActivationQuantizer | None:
+    edge = role.is_edge and recipe.activations is not ActivationMethod.NONE
+    return activation_quantizer(
+        ActivationMethod.LSQ if edge else recipe.activations,
+        channels=_input_channels(layer),
+        bits=bits,
         signed=role.signed_input,
-        adapter=Adapter(_input_channels(layer)) if adapted else None,
     )
 
 

@@ -1,23 +1,80 @@
-"""Batches for training: shuffled, cropped, mirrored, normalised; all from one seeded generator."""
+"""Batches for training and evaluation: shuffled, cropped, mirrored; all from seeds.
+
+A training step takes ``batch_size`` images in all. They are divided into ``accumulate`` parts, one
+after another, and each part among the processes. Every process draws the random numbers of the
+whole batch and uses its own, so what is trained on does not depend on how many there are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
-from asq_hw.datasets import Dataset
+from asq_hw.datasets import Dataset, ImageFolder, Normalisation
 from asq_hw.errors import InputError
+from asq_hw.train.recipes import Recipe
 
-__all__ = ["augment", "normalise", "training_batches"]
+__all__ = [
+    "EVALUATION_BATCH",
+    "Share",
+    "augment",
+    "evaluation_batches",
+    "normalise",
+    "training_batches",
+    "training_steps",
+]
+
+EVALUATION_BATCH = 500
+"""Images that are evaluated at once."""
+
+Batch = tuple[Tensor, Tensor]
+"""uint8 images ``(N, C, H, W)`` and their int64 labels ``(N,)``."""
 
 
-def normalise(images: Tensor, *, mean: float, std: float) -> Tensor:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """The share of every batch that one process works on.
+
+    Parameters
+    ----------
+    rank, processes : int
+        Which process, from 0, of how many.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    def of(self, batch_size: int, parts: int) -> list[slice]:
+        """Return this process' slice of each of the parts of a batch."""
+        part = batch_size // parts
+        own = part // self.processes
+        starts = (index * part + self.rank * own for index in range(parts))
+        return [slice(start, start + own) for start in starts]
+
+
+ALONE = Share()
+
+
+def normalise(images: Tensor, *, mean: Normalisation, std: Normalisation) -> Tensor:
     """Map uint8 pixels to ``(pixel / 255 - mean) / std`` in float32, channels last in memory."""
-    scaled = images.to(torch.float32).div_(255).sub_(mean).div_(std)
+    scaled = images.to(torch.float32).div_(255)
+    scaled.sub_(_by_channel(mean, images)).div_(_by_channel(std, images))
     return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def _by_channel(value: Normalisation, images: Tensor) -> Tensor | float:
+    if isinstance(value, tuple):
+        return torch.tensor(value, dtype=torch.float32, device=images.device)[:, None, None]
+    return value
 
 
 def augment(images: Tensor, *, crop_padding: int, flip: bool, generator: torch.Generator) -> Tensor:
@@ -35,6 +92,14 @@ def augment(images: Tensor, *, crop_padding: int, flip: bool, generator: torch.G
     """
     if not crop_padding and not flip:
         return images
+    chosen = _draw_crops(images, crop_padding=crop_padding, flip=flip, generator=generator)
+    return _crop(images, *chosen, crop_padding=crop_padding)
+
+
+def _draw_crops(
+    images: Tensor, *, crop_padding: int, flip: bool, generator: torch.Generator
+) -> Batch:
+    """Draw the rows ``(N, H)`` and columns ``(N, W)`` of the padded images that are kept."""
     count, _, height, width = images.shape
     offsets = torch.randint(0, 2 * crop_padding + 1, (2, count, 1), generator=generator)
     rows = offsets[0] + torch.arange(height)
@@ -42,34 +107,186 @@ def augment(images: Tensor, *, crop_padding: int, flip: bool, generator: torch.G
     if flip:
         mirrored = torch.rand(count, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
+    return rows, columns
+
+
+def _crop(images: Tensor, rows: Tensor, columns: Tensor, *, crop_padding: int) -> Tensor:
     padded = functional.pad(images, (crop_padding,) * 4)
-    sample = torch.arange(count)[:, None, None]
+    sample = torch.arange(len(images))[:, None, None]
     chosen = padded[sample, :, rows[:, :, None], columns[:, None, :]]
     return chosen.permute(0, 3, 1, 2)
 
 
-def training_batches(
-    dataset: Dataset, *, batch_size: int, crop_padding: int, flip: bool, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield one epoch of normalised images and labels; a last, smaller batch is left out.
+def training_steps(dataset: Dataset | ImageFolder, recipe: Recipe, share: Share = ALONE) -> int:
+    """Return how many steps an epoch has; a last, smaller batch is left out.
 
     Raises
     ------
     InputError
-        If the dataset has no labels, or fewer images than one batch.
+        If the dataset cannot be trained on as the recipe says, or the batch cannot be divided.
     """
     if dataset.labels is None:
         raise InputError(f"dataset {dataset.name} has no labels to train with")
-    if len(dataset) < batch_size:
+    if len(dataset) < recipe.batch_size:
         raise InputError(
             f"batch_size must be at most the {len(dataset)} images of {dataset.name}, "
-            f"not {batch_size}"
+            f"not {recipe.batch_size}"
         )
+    if recipe.batch_size % (recipe.accumulate * share.processes):
+        raise InputError(
+            f"batch_size must be a multiple of accumulate {recipe.accumulate} times "
+            f"{share.processes} processes, not {recipe.batch_size}"
+        )
+    if isinstance(dataset, ImageFolder) and recipe.crop_padding:
+        raise InputError(
+            "crop_padding must be 0 for images in folders, whose crops are of any size, "
+            f"not {recipe.crop_padding}"
+        )
+    return len(dataset) // recipe.batch_size
+
+
+def training_batches(
+    dataset: Dataset | ImageFolder,
+    recipe: Recipe,
+    *,
+    generator: torch.Generator,
+    epoch: int = 0,
+    share: Share = ALONE,
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """Yield this process' part of one epoch, ``accumulate`` times for each step.
+
+    Parameters
+    ----------
+    dataset : Dataset or ImageFolder
+        Labelled images.
+    recipe : Recipe
+        Size of the batches, and how images are cropped and mirrored.
+    generator : torch.Generator
+        Source of the order and, for images in memory, of the crops; the same in every process.
+    epoch : int
+        Seeds the crops of images in folders, together with the recipe's seed.
+    share : Share
+        Which part of each batch.
+    workers : int
+        Processes that read images in folders; 0 reads them here.
+
+    Raises
+    ------
+    InputError
+        As `training_steps`, and if a file is missing or damaged.
+    """
+    steps = training_steps(dataset, recipe, share)
+    order = torch.randperm(len(dataset), generator=generator)
+    batches = order[: steps * recipe.batch_size].reshape(steps, recipe.batch_size)
+    if isinstance(dataset, Dataset):
+        return _array_batches(dataset, recipe, batches, share, generator)
+    slices = share.of(recipe.batch_size, recipe.accumulate)
+    reader = partial(_read_random, dataset, recipe, epoch)
+    return _read_files(
+        reader, [batch[own].tolist() for batch in batches for own in slices], workers
+    )
+
+
+def _array_batches(
+    dataset: Dataset, recipe: Recipe, batches: Tensor, share: Share, generator: torch.Generator
+) -> Iterator[Batch]:
+    """Cut batches out of arrays; the crops of a whole batch are drawn at once."""
     # Copies: torch does not take read-only arrays.
     images = torch.from_numpy(dataset.images.copy())
-    labels = torch.from_numpy(dataset.labels.copy())
-    order = torch.randperm(len(dataset), generator=generator)
-    for start in range(0, len(order) - batch_size + 1, batch_size):
-        chosen = order[start : start + batch_size]
-        batch = augment(images[chosen], crop_padding=crop_padding, flip=flip, generator=generator)
-        yield normalise(batch, mean=dataset.mean, std=dataset.std), labels[chosen]
+    labels = torch.from_numpy(np.array(dataset.labels))
+    padding, flip = recipe.crop_padding, recipe.flip
+    slices = share.of(recipe.batch_size, recipe.accumulate)
+    for batch in batches:
+        if not padding and not flip:
+            yield from ((images[batch[own]], labels[batch[own]]) for own in slices)
+            continue
+        rows, columns = _draw_crops(
+            images[batch[:1]].expand(len(batch), -1, -1, -1),
+            crop_padding=padding,
+            flip=flip,
+            generator=generator,
+        )
+        for own in slices:
+            part = _crop(images[batch[own]], rows[own], columns[own], crop_padding=padding)
+            yield part, labels[batch[own]]
+
+
+def evaluation_batches(
+    dataset: Dataset | ImageFolder,
+    *,
+    batch_size: int = EVALUATION_BATCH,
+    share: Share = ALONE,
+    workers: int = 0,
+) -> Iterator[Tensor]:
+    """Yield uint8 images in order: every batch of one process, or each process its own.
+
+    Process r of n gets batch r, r + n, ..., so that every batch is the same for any n.
+    """
+    starts = range(share.rank * batch_size, len(dataset), batch_size * share.processes)
+    if isinstance(dataset, Dataset):
+        for start in starts:
+            yield torch.from_numpy(dataset.images[start : start + batch_size].copy())
+        return
+    reader = partial(_read_centres, dataset)
+    rows = [list(range(start, min(start + batch_size, len(dataset)))) for start in starts]
+    yield from (images for images, _ in _read_files(reader, rows, workers))
+
+
+def _read_random(dataset: ImageFolder, recipe: Recipe, epoch: int, indices: list[int]) -> Batch:
+    """Crops for training; each image has a generator of its own, whoever reads it."""
+    images = [
+        dataset.random_image(
+            index,
+            np.random.default_rng([recipe.seed, epoch, index]),
+            min_area=recipe.min_crop_area,
+            flip=recipe.flip,
+        )
+        for index in indices
+    ]
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(dataset.labels[indices])
+
+
+def _read_centres(dataset: ImageFolder, indices: list[int]) -> Batch:
+    images = [dataset.image(index) for index in indices]
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(dataset.labels[indices])
+
+
+class _Reading(torch.utils.data.Dataset[Batch | str]):
+    """What a worker process does: it reads a batch, or says in one line why it could not."""
+
+    def __init__(self, reader: partial[Batch]) -> None:
+        self.reader = reader
+
+    def __getitem__(self, indices: list[int]) -> Batch | str:
+        try:
+            return self.reader(indices)
+        except InputError as error:  # raised there it would come back with a worker's traceback
+            return str(error)
+
+
+def _read_files(reader: partial[Batch], rows: Sequence[list[int]], workers: int) -> Iterator[Batch]:
+    """Read rows of images ahead in worker processes, in order."""
+    loader = DataLoader(
+        _Reading(reader),
+        batch_size=None,
+        sampler=rows,
+        num_workers=workers,
+        collate_fn=_unchanged,
+        worker_init_fn=_ignore_interrupts,
+        # Its own: the workers' seeds, which nobody uses, are not taken from torch's generator.
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        if isinstance(batch, str):
+            raise InputError(batch)
+        yield batch
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+def _ignore_interrupts(_: int) -> None:
+    """Leave Ctrl-C to the process that trains, which then ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

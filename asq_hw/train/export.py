@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from asq_hw.checks import BIAS_BITS, FEATURE_BITS, IntArray
@@ -151,17 +152,21 @@ class _Exporter:
     def _input(self, operation: Operation) -> Input:
         """``X = (p / 255 - mean) / std`` as multiplier, offset and shift."""
         output = self.formats[operation.name]
-        channels, height, width = self.calibration.images.shape[1:]
-        scale = 2.0**output.fraction_bits / self.calibration.std
-        slope, offset = scale / _PIXEL_MAX, -self.calibration.mean * scale
-        largest = max(slope, abs(offset))
+        channels, height, width = self.calibration.image_shape
+        mean, std = (
+            np.broadcast_to(np.asarray(value, dtype=np.float64), channels)
+            for value in (self.calibration.mean, self.calibration.std)
+        )
+        scale = 2.0**output.fraction_bits / std
+        slope, offset = scale / _PIXEL_MAX, -mean * scale
+        largest = max(slope.max(), np.abs(offset).max())
         shift = max(0, BIAS_BITS - 2 - math.ceil(math.log2(largest)))
         return Input(
             name=operation.name,
             height=height,
             width=width,
-            multiplier=_filled(channels, slope * 2.0**shift),
-            offset=_filled(channels, offset * 2.0**shift),
+            multiplier=_integers(slope * 2.0**shift),
+            offset=_integers(offset * 2.0**shift),
             shift=shift,
             output=output,
         )
@@ -235,9 +240,12 @@ def _reciprocal(count: int) -> tuple[int, int]:
     return quantize_multiplier(Fraction(1, count), POOL_MULTIPLIER_BITS, maximum_shift=48)
 
 
-def _filled(channels: int, value: float) -> IntArray:
-    exact = Fraction(value)
-    integer = divide_half_up(exact.numerator, exact.denominator)
-    if integer.bit_length() >= BIAS_BITS:
-        raise InputError(f"the input's normalization {value} does not fit {BIAS_BITS} bits")
-    return np.full(channels, integer, dtype=np.int64)
+def _integers(values: NDArray[np.float64]) -> IntArray:
+    """The nearest integer of each channel's value."""
+    integers = []
+    for value in values.tolist():
+        exact = Fraction(value)
+        integers.append(divide_half_up(exact.numerator, exact.denominator))
+        if integers[-1].bit_length() >= BIAS_BITS:
+            raise InputError(f"the input's normalization {value} does not fit {BIAS_BITS} bits")
+    return np.array(integers, dtype=np.int64)

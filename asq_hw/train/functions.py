@@ -1,18 +1,32 @@
 """Rounding to a grid with the gradients of the paper's Eq. 7-9, as autograd functions.
 
 Everything is computed in float32 at least, whatever the type of the input; the result has
-the input's type. Nothing of the size of the input is kept for the backward pass but the
-input itself.
+the input's type. Nothing of the size of the input is kept for the backward pass but what the
+network keeps anyway: the input of a quantizer, and of a weight quantizer its output too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["channel_means", "keep_positive", "round_to_levels", "round_uniform", "scale_gradient"]
+from asq_hw.train.levels import LevelTable
+
+__all__ = [
+    "keep_positive",
+    "round_to_levels",
+    "round_uniform",
+    "scale_gradient",
+    "with_channel_means",
+    "with_gradient_of",
+]
+
+_PIECE = 1 << 17
+"""Elements whose gradients are computed at a time: a few temporaries fit a core's cache."""
 
 
 def round_uniform(x: Tensor, step: Tensor, minimum: int, maximum: int) -> Tensor:
@@ -38,7 +52,7 @@ def round_uniform(x: Tensor, step: Tensor, minimum: int, maximum: int) -> Tensor
     return rounded
 
 
-def round_to_levels(w: Tensor, alpha: Tensor, levels: Tensor, midpoints: Tensor) -> Tensor:
+def round_to_levels(w: Tensor, alpha: Tensor, table: LevelTable) -> Tensor:
     """Quantize to the nearest of ascending levels times alpha; a tie goes to the lower level.
 
     The gradient to w passes inside the outermost levels and stops outside; alpha receives
@@ -51,13 +65,19 @@ def round_to_levels(w: Tensor, alpha: Tensor, levels: Tensor, midpoints: Tensor)
         What is quantized.
     alpha : float tensor
         Positive; of a shape that broadcasts to that of `w`.
-    levels, midpoints : float tensor of shape (L,) and (L - 1,)
-        The levels in ascending order, and what lies halfway between neighbours.
+    table : LevelTable
+        The levels.
     """
     rounded: Tensor = _RoundToLevels.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-        w, alpha, levels, midpoints
+        w, alpha, table
     )
     return rounded
+
+
+def with_gradient_of(soft: Tensor, value: Tensor) -> Tensor:
+    """Return `value`; the gradient goes to `soft`, as if that had been returned."""
+    hard: Tensor = _WithGradientOf.apply(soft, value)  # type: ignore[no-untyped-call]  # as above
+    return hard
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
@@ -66,25 +86,29 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
     return same
 
 
-def keep_positive(parameter: Tensor, floor: Tensor) -> Tensor:
+def keep_positive(parameter: Tensor, floor: Tensor, gradient_factor: float = 1.0) -> Tensor:
     """Return the parameter where it is finite and above its floor, elsewhere the floor.
 
-    The gradient passes straight through, so that a parameter below its floor can come back.
+    The gradient passes straight through, so that a parameter below its floor can come back; on
+    the way it is multiplied by `gradient_factor`.
     """
     kept: Tensor = _KeepPositive.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-        parameter, floor
+        parameter, floor, gradient_factor
     )
     return kept
 
 
-def channel_means(x: Tensor) -> Tensor:
-    """Return the mean over H and W of ``(N, C, H, W)``, as float ``(N, C)``.
+def with_channel_means(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `x` and its mean over H and W, float ``(N, C)``; x is ``(N, C, H, W)``.
 
-    What ``x.mean(dim=(2, 3))`` does in float32, but the gradient is spread over the map as a
-    view and never written out.
+    What ``x.mean(dim=(2, 3))`` does in float32, but on the way back the mean's gradient is
+    added to that of the returned `x` in its own memory, so exactly one operation that makes its
+    gradient anew, `round_uniform`, may read it.
     """
-    means: Tensor = _ChannelMeans.apply(x)  # type: ignore[no-untyped-call]  # torch's is untyped
-    return means
+    both: tuple[Tensor, Tensor] = _WithChannelMeans.apply(  # type: ignore[no-untyped-call]  # as above
+        x
+    )
+    return both
 
 
 def _computed(x: Tensor) -> Tensor:
@@ -101,34 +125,84 @@ class _RoundUniform(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, step = ctx.saved_tensors
-        minimum, maximum = ctx.bounds
-        # clip(ratio) equals ratio exactly inside, and its rounding is the code everywhere.
-        ratio = _computed(x) / step
-        bounded = ratio.clamp(minimum, maximum)
-        inside = bounded == ratio
-        to_x = gradients[0] * inside
-        slope = bounded.round().sub_(bounded.mul_(inside))
-        to_step = slope.mul_(gradients[0]).sum_to_size(step.shape)
-        return to_x, to_step, None, None
+        gradient = _computed(gradients[0])
+        to_x = torch.empty_like(gradient)
+        slopes = [
+            _uniform_slope(*piece, bounds=ctx.bounds)
+            for piece in _pieces(step, _computed(x), gradient, to_x)
+        ]
+        to_step = torch.cat(slopes) if step.dim() else torch.stack(slopes).sum()
+        return to_x.to(x.dtype), to_step, None, None
+
+
+def _uniform_slope(
+    step: Tensor, x: Tensor, gradient: Tensor, to_x: Tensor, *, bounds: tuple[int, int]
+) -> Tensor:
+    """Eq. 7 for a piece of a batch: fill `to_x`, and return the step's gradient."""
+    ratio = x / step
+    # The code everywhere, less the ratio where it lies inside.
+    slope = ratio.round().clamp_(*bounds).mul_(gradient)
+    _pass_inside(gradient, ratio, *bounds, out=to_x)
+    return slope.addcmul_(ratio, to_x, value=-1).sum_to_size(step.shape)
+
+
+def _pieces(step: Tensor, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Cut what a step acts on into pieces whose temporaries stay in a core's cache."""
+    x = maps[0]
+    own_step = step.dim() > 0 and step.dim() == x.dim() and len(step) == len(x)
+    if not x.is_cpu or x.numel() <= _PIECE or not (own_step or step.dim() == 0):
+        yield step, *maps
+        return
+    rows = max(1, _PIECE * len(x) // x.numel())
+    for start in range(0, len(x), rows):
+        piece = slice(start, start + rows)
+        yield step[piece] if own_step else step, *(values[piece] for values in maps)
 
 
 class _RoundToLevels(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, w: Tensor, alpha: Tensor, levels: Tensor, midpoints: Tensor) -> Tensor:
-        ctx.save_for_backward(w, alpha, levels, midpoints)
-        nearest = torch.bucketize((_computed(w) / alpha).contiguous(), midpoints)
-        return (levels[nearest] * alpha).to(w.dtype)
+    def forward(ctx: Any, w: Tensor, alpha: Tensor, table: LevelTable) -> Tensor:
+        rounded = table.round(_computed(w) / alpha).mul_(alpha).to(w.dtype)
+        ctx.save_for_backward(w, alpha, rounded)
+        ctx.bounds = table.outermost
+        return rounded
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        w, alpha, levels, midpoints = ctx.saved_tensors
-        ratio = (_computed(w) / alpha).contiguous()
-        gradient = _computed(gradients[0])
-        inside = (ratio >= levels[0]) & (ratio <= levels[-1])
-        to_w = gradient * inside
-        slope = levels[torch.bucketize(ratio, midpoints)] - ratio * inside
-        to_alpha = (slope * gradient).sum_to_size(alpha.shape)
-        return to_w.to(w.dtype), to_alpha, None, None
+        w, alpha, rounded = ctx.saved_tensors
+        gradient, real = _computed(gradients[0]), _computed(w)
+        to_w = torch.empty_like(gradient)
+        _pass_inside(gradient, real / alpha, *ctx.bounds, out=to_w)
+        # The level everywhere, less the ratio where it lies inside; both times alpha.
+        slope = (gradient * rounded).addcmul_(real, to_w, value=-1)
+        return to_w.to(w.dtype), slope.sum_to_size(alpha.shape) / alpha, None
+
+
+def _pass_inside(
+    gradient: Tensor, ratio: Tensor, minimum: float, maximum: float, *, out: Tensor
+) -> None:
+    """The gradient where ``minimum <= ratio <= maximum``, elsewhere 0: one pass and no mask."""
+    below, above = _just_outside(minimum, maximum, ratio.dtype)
+    # torch's kernel leaves the bounds themselves out.
+    torch.ops.aten.hardtanh_backward.grad_input(gradient, ratio, below, above, grad_input=out)
+
+
+@lru_cache(maxsize=256)
+def _just_outside(minimum: float, maximum: float, dtype: torch.dtype) -> tuple[float, float]:
+    """The next number below the minimum, and the next above the maximum."""
+    bounds = torch.tensor([minimum, maximum], dtype=dtype)
+    below, above = torch.nextafter(bounds, bounds.new_tensor([-torch.inf, torch.inf])).tolist()
+    return below, above
+
+
+class _WithGradientOf(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, soft: Tensor, value: Tensor) -> Tensor:
+        return value.detach().view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients[0], None
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -144,23 +218,24 @@ class _ScaleGradient(torch.autograd.Function):
 
 class _KeepPositive(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, parameter: Tensor, floor: Tensor) -> Tensor:
-        usable = (parameter > floor) & torch.isfinite(parameter)
+    def forward(ctx: Any, parameter: Tensor, floor: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        # Neither comparison holds for what is not a number.
+        usable = (parameter > floor) & (parameter < torch.inf)
         return torch.where(usable, parameter, floor)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return gradients[0], None
+        return gradients[0] * ctx.factor, None, None
 
 
-class _ChannelMeans(torch.autograd.Function):
+class _WithChannelMeans(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.shape, ctx.dtype = x.shape, x.dtype
-        return x.mean(dim=(2, 3), dtype=_computed(x[:0]).dtype)
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.view_as(x), x.mean(dim=(2, 3), dtype=_computed(x[:0]).dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        height, width = ctx.shape[2:]
-        share: Tensor = (gradients[0] / (height * width)).to(ctx.dtype)
-        return share[:, :, None, None].expand(ctx.shape)
+        to_x, to_means = gradients
+        share = to_means / (to_x.shape[2] * to_x.shape[3])
+        return to_x.add_(share[:, :, None, None].to(to_x.dtype))

@@ -16,9 +16,9 @@ from asq_hw.checks import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 from asq_hw.errors import InputError
 from asq_hw.fixedpoint import quantize_multiplier
 from asq_hw.layers import Conv, FeatureFormat, Linear
-from asq_hw.train import quantizers
 from asq_hw.train.adapter import BETA_FLOOR, Adapter, weight_scale
 from asq_hw.train.layers import QuantConv2d, QuantLinear
+from asq_hw.train.quantizers import IntegerActivationQuantizer, IntegerWeightQuantizer
 
 __all__ = ["POOL_MULTIPLIER_BITS", "WeightedSource", "integer_weighted"]
 
@@ -59,11 +59,16 @@ class WeightedSource:
 def integer_weighted(origin: WeightedSource) -> Conv | Linear:
     """The integer layer of a trained one, batch norm folded in."""
     module = origin.module
-    if module.weight_quantizer is None or module.activation_quantizer is None:
+    weights, activations = module.weight_quantizer, module.activation_quantizer
+    if weights is None or activations is None:
         raise InputError(f"{origin.name}: weights and activations must both be quantized to export")
-    grid = module.weight_quantizer.grid
-    quantizer = _activation_quantizer(origin, module.activation_quantizer)
-    gain, offset = _gain_and_offset(origin, module.weight_quantizer.scale())
+    if not isinstance(weights, IntegerWeightQuantizer):
+        raise InputError(f"{origin.name}: {type(weights).__name__} has no integer form")
+    if not isinstance(activations, IntegerActivationQuantizer):
+        raise InputError(f"{origin.name}: {type(activations).__name__} has no integer form")
+    grid = weights.grid
+    quantizer = _activation_quantizer(origin, activations)
+    gain, offset = _gain_and_offset(origin, weights.scale())
     # Section 5 of the contract, solved for M: what one unit of V * D is worth in units of Y.
     exponent = (
         origin.output_format.fraction_bits
@@ -79,7 +84,7 @@ def integer_weighted(origin: WeightedSource) -> Conv | Linear:
         "source": origin.source,
         "quantizer": quantizer,
         "weight_grid": grid,
-        "weight_codes": module.weight_quantizer.level_codes(module.weight).cpu().numpy(),
+        "weight_codes": weights.level_codes(module.weight).cpu().numpy(),
         "multiplier": multiplier,
         "narrow_shift": narrow_shift,
         "shift": shift,
@@ -145,7 +150,7 @@ def _bias(name: str, values: Real) -> NDArray[np.int64]:
 
 
 def _activation_quantizer(
-    origin: WeightedSource, trained: quantizers.ActivationQuantizer
+    origin: WeightedSource, trained: IntegerActivationQuantizer
 ) -> ActivationQuantizer:
     step = float(trained.step().detach())
     adapter = trained.adapter

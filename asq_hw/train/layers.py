@@ -7,7 +7,7 @@ from typing import Self
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asq_hw.train.quantizers import ActivationQuantizer, WeightQuantizer
+from asq_hw.train.quantizers import BaseActivationQuantizer, WeightQuantizer
 
 __all__ = ["QuantConv2d", "QuantLinear"]
 
@@ -17,13 +17,13 @@ class QuantConv2d(nn.Conv2d):
 
     Attributes
     ----------
-    activation_quantizer : ActivationQuantizer or None
+    activation_quantizer : BaseActivationQuantizer or None
         Quantizes the input first; None leaves it real.
     weight_quantizer : WeightQuantizer or None
         Quantizes the weights; None leaves them real.
     """
 
-    activation_quantizer: ActivationQuantizer | None
+    activation_quantizer: BaseActivationQuantizer | None
     weight_quantizer: WeightQuantizer | None
 
     @classmethod
@@ -31,7 +31,7 @@ class QuantConv2d(nn.Conv2d):
         cls,
         layer: nn.Conv2d,
         *,
-        activation_quantizer: ActivationQuantizer | None,
+        activation_quantizer: BaseActivationQuantizer | None,
         weight_quantizer: WeightQuantizer | None,
     ) -> Self:
         """Make the quantized twin of a layer; it takes over the layer's parameters."""
@@ -63,13 +63,13 @@ class QuantLinear(nn.Linear):
 
     Attributes
     ----------
-    activation_quantizer : ActivationQuantizer or None
+    activation_quantizer : BaseActivationQuantizer or None
         Quantizes the input first; None leaves it real.
     weight_quantizer : WeightQuantizer or None
         Quantizes the weights; None leaves them real.
     """
 
-    activation_quantizer: ActivationQuantizer | None
+    activation_quantizer: BaseActivationQuantizer | None
     weight_quantizer: WeightQuantizer | None
 
     @classmethod
@@ -77,7 +77,7 @@ class QuantLinear(nn.Linear):
         cls,
         layer: nn.Linear,
         *,
-        activation_quantizer: ActivationQuantizer | None,
+        activation_quantizer: BaseActivationQuantizer | None,
         weight_quantizer: WeightQuantizer | None,
     ) -> Self:
         """Make the quantized twin of a layer; it takes over the layer's parameters."""

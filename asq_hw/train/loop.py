@@ -1,95 +1,52 @@
 """The training loop: SGD on a half cosine, evaluated and saved after every epoch.
 
-On a CPU the result depends on the recipe and the number of threads alone: a run that was
-stopped, even killed, and resumed ends with the same bits as one that never was.
+On a CPU the result depends on the recipe and the number of threads and processes alone: a run
+that was stopped, even killed, and resumed ends with the same bits as one that never was.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
 from asq_hw import datasets
-from asq_hw.datasets import Dataset
+from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.train import checkpoint as checkpoints
+from asq_hw.train.batchnorm import freeze_batch_norm, share_batch_norm
 from asq_hw.train.checkpoint import Checkpoint
-from asq_hw.train.convert import quantize
-from asq_hw.train.data import normalise, training_batches
-from asq_hw.train.models import build
+from asq_hw.train.data import Batch, normalise, training_batches, training_steps
+from asq_hw.train.distributed import Processes, join_processes
+from asq_hw.train.evaluation import evaluate, predict
 from asq_hw.train.optimizer import learning_rate, make_optimizer
+from asq_hw.train.progress import Progress, Report, TrainingResult
 from asq_hw.train.recipes import Recipe
+from asq_hw.train.runlog import LOG, RunLog, batch_norm_statistics, watch_betas
+from asq_hw.train.start import autocast, new_model, start_steps
 
-__all__ = ["BEST", "LAST", "Progress", "TrainingResult", "evaluate", "predict", "train"]
+__all__ = ["BEST", "LAST", "LOG", "Progress", "TrainingResult", "evaluate", "predict", "train"]
 
 BEST = "best.pt"
 """Checkpoint of the epoch with the highest test accuracy, without what resuming needs."""
 LAST = "last.pt"
 """Checkpoint of the latest whole epoch."""
 
-EVALUATION_BATCH = 500
+REPORT_EVERY = {"cpu": 1, "cuda": 20}
+"""Steps between reports; reading the loss of a GPU waits for it."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Where a training run stands; reported after every batch and every epoch.
-
-    Parameters
-    ----------
-    epoch, epochs : int
-        The epoch in work, from 1, and their number.
-    batch, batches : int
-        Batches done in it, and their number.
-    loss : float
-        Mean training loss of the epoch so far.
-    learning_rate : float
-        Rate of the latest step.
-    accuracy : float or None
-        Test accuracy, on the report that ends an epoch.
-    """
-
-    epoch: int
-    epochs: int
-    batch: int
-    batches: int
-    loss: float
-    learning_rate: float
-    accuracy: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
-    """What a finished run leaves.
-
-    Parameters
-    ----------
-    best, last : Path
-        Checkpoints of the most accurate and of the final epoch.
-    best_accuracy, accuracy : float
-        Their test accuracies. The best epoch was chosen on the test images, so its
-        accuracy is the more flattering of the two.
-    seconds : float
-        Wall time of this call.
-    """
-
-    best: Path
-    last: Path
-    best_accuracy: float
-    accuracy: float
-    seconds: float
-
-
-Report = Callable[[Progress], None]
+_SEED_STRIDE = 1_000_003
+"""Keeps the seeds of one run's epochs apart from those of another's."""
 
 
 def train(
@@ -99,24 +56,37 @@ def train(
     init: Path | None = None,
     resume: bool = False,
     threads: int | None = None,
+    workers: int = 0,
+    device: str = "auto",
+    log_dir: Path | None = None,
     report: Report | None = None,
 ) -> TrainingResult:
-    """Train a network and leave ``last.pt`` and ``best.pt`` in `output`.
+    """Train a network and leave ``last.pt``, ``best.pt`` and ``log.jsonl`` in `output`.
+
+    Where ``torchrun`` started several processes, each calls this with the same arguments, and
+    process 0 writes.
 
     Parameters
     ----------
     recipe : Recipe
         What to train, and how.
     output : Path
-        Folder of the run; made if missing.
+        Folder of the run, seen by every process; made if missing.
     init : Path, optional
         Checkpoint of the full-precision network to start from.
     resume : bool
         Go on from ``last.pt`` in `output`; from the beginning if there is none yet.
     threads : int, optional
-        Threads that torch uses; its own default otherwise.
+        Threads that torch uses in this process; its own default otherwise.
+    workers : int
+        Processes that read images in folders, for each one that trains; 0 reads them in it.
+    device : {'auto', 'cpu', 'cuda'}
+        Where to train; auto takes a GPU if there is one.
+    log_dir : Path, optional
+        Folder for TensorBoard's files.
     report : callable, optional
-        Called with `Progress` after every batch and every epoch.
+        Called in process 0 with `Progress` after every batch (on a GPU, every 20) and every
+        epoch.
 
     Raises
     ------
@@ -125,13 +95,19 @@ def train(
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
+    if workers < 0:
+        raise InputError(f"workers must be at least 0, not {workers}")
     started = time.monotonic()
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        with torch.random.fork_rng(devices=[]):
-            run = _Run(recipe, output=output, init=init, resume=resume)
-            run.finish(report or (lambda progress: None))
+        with torch.random.fork_rng(devices=[]), join_processes(device) as processes:
+            run = _Run(recipe, output=output, init=init, resume=resume, processes=processes)
+            run.finish(
+                report if report and processes.is_main else _say_nothing,
+                workers=workers,
+                log_dir=log_dir,
+            )
     finally:
         torch.set_num_threads(before)
     return TrainingResult(
@@ -143,68 +119,75 @@ def train(
     )
 
 
+def _say_nothing(progress: Progress) -> None:
+    del progress
+
+
 class _Run:
     """One run: the model, the optimizer and the generator that move on together."""
 
-    def __init__(self, recipe: Recipe, *, output: Path, init: Path | None, resume: bool) -> None:
-        self.recipe, self.output = recipe, output
-        self.training_data = datasets.load(recipe.dataset, split="train")
-        self.test_data = datasets.load(recipe.dataset, split="test")
-        self.batches = len(self.training_data) // recipe.batch_size
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        output: Path,
+        init: Path | None,
+        resume: bool,
+        processes: Processes,
+    ) -> None:
+        self.recipe, self.output, self.processes = recipe, output, processes
+        size = recipe.image_size or None
+        training = datasets.open_dataset(recipe.dataset, split="train", image_size=size)
+        self.training_data = training.first(recipe.training_images or None)
+        self.test_data = datasets.open_dataset(recipe.dataset, split="test", image_size=size)
+        self.steps = training_steps(self.training_data, recipe, processes.share)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.epoch, self.accuracy, self.best_accuracy = 0, 0.0, -1.0
         saved = self._saved(resume)
+        processes.wait()  # every process has looked before process 0 writes
         torch.manual_seed(recipe.seed)
         if saved is None:
-            self.model = self._start(init)
-            self.optimizer = make_optimizer(self.model, recipe)
-            self._save(LAST, accuracy=None)
+            self.model = new_model(recipe, init, **_shape(self.training_data))
         else:
             self.model = saved.build_model()
-            self.optimizer = make_optimizer(self.model, recipe)
+        # Convolutions here read the channels of a pixel together.
+        self.model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = make_optimizer(self.model, recipe)
+        if saved is None:
+            self._save(LAST, accuracy=None)
+        else:
             self._restore(saved)
+        self.network = self._parallel(is_new=self.epoch == 0)
 
     def _saved(self, resume: bool) -> Checkpoint | None:
         """Find the checkpoint to go on from, and make sure that no other run is overwritten."""
         path = self.output / LAST
         if not path.exists():
             self._make_output()
-            return None
-        if not resume:
+        elif not resume:
             raise InputError(
                 f"output {self.output} holds a run already: resume it, or name another folder"
             )
+        if self.processes.is_main:
+            self._remove_leftovers()
+        if not path.exists():
+            return None
         saved = checkpoints.load(path)
         if saved.recipe != self.recipe:
             raise InputError(f"{path} is a run of another recipe, {saved.recipe.name}: not resumed")
         return saved
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed run had begun to write."""
+        for name in (LAST, BEST, LOG):
+            for path in self.output.glob(f".{name}.*.tmp"):
+                path.unlink(missing_ok=True)
 
     def _make_output(self) -> None:
         try:
             self.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"output {self.output} could not be made: {error.strerror}") from None
-
-    def _start(self, init: Path | None) -> nn.Module:
-        """Make the network: fresh, or from a full-precision one, and quantized by the recipe."""
-        recipe = self.recipe
-        if init is None:
-            shape = _shape(self.training_data)
-            model = build(recipe.model, width=recipe.width, **shape)
-        else:
-            source = checkpoints.load(init)
-            if source.recipe.is_quantized:
-                raise InputError(
-                    f"init {init} must be a full-precision network, not a quantized one"
-                )
-            found, wanted = source.recipe, (recipe.model, recipe.width)
-            if (found.model, found.width) != wanted:
-                raise InputError(
-                    f"init {init} must be a {recipe.model} of width {recipe.width}, "
-                    f"not a {found.model} of width {found.width}"
-                )
-            model = source.build_model()
-        return _channels_last(quantize(model, recipe))
 
     def _restore(self, saved: Checkpoint) -> None:
         state = saved.training
@@ -216,71 +199,156 @@ class _Run:
             path = self.output / LAST
             raise InputError(f"{path} does not hold what resuming needs") from None
         self.epoch, self.accuracy = saved.epoch, saved.accuracy or 0.0
-        _channels_last(self.model)
 
-    def finish(self, report: Report) -> None:
+    def _parallel(self, *, is_new: bool) -> nn.Module:
+        """Return the network as all processes train it together."""
+        if self.processes.count == 1:
+            return self.model
+        if is_new and self.recipe.is_quantized and self.processes.is_main:
+            self._start_steps()
+        if self.recipe.sync_batch_norm:
+            share_batch_norm(self.model)
+        return self.processes.parallel(self.model)
+
+    def _start_steps(self) -> None:
+        before = self.generator.get_state()
+        images, _ = next(
+            training_batches(self.training_data, self.recipe, generator=self.generator)
+        )
+        self.generator.set_state(before)
+        self._training_mode(self.model)
+        start_steps(self.model, self._input(images), self.recipe)
+
+    def finish(self, report: Report, *, workers: int, log_dir: Path | None) -> None:
         """Train every epoch that is left."""
+        if not self.processes.is_main:
+            self._finish(report, workers, None)
+            return
+        log = RunLog(self.output / LOG, epochs=self.epoch, tensorboard=log_dir)
+        with log:
+            self._finish(report, workers, log)
+
+    def _finish(self, report: Report, workers: int, log: RunLog | None) -> None:
         while self.epoch < self.recipe.epochs:
-            loss = self._train_epoch(report)
+            started = time.monotonic()
+            loss = self._train_epoch(report, workers)
+            seconds = time.monotonic() - started
             self.epoch += 1
-            self.accuracy = evaluate(self.model, self.test_data)
-            if self.accuracy > self.best_accuracy:
-                self.best_accuracy = self.accuracy
-                self._save(BEST, accuracy=self.accuracy, resumable=False)
-            self._save(LAST, accuracy=self.accuracy)
-            last = self._progress(self.epoch, self.batches, loss)
+            entry = self._evaluate(loss, workers)
+            self._keep(log, entry, self.steps * self.recipe.batch_size / seconds)
+            last = self._progress(self.epoch, self.steps, loss)
             report(replace(last, accuracy=self.accuracy))
 
-    def _train_epoch(self, report: Report) -> float:
-        recipe = self.recipe
-        self.model.train()
-        if self.epoch >= recipe.epochs - recipe.freeze_bn_epochs:
-            _freeze_batch_norm(self.model)
-        total, batch = 0.0, 0
-        for images, labels in training_batches(
-            self.training_data,
-            batch_size=recipe.batch_size,
-            crop_padding=recipe.crop_padding,
-            flip=recipe.flip,
-            generator=self.generator,
-        ):
-            total += self._step(images, labels, batch)
-            batch += 1
-            report(self._progress(self.epoch + 1, batch, total / batch))
-        return total / batch
+    def _evaluate(self, loss: float, workers: int) -> dict[str, Any]:
+        """Measure what the epoch has brought; what is returned is its line of the log."""
+        with watch_betas(self.model) as betas:
+            self.accuracy = evaluate(
+                self.model, self.test_data, processes=self.processes, workers=workers
+            )
+        return {
+            "epoch": self.epoch,
+            "loss": loss,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "top1": self.accuracy,
+            "beta": betas.result(self.processes),
+            "batch_norm": batch_norm_statistics(self.model),
+        }
 
-    def _step(self, images: Tensor, labels: Tensor, batch: int) -> float:
+    def _keep(self, log: RunLog | None, entry: dict[str, Any], images_per_second: float) -> None:
+        """Write the log, then what it tells of: a line too many is dropped when resuming."""
+        if log is not None:
+            log.add(entry, images_per_second=images_per_second)
+        if self.accuracy > self.best_accuracy:
+            self.best_accuracy = self.accuracy
+            self._save(BEST, accuracy=self.accuracy, resumable=False)
+        self._save(LAST, accuracy=self.accuracy)
+
+    def _train_epoch(self, report: Report, workers: int) -> float:
+        recipe, processes = self.recipe, self.processes
+        self._training_mode(self.network)
+        # Dropout draws from torch's generator; nothing else does.
+        torch.manual_seed(
+            (recipe.seed * _SEED_STRIDE + self.epoch) * processes.count + processes.rank
+        )
+        batches = training_batches(
+            self.training_data,
+            recipe,
+            generator=self.generator,
+            epoch=self.epoch,
+            share=processes.share,
+            workers=workers,
+        )
+        total = torch.zeros((), dtype=torch.float64, device=processes.device)
+        for step in range(self.steps):
+            total += self._step(islice(batches, recipe.accumulate), step)
+            done = step + 1
+            if done % REPORT_EVERY[processes.device.type] == 0 or done == self.steps:
+                mean = float(total) / done
+                self._check_loss(mean)
+                report(self._progress(self.epoch + 1, done, mean))
+        return mean
+
+    def _training_mode(self, model: nn.Module) -> None:
+        model.train()
+        if self.epoch >= self.recipe.epochs - self.recipe.freeze_bn_epochs:
+            freeze_batch_norm(model)
+
+    def _step(self, parts: Iterator[Batch], step: int) -> Tensor:
+        """Learn from one batch, part by part, and return its mean loss over all processes."""
         recipe = self.recipe
-        rate = learning_rate(recipe, self.epoch * self.batches + batch, self.batches)
+        rate = learning_rate(recipe, self.epoch * self.steps + step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
-            logits = self.model(images)
-        loss = functional.cross_entropy(
-            logits.float(), labels, label_smoothing=recipe.label_smoothing
-        )
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise InputError(
-                f"training diverged in epoch {self.epoch + 1}: the loss is {value}; "
-                f"learning_rate must be lower than {recipe.learning_rate}"
-            )
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        total = torch.zeros((), device=self.processes.device)
+        for index, (images, labels) in enumerate(parts):
+            with self._reduction(is_last=index == recipe.accumulate - 1):
+                loss = self._loss(images, labels) / recipe.accumulate
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            total += loss.detach()
         self.optimizer.step()
-        return value
+        return self.processes.reduce(total) / self.processes.count
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        with autocast(self.recipe, self.processes.device):
+            logits = self.network(self._input(images))
+        return functional.cross_entropy(
+            logits.float(),
+            labels.to(self.processes.device, non_blocking=True),
+            label_smoothing=self.recipe.label_smoothing,
+        )
+
+    def _input(self, images: Tensor) -> Tensor:
+        data = self.training_data
+        moved = images.to(self.processes.device, non_blocking=True)
+        return normalise(moved, mean=data.mean, std=data.std)
+
+    def _reduction(self, *, is_last: bool) -> AbstractContextManager[Any]:
+        """Average gradients over the processes once in a step, with those of the last part."""
+        if isinstance(self.network, DistributedDataParallel) and not is_last:
+            return self.network.no_sync()
+        return nullcontext()
+
+    def _check_loss(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise InputError(
+                f"training diverged in epoch {self.epoch + 1}: the loss is {loss}; "
+                f"learning_rate must be lower than {self.recipe.learning_rate}"
+            )
 
     def _progress(self, epoch: int, batch: int, loss: float) -> Progress:
         return Progress(
             epoch=epoch,
             epochs=self.recipe.epochs,
             batch=batch,
-            batches=self.batches,
+            batches=self.steps,
             loss=loss,
             learning_rate=self.optimizer.param_groups[0]["lr"],
         )
 
     def _save(self, name: str, *, accuracy: float | None, resumable: bool = True) -> None:
+        if not self.processes.is_main:
+            return
         state: dict[str, Any] = {
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
@@ -297,48 +365,5 @@ class _Run:
         checkpoints.save(self.output / name, checkpoint)
 
 
-def _shape(dataset: Dataset) -> dict[str, int]:
-    return {"in_channels": dataset.images.shape[1], "num_classes": len(dataset.classes)}
-
-
-def _channels_last(model: nn.Module) -> nn.Module:
-    """Lay the weights out for convolutions that read the channels of a pixel together."""
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch
-    return model
-
-
-def _freeze_batch_norm(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
-
-
-@torch.inference_mode()
-def predict(
-    model: nn.Module, dataset: Dataset, batch_size: int = EVALUATION_BATCH
-) -> NDArray[np.int64]:
-    """Return the class that the network gives each image, as int64 of shape ``(N,)``.
-
-    The network runs in float32 and in evaluation mode, and is left in that mode.
-    """
-    model.eval()
-    classes = []
-    for start in range(0, len(dataset), batch_size):
-        # A copy: torch does not take read-only arrays.
-        images = torch.from_numpy(dataset.images[start : start + batch_size].copy())
-        logits = model(normalise(images, mean=dataset.mean, std=dataset.std))
-        classes.append(logits.argmax(dim=1).numpy())
-    return np.concatenate(classes).astype(np.int64)
-
-
-def evaluate(model: nn.Module, dataset: Dataset, batch_size: int = EVALUATION_BATCH) -> float:
-    """Return the share of a labelled dataset that the network classifies right.
-
-    Raises
-    ------
-    InputError
-        If the dataset has no labels.
-    """
-    if dataset.labels is None:
-        raise InputError(f"dataset {dataset.name} has no labels to evaluate with")
-    return float(np.mean(predict(model, dataset, batch_size) == dataset.labels))
+def _shape(dataset: Dataset | ImageFolder) -> dict[str, int]:
+    return {"in_channels": dataset.image_shape[0], "num_classes": len(dataset.classes)}

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -27,17 +26,25 @@ from asq_hw.train.functions import (
     keep_positive,
     round_to_levels,
     round_uniform,
-    scale_gradient,
+    with_channel_means,
 )
+from asq_hw.train.levels import level_table
 
 __all__ = [
     "ActivationQuantizer",
+    "BaseActivationQuantizer",
     "GridWeightQuantizer",
+    "IntegerActivationQuantizer",
+    "IntegerWeightQuantizer",
+    "PositiveParameter",
+    "ScaledWeightQuantizer",
     "UniformWeightQuantizer",
     "WeightQuantizer",
     "initial_alpha",
     "initial_step",
     "make_weight_quantizer",
+    "per_output_channel",
+    "uniform_codes",
 ]
 
 FLOOR_FRACTION = 2.0**-10
@@ -66,29 +73,19 @@ def initial_alpha(weight: Tensor, grid: Grid) -> Tensor:
     largest = flat.abs().amax()
     if not largest > 0:
         return torch.ones_like(largest)
-    levels, midpoints = _level_table(grid, flat.dtype)
-    fractions = torch.arange(1, _ALPHA_CANDIDATES + 1) / _ALPHA_CANDIDATES
-    candidates = fractions * largest / levels[-1]
-    errors = [
-        (levels[torch.bucketize(flat / alpha, midpoints)] * alpha - flat).square().sum()
-        for alpha in candidates
-    ]
+    table = level_table(grid, flat)
+    fractions = torch.arange(1, _ALPHA_CANDIDATES + 1, device=flat.device) / _ALPHA_CANDIDATES
+    candidates = fractions * largest / table.values[-1]
+    errors = [(table.round(flat / alpha) * alpha - flat).square().sum() for alpha in candidates]
     return candidates[torch.stack(errors).argmin()]
 
 
-@lru_cache(maxsize=64)
-def _level_table(grid: Grid, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Ascending values of a grid's levels, and the midpoints between them."""
-    with torch.inference_mode(False):
-        values = torch.tensor([level.value for level in grid.ordered_levels], dtype=torch.float64)
-        return values.to(dtype), ((values[1:] + values[:-1]) / 2).to(dtype)
-
-
-def _per_output_channel(weight: Tensor) -> tuple[int, ...]:
+def per_output_channel(weight: Tensor) -> tuple[int, ...]:
+    """Shape of one number for each output channel, which broadcasts to that of `weight`."""
     return (len(weight), *(1 for _ in weight.shape[1:]))
 
 
-class _PositiveParameter(nn.Module):
+class PositiveParameter(nn.Module):
     """A learned positive number, or one for each output channel."""
 
     floor: Tensor
@@ -104,46 +101,31 @@ class _PositiveParameter(nn.Module):
             self.value.copy_(value)
             self.floor.copy_(value * FLOOR_FRACTION)
 
-    def forward(self) -> Tensor:
+    def forward(self, gradient_scale: float = 1.0) -> Tensor:
         """Return what acts: always finite, and at least the floor."""
-        return keep_positive(self.value, self.floor)
+        return keep_positive(self.value, self.floor, gradient_scale)
 
 
 class WeightQuantizer(ABC, nn.Module):
-    """Base of the weight quantizers.
+    """Base of all weight quantizers."""
+
+    @abstractmethod
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the quantized weights, in the shape and type of `weight`."""
+
+
+class IntegerWeightQuantizer(WeightQuantizer):
+    """Base of those whose quantized weights are a scale times the levels of a grid.
 
     Parameters
     ----------
     grid : Grid
         The levels.
-    weight : float tensor
-        The layer's weights, output channels first, from which the scale starts.
-    per_channel : bool
-        Whether each output channel learns a scale of its own.
-
-    Attributes
-    ----------
-    grid : Grid
-        The levels.
     """
 
-    def __init__(self, grid: Grid, weight: Tensor, *, per_channel: bool) -> None:
+    def __init__(self, grid: Grid) -> None:
         super().__init__()
         self.grid = grid
-        self.per_channel = per_channel
-        shape = _per_output_channel(weight) if per_channel else ()
-        self.learned = _PositiveParameter(shape)
-        channels = list(weight) if per_channel else [weight]
-        values = torch.stack([self._initial(channel) for channel in channels])
-        self.learned.initialise(values.reshape(shape))
-
-    @abstractmethod
-    def _initial(self, weight: Tensor) -> Tensor:
-        """Return the first scale of these weights."""
-
-    @abstractmethod
-    def forward(self, weight: Tensor) -> Tensor:
-        """Return the quantized weights, in the shape and type of `weight`."""
 
     @abstractmethod
     def scale(self) -> Tensor:
@@ -157,7 +139,38 @@ class WeightQuantizer(ABC, nn.Module):
         """Return the grid's codes of the quantized weights, int64, in the shape of `weight`."""
 
 
-class UniformWeightQuantizer(WeightQuantizer):
+class ScaledWeightQuantizer(IntegerWeightQuantizer):
+    """Base of those that learn their scale.
+
+    Parameters
+    ----------
+    grid : Grid
+        The levels.
+    weight : float tensor
+        The layer's weights, output channels first, from which the scale starts.
+    per_channel : bool
+        Whether each output channel learns a scale of its own.
+    """
+
+    def __init__(self, grid: Grid, weight: Tensor, *, per_channel: bool) -> None:
+        super().__init__(grid)
+        shape = per_output_channel(weight) if per_channel else ()
+        self.learned = PositiveParameter(shape)
+        channels = list(weight) if per_channel else [weight]
+        values = torch.stack([self._initial(channel) for channel in channels])
+        self.learned.initialise(values.reshape(shape))
+
+    @abstractmethod
+    def _initial(self, weight: Tensor) -> Tensor:
+        """Return the first value of what is learned, for these weights."""
+
+    def _gradient_scale(self, weight: Tensor) -> float:
+        """LSQ's ``1 / sqrt(N * Qp)``, for N weights that share a step."""
+        count = weight.numel() // self.learned.value.numel()
+        return 1 / math.sqrt(count * self.grid.maximum)
+
+
+class UniformWeightQuantizer(ScaledWeightQuantizer):
     """LSQ on weights: integers times a learned step (Eq. 1-2)."""
 
     def _initial(self, weight: Tensor) -> Tensor:
@@ -170,10 +183,8 @@ class UniformWeightQuantizer(WeightQuantizer):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the quantized weights, in the shape and type of `weight`."""
-        step = self.step()
-        count = weight.numel() // step.numel()
-        scaled = scale_gradient(step, 1 / math.sqrt(count * self.grid.maximum))
-        return round_uniform(weight, scaled, self.grid.minimum, self.grid.maximum)
+        step = self.learned(self._gradient_scale(weight))
+        return round_uniform(weight, step, self.grid.minimum, self.grid.maximum)
 
     def scale(self) -> Tensor:
         """Return ``step * 2**(bits - 1)``: a uniform grid's levels are ``q * 2**-(bits - 1)``."""
@@ -182,12 +193,16 @@ class UniformWeightQuantizer(WeightQuantizer):
     def level_codes(self, weight: Tensor) -> Tensor:
         """Return the grid's two's complement codes, int64, in the shape of `weight`."""
         with torch.no_grad():
-            integers = torch.round(weight / self.step())
-            integers = integers.clamp(self.grid.minimum, self.grid.maximum).to(torch.int64)
-            return integers.remainder(1 << self.grid.bits)
+            return uniform_codes(torch.round(weight / self.step()), self.grid)
 
 
-class GridWeightQuantizer(WeightQuantizer):
+def uniform_codes(integers: Tensor, grid: Grid) -> Tensor:
+    """Return the two's complement codes of integers, clipped to a uniform grid, as int64."""
+    bounded = integers.clamp(grid.minimum, grid.maximum).to(torch.int64)
+    return bounded.remainder(1 << grid.bits)
+
+
+class GridWeightQuantizer(ScaledWeightQuantizer):
     """Weights on a grid that is not uniform: ``alpha * nearest level of w / alpha`` (Eq. 3, 17)."""
 
     def _initial(self, weight: Tensor) -> Tensor:
@@ -195,10 +210,9 @@ class GridWeightQuantizer(WeightQuantizer):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the quantized weights, in the shape and type of `weight`."""
-        alpha: Tensor = self.learned()
-        levels, midpoints = _level_table(self.grid, alpha.dtype)
-        scaled = scale_gradient(alpha, 1 / math.sqrt(weight.numel() // alpha.numel()))
-        return round_to_levels(weight, scaled, levels, midpoints)
+        count = weight.numel() // self.learned.value.numel()
+        alpha: Tensor = self.learned(1 / math.sqrt(count))
+        return round_to_levels(weight, alpha, level_table(self.grid, alpha))
 
     def scale(self) -> Tensor:
         """Return the alpha that acts."""
@@ -209,22 +223,22 @@ class GridWeightQuantizer(WeightQuantizer):
         """Return the grid's codes of the quantized weights, int64, in the shape of `weight`."""
         with torch.no_grad():
             alpha = self.scale()
-            _, midpoints = _level_table(self.grid, alpha.dtype)
-            codes = torch.tensor([level.code for level in self.grid.ordered_levels])
-            return codes[torch.bucketize((weight / alpha).contiguous(), midpoints)]
+            codes = [level.code for level in self.grid.ordered_levels]
+            nearest = level_table(self.grid, alpha).nearest(weight / alpha)
+            return torch.tensor(codes, device=alpha.device)[nearest]
 
 
-def make_weight_quantizer(grid: Grid, weight: Tensor, *, per_channel: bool) -> WeightQuantizer:
-    """Make the quantizer that fits a signed grid."""
+def make_weight_quantizer(
+    grid: Grid, weight: Tensor, *, per_channel: bool
+) -> ScaledWeightQuantizer:
+    """Make the quantizer that fits a signed grid: LSQ's, or the nearest level's."""
     uniform = grid.scheme is Scheme.UNIFORM
     kind = UniformWeightQuantizer if uniform else GridWeightQuantizer
     return kind(grid, weight, per_channel=per_channel)
 
 
-class ActivationQuantizer(nn.Module):
-    """LSQ on activations, or with an adapter ASQ: one step for each sample (Eq. 4-6).
-
-    The step starts from the first batch that is seen in training mode.
+class BaseActivationQuantizer(ABC, nn.Module):
+    """Base of all activation quantizers; they start from the first training batch.
 
     Parameters
     ----------
@@ -232,24 +246,22 @@ class ActivationQuantizer(nn.Module):
         Width of the codes.
     signed : bool
         Whether the input can be negative.
-    adapter : Adapter, optional
-        Gives each sample's factor on the step.
 
     Attributes
     ----------
     grid : Grid
         The uniform grid of the codes.
     adapter : Adapter or None
-        As given.
+        What adapts the step to each sample; ASQ has one.
     """
 
     is_initialised: Tensor
+    adapter: Adapter | None
 
-    def __init__(self, *, bits: int, signed: bool, adapter: Adapter | None = None) -> None:
+    def __init__(self, *, bits: int, signed: bool) -> None:
         super().__init__()
         self.grid = Grid(scheme=Scheme.UNIFORM, bits=bits, signed=signed)
-        self.adapter = adapter
-        self.learned = _PositiveParameter(())
+        self.adapter = None
         self.register_buffer("is_initialised", torch.tensor(False))
 
     @property
@@ -262,30 +274,74 @@ class ActivationQuantizer(nn.Module):
         """Whether the codes can be negative."""
         return self.grid.signed
 
-    def step(self) -> Tensor:
-        """Return the step s that acts, of shape ``()``; with an adapter, before beta."""
-        step: Tensor = self.learned()
-        return step
-
     def forward(self, x: Tensor) -> Tensor:
         """Return the quantized input, in its own shape and type.
 
         Raises
         ------
         InputError
-            If the network is evaluated before any training batch has set the step.
+            If the network is evaluated before any training batch has been seen.
         """
         if not self.is_initialised:
-            self._initialise(x)
-        gradient_scale = 1 / math.sqrt(x[0].numel() * self.grid.maximum)
-        step = scale_gradient(self.step(), gradient_scale)
-        if self.adapter is not None:
-            beta: Tensor = self.adapter(x)
-            step = beta.reshape(-1, *(1 for _ in x.shape[1:])) * step
-        return round_uniform(x, step, self.grid.minimum, self.grid.maximum)
+            if not self.training:
+                raise InputError(
+                    "a quantized network must see a training batch before it is evaluated"
+                )
+            self._initialise(x.detach())
+            self.is_initialised.fill_(True)
+        return self._quantize(x)
+
+    @abstractmethod
+    def _initialise(self, x: Tensor) -> None:
+        """Set what is learned from the first batch."""
+
+    @abstractmethod
+    def _quantize(self, x: Tensor) -> Tensor:
+        """Return the quantized input."""
+
+    def _gradient_scale(self, x: Tensor) -> float:
+        """LSQ's ``1 / sqrt(N * Qp)``, for the N elements of a sample."""
+        return 1 / math.sqrt(x[0].numel() * self.grid.maximum)
+
+
+class IntegerActivationQuantizer(BaseActivationQuantizer):
+    """Base of those whose quantized activations are an integer code times a step."""
+
+    @abstractmethod
+    def step(self) -> Tensor:
+        """Return the step that acts, of shape ``()``; with an adapter, before beta."""
+
+
+class ActivationQuantizer(IntegerActivationQuantizer):
+    """LSQ on activations, or with an adapter ASQ: one step for each sample (Eq. 4-6).
+
+    Parameters
+    ----------
+    bits : int
+        Width of the codes.
+    signed : bool
+        Whether the input can be negative.
+    adapter : Adapter, optional
+        Gives each sample's factor on the step.
+    """
+
+    def __init__(self, *, bits: int, signed: bool, adapter: Adapter | None = None) -> None:
+        super().__init__(bits=bits, signed=signed)
+        self.adapter = adapter
+        self.learned = PositiveParameter(())
+
+    def step(self) -> Tensor:
+        """Return the step s that acts, of shape ``()``; with an adapter, before beta."""
+        step: Tensor = self.learned()
+        return step
 
     def _initialise(self, x: Tensor) -> None:
-        if not self.training:
-            raise InputError("a quantized network must see a training batch before it is evaluated")
         self.learned.initialise(initial_step(x, self.grid.maximum))
-        self.is_initialised.fill_(True)
+
+    def _quantize(self, x: Tensor) -> Tensor:
+        step: Tensor = self.learned(self._gradient_scale(x))
+        if self.adapter is not None:
+            x, means = with_channel_means(x) if x.dim() == 4 else (x, x)
+            beta: Tensor = self.adapter(means)
+            step = beta.reshape(-1, *(1 for _ in x.shape[1:])) * step
+        return round_uniform(x, step, self.grid.minimum, self.grid.maximum)

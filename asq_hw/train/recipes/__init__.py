@@ -15,30 +15,26 @@ from typing import Any, get_type_hints
 
 from asq_hw.errors import InputError
 from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding
+from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod
+from asq_hw.train.recipes.layer_rules import LayerRule, rules_from_plain, rules_to_plain
 
-__all__ = ["ActivationMethod", "Recipe", "WeightMethod", "from_dict", "load", "names"]
+__all__ = [
+    "ActivationMethod",
+    "LayerRule",
+    "Precision",
+    "Recipe",
+    "WeightMethod",
+    "from_dict",
+    "load",
+    "names",
+]
 
 
-class WeightMethod(StrEnum):
-    """How weights are quantized."""
+class Precision(StrEnum):
+    """In which type convolutions and linear layers are computed in training."""
 
-    NONE = "none"
-    LSQ = "lsq"
-    """Uniform levels with a learned step (the paper's scheme 1)."""
-    POT = "pot"
-    POST = "post"
-    """Powers of the square root of two with a learned alpha (the paper's scheme 2)."""
-    APOT = "apot"
-
-
-class ActivationMethod(StrEnum):
-    """How activations are quantized."""
-
-    NONE = "none"
-    LSQ = "lsq"
-    """Uniform levels with a learned step."""
-    ASQ = "asq"
-    """The same, with the step adapted to each sample (the paper's Eq. 4-6)."""
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +47,7 @@ class Recipe:
         Name of the trained network.
     model, dataset : str
         What is trained (`asq_hw.train.models.names`) and on what (`asq_hw.datasets.NAMES`, or a
-        folder of IDX files).
+        folder or archive that `asq_hw.datasets.open_dataset` takes).
     width : int
         Channels of the network's first stage.
     weights, activations : WeightMethod, ActivationMethod
@@ -65,8 +61,15 @@ class Recipe:
         Which levels POT and POST keep.
     per_channel : bool
         Whether each output channel learns an alpha (or step) of its own.
+    training_images : int
+        How many of the training images are used, from the first on; 0 for all.
+    image_size : int
+        Height and width of images in folders as the network sees them; 0 for the data set's own.
     epochs, batch_size : int
-        Passes over the training images, and images in a step.
+        Passes over the training images, and images in a step, over all processes and parts.
+    accumulate : int
+        Parts that a batch is divided into, one after another, where memory is short. Batch norm
+        normalises each part by itself.
     learning_rate, momentum, weight_decay : float
         Of SGD. The rate falls to zero on a half cosine; the decay acts on weights only.
     nesterov : bool
@@ -79,13 +82,21 @@ class Recipe:
         Zero padding, in pixels, from which images are cropped at random.
     flip : bool
         Whether images are mirrored at random.
+    min_crop_area : float
+        Smallest share of its area to which an image in a folder is cropped at random.
+    sync_batch_norm : bool
+        Whether batch norm takes its statistics from the images of all processes. If not, each
+        normalises by its own, and process 0's running statistics are kept.
     freeze_bn_epochs : int
         Last epochs in which batch norm keeps its statistics, so that the weights settle for
         the statistics that are exported.
-    bfloat16 : bool
-        Whether convolutions are trained in bfloat16; quantizers and evaluation never are.
+    precision : Precision
+        In which type convolutions and linear layers train; quantizers and evaluation stay in
+        float32.
     seed : int
         Of initial weights, order and augmentation.
+    layers : tuple of LayerRule
+        Widths of single layers; in the file a table ``[layers."PATTERN"]`` for each.
     """
 
     name: str
@@ -102,6 +113,9 @@ class Recipe:
     edge_bits: int = 8
     encoding: Encoding = Encoding.PACKED
     per_channel: bool = False
+    training_images: int = 0
+    image_size: int = 0
+    accumulate: int = 1
     momentum: float = 0.9
     weight_decay: float = 0.0
     nesterov: bool = True
@@ -109,17 +123,28 @@ class Recipe:
     label_smoothing: float = 0.0
     crop_padding: int = 0
     flip: bool = False
+    min_crop_area: float = 0.08
+    sync_batch_norm: bool = True
     freeze_bn_epochs: int = 0
-    bfloat16: bool = False
+    precision: Precision = Precision.FLOAT32
     seed: int = 1
+    layers: tuple[LayerRule, ...] = ()
 
     def __post_init__(self) -> None:
         for key in ("weight_bits", "activation_bits", "edge_bits"):
             _require(MIN_BITS <= getattr(self, key) <= MAX_BITS, self, key, "2..8")
-        for key in ("epochs", "batch_size", "width"):
+        for key in ("epochs", "batch_size", "accumulate", "width"):
             _require(getattr(self, key) >= 1, self, key, "at least 1")
-        for key in ("warmup_epochs", "crop_padding", "freeze_bn_epochs", "seed"):
+        for key in ("training_images", "warmup_epochs", "crop_padding", "freeze_bn_epochs", "seed"):
             _require(getattr(self, key) >= 0, self, key, "at least 0")
+        _require(self.image_size >= 0, self, "image_size", "at least 0")
+        _require(0 < self.min_crop_area <= 1, self, "min_crop_area", "above 0 and at most 1")
+        _require(
+            self.batch_size % self.accumulate == 0,
+            self,
+            "batch_size",
+            f"a multiple of accumulate {self.accumulate}",
+        )
         _require(0 < self.learning_rate < float("inf"), self, "learning_rate", "above 0")
         _require(0 <= self.weight_decay < float("inf"), self, "weight_decay", "at least 0")
         _require(0 <= self.momentum < 1, self, "momentum", "in [0, 1)")
@@ -133,9 +158,9 @@ class Recipe:
             self.weights is not WeightMethod.NONE or self.activations is not ActivationMethod.NONE
         )
 
-    def to_dict(self) -> dict[str, str | int | float | bool]:
+    def to_dict(self) -> dict[str, object]:
         """Return the recipe as plain values, as `from_dict` reads them."""
-        plain = asdict(self)
+        plain = asdict(self) | {"layers": rules_to_plain(self.layers)}
         return {key: str(v) if isinstance(v, StrEnum) else v for key, v in plain.items()}
 
 
@@ -221,6 +246,8 @@ def from_dict(values: Mapping[str, object]) -> Recipe:
 
 def _coerce(key: str, value: object, wanted: type) -> Any:
     """Turn a plain value into the type of its key, without ever losing anything."""
+    if key == "layers":
+        return rules_from_plain(value)
     if issubclass(wanted, StrEnum):
         if value not in list(wanted):
             choices = ", ".join(wanted)

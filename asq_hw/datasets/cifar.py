@@ -1,0 +1,192 @@
+"""CIFAR-10, from the python or the binary version, as a folder or as the archive it comes in.
+
+Both versions hold five training batches and one test batch of 32 x 32 colour images. In the
+binary one a batch is a row of records: a byte of label, then 3,072 bytes of pixels, the red
+plane first. In the python one it is a pickled dictionary with ``data`` and ``labels``
+(`asq_hw.datasets.pickled` reads it without running it).
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.datasets.dataset import Dataset, check_labels
+from asq_hw.datasets.pickled import PickleError, read_pickle
+from asq_hw.datasets.places import find_place
+from asq_hw.errors import InputError
+
+__all__ = ["cifar10_place", "holds_cifar10", "is_archive", "load_cifar10"]
+
+CLASSES: Final = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+# Of the 50,000 training images, by channel, as pixel / 255.
+MEAN: Final = (0.4914, 0.4822, 0.4465)
+STD: Final = (0.2470, 0.2435, 0.2616)
+
+_PLACES = (
+    "cifar-10-batches-py",
+    "cifar-10-batches-bin",
+    "cifar-10-python.tar.gz",
+    "cifar-10-binary.tar.gz",
+)
+_BATCHES = {"train": tuple(f"data_batch_{index}" for index in range(1, 6)), "test": ("test_batch",)}
+_BINARY = ".bin"
+_SHAPE = (3, 32, 32)
+_PIXELS = 3 * 32 * 32
+# A real batch is 31 MB, all of an archive 180 MB. Keeps a gzip bomb out.
+_BATCH_LIMIT = 1 << 26
+_ARCHIVE_LIMIT = 1 << 29
+
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+def cifar10_place() -> Path:
+    """Find CIFAR-10 in one of its four forms."""
+    return find_place("cifar10", _PLACES, "")
+
+
+def holds_cifar10(folder: Path) -> bool:
+    """Whether a folder holds a batch of either version."""
+    names = (name for names in _BATCHES.values() for name in names)
+    return any((folder / f"{name}{end}").is_file() for name in names for end in ("", _BINARY))
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is called what an archive is called."""
+    return path.is_file() and path.name.endswith((".tar.gz", ".tgz", ".tar"))
+
+
+def load_cifar10(name: str, place: Path, split: str) -> Dataset:
+    """Read one part of CIFAR-10 from a folder or an archive.
+
+    Raises
+    ------
+    InputError
+        If a batch is missing or damaged.
+    """
+    wanted = _BATCHES[split]
+    found = _read_folder(place, wanted) if place.is_dir() else _read_archive(place, wanted)
+    batches = [_decode(f"{place}/{stored}", content) for stored, content in found]
+    images = np.concatenate([images for images, _ in batches])
+    labels = np.concatenate([labels for _, labels in batches])
+    return Dataset(
+        name=name,
+        images=images.reshape(-1, *_SHAPE),
+        labels=labels,
+        classes=CLASSES,
+        mean=MEAN,
+        std=STD,
+    )
+
+
+def _complete(
+    place: Path, wanted: Iterable[str], found: dict[str, bytes]
+) -> list[tuple[str, bytes]]:
+    """Take every batch in the version that is there whole, or name what is missing."""
+    for end in ("", _BINARY):
+        names = [f"{name}{end}" for name in wanted]
+        if all(name in found for name in names):
+            return [(name, found[name]) for name in names]
+    some = _BINARY if any(name.endswith(_BINARY) for name in found) else ""
+    missing = next(f"{name}{some}" for name in wanted if f"{name}{some}" not in found)
+    raise InputError(f"{place} must hold the CIFAR-10 batch {missing}")
+
+
+def _read_folder(folder: Path, wanted: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    found = {}
+    for name in (f"{name}{end}" for end in ("", _BINARY) for name in wanted):
+        path = folder / name
+        if path.is_file():
+            with path.open("rb") as stored:
+                found[name] = _bounded(f"{path}", stored.read(_BATCH_LIMIT + 1))
+    return _complete(folder, wanted, found)
+
+
+def _read_archive(path: Path, wanted: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    names = {f"{name}{end}" for end in ("", _BINARY) for name in wanted}
+    found = {}
+    try:
+        with path.open("rb") as stored:
+            stream = stored if path.suffix == ".tar" else _BoundedGzip(fileobj=stored)
+            with tarfile.open(fileobj=stream, mode="r:") as archive:
+                for member in archive:
+                    name = PurePosixPath(member.name).name
+                    content = archive.extractfile(member) if member.isreg() else None
+                    if name in names and content is not None:
+                        inside = f"{path}/{name}"
+                        found[name] = _bounded(inside, content.read(_BATCH_LIMIT + 1))
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise InputError(f"{path} could not be read as an archive: {error}") from error
+    return _complete(path, wanted, found)
+
+
+class _BoundedGzip(gzip.GzipFile):
+    """A gzipped stream that does not go on for ever."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0 or self.tell() + size > _ARCHIVE_LIMIT:
+            raise OSError(f"it must unpack to at most {_ARCHIVE_LIMIT} bytes")
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if offset > _ARCHIVE_LIMIT:
+            raise OSError(f"it must unpack to at most {_ARCHIVE_LIMIT} bytes")
+        return super().seek(offset, whence)
+
+
+def _bounded(name: str, content: bytes) -> bytes:
+    if len(content) > _BATCH_LIMIT:
+        raise InputError(f"{name} must be at most {_BATCH_LIMIT} bytes")
+    return content
+
+
+def _decode(name: str, content: bytes) -> Batch:
+    images, labels = _binary(name, content) if name.endswith(_BINARY) else _python(name, content)
+    if len(labels) == 0:
+        raise InputError(f"{name} must not be empty")
+    check_labels(name, labels, len(images), len(CLASSES))
+    return images, labels
+
+
+def _binary(name: str, content: bytes) -> Batch:
+    if len(content) % (1 + _PIXELS):
+        raise InputError(
+            f"{name} must hold records of {1 + _PIXELS} bytes, not {len(content)} bytes in all"
+        )
+    records = np.frombuffer(content, dtype=np.uint8).reshape(-1, 1 + _PIXELS)
+    return records[:, 1:], records[:, 0].astype(np.int64)
+
+
+def _python(name: str, content: bytes) -> Batch:
+    try:
+        batch = read_pickle(content)
+    except PickleError as error:
+        raise InputError(f"{name} is no batch of CIFAR-10: {error}") from None
+    match batch:
+        case {b"data": np.ndarray() as images, b"labels": list(labels)}:
+            pass
+        case _:
+            raise InputError(f"{name} must hold a dictionary with data and labels")
+    if images.ndim != 2 or images.shape[1] != _PIXELS:
+        raise InputError(f"{name} must hold data of shape (N, {_PIXELS}), not {images.shape}")
+    if len(labels) != len(images) or any(type(label) is not int for label in labels):
+        raise InputError(f"{name} must hold one integer label for each of {len(images)} images")
+    return images, np.array(labels, dtype=np.int64)

@@ -1,0 +1,312 @@
+"""Images in folders, one for each class, as ImageNet comes: they stay on disk until asked for.
+
+The paper's crops: a network is evaluated on the centre of an image whose shorter side was
+scaled to 8/7 of the network's size (256 for 224), and trained on random parts of it, of any
+area down to a share and an aspect ratio of 3/4 to 4/3, scaled to that size.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.datasets.dataset import Dataset, Normalisation, check_labels
+from asq_hw.datasets.places import find_place
+from asq_hw.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["DEFAULT_IMAGE_SIZE", "ImageFolder", "find_images", "holds_images", "imagenet_folder"]
+
+DEFAULT_IMAGE_SIZE: Final = 224
+"""Height and width of what ImageNet's networks see."""
+
+# Of ImageNet's training images, by channel, as pixel / 255; used for every folder of images.
+MEAN: Final = (0.485, 0.456, 0.406)
+STD: Final = (0.229, 0.224, 0.225)
+
+_ENDINGS: Final = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+_PARTS: Final = {"train": ("train",), "test": ("val", "test")}
+_ARRAY_LIMIT: Final = 1 << 30
+_ATTEMPTS: Final = 10
+_LOG_RATIO: Final = math.log(4 / 3)
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFolder:
+    """Labelled images that are read from their files one by one.
+
+    Parameters
+    ----------
+    name : str
+        Short name, or the folder.
+    folder : Path
+        Where the files are.
+    files : bytes array of shape (N,)
+        Their paths below `folder`; an array, for a million strings would fill memory.
+    labels : int64 array of shape (N,)
+        Index into `classes`.
+    classes : tuple of str
+        Names of the classes' folders, sorted.
+    size : int
+        Height and width of the images as the network sees them.
+    mean, std : tuple of 3 floats
+        Of ``pixel / 255``, for the trainer to normalise with.
+    """
+
+    name: str
+    folder: Path
+    files: NDArray[np.bytes_]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    size: int = DEFAULT_IMAGE_SIZE
+    mean: Normalisation = MEAN
+    std: Normalisation = STD
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(f"image size must be at least 1, not {self.size}")
+        check_labels(self.name, self.labels, len(self.files), len(self.classes))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.files)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image as the network sees it."""
+        return 3, self.size, self.size
+
+    def first(self, count: int | None) -> ImageFolder:
+        """Return the first `count` images, in the order of classes; all of them for None."""
+        if count is None or count >= len(self):
+            return self
+        return replace(self, files=self.files[:count], labels=self.labels[:count])
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return the centre of an image as ``(3, size, size)``: what is evaluated.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or damaged.
+        """
+        whole = self._open(index)
+        width, height = whole.size
+        scale = _resized_side(self.size) / min(width, height)
+        width, height = max(self.size, int(width * scale)), max(self.size, int(height * scale))
+        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        box = (left, top, left + self.size, top + self.size)
+        return _pixels(_resized(whole, width, height).crop(box))
+
+    def random_image(
+        self, index: int, rng: np.random.Generator, *, min_area: float, flip: bool
+    ) -> NDArray[np.uint8]:
+        """Return a random part of an image as ``(3, size, size)``: what is trained with.
+
+        Parameters
+        ----------
+        index : int
+            Which image.
+        rng : numpy.random.Generator
+            Source of the random numbers.
+        min_area : float
+            Smallest share of the area that is taken.
+        flip : bool
+            Whether every second image is mirrored.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or damaged.
+        """
+        whole = self._open(index)
+        box = random_box(whole.size, rng, min_area=min_area)
+        pixels = _pixels(_resized(whole.crop(box), self.size, self.size))
+        mirrored = flip and rng.random() < 0.5
+        return np.ascontiguousarray(pixels[:, :, ::-1]) if mirrored else pixels
+
+    def load(self) -> Dataset:
+        """Read every image, for readers that want them in memory.
+
+        Raises
+        ------
+        InputError
+            If that would take more than 1 GB, or a file is missing or damaged.
+        """
+        fitting = _ARRAY_LIMIT // math.prod(self.image_shape)
+        if len(self) > fitting:
+            raise InputError(
+                f"{self.name} holds {len(self)} images of {self.size} x {self.size}, and at most "
+                f"{fitting} fit in memory at once: limit them to {fitting}"
+            )
+        images = np.empty((len(self), *self.image_shape), dtype=np.uint8)
+        for index in range(len(self)):
+            images[index] = self.image(index)
+        return Dataset(
+            name=self.name,
+            images=images,
+            labels=self.labels.copy(),
+            classes=self.classes,
+            mean=self.mean,
+            std=self.std,
+        )
+
+    def _open(self, index: int) -> Image:
+        """Read and decode one file."""
+        pillow = _pillow()
+        path = self.folder / os.fsdecode(bytes(self.files[index]))
+        try:
+            with pillow.open(path) as stored:
+                image: Image = stored.convert("RGB")
+                return image
+        # What Pillow raises on a damaged file depends on the format and on the damage.
+        except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
+            raise InputError(f"image {path} could not be read: {error}") from None
+
+
+def random_box(size: tuple[int, int], rng: np.random.Generator, *, min_area: float) -> Box:
+    """Draw the part of an image of (width, height) to train on, as left, top, right, bottom.
+
+    Its share of the area is uniform in `min_area` to 1 and the logarithm of its aspect ratio
+    uniform between those of 3/4 and 4/3; where ten draws do not fit, the largest part in
+    the middle whose ratio is allowed.
+    """
+    width, height = size
+    for _ in range(_ATTEMPTS):
+        area = width * height * rng.uniform(min_area, 1)
+        ratio = math.exp(rng.uniform(-_LOG_RATIO, _LOG_RATIO))
+        wide, high = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < wide <= width and 0 < high <= height:
+            left = int(rng.integers(0, width - wide + 1))
+            top = int(rng.integers(0, height - high + 1))
+            return left, top, left + wide, top + high
+    wide = min(width, max(1, round(height * 4 / 3)))
+    high = min(height, max(1, round(width * 4 / 3)))
+    left, top = (width - wide) // 2, (height - high) // 2
+    return left, top, left + wide, top + high
+
+
+def imagenet_folder() -> Path:
+    """Find the folder ``imagenet`` with ``train/`` and ``val/``."""
+    return find_place("imagenet", ["imagenet"], "")
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether a folder holds folders, as one of images does."""
+    with os.scandir(folder) as entries:
+        return any(_is_class(entry) for entry in entries)
+
+
+def find_images(
+    name: str, folder: Path, split: str, *, size: int = DEFAULT_IMAGE_SIZE
+) -> ImageFolder:
+    """Find the images of one part of a folder; none is read yet.
+
+    Parameters
+    ----------
+    name : str
+        Short name, or the folder.
+    folder : Path
+        Holds ``train/`` and ``val/`` (or ``test/``), and these a folder for each class. One that
+        holds the classes' folders itself is for testing, as a whole.
+    split : {'test', 'train'}
+        Which part.
+    size : int
+        Height and width of the images as the network sees them.
+
+    Raises
+    ------
+    InputError
+        If a folder is missing or empty, or the parts have different classes.
+    """
+    part = _part(folder, split)
+    classes = _classes(part)
+    training = folder / "train"
+    if part not in (folder, training) and training.is_dir():
+        # A label is the class's place among those that were trained.
+        unknown = sorted(set(classes) - set(trained := _classes(training)))
+        if unknown:
+            raise InputError(f"{part} must hold the classes of {training}, not {unknown[0]}")
+        classes = trained
+    files, labels = _scan(part, classes)
+    return ImageFolder(
+        name=name, folder=part, files=files, labels=labels, classes=tuple(classes), size=size
+    )
+
+
+def _part(folder: Path, split: str) -> Path:
+    """The folder of one part."""
+    for name in _PARTS[split]:
+        if (folder / name).is_dir():
+            return folder / name
+    is_divided = any((folder / name).is_dir() for names in _PARTS.values() for name in names)
+    if split == "train" or is_divided:
+        raise InputError(
+            f"{folder} must hold {' or '.join(f'{name}/' for name in _PARTS[split])} "
+            "with a folder of images for each class"
+        )
+    return folder
+
+
+def _classes(folder: Path) -> list[str]:
+    names = sorted(entry.name for entry in os.scandir(folder) if _is_class(entry))
+    if not names:
+        raise InputError(f"{folder} must hold a folder of images for each class")
+    return names
+
+
+def _is_class(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() and not entry.name.startswith(".")
+
+
+def _scan(part: Path, classes: Sequence[str]) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
+    """List the files of every class, sorted; only names are read."""
+    files: list[bytes] = []
+    counts = []
+    for name in classes:
+        folder = part / name
+        found = (
+            sorted(e.name for e in os.scandir(folder) if e.name.lower().endswith(_ENDINGS))
+            if folder.is_dir()
+            else []
+        )
+        if not found and folder.is_dir():
+            raise InputError(f"{folder} must hold at least one image ({', '.join(_ENDINGS)})")
+        files += [os.fsencode(f"{name}/{file}") for file in found]
+        counts.append(len(found))
+    return np.array(files, dtype=np.bytes_), np.repeat(np.arange(len(classes)), counts)
+
+
+def _resized_side(size: int) -> int:
+    """Length of the shorter side from whose middle `size` is cut: 256 for 224."""
+    return round(size * 8 / 7)
+
+
+def _resized(image: Image, width: int, height: int) -> Image:
+    return image.resize((width, height), _pillow().Resampling.BILINEAR)
+
+
+def _pixels(image: Image) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def _pillow() -> ModuleType:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise InputError(
+            "images in folders need Pillow: install it with pip install pillow"
+        ) from None
+    return Image

@@ -1,0 +1,79 @@
+"""What a network predicts, and how often it is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from asq_hw.datasets import Dataset, ImageFolder
+from asq_hw.errors import InputError
+from asq_hw.train.data import EVALUATION_BATCH, evaluation_batches, normalise
+from asq_hw.train.distributed import Processes
+
+__all__ = ["evaluate", "predict"]
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    dataset: Dataset | ImageFolder,
+    batch_size: int = EVALUATION_BATCH,
+    *,
+    processes: Processes | None = None,
+    workers: int = 0,
+) -> NDArray[np.int64]:
+    """Return the class that the network gives each image, as int64 of shape ``(N,)``.
+
+    The network runs in float32 and in evaluation mode, and is left in that mode.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network.
+    dataset : Dataset or ImageFolder
+        Images, labelled or not.
+    batch_size : int
+        Images at once.
+    processes : Processes, optional
+        Those that share the work; each gets all predictions.
+    workers : int
+        Processes that read images in folders; 0 reads them here.
+    """
+    processes = processes or Processes()
+    model.eval()
+    device = next(model.parameters()).device
+    classes = torch.zeros(len(dataset), dtype=torch.int64)
+    share = processes.share
+    batches = evaluation_batches(dataset, batch_size=batch_size, share=share, workers=workers)
+    for index, images in enumerate(batches):
+        start = (index * share.processes + share.rank) * batch_size
+        x = normalise(images.to(device), mean=dataset.mean, std=dataset.std)
+        logits: Tensor = model(x)
+        classes[start : start + batch_size] = logits.argmax(dim=1).cpu()
+    found: NDArray[np.int64] = processes.reduce(classes).numpy()
+    return found
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: Dataset | ImageFolder,
+    batch_size: int = EVALUATION_BATCH,
+    *,
+    processes: Processes | None = None,
+    workers: int = 0,
+) -> float:
+    """Return the share of a labelled dataset that the network classifies right.
+
+    Parameters are those of `predict`.
+
+    Raises
+    ------
+    InputError
+        If the dataset has no labels.
+    """
+    if dataset.labels is None:
+        raise InputError(f"dataset {dataset.name} has no labels to evaluate with")
+    found = predict(model, dataset, batch_size, processes=processes, workers=workers)
+    return float(np.mean(found == dataset.labels))

@@ -1,0 +1,61 @@
+"""What a training run reports while it runs, and when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Progress", "Report", "TrainingResult"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a training run stands; reported after every batch (or some) and every epoch.
+
+    Parameters
+    ----------
+    epoch, epochs : int
+        The epoch in work, from 1, and their number.
+    batch, batches : int
+        Batches done in it, and their number.
+    loss : float
+        Mean training loss of the epoch so far.
+    learning_rate : float
+        Rate of the latest step.
+    accuracy : float or None
+        Test accuracy, on the report that ends an epoch.
+    """
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    loss: float
+    learning_rate: float
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """What a finished run leaves.
+
+    Parameters
+    ----------
+    best, last : Path
+        Checkpoints of the most accurate and of the final epoch.
+    best_accuracy, accuracy : float
+        Their test accuracies. The best epoch was chosen on the test images, so its
+        accuracy is the more flattering of the two.
+    seconds : float
+        Wall time of this call.
+    """
+
+    best: Path
+    last: Path
+    best_accuracy: float
+    accuracy: float
+    seconds: float
+
+
+Report = Callable[[Progress], None]
