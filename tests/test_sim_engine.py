@@ -195,7 +195,7 @@ def _lane(network: IntegerNetwork, product: Product = SPLIT) -> Lane:
 @pytest.mark.parametrize("pixel", [0, 255])
 def test_extremes_of_bytes_equal_the_oracle(code: int, pixel: int, signed: bool) -> None:
     network = _wide_network(3, 37, code, signed=signed)
-    assert _lane(network) is Lane.VNNI
+    assert _lane(network) is Lane.INT8
     images = np.full((1, 37, 1, 1), pixel, dtype=np.uint8)
     _check_against_oracle(network, images)
 
@@ -205,7 +205,7 @@ def test_sums_beyond_32_bits_leave_the_narrow_lanes() -> None:
     fits = _wide_network(1, 65793, 0x80, signed=False)
     wide = _wide_network(1, 65794, 0x80, signed=False)
     assert 255 * 128 * 65793 < 2**31 <= 255 * 128 * 65794
-    assert _lane(fits) is Lane.VNNI
+    assert _lane(fits) is Lane.INT8
     assert _lane(wide) is Lane.INT64
     for network, inputs in ((fits, 65793), (wide, 65794)):
         result = simulate(network, np.full((1, inputs, 1, 1), 255, dtype=np.uint8))
@@ -216,8 +216,8 @@ def test_sums_beyond_32_bits_leave_the_narrow_lanes() -> None:
 
 def test_each_lane_is_taken() -> None:
     narrow = _conv_of_all_codes(Grid(scheme=Scheme.POST, bits=4), signed=True, activation_bits=4)
-    assert _lane(narrow) is Lane.VNNI
-    assert _lane(narrow, LUT) is Lane.VNNI
+    assert _lane(narrow) is Lane.INT8
+    assert _lane(narrow, LUT) is Lane.INT8
     assert _lane(narrow, Product(kind=ProductKind.POST_LUT, lut_fraction_bits=8)) is Lane.INT32
     large = _conv_of_all_codes(Grid(scheme=Scheme.POT, bits=5), signed=True, activation_bits=4)
     assert _lane(large) is Lane.INT32

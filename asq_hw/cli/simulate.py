@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ from asq_hw.cli.options import (
     model_path,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.errors import InputError
 from asq_hw.products import Product, ProductKind
 
 if TYPE_CHECKING:
@@ -85,9 +87,20 @@ def simulate(
             "--compare", metavar="DIR", help="Name the first tensor that differs from a trace."
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ADDRESS|local:N",
+            help="Run on a Dask cluster: a scheduler's, or N processes of this machine.",
+        ),
+    ] = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Run an integer network bit-accurately, and compare it with the network it came from."""
+    if cluster is not None:
+        alone = {"--trace": trace, "--compare": compare, "--threads": threads}
+        _check_cluster_options([name for name, value in alone.items() if value is not None])
     arithmetic = Product(
         kind=choose(ProductKind, "product", product), lut_fraction_bits=lut_fraction_bits
     )
@@ -96,7 +109,8 @@ def simulate(
 
     dataset = datasets.load(data, limit=limit)
     network = modelfile.load(model_path(model))
-    run = sim.simulate if batch_size is None else partial(sim.simulate, batch_size=batch_size)
+    run = partial(sim.simulate, threads=threads) if cluster is None else _on_cluster(cluster)
+    run = run if batch_size is None else partial(run, batch_size=batch_size)
     comparison = None if compare is None else sim.TraceComparison(compare, network, arithmetic)
     with ExitStack() as stack:
         readers: list[Callable[[TraceBatch], None]] = [comparison] if comparison else []
@@ -107,8 +121,7 @@ def simulate(
             network,
             dataset.images,
             product=arithmetic,
-            threads=threads,
-            trace=partial(_pass_on, readers) if readers else None,
+            **({"trace": partial(_pass_on, readers)} if readers else {}),
             progress=stack.enter_context(progress_bar("simulating", len(dataset))),
         )
     accuracy = measure_accuracy(result.predictions, dataset, network.references)
@@ -123,6 +136,22 @@ def simulate(
     if difference is not None:
         print(f"asq-hw: not the trace in {compare}: {difference}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _check_cluster_options(others: Sequence[str]) -> None:
+    """Refuse what a cluster cannot do, before anything is read or written."""
+    if others:
+        raise InputError(f"{others[0]} cannot be used with --cluster")
+    if find_spec("distributed") is None:
+        raise InputError(
+            "--cluster needs Dask's distributed: install it with pip install 'asq-hw[cluster]'"
+        )
+
+
+def _on_cluster(cluster: str) -> partial[SimulationResult]:
+    from asq_hw.sim.cluster import simulate
+
+    return partial(simulate, cluster=cluster)
 
 
 def _pass_on(readers: Sequence[Callable[[TraceBatch], None]], batch: TraceBatch) -> None:

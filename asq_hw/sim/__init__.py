@@ -7,6 +7,7 @@ size and processor.
 from __future__ import annotations
 
 from asq_hw.sim.engine import SimulationResult, simulate
+from asq_hw.sim.profile import profile_layers
 from asq_hw.sim.statistics import LayerStatistics, StepSizes
 from asq_hw.sim.tensors import TraceBatch, tensor_shapes
 from asq_hw.sim.trace import Difference, TraceComparison, compare_traces, write_trace
@@ -19,6 +20,7 @@ __all__ = [
     "TraceBatch",
     "TraceComparison",
     "compare_traces",
+    "profile_layers",
     "simulate",
     "tensor_shapes",
     "write_trace",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,13 +19,13 @@ from asq_hw.network import IntegerNetwork
 from asq_hw.products import Product
 from asq_hw.sim.interpreter import interpreter
 from asq_hw.sim.jit import Kernel, choose_kernel
-from asq_hw.sim.lower import Plan, lower
+from asq_hw.sim.lower import lower
 from asq_hw.sim.memory import allocate
-from asq_hw.sim.program import Memory
+from asq_hw.sim.program import Memory, Portable, Vnni
 from asq_hw.sim.statistics import LayerStatistics, empty_statistics, summarize
 from asq_hw.sim.tensors import TraceBatch, read_batch
 
-__all__ = ["SimulationResult", "simulate"]
+__all__ = ["Run", "SimulationResult", "check_counts", "check_images", "simulate"]
 
 Images = NDArray[np.uint8]
 _TRACE_BYTES = 1 << 26
@@ -99,11 +100,9 @@ def simulate(
     """
     product = Product() if product is None else product
     threads = _default_threads() if threads is None else threads
-    _check(network, images, threads, batch_size)
-    network.check_product(product)
-    vnni = choose_kernel(kernel) is Kernel.VNNI
-    plan = lower(network, product, vnni=vnni, keep=trace is not None)
-    work = _Work(network, product, plan, images, vnni=vnni, keep=trace is not None)
+    check_images(network, images)
+    check_counts(threads, batch_size)
+    work = Run(network, images, product=product, kernel=kernel, keep=trace is not None)
     work.warm_up()
     start = time.perf_counter()
     for batch in work.run(threads, batch_size):
@@ -121,30 +120,59 @@ def simulate(
     )
 
 
-class _Work:
+class Run:
     """One run's arrays; batches write to rows of their own, so threads share nothing else."""
 
     def __init__(
         self,
         network: IntegerNetwork,
-        product: Product,
-        plan: Plan,
         images: Images,
         *,
-        vnni: bool,
-        keep: bool,
+        product: Product,
+        kernel: str,
+        keep: bool = False,
     ) -> None:
-        self.network, self.product, self.plan, self.keep = network, product, plan, keep
-        self.images = np.ascontiguousarray(images)
+        network.check_product(product)
+        vnni = choose_kernel(kernel) is Kernel.VNNI
+        self.network, self.product, self.keep = network, product, keep
+        self.plan = lower(network, product, vnni=vnni, keep=keep)
         self.shape = network.feature_maps()[network.output.name].shape
-        self.scores = np.zeros((len(images), int(np.prod(self.shape))), dtype=np.int32)
-        self.counts = empty_statistics(len(images), len(network.layers))
-        self.vnni = True if vnni else None
+        self.form = Vnni() if vnni else Portable()
         self.interpret = interpreter()
+        self._take(images)
+
+    def _take(self, images: Images) -> None:
+        self.images = np.ascontiguousarray(images)
+        self.scores = np.zeros((len(images), int(np.prod(self.shape))), dtype=np.int32)
+        self.counts = empty_statistics(len(images), len(self.network.layers))
+
+    def on(self, images: Images) -> Run:
+        """Return a run of the same plan on other images."""
+        run = copy.copy(self)
+        run._take(images)
+        return run
 
     def warm_up(self) -> None:
         """Compile, or load what an earlier process compiled, without computing anything."""
-        self._interpret(allocate(self.plan.layout, 1), 0, 0)
+        self.compute(self.memory(1), 0, 0)
+
+    def memory(self, rows: int) -> Memory:
+        """Make what one thread works in; `rows` is 1 but where intermediate tensors are kept."""
+        return allocate(self.plan.layout, rows)
+
+    def compute(self, memory: Memory, start: int, stop: int, steps: slice = slice(None)) -> None:
+        """Run the program, or some of its steps, on the images ``start .. stop - 1``."""
+        program = self.plan.program
+        self.interpret(
+            program._replace(steps=program.steps[steps]),
+            memory,
+            self.images[start:stop],
+            self.plan.layout.maps[self.network.output.name],
+            self.scores[start:stop],
+            self.counts[start:stop],
+            self.keep,
+            self.form,
+        )
 
     def run(self, threads: int, batch_size: int) -> Iterator[_Batch]:
         """Compute all batches and yield them in order; interrupted, stop after those under way."""
@@ -157,7 +185,7 @@ class _Work:
         threads = min(threads, len(spans))
         free: SimpleQueue[Memory] = SimpleQueue()
         for _ in range(threads):
-            free.put(allocate(self.plan.layout, batch_size if self.keep else 1))
+            free.put(self.memory(batch_size if self.keep else 1))
         pool = ThreadPoolExecutor(threads)
         try:
             # A few batches ahead of the reader, so that a slow one does not fill the memory.
@@ -180,7 +208,7 @@ class _Work:
     def _run_batch(self, free: SimpleQueue[Memory], start: int, stop: int) -> _Batch:
         memory = free.get()
         try:
-            self._interpret(memory, start, stop)
+            self.compute(memory, start, stop)
             trace = None
             if self.keep:
                 trace = self._read_batch(memory, start, stop)
@@ -192,24 +220,13 @@ class _Work:
         counts = self.counts[start:stop]
         return read_batch(self.network, self.product, self.plan.layout, memory, start, counts)
 
-    def _interpret(self, memory: Memory, start: int, stop: int) -> None:
-        self.interpret(
-            self.plan.program,
-            memory,
-            self.images[start:stop],
-            self.plan.layout.maps[self.network.output.name],
-            self.scores[start:stop],
-            self.counts[start:stop],
-            self.keep,
-            self.vnni,
-        )
-
 
 def _default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _check(network: IntegerNetwork, images: Images, threads: int, batch_size: int) -> None:
+def check_images(network: IntegerNetwork, images: Images) -> None:
+    """Raise InputError unless `images` are what `network` takes, at least one."""
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         kind = getattr(images, "dtype", type(images).__name__)
         raise InputError(f"images must be a uint8 array, not {kind}")
@@ -220,6 +237,10 @@ def _check(network: IntegerNetwork, images: Images, threads: int, batch_size: in
         raise InputError(f"images must be (N, {wanted}), not {images.shape}")
     if len(images) == 0:
         raise InputError("there must be at least one image, not 0")
+
+
+def check_counts(threads: int, batch_size: int) -> None:
+    """Raise InputError unless both are integers of at least 1."""
     for name, value in (("threads", threads), ("batch size", batch_size)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"{name} must be an integer of at least 1, not {value!r}")

@@ -22,7 +22,7 @@ from asq_hw.sim.kernels_layers import (
     quantize_pixels,
     relu,
 )
-from asq_hw.sim.program import Kind, Memory, Program, Statistic
+from asq_hw.sim.program import Form, Kind, Memory, Program, Statistic
 
 __all__ = ["interpreter"]
 
@@ -35,7 +35,7 @@ Interpreter = Callable[
         NDArray[np.int32],
         NDArray[np.int64],
         bool,
-        bool | None,
+        Form,
     ],
     bool,
 ]
@@ -43,12 +43,12 @@ Interpreter = Callable[
 
 @cache
 def interpreter() -> Interpreter:
-    """The function ``run(program, memory, images, output, scores, statistics, keep, vnni)``.
+    """The function ``run(program, memory, images, output, scores, statistics, keep, form)``.
 
     `images` is (N, C, H, W), `output` the place of the last layer's map, which goes to `scores`,
     (N, size); `statistics` is (N, layers, len(Statistic)). With `keep` every sample has
-    its own row of the memory, and maps and codes stay there; else they share the first. `vnni`
-    is None to leave the VNNI kernel out.
+    its own row of the memory, and maps and codes stay there; else they share the first. The
+    type of `form` says which instructions there are.
     """
     stamp = source_stamp()
 
@@ -61,17 +61,17 @@ def interpreter() -> Interpreter:
         scores: NDArray[np.int32],
         statistics: NDArray[np.int64],
         keep: bool,
-        vnni: bool | None,
+        form: Form,
     ) -> bool:
         for n in range(images.shape[0]):
             row = n if keep else 0
             maps = memory.maps[row]
             for s in range(program.steps.shape[0]):
                 kind, index = program.steps[s]["kind"], program.steps[s]["index"]
-                counts = statistics[n, s]
+                counts = statistics[n, program.steps[s]["layer"]]
                 if kind == Kind.CONV:
                     layer = program.convs[index]
-                    convolve(layer, program, memory, row, keep, counts, vnni)
+                    convolve(layer, program, memory, row, keep, counts, form)
                 elif kind == Kind.RELU:
                     relu(program.elementwise[index], maps)
                 elif kind == Kind.ADD:
@@ -87,6 +87,6 @@ def interpreter() -> Interpreter:
                     first = program.inputs[index]
                     counts[Statistic.SATURATED] = quantize_pixels(first, program, images[n], maps)
             scores[n] = maps[output : output + scores.shape[1]]
-        return len(stamp) > 0  # what a function closes over is part of its key in the cache
+        return stamp > 0  # what a function closes over is part of its key in the cache
 
     return run

@@ -44,15 +44,15 @@ def cached(function: _Function) -> _Function:
         return jit(function)
 
 
-def source_stamp() -> str:
-    """A digest of the kernels' sources: it makes a cached function depend on all of them.
+def source_stamp() -> int:
+    """Return a digest of the kernels' sources: it makes a cached function depend on all of them.
 
     Numba's cache watches only the file that a function stands in, not what the function calls.
     """
     digest = hashlib.sha256()
     for path in [*sorted(Path(__file__).parent.glob("*.py")), Path(fixedpoint.__file__)]:
         digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return int.from_bytes(digest.digest()[:7], "little")
 
 
 def choose_kernel(kernel: str) -> Kernel:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from asq_hw.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
 from asq_hw.sim.jit import jit
-from asq_hw.sim.kernels_quantize import place_codes, quantize, step_size
-from asq_hw.sim.kernels_vnni import dot_1, dot_2
-from asq_hw.sim.program import PIXEL_TILE, Lane, Memory, Program, Statistic
+from asq_hw.sim.kernels_quantize import place_codes, quantize, quantize_bytes, step_size
+from asq_hw.sim.kernels_vector import convolve_bytes
+from asq_hw.sim.program import Form, Lane, Memory, Program, Statistic
 
 __all__ = ["convolve"]
 
@@ -32,16 +32,22 @@ def convolve(
     row: int,
     keep: bool,
     statistics: NDArray[np.int64],
-    vnni: bool | None,
+    form: Form,
 ) -> None:
     """Quantize, multiply, accumulate, requantize. `row` is the sample's row in `memory`.
 
-    `vnni` is None or a bool for the compiler to leave the VNNI kernel out or in.
+    The type of `form` decides which instructions the lane of bytes is compiled to.
     """
     maps, indices = memory.maps[row], memory.indices[row]
-    step = step_size(layer, program, maps, memory.vectors)
+    step = step_size(layer, program, maps, memory, form)
+    scale_multipliers(layer, step, program.constants, memory)
+    if layer["lane"] == Lane.INT8:
+        if not quantize_bytes(layer, step, maps, memory, row, keep, statistics, form):
+            quantize(layer, step, maps, indices, statistics)
+            place_codes(layer, program.constants, indices, memory.codes8)
+        convolve_bytes(layer, program, memory, row, keep, statistics, form)
+        return
     quantize(layer, step, maps, indices, statistics)
-    scale_multipliers(layer, step, program.constants, memory.multipliers)
     out = memory.accumulators[row]
     constants = program.constants
     if layer["lane"] == Lane.INT64:
@@ -64,25 +70,18 @@ def convolve(
                 finish(layer, program, memory, maps, memory.sums32, group, first, statistics)
                 if keep:
                     keep_sums(layer, memory.sums32, group, first, out)
-    elif vnni is not None:
-        place_codes(layer, constants, indices, memory.codes8)
-        for group in range(layer["groups"]):
-            for first in range(0, layer["pixels"], layer["block"]):
-                accumulate_vnni(layer, program, memory.codes8, group, first, memory.sums32)
-                finish(layer, program, memory, maps, memory.sums32, group, first, statistics)
-                if keep:
-                    keep_sums(layer, memory.sums32, group, first, out)
 
 
 @jit
 def scale_multipliers(
-    layer: Record, step: int, constants: NDArray[np.int64], out: NDArray[np.int64]
+    layer: Record, step: int, constants: NDArray[np.int64], memory: Memory
 ) -> None:
     """``m`` of every output channel, as often as pixels are requantized at once."""
-    outputs, shift = layer["out_channels"], layer["narrow_shift"]
+    outputs, shift, out = layer["out_channels"], layer["narrow_shift"], memory.multipliers
     half = (np.int64(1) << shift) >> 1
     for o in range(outputs):
         out[o] = (step * constants[layer["multiplier_at"] + o] + half) >> shift
+        memory.multipliers32[o] = out[o]  # read in the lane of bytes, where it fits
     for i in range(1, layer["pixels_at_once"]):
         out[i * outputs : (i + 1) * outputs] = out[:outputs]
 
@@ -125,49 +124,11 @@ def accumulate(
 
 
 @jit
-def accumulate_vnni(
-    layer: Record,
-    program: Program,
-    codes: NDArray[np.uint8],
-    group: int,
-    first: int,
-    sums: NDArray[np.int32],
-) -> None:
-    """The same with the VNNI kernel; the last tile may repeat the last pixel."""
-    columns, width, quads = layer["columns"], layer["width_out"], layer["quads"]
-    constants, weights = program.constants, program.weights8
-    panel = weights.ctypes.data + layer["weights"] + group * quads * 4 * columns
-    starts = program.starts.ctypes.data + 4 * (layer["starts_at"] + group * columns)
-    window = codes.ctypes.data + layer["codes"] + group * layer["group_channels"]
-    quads_at = constants.ctypes.data + 8 * layer["quads_at"]
-    pixels_at = constants.ctypes.data + 8 * (layer["pixels_at"] + first)
-    count = min(layer["block"], layer["pixels"] - first)
-    for j in range(0, columns, 32):
-        at = sums.ctypes.data + 4 * _column(j, width, layer["block"])
-        after = sums.ctypes.data + 4 * _column(j + 16, width, layer["block"])
-        begin, column = starts + 4 * j, panel + j * 4 * quads
-        for i in range(0, count, PIXEL_TILE):
-            pixels, skip = pixels_at + 8 * i, 4 * i * width
-            if columns - j > 16:
-                dot_2(
-                    window, pixels, quads_at, quads, column, begin, at + skip, after + skip, width
-                )
-            else:
-                dot_1(window, pixels, quads_at, quads, column, begin, at + skip, 0, width)
-
-
-@jit
-def _column(column: int, width: int, block: int) -> int:
-    """Where the first pixel's sum of a column stands in (parts, block, width)."""
-    return column // width * block * width + column % width
-
-
-@jit
 def finish(
     layer: Record,
     program: Program,
     memory: Memory,
-    maps: NDArray[np.int32],
+    maps: NDArray[np.signedinteger],
     sums: NDArray[Any],
     group: int,
     first: int,
@@ -212,17 +173,18 @@ def requantize(
     sums: NDArray[Any],
     multipliers: NDArray[np.int64],
     biases: NDArray[np.int64],
-    out: NDArray[np.int32],
+    out: NDArray[np.signedinteger],
 ) -> int:
     """Outputs from one accumulator each; returns how many were saturated."""
     shift, low, high = layer["shift"] + layer["fraction_bits"], layer["low"], layer["high"]
+    floor, ceiling = layer["floor"], layer["ceiling"]
     half = (np.int64(1) << shift) >> 1
     saturated = 0
     for i in range(out.shape[0]):
         value = ((sums[i] * multipliers[i] + half) >> shift) + biases[i]
         fitted = min(max(value, low), high)
         saturated += fitted != value
-        out[i] = fitted
+        out[i] = min(max(fitted, floor), ceiling)
     return saturated
 
 
@@ -233,10 +195,11 @@ def requantize_pair(
     odds: NDArray[Any],
     multipliers: NDArray[np.int64],
     biases: NDArray[np.int64],
-    out: NDArray[np.int32],
+    out: NDArray[np.signedinteger],
 ) -> int:
     """The same from an even and an odd part each."""
     fraction_bits, low, high = layer["fraction_bits"], layer["low"], layer["high"]
+    floor, ceiling = layer["floor"], layer["ceiling"]
     shift, drop = layer["shift"] + fraction_bits, SQRT2_FRACTION_BITS - fraction_bits
     half, odd_half = (np.int64(1) << shift) >> 1, (np.int64(1) << drop) >> 1
     saturated = 0
@@ -246,7 +209,7 @@ def requantize_pair(
         value = ((total * multipliers[i] + half) >> shift) + biases[i]
         fitted = min(max(value, low), high)
         saturated += fitted != value
-        out[i] = fitted
+        out[i] = min(max(fitted, floor), ceiling)
     return saturated
 
 

@@ -12,7 +12,7 @@ from asq_hw.sim.program import Program
 
 __all__ = ["add", "average_pool", "flatten", "max_pool", "quantize_pixels", "relu"]
 
-Maps = NDArray[np.int32]
+Maps = NDArray[np.signedinteger]
 Record = Any
 """A row of one of the tables in `asq_hw.sim.program`."""
 
@@ -38,26 +38,27 @@ def quantize_pixels(layer: Record, program: Program, image: NDArray[np.uint8], m
 
 @jit
 def add(layer: Record, maps: Maps) -> int:
-    """The saturated sum of two maps; returns how many values were saturated."""
+    """The saturated and then clamped sum of two maps; returns how many were saturated."""
     size = layer["channels"] * layer["pixels"]
     low, high = np.int32(layer["low"]), np.int32(layer["high"])
+    floor, ceiling = np.int32(layer["floor"]), np.int32(layer["ceiling"])
     first = maps[layer["source"] : layer["source"] + size]
     second = maps[layer["other"] : layer["other"] + size]
     out = maps[layer["destination"] : layer["destination"] + size]
     saturated = 0
     for i in range(size):
-        value = np.int32(first[i] + second[i])  # at most 25 bits
+        value = np.int32(np.int32(first[i]) + np.int32(second[i]))  # at most 25 bits
         fitted = min(max(value, low), high)
         saturated += fitted != value
-        out[i] = fitted
+        out[i] = min(max(fitted, floor), ceiling)
     return saturated
 
 
 @jit
 def relu(layer: Record, maps: Maps) -> None:
-    """The map with every value brought into ``low .. high``."""
+    """The map with every value brought into ``floor .. ceiling``."""
     size = layer["channels"] * layer["pixels"]
-    low, high = np.int32(layer["low"]), np.int32(layer["high"])
+    low, high = np.int32(layer["floor"]), np.int32(layer["ceiling"])
     source = maps[layer["source"] : layer["source"] + size]
     out = maps[layer["destination"] : layer["destination"] + size]
     for i in range(size):

@@ -8,34 +8,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.sim.jit import jit
-from asq_hw.sim.program import Program, Statistic
+from asq_hw.sim.kernels_maps import multiply_rows, quantize_values, sum_channels
+from asq_hw.sim.program import VECTOR, Form, Lane, Memory, Program, Statistic
 
-__all__ = ["place_codes", "quantize", "step_size"]
+__all__ = ["place_codes", "quantize", "quantize_bytes", "step_size"]
 
-Maps = NDArray[np.int32]
+Maps = NDArray[np.signedinteger]
 Record = Any
 """A row of one of the tables in `asq_hw.sim.program`."""
 
 
 @jit
-def step_size(layer: Record, program: Program, maps: Maps, vectors: NDArray[np.int64]) -> int:
-    """``D``: the file's, or what the adapter makes of the source's channel means.
-
-    `vectors` is scratch, (2, largest row of a map or number of hidden units).
-    """
+def step_size(layer: Record, program: Program, maps: Maps, memory: Memory, form: Form) -> int:
+    """``D``: the file's, or what the adapter makes of the source's channel means."""
+    vectors = memory.vectors
     if layer["stages"] == 0:
         return layer["step_size"]  # type: ignore[no-any-return]
-    _pool_channels(layer, maps, vectors[0])
+    if layer["lane"] == Lane.INT8:
+        _sum_pixels(layer, maps, vectors[0], form)
+    else:
+        _sum_rows(layer, maps, vectors[0])
+    channels, shift, values = layer["channels"], layer["pool_shift"], vectors[0]
+    half = (np.int64(1) << shift) >> 1
+    for c in range(channels):
+        values[c] = (values[c] * layer["pool_multiplier"] + half) >> shift
     for number in range(layer["stages"]):
         stage = program.stages[layer["stage"] + number]
-        _run_stage(stage, program.constants, vectors[number % 2], vectors[1 - number % 2])
+        values, out = vectors[number % 2], vectors[1 - number % 2]
+        if layer["lane"] == Lane.INT8 and _split(values[: stage["inputs"]], memory.halves):
+            _multiply_halves(stage, program, memory.halves, out, form)
+        else:
+            _multiply(stage, program, values, out)
+        _scale(stage, program.constants, out)
     return vectors[layer["stages"] % 2, 0]  # type: ignore[no-any-return]
 
 
 @jit
-def _pool_channels(layer: Record, maps: Maps, sums: NDArray[np.int64]) -> None:
-    """Scaled sums of channels. `sums` first holds a whole row's, so that the inner loop is long."""
-    channels, shift = layer["channels"], layer["pool_shift"]
+def _sum_pixels(layer: Record, maps: Maps, sums: NDArray[np.int64], form: Form) -> None:
+    """Sums of channels, 16 at once; `sums` has room for whole vectors."""
+    channels, pixels = layer["channels"], layer["height"] * layer["width"]
+    most = layer["pool_pixels"]
+    sums[: channels + VECTOR] = 0
+    for c in range(0, channels, VECTOR):
+        out = sums.ctypes.data + 8 * c
+        for first in range(0, pixels, most):
+            source = maps.ctypes.data + maps.itemsize * (layer["source"] + first * channels + c)
+            sum_channels(form, maps, source, channels, min(most, pixels - first), out)
+
+
+@jit
+def _sum_rows(layer: Record, maps: Maps, sums: NDArray[np.int64]) -> None:
+    """Sums of channels. `sums` first holds a whole row's, so that the inner loop is long."""
+    channels = layer["channels"]
     row_size = layer["width"] * channels
     row_sums = sums[:row_size]
     row_sums[:] = 0
@@ -47,24 +71,108 @@ def _pool_channels(layer: Record, maps: Maps, sums: NDArray[np.int64]) -> None:
     for x in range(1, layer["width"]):
         for c in range(channels):
             sums[c] += row_sums[x * channels + c]
-    half = (np.int64(1) << shift) >> 1
-    for c in range(channels):
-        sums[c] = (sums[c] * layer["pool_multiplier"] + half) >> shift
 
 
 @jit
-def _run_stage(
-    stage: Record, constants: NDArray[np.int64], values: NDArray[np.int64], out: NDArray[np.int64]
+def _multiply(
+    stage: Record, program: Program, values: NDArray[np.int64], out: NDArray[np.int64]
 ) -> None:
-    inputs, shift = stage["inputs"], stage["shift"]
+    """A stage's weights times its inputs."""
+    inputs, weights = stage["inputs"], program.adapters
+    for j in range(stage["outputs"]):
+        row, total = stage["weight_at"] + j * inputs, np.int64(0)
+        for i in range(inputs):
+            total += weights[row + i] * values[i]
+        out[j] = total
+
+
+@jit
+def _split(values: NDArray[np.int64], halves: NDArray[np.int32]) -> bool:
+    """Split values into fifteen bits and the rest; False where they do not fit 31 bits."""
+    count = values.shape[0]
+    if count > 4096:
+        return False
+    fits = True
+    halves[:, count : count + VECTOR] = 0
+    for i in range(count):
+        fits &= -(1 << 30) <= values[i] < 1 << 30
+        halves[0, i] = values[i] & 32767
+        halves[1, i] = values[i] >> 15
+    return fits
+
+
+@jit
+def _multiply_halves(
+    stage: Record,
+    program: Program,
+    halves: NDArray[np.int32],
+    out: NDArray[np.int64],
+    form: Form,
+) -> None:
+    """The same for inputs that were split; a row's last vector may read into the next row."""
+    inputs = stage["inputs"]
+    weights = program.adapters.ctypes.data + stage["weight_at"]
+    low, high = halves[0].ctypes.data, halves[1].ctypes.data
+    for j in range(stage["outputs"]):
+        multiply_rows(form, weights + j * inputs, low, high, inputs, out.ctypes.data + 8 * j)
+
+
+@jit
+def _scale(stage: Record, constants: NDArray[np.int64], out: NDArray[np.int64]) -> None:
+    """Biases and requantization of a stage."""
+    shift = stage["shift"]
     half = (np.int64(1) << shift) >> 1
     for j in range(stage["outputs"]):
-        total = constants[stage["bias_at"] + j]
-        row = stage["weight_at"] + j * inputs
-        for i in range(inputs):
-            total += constants[row + i] * values[i]
+        total = out[j] + constants[stage["bias_at"] + j]
         scaled = (total * stage["multiplier"] + half) >> shift
         out[j] = min(max(scaled, stage["minimum"]), stage["maximum"])
+
+
+@jit
+def quantize_bytes(
+    layer: Record,
+    step: int,
+    maps: Maps,
+    memory: Memory,
+    row: int,
+    keep: bool,
+    statistics: NDArray[np.int64],
+    form: Form,
+) -> bool:
+    """`quantize` and `place_codes` at once in the lane of bytes; False where that is not exact.
+
+    ``v = X * 2**T / D + 1/2 - Qn`` is a multiple of ``1 / (2 * D)``, and ``q - Qn`` is its floor.
+    The floor of ``v + 1 / (4 * D)`` is the same, and is still the same if it is computed with an
+    error below ``1 / (4 * D)``. In float32, with n codes and v inside 0..n, the roundings of the
+    inverse, the product, the offset and the sum add at most about ``n * 2**-24`` each (X has at
+    most 24 bits and is exact): ``16 * n * D < 2**24`` suffices. Every step is monotonic, so that a
+    v outside stays outside, and is clamped.
+    """
+    codes = layer["code_high"] - layer["code_low"] + 1
+    if layer["planes"] > 1 or 16 * codes * step >= 1 << 24:
+        return False
+    scale, low = layer["step_fraction_bits"] + 1, layer["code_low"]
+    inverse = np.float32(float(1 << (scale - 1)) / step)
+    offset = np.float32(0.5 - low + 0.25 / step)
+    # The values whose code lies in Qn..Qp before it is clamped: 0 <= v < codes.
+    lowest = -((step - 2 * low * step) >> scale)
+    highest = (2 * step * (codes + low) - step - 1) >> scale
+    row_size = layer["width"] * layer["channels"]
+    start, size = layer["source"], layer["height"] * row_size
+    for y in range(layer["height"]):
+        at = (y + layer["padding_y"]) * layer["padded_width"] + layer["padding_x"]
+        out = layer["codes"] + at * layer["channels"]
+        quantize_values(
+            form, maps, maps.ctypes.data + maps.itemsize * (start + y * row_size), row_size,
+            memory.codes8.ctypes.data + out, inverse, offset, np.float32(codes - 0.5),
+            lowest, highest, statistics.ctypes.data,
+        )  # fmt: skip
+        if keep:
+            first = layer["indices"] + y * row_size
+            memory.indices[row, first : first + row_size] = memory.codes8[out : out + row_size]
+    statistics[Statistic.STEP_SIZE] = step
+    statistics[Statistic.TIES] += _count_ties(maps[start : start + size], step, scale)
+    return True
 
 
 @jit

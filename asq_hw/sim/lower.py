@@ -26,9 +26,18 @@ from asq_hw.layers import (
 from asq_hw.network import FeatureMap, IntegerNetwork
 from asq_hw.products import Product
 from asq_hw.sim import program as program_tables
-from asq_hw.sim.memory import Layout, aligned, block_pixels, pixels_at_once, plan_memory
+from asq_hw.sim.fusion import fused_relus
+from asq_hw.sim.memory import (
+    Layout,
+    aligned,
+    block_pixels,
+    pixels_at_once,
+    plan_memory,
+    transformed_row,
+)
 from asq_hw.sim.pack import PackedWeights, pack_weights
-from asq_hw.sim.program import PIXEL_TILE, Kind, Lane, Program
+from asq_hw.sim.panels import arrange
+from asq_hw.sim.program import VECTOR, Kind, Lane, Program
 
 __all__ = ["Plan", "lower"]
 
@@ -48,23 +57,33 @@ class Plan:
 
     program: Program
     layout: Layout
+    step_names: tuple[str, ...]
+    """Layers in the order of the program's steps."""
 
 
 @dataclass(slots=True)
 class _Tables:
     """The program's tables while they grow."""
 
-    steps: list[tuple[int, int]] = field(default_factory=list)
+    ends: dict[str, tuple[int, int]]
+    """What the outputs of layers that are computed with a ReLU are clamped to."""
+    layer: int = 0
+    """Number of the layer that is being added, in the network's order."""
+    steps: list[tuple[int, int, int]] = field(default_factory=list)
     rows: dict[str, list[dict[str, int]]] = field(
         default_factory=lambda: {name: [] for name in _TABLES}
     )
     constants: list[IntArray] = field(default_factory=list)
     constant_count: int = 0
     starts: list[IntArray] = field(default_factory=list)
-    weights: dict[Lane, list[IntArray]] = field(default_factory=lambda: {lane: [] for lane in Lane})
+    biases: list[IntArray] = field(default_factory=list)
+    adapters: list[IntArray] = field(default_factory=list)
+    weights: dict[Lane, list[NDArray[np.signedinteger]]] = field(
+        default_factory=lambda: {lane: [] for lane in Lane}
+    )
 
     def add_step(self, kind: Kind, table: str, **row: int) -> None:
-        self.steps.append((int(kind), len(self.rows[table])))
+        self.steps.append((int(kind), len(self.rows[table]), self.layer))
         self.rows[table].append(row)
 
     def add_constants(self, values: IntArray) -> int:
@@ -79,7 +98,18 @@ class _Tables:
         self.starts.append(values.reshape(-1))
         return at
 
-    def add_weights(self, lane: Lane, values: IntArray) -> int:
+    def add_biases(self, values: IntArray) -> int:
+        """The same, where whole vectors may be read."""
+        at = sum(array.size for array in self.biases)
+        self.biases += [values, np.zeros(VECTOR, dtype=np.int64)]
+        return at
+
+    def add_adapter(self, values: IntArray) -> int:
+        at = sum(array.size for array in self.adapters)
+        self.adapters.append(values.reshape(-1))
+        return at
+
+    def add_weights(self, lane: Lane, values: NDArray[np.signedinteger]) -> int:
         at = sum(array.size for array in self.weights[lane])
         self.weights[lane].append(values.reshape(-1))
         return at
@@ -96,11 +126,18 @@ def lower(network: IntegerNetwork, product: Product, *, vnni: bool, keep: bool) 
         for layer in network.layers
         if isinstance(layer, Conv | Linear)
     }
-    layout = plan_memory(network, packed, keep=keep)
-    made = _Tables()
-    for layer in network.layers:
-        _add_layer(made, layer, maps, layout, packed, product)
-    return Plan(program=_finish(made), layout=layout)
+    fused = {} if keep else fused_relus(network)
+    layout = plan_memory(network, packed, fused, keep=keep)
+    made = _Tables(ends={name: relu_ends(relu, maps) for name, relu in fused.items()})
+    absorbed = {relu.name for relu in fused.values()}
+    for made.layer, layer in enumerate(network.layers):
+        if layer.name not in absorbed:
+            _add_layer(made, layer, maps, layout, packed, product)
+    return Plan(
+        program=_finish(made),
+        layout=layout,
+        step_names=tuple(network.layers[layer].name for _, _, layer in made.steps),
+    )
 
 
 def _finish(made: _Tables) -> Program:
@@ -120,7 +157,9 @@ def _finish(made: _Tables) -> Program:
         **{name: table(name) for name in _TABLES},
         constants=np.concatenate([np.zeros(0, dtype=np.int64), *made.constants]),
         starts=np.concatenate([np.zeros(0, dtype=np.int64), *made.starts]).astype(np.int32),
-        weights8=flat(Lane.VNNI, np.int8),
+        adapters=np.concatenate([*made.adapters, np.zeros(VECTOR, dtype=np.int64)]).astype(np.int8),
+        biases=np.concatenate([np.zeros(0, dtype=np.int64), *made.biases]).astype(np.int32),
+        weights8=flat(Lane.INT8, np.int8),
         weights32=flat(Lane.INT32, np.int32),
         weights64=flat(Lane.INT64, np.int64),
     )
@@ -136,7 +175,9 @@ def _add_layer(
 ) -> None:
     channels, height, width = maps[layer.name].shape
     low, high = integer_range(maps[layer.name].format.bits)
+    floor, ceiling = made.ends.get(layer.name, (low, high))
     place = {"destination": layout.maps[layer.name], "low": low, "high": high}
+    place |= {"floor": floor, "ceiling": ceiling}
     match layer:
         case Input():
             made.add_step(
@@ -158,8 +199,8 @@ def _add_layer(
                 Kind.ADD, "elementwise", **place, channels=channels, pixels=height * width
             )
         case Relu():
-            place |= {"low": 0, "high": high if layer.maximum is None else layer.maximum}
-            place["source"] = layout.maps[layer.source]
+            floor, ceiling = relu_ends(layer, maps)
+            place |= {"floor": floor, "ceiling": ceiling, "source": layout.maps[layer.source]}
             made.add_step(
                 Kind.RELU, "elementwise", **place, channels=channels, pixels=height * width
             )
@@ -182,6 +223,12 @@ def _add_layer(
             made.add_step(Kind.AVERAGE_POOL, "pools", **place, **window)
         case _:
             assert_never(layer)
+
+
+def relu_ends(layer: Relu, maps: dict[str, FeatureMap]) -> tuple[int, int]:
+    """The smallest and the largest value that a ReLU gives."""
+    high = integer_range(maps[layer.name].format.bits)[1]
+    return 0, high if layer.maximum is None else layer.maximum
 
 
 def _window(
@@ -219,6 +266,7 @@ def _add_weighted(
 ) -> None:
     channels, height, width = maps[layer.source].shape
     low, high = integer_range(layer.output.bits)
+    floor, ceiling = made.ends.get(layer.name, (low, high))
     at_once = pixels_at_once(packed, layer)
     made.add_step(
         Kind.CONV,
@@ -234,13 +282,18 @@ def _add_weighted(
         out_channels=layer.out_channels,
         low=low,
         high=high,
+        floor=floor,
+        ceiling=ceiling,
         multiplier_at=made.add_constants(layer.multiplier),
         bias_at=made.add_constants(np.tile(layer.bias, at_once)),
+        biases_at=made.add_biases(layer.bias),
         pixels_at_once=at_once,
         narrow_shift=layer.narrow_shift,
         shift=layer.shift,
         fraction_bits=product.fraction_bits(layer.weight_grid),
         **_quantizer_row(made, layer.quantizer),
+        # Pixels whose values have a sum of 32 bits.
+        pool_pixels=1 << (32 - maps[layer.source].format.bits),
         **_dot_row(made, layer, maps, layout, packed),
     )
 
@@ -271,7 +324,7 @@ def _stage_row(made: _Tables, stage: AdapterStage) -> dict[str, int]:
     return {
         "inputs": int(stage.weight.shape[1]),
         "outputs": int(stage.weight.shape[0]),
-        "weight_at": made.add_constants(stage.weight),
+        "weight_at": made.add_adapter(stage.weight),
         "bias_at": made.add_constants(stage.bias),
         "multiplier": stage.multiplier,
         "shift": stage.shift,
@@ -288,10 +341,10 @@ def _dot_row(
     packed: PackedWeights,
 ) -> dict[str, int]:
     region = layout.codes[layer.name]
-    quads, weights = _quads(packed, region.width)
-    pixels = _pixels(layer, maps[layer.name].shape, region.width * region.pixel, region.pixel)
+    panels = arrange(packed, layer, region, maps[layer.name].shape)
     return {
         "lane": packed.lane,
+        "method": packed.method,
         "padded_width": region.width,
         "padding_y": region.padding[0],
         "padding_x": region.padding[1],
@@ -302,44 +355,17 @@ def _dot_row(
         "group_outputs": layer.out_channels // packed.groups,
         "columns": packed.columns,
         "width_out": packed.columns // packed.parts,
-        "quads": quads.size,
-        "quads_at": made.add_constants(quads),
+        "quads": panels.quads.size,
+        "quads_at": made.add_constants(panels.quads),
         "pixels": maps[layer.name].shape[1] * maps[layer.name].shape[2],
-        "pixels_at": made.add_constants(pixels),
-        "block": block_pixels(packed.columns),
-        "weights": made.add_weights(packed.lane, weights),
-        "starts_at": made.add_starts(packed.starts),
+        "pixels_at": made.add_constants(panels.pixels),
+        "places_at": made.add_constants(panels.places),
+        "tiles": panels.tiles,
+        "tiles_across": panels.tiles_across,
+        "transformed_row": transformed_row(region.channels),
+        "transform_offset": panels.transform_offset,
+        "block": block_pixels(packed),
+        "weights": made.add_weights(packed.lane, panels.weights),
+        "starts_at": made.add_starts(panels.starts),
         "pair": packed.parts == 2,
     }
-
-
-def _quads(packed: PackedWeights, padded_width: int) -> tuple[IntArray, IntArray]:
-    """Places of the quads in a window, and the weights (groups, ...) in their order.
-
-    Runs of weights whose codes stand side by side are padded with zero weights to whole quads; what
-    the padding reads does not matter. In one group a run is a kernel's whole row.
-    """
-    groups, height, width, planes, inputs, columns = packed.weights.shape
-    pixel = groups * inputs * planes
-    rows = np.arange(height)[:, None, None] * padded_width * pixel
-    if groups == 1:
-        starts, length = rows.reshape(-1), width * pixel
-    else:
-        places = np.arange(width)[:, None] * pixel + np.arange(planes) * groups * inputs
-        starts, length = (rows + places).reshape(-1), inputs
-    count = -(-length // 4)
-    runs = np.zeros((groups, starts.size, 4 * count, columns), dtype=np.int64)
-    runs[:, :, :length] = packed.weights.reshape(groups, starts.size, length, columns)
-    quads = (starts[:, None] + 4 * np.arange(count)).reshape(-1).astype(np.int64)
-    if packed.lane is not Lane.VNNI:
-        return quads, runs
-    vectors = runs.reshape(groups, quads.size, 4, columns // 16, 16)
-    return quads, vectors.transpose(0, 3, 1, 4, 2)
-
-
-def _pixels(layer: Conv | Linear, shape: tuple[int, int, int], row: int, pixel: int) -> IntArray:
-    """Where each output pixel's window starts; the last is repeated to fill a tile."""
-    stride = layer.stride if isinstance(layer, Conv) else (1, 1)
-    rows = np.arange(shape[1], dtype=np.int64)[:, None] * stride[0] * row
-    places = (rows + np.arange(shape[2]) * stride[1] * pixel).reshape(-1)
-    return np.pad(places, (0, -places.size % PIXEL_TILE), mode="edge")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from asq_hw.activation import AdaptiveStep
 from asq_hw.checks import IntArray
-from asq_hw.layers import Conv, Linear, layer_sources
+from asq_hw.layers import Conv, Linear, Relu, layer_sources
 from asq_hw.network import FeatureMap, IntegerNetwork
 from asq_hw.sim.pack import PackedWeights
-from asq_hw.sim.program import PIXEL_TILE, Lane, Memory
+from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Memory, Method
 
 __all__ = [
     "CodeMap",
@@ -25,13 +25,19 @@ __all__ = [
     "block_pixels",
     "pixels_at_once",
     "plan_memory",
+    "transformed_row",
 ]
 
 _BLOCK_SUMS = 8192
 """Sums of a block of pixels: 32 KiB in 32-bit lanes, so that they stay near the processor."""
+_BLOCK_PIXELS = 64
+"""Pixels of a block in the lane of bytes: up to 16 KiB of sums."""
+_FEW_CHANNELS, _BLOCK_TILES, _BLOCK_TILES_MANY = 128, 16, 56
+"""Pieces of a block: few where weights are small, so that sums stay near the processor; more where
+weights come from farther away and are to be used often."""
 _LOOP_SUMS = 256
 """Sums of one loop over requantizations: enough to make the start of the loop cheap."""
-_CODE_TYPES = {Lane.VNNI: np.uint8, Lane.INT32: np.int32, Lane.INT64: np.int64}
+_CODE_TYPES = {Lane.INT8: np.uint8, Lane.INT32: np.int32, Lane.INT64: np.int64}
 
 _ALIGN = 64
 """Bytes of a cache line; maps start at multiples of as many values."""
@@ -59,8 +65,13 @@ class CodeMap:
 
     @property
     def size(self) -> int:
-        """Codes, what may be read behind them included."""
-        return self.height * self.width * self.pixel + _SLACK
+        """Codes, what may be read behind them included: a piece may reach a row too far."""
+        return self.held + (self.width + 1) * self.pixel + _SLACK
+
+    @property
+    def held(self) -> int:
+        """Codes, padding included."""
+        return self.height * self.width * self.pixel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,20 +88,31 @@ class Layout:
     sum_counts: Mapping[Lane, int]
     multiplier_count: int
     vector_size: int
+    transformed_count: int
+    narrow: bool
+    """Whether feature maps fit 16 bits."""
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of one sample's row in the arrays that keep intermediate tensors."""
-        return 4 * self.map_count + self.index_count + 8 * self.accumulator_count
+        return (
+            (2 if self.narrow else 4) * self.map_count
+            + self.index_count
+            + 8 * self.accumulator_count
+        )
 
 
 def plan_memory(
-    network: IntegerNetwork, packed: Mapping[str, PackedWeights], *, keep: bool
+    network: IntegerNetwork,
+    packed: Mapping[str, PackedWeights],
+    fused: Mapping[str, Relu],
+    *,
+    keep: bool,
 ) -> Layout:
     """Place everything; without `keep`, maps that are no longer read give their place to others."""
     maps = network.feature_maps()
     weighted = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
-    places, map_count = _place_maps(network, maps, keep=keep)
+    places, map_count = _place_maps(network, maps, fused, keep=keep)
     indices, accumulators, index_count, accumulator_count = {}, {}, 1, 1
     sums = dict.fromkeys(Lane, 0)
     for layer in weighted:
@@ -99,8 +121,8 @@ def plan_memory(
         accumulators[layer.name] = accumulator_count if keep else 0
         index_count = index_count + source if keep else max(index_count, source)
         accumulator_count += made * packed[layer.name].parts if keep else 0
-        lane, columns = packed[layer.name].lane, packed[layer.name].columns
-        sums[lane] = max(sums[lane], (block_pixels(columns) + 1) * columns)
+        lane = packed[layer.name].lane
+        sums[lane] = max(sums[lane], sum_count(packed[layer.name]))
     return Layout(
         maps=places,
         indices=indices,
@@ -114,13 +136,37 @@ def plan_memory(
             (layer.out_channels * pixels_at_once(packed[layer.name], layer) for layer in weighted),
             default=1,
         ),
-        vector_size=max(_vector_lengths(network, maps)),
+        vector_size=max(_vector_lengths(network, maps)) + VECTOR,
+        transformed_count=max(map(_transformed_count, packed.values()), default=0),
+        narrow=all(feature.format.bits <= 16 for feature in maps.values()),
     )
 
 
-def block_pixels(columns: int) -> int:
-    """Pixels whose sums are computed before they are requantized: a multiple of the tile."""
-    return max(_BLOCK_SUMS // columns // PIXEL_TILE, 1) * PIXEL_TILE
+def block_pixels(packed: PackedWeights) -> int:
+    """Pixels, or pieces, whose sums are computed before they are requantized, in whole tiles.
+
+    All columns at once in the wide lanes; in that of bytes two vectors, or two of each part.
+    """
+    if packed.lane is not Lane.INT8:
+        return max(_BLOCK_SUMS // packed.columns // PIXEL_TILE, 1) * PIXEL_TILE
+    if packed.method is not Method.WINOGRAD:
+        return _BLOCK_PIXELS
+    few = packed.weights.shape[4] <= _FEW_CHANNELS
+    return _BLOCK_TILES if few else _BLOCK_TILES_MANY
+
+
+def sum_count(packed: PackedWeights) -> int:
+    """Sums of a block, and what else is computed beside them."""
+    block = block_pixels(packed)
+    if packed.lane is not Lane.INT8:
+        return (block + 1) * packed.columns
+    vectors = {Method.QUADS: 2, Method.TAPS: 4, Method.WINOGRAD: 8}[packed.method]
+    return vectors * block * VECTOR
+
+
+def transformed_row(channels: int) -> int:
+    """Bytes of one piece's channels in a plane of transformed codes: whole vectors."""
+    return -(-channels // 32) * 32
 
 
 def pixels_at_once(packed: PackedWeights, layer: Conv | Linear) -> int:
@@ -142,22 +188,32 @@ def allocate(layout: Layout, rows: int) -> Memory:
     """One thread's memory; the padding in the maps of codes is filled in, for good."""
     codes = {lane: aligned(_code_count(layout, lane), _CODE_TYPES[lane]) for lane in Lane}
     for region in layout.codes.values():
-        size = region.size - _SLACK
-        padded = codes[region.lane][region.start : region.start + size]
+        padded = codes[region.lane][region.start : region.start + region.held]
         padded.reshape(-1, region.values.size, region.channels)[:] = region.values[:, None]
     counts = layout.sum_counts
     return Memory(
-        maps=aligned((rows, layout.map_count), np.int32),
+        maps=aligned((rows, layout.map_count + _SLACK), np.int16 if layout.narrow else np.int32),
         indices=aligned((rows, layout.index_count), np.uint8),
         accumulators=aligned((rows, layout.accumulator_count), np.int64),
-        codes8=codes[Lane.VNNI],
+        codes8=codes[Lane.INT8],
         codes32=codes[Lane.INT32],
         codes64=codes[Lane.INT64],
-        sums32=aligned(max(counts[Lane.VNNI], counts[Lane.INT32]), np.int32),
+        sums32=aligned(max(counts[Lane.INT8], counts[Lane.INT32]), np.int32),
         sums64=aligned(counts[Lane.INT64], np.int64),
+        transformed=aligned(16 * layout.transformed_count, np.uint8),
+        products=aligned(16 * 2 * VECTOR * _BLOCK_TILES_MANY, np.int32),
         multipliers=aligned(layout.multiplier_count, np.int64),
+        multipliers32=aligned(layout.multiplier_count + VECTOR, np.int32),
         vectors=aligned((2, layout.vector_size), np.int64),
+        halves=aligned((2, layout.vector_size), np.int32),
     )
+
+
+def _transformed_count(packed: PackedWeights) -> int:
+    """Bytes of one plane of transformed codes, for a block of pieces."""
+    if packed.method is not Method.WINOGRAD:
+        return 0
+    return block_pixels(packed) * transformed_row(packed.weights.shape[4])
 
 
 def _code_count(layout: Layout, lane: Lane) -> int:
@@ -200,9 +256,14 @@ def _vector_lengths(network: IntegerNetwork, maps: Mapping[str, FeatureMap]) -> 
 
 
 def _place_maps(
-    network: IntegerNetwork, maps: Mapping[str, FeatureMap], *, keep: bool
+    network: IntegerNetwork,
+    maps: Mapping[str, FeatureMap],
+    fused: Mapping[str, Relu],
+    *,
+    keep: bool,
 ) -> tuple[dict[str, int], int]:
-    """First fit in the order of execution."""
+    """First fit in the order of execution; a layer and the ReLU computed with it share a place."""
+    absorbed = {relu.name for relu in fused.values()}
     last_read = {network.output.name: len(network.layers)}
     for number, layer in enumerate(network.layers):
         for source in layer_sources(layer):
@@ -214,13 +275,16 @@ def _place_maps(
         if not keep:
             # What is read here for the last time outlives this step: kernels work not in place.
             live = [region for region in live if last_read.get(region[2], -1) >= number]
+        if layer.name in absorbed:
+            continue
+        name = fused[layer.name].name if layer.name in fused else layer.name
         size = -(-maps[layer.name].size // _ALIGN) * _ALIGN
         start = 0
         for low, high, _ in sorted(live):
             if start + size <= low:
                 break
             start = max(start, high)
-        places[layer.name] = start
-        live.append((start, start + size, layer.name))
+        places[layer.name] = places[name] = start
+        live.append((start, start + size, name))
         total = max(total, start + size)
     return places, total

@@ -11,17 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from asq_hw.bounds import accumulator_ranges
 from asq_hw.checks import IntArray
-from asq_hw.fixedpoint import sqrt2_times
+from asq_hw.fixedpoint import shift_right_half_up, sqrt2_times, sqrt2_times_pair
 from asq_hw.layers import Conv, Linear
 from asq_hw.products import Product
-from asq_hw.sim.program import Lane
+from asq_hw.sim.program import VECTOR, Lane, Method
 
-__all__ = ["PackedWeights", "pack_weights"]
+__all__ = ["PackedWeights", "pack_weights", "transform_weights"]
 
-_VECTOR = 16
-"""Columns are padded to a multiple of this many, one vector of 32-bit sums."""
+WINOGRAD_CHANNELS = 32
+"""Fewer inputs or outputs do not fill the 16 matrix products."""
 _TABLE = 256
 """Entries of a plane's table, one for each value of ``q - Qn`` that a byte can hold."""
 
@@ -34,6 +36,8 @@ class PackedWeights:
     ----------
     lane : Lane
         Integers that hold the planes, the weights and every partial sum.
+    method : Method
+        How the dot products are computed.
     tables : (planes, 256) array
         What stands in each plane for ``q - Qn``.
     padding : (planes,) array
@@ -43,12 +47,13 @@ class PackedWeights:
     weights : (groups, kH, kW, planes, I / groups, columns) array
         Columns of each part are padded with zeros to whole vectors.
     starts : (groups, columns) array
-        What sums begin with: VNNI's planes are moved into the unsigned bytes, this takes it back.
+        What sums begin with: bytes are moved so that none is negative, this takes it back.
     parts : int
         2 where the columns are even parts followed by odd parts.
     """
 
     lane: Lane
+    method: Method
     tables: IntArray
     padding: IntArray
     groups: int
@@ -63,21 +68,29 @@ class PackedWeights:
 
 
 def pack_weights(layer: Conv | Linear, product: Product, *, vnni: bool) -> PackedWeights:
-    """Choose planes, groups and lane for `layer`, and arrange its weights."""
+    """Choose planes, groups, lane and method for `layer`, and arrange its weights."""
     parts, tables = _parts_and_tables(layer, product)
     groups = layer.groups if isinstance(layer, Conv) else 1
-    weights, groups = _join_groups(parts, groups)
     low = layer.quantizer.grid.minimum
     codes = layer.quantizer.grid.maximum - low + 1
     tables[:, codes:] = tables[:, codes - 1 : codes]  # never read; kept inside the range
-    lane = _choose_lane(weights, tables, vnni=vnni)
+    narrow = vnni and fits_requantization(layer, product)
+    method = _choose_method(layer, parts, codes - 1) if narrow else Method.QUADS
+    if method is Method.TAPS:
+        weights, groups = _channel_columns(parts), 1
+    else:
+        weights, groups = _join_groups(parts, groups)
+    lane = _choose_lane(weights, tables, bytes_allowed=narrow)
+    if lane is not Lane.INT8:
+        assert method is Method.QUADS
     starts = np.zeros((groups, weights.shape[-1]), dtype=np.int64)
-    if lane is Lane.VNNI:
+    if lane is Lane.INT8:
         offsets = -tables.min(axis=1)
         tables = tables + offsets[:, None]
         starts = -np.einsum("ghwpic,p->gc", weights, offsets)
     return PackedWeights(
         lane=lane,
+        method=method,
         tables=tables,
         padding=tables[:, -low],
         groups=groups,
@@ -85,6 +98,69 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vnni: bool) -> Packe
         starts=starts,
         parts=parts.shape[0],
     )
+
+
+def fits_requantization(layer: Conv | Linear, product: Product) -> bool:
+    """Whether 32 bits hold what the vector code computes in them: all but the one product.
+
+    That is the odd part times eleven bits of the square root, ``V``, ``m``, and the output before
+    it is saturated.
+    """
+    ranges = [bound.magnitude for bound in accumulator_ranges(layer, product)]
+    fraction = product.fraction_bits(layer.weight_grid)
+    value = ranges[0]
+    if len(ranges) == 2:
+        if ranges[1] >= 1 << 20:
+            return False
+        value = sqrt2_times_pair(ranges[0], ranges[1], fraction) + 1
+    largest = int(np.abs(layer.multiplier).max()) * layer.quantizer.step.maximum
+    scale = shift_right_half_up(largest, layer.narrow_shift) + 1
+    shifted = (value * scale >> layer.shift + fraction) + 1 + int(np.abs(layer.bias).max())
+    return max(value, scale, shifted) < 1 << 31
+
+
+def _choose_method(layer: Conv | Linear, parts: IntArray, span: int) -> Method:
+    """The fastest method that is exact for weights (parts, O, planes, I / groups, kH, kW).
+
+    `span` is the largest ``q - Qn``. Sums of a depthwise layer's few products may fit 16 bits. In
+    Winograd's pieces codes grow to four times the span and are bytes still, weights must stay in
+    signed bytes, and four times each sum must fit 32 bits; what comes before may wrap around.
+    """
+    outputs, planes, inputs = parts.shape[1:4]
+    if not isinstance(layer, Conv) or planes != 1:
+        return Method.QUADS
+    reach = int(np.abs(parts).sum(axis=(2, 3, 4, 5)).max()) * span
+    if inputs == 1 and layer.groups == outputs > 1:
+        return Method.TAPS if fits_bits(parts, 8) and reach < 1 << 15 else Method.QUADS
+    if (
+        layer.groups == 1
+        and layer.weight_codes.shape[2:] == (3, 3)
+        and layer.stride == (1, 1)
+        and min(inputs, outputs) >= WINOGRAD_CHANNELS
+        and 4 * span < 1 << 8
+        and 4 * reach < 1 << 31
+        and fits_bits(parts, 8)
+        and fits_bits(transform_weights(parts.astype(np.int16)), 8)
+    ):
+        return Method.WINOGRAD
+    return Method.QUADS
+
+
+def transform_weights(weights: NDArray[np.int16]) -> NDArray[np.int16]:
+    """``G w G'`` of kernels (..., 3, 3), (..., 4, 4); see `asq_hw.sim.kernels_winograd`."""
+    for axis in (-2, -1):
+        a, b, c = (np.take(weights, k, axis) for k in range(3))
+        weights = np.stack([2 * a, a + b + c, a - b + c, 2 * c], axis)
+    return weights
+
+
+def _channel_columns(parts: IntArray) -> IntArray:
+    """Weights (1, kH, kW, 1, 1, parts * channels) of a depthwise layer."""
+    count, channels = parts.shape[:2]
+    width = -(-channels // (2 * VECTOR)) * 2 * VECTOR
+    weights = np.zeros((1, *parts.shape[4:], 1, 1, count, width), dtype=np.int64)
+    weights[0, :, :, 0, 0, :, :channels] = parts[:, :, 0, 0].transpose(2, 3, 0, 1)
+    return weights.reshape(*weights.shape[:5], count * width)
 
 
 def _parts_and_tables(layer: Conv | Linear, product: Product) -> tuple[IntArray, IntArray]:
@@ -122,10 +198,10 @@ def _join_groups(parts: IntArray, groups: int) -> tuple[IntArray, int]:
     joined = max(
         m
         for m in range(1, groups + 1)
-        if groups % m == 0 and (m == 1 or m * group_outputs <= _VECTOR)
+        if groups % m == 0 and (m == 1 or m * group_outputs <= VECTOR)
     )
     merged = groups // joined
-    width = -(-joined * group_outputs // _VECTOR) * _VECTOR
+    width = -(-joined * group_outputs // VECTOR) * VECTOR
     shape = (merged, *kernel, planes, joined * inputs, count * width)
     weights = np.zeros(shape, dtype=np.int64)
     split = parts.reshape(count, merged, joined, group_outputs, planes, inputs, *kernel)
@@ -138,7 +214,7 @@ def _join_groups(parts: IntArray, groups: int) -> tuple[IntArray, int]:
     return weights, merged
 
 
-def _choose_lane(weights: IntArray, tables: IntArray, *, vnni: bool) -> Lane:
+def _choose_lane(weights: IntArray, tables: IntArray, *, bytes_allowed: bool) -> Lane:
     """The narrowest lane in which no product and no partial sum can overflow.
 
     All partial sums lie between the sum of all negative and that of all positive products, so
@@ -146,20 +222,21 @@ def _choose_lane(weights: IntArray, tables: IntArray, *, vnni: bool) -> Lane:
     """
     spans = tables.max(axis=1) - tables.min(axis=1)
     if (
-        vnni
-        and _fits(weights, 8)
+        bytes_allowed
+        and fits_bits(weights, 8)
         and int(spans.max()) < 1 << 8
         and _reach(weights, spans) < 1 << 31
     ):
-        return Lane.VNNI
+        return Lane.INT8
     magnitudes = np.abs(tables).max(axis=1)
-    narrow = _fits(weights, 32) and int(magnitudes.max()) < 1 << 31
+    narrow = fits_bits(weights, 32) and int(magnitudes.max()) < 1 << 31
     if narrow and _reach(weights, magnitudes) < 1 << 31:
         return Lane.INT32
     return Lane.INT64
 
 
-def _fits(values: IntArray, bits: int) -> bool:
+def fits_bits(values: NDArray[np.signedinteger], bits: int) -> bool:
+    """Whether all values are signed integers of so many bits."""
     return int(values.min()) >= -(1 << bits - 1) and int(values.max()) < 1 << bits - 1
 
 

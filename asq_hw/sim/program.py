@@ -21,15 +21,49 @@ __all__ = [
     "POOL",
     "STAGE",
     "STEP",
+    "VECTOR",
+    "Form",
     "Kind",
     "Lane",
     "Memory",
+    "Method",
+    "Portable",
     "Program",
     "Statistic",
+    "Vnni",
 ]
 
 PIXEL_TILE = 8
-"""Output pixels that the VNNI kernel computes at once; a larger tile spills registers."""
+"""Output pixels that the dot products compute at once; a larger tile spills registers."""
+
+VECTOR = 16
+"""Sums of 32 bits in a vector; output channels are padded to whole ones."""
+
+
+class Portable(NamedTuple):
+    """Plain loops; kernels are compiled for a form by its type, whatever the value."""
+
+    lanes: int = 1
+
+
+class Vnni(NamedTuple):
+    """AVX-512 VNNI."""
+
+    lanes: int = VECTOR
+
+
+Form = Portable | Vnni
+
+
+class Method(IntEnum):
+    """How dot products in the lane of bytes are computed."""
+
+    QUADS = 0
+    """Four codes that stand side by side at once, for any kernel, stride and groups."""
+    WINOGRAD = 1
+    """Through 16 products of transformed pieces: 3 x 3 with stride 1, where bounds allow it."""
+    TAPS = 2
+    """Channel by channel, for depthwise layers."""
 
 
 class Kind(IntEnum):
@@ -47,8 +81,8 @@ class Kind(IntEnum):
 class Lane(IntEnum):
     """Integers that a layer's dot products are computed in; bounds prove that they are enough."""
 
-    VNNI = 0
-    """Codes uint8, weights int8, sums int32."""
+    INT8 = 0
+    """Codes uint8, weights int8, sums int32, requantization of 32 by 32 bits."""
     INT32 = 1
     INT64 = 2
 
@@ -68,9 +102,9 @@ def _record(fields: str) -> np.dtype[np.void]:
     return np.dtype([(name, np.int64) for name in fields.split()])
 
 
-STEP = _record("kind index")
+STEP = _record("kind index layer")
 INPUT = _record("destination channels pixels multiplier_at offset_at shift low high")
-ELEMENTWISE = _record("source other destination channels pixels low high")
+ELEMENTWISE = _record("source other destination channels pixels low high floor ceiling")
 POOL = _record(
     "source destination channels height width out_height out_width kernel_height kernel_width "
     "stride_y stride_x padding_y padding_x multiplier shift low high"
@@ -78,16 +112,18 @@ POOL = _record(
 STAGE = _record("inputs outputs weight_at bias_at multiplier shift minimum maximum")
 CONV = _record(
     # source and quantizer
-    "source channels height width step_size stage stages pool_multiplier pool_shift "
+    "source channels height width step_size stage stages pool_multiplier pool_shift pool_pixels "
     "step_fraction_bits code_low code_high "
     # codes: one byte each in `indices` (q - code_low), then `planes` values in a padded map
     "indices lane codes padded_width padding_y padding_x planes plane_at "
     # dot products
     "groups group_channels group_outputs columns width_out quads quads_at pixels pixels_at block "
     "weights starts_at pair "
+    # dot products in the lane of bytes
+    "method places_at tiles tiles_across transformed_row transform_offset "
     # requantization
-    "pixels_at_once multiplier_at bias_at narrow_shift fraction_bits shift low high "
-    "destination out_channels accumulators"
+    "pixels_at_once multiplier_at bias_at biases_at narrow_shift fraction_bits shift low high "
+    "floor ceiling destination out_channels accumulators"
 )
 
 
@@ -102,6 +138,8 @@ class Program(NamedTuple):
     stages: NDArray[np.void]
     constants: NDArray[np.int64]
     starts: NDArray[np.int32]
+    biases: NDArray[np.int32]
+    adapters: NDArray[np.int8]
     weights8: NDArray[np.int8]
     weights32: NDArray[np.int32]
     weights64: NDArray[np.int64]
@@ -114,7 +152,8 @@ class Memory(NamedTuple):
     a batch.
     """
 
-    maps: NDArray[np.int32]
+    maps: NDArray[np.signedinteger]
+    """int16 where every feature map of the network fits, else int32."""
     indices: NDArray[np.uint8]
     accumulators: NDArray[np.int64]
     codes8: NDArray[np.uint8]
@@ -122,5 +161,11 @@ class Memory(NamedTuple):
     codes64: NDArray[np.int64]
     sums32: NDArray[np.int32]
     sums64: NDArray[np.int64]
+    transformed: NDArray[np.uint8]
+    products: NDArray[np.int32]
     multipliers: NDArray[np.int64]
+    multipliers32: NDArray[np.int32]
     vectors: NDArray[np.int64]
+    """Scratch, (2, size), for sums of channels and for adapters."""
+    halves: NDArray[np.int32]
+    """The same for an adapter's inputs in two parts."""

@@ -90,7 +90,7 @@ def read_batch(
             for index, part in enumerate(_parts(layer, product)):
                 place = layout.accumulators[layer.name] + index * maps[layer.name].size
                 tensors[f"{layer.name}-{part}"] = take(memory.accumulators, place, shape).copy()
-        tensors[layer.name] = take(memory.maps, layout.maps[layer.name], shape).copy()
+        tensors[layer.name] = take(memory.maps, layout.maps[layer.name], shape).astype(np.int32)
     return TraceBatch(start=start, samples=samples, tensors=tensors)
 
 

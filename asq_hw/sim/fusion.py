@@ -1,0 +1,23 @@
+"""Layers that are computed with the layer before them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from asq_hw.layers import Add, Conv, Linear, Relu, layer_sources
+from asq_hw.network import IntegerNetwork
+
+__all__ = ["fused_relus"]
+
+
+def fused_relus(network: IntegerNetwork) -> dict[str, Relu]:
+    """ReLUs by the layer that computes them with its own output, which nothing else reads."""
+    readers = Counter(source for layer in network.layers for source in layer_sources(layer))
+    makers = {
+        layer.name: layer for layer in network.layers if isinstance(layer, Add | Conv | Linear)
+    }
+    return {
+        layer.source: layer
+        for layer in network.layers
+        if isinstance(layer, Relu) and layer.source in makers and readers[layer.source] == 1
+    }

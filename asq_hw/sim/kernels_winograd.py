@@ -1,0 +1,157 @@
+"""The two transforms of Winograd's convolution F(2 x 2, 3 x 3), in integers.
+
+Four outputs of a 3 x 3 kernel need 16 products instead of 36. With
+
+    B = [[1, 0, 0, 0], [0, 1, -1, 1], [-1, 1, 1, 0], [0, 0, 0, -1]],
+    G = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]],  A = [[1, 0], [1, 1], [1, -1], [0, -1]]
+
+``A' ((G g G') * (B' d B)) A`` is four times the convolution of a 4 x 4 piece d with the
+kernel g: G is twice that of the textbooks, so that there are no fractions. Every step is exact in
+integers, and the sum is divided by four at the end without a remainder.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from numba.extending import intrinsic
+
+from asq_hw.sim.program import VECTOR, Portable
+from asq_hw.sim.vectors import I8, I32, I64, Emitter, vector
+
+__all__ = ["transform_codes", "transform_sums"]
+
+_kernel: Any = intrinsic
+_CHANNELS = 32
+"""Channels that are transformed at once."""
+
+
+def _transform_piece(builder: Any, values: list[Any]) -> list[Any]:
+    """``B'`` times four values."""
+    a, b, c, d = values
+    return [builder.sub(a, c), builder.add(b, c), builder.sub(c, b), builder.sub(b, d)]
+
+
+def _join_products(builder: Any, values: list[Any]) -> list[Any]:
+    """``A'`` times four values."""
+    a, b, c, d = values
+    return [
+        builder.add(builder.add(a, b), c),
+        builder.sub(builder.sub(b, c), d),
+    ]
+
+
+@_kernel
+def transform_codes(
+    typingctx: Any,
+    form: Any,
+    codes: Any,
+    tile: Any,
+    row: Any,
+    pixel: Any,
+    chunks: Any,
+    out: Any,
+    plane: Any,
+    offset: Any,
+) -> Any:
+    """``B' d B`` of one piece of the padded codes, for `chunks` times 32 channels.
+
+    Parameters of the kernel
+    ------------------------
+    form : Portable or Vnni
+    codes : address of uint8
+    tile : where the piece starts
+    row, pixel : bytes from one row, or pixel, to the next
+    chunks : at least 1
+    out : address of uint8
+        Where the piece's first channel goes in the first of the 16 planes.
+    plane : bytes from one plane to the next
+    offset : added to all planes but that of the sums of sums, which cannot be negative
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if signature.args[0].instance_class is Portable:
+            return context.get_dummy_value()
+        _, codes, tile, row, pixel, chunks, out, plane, offset = args
+        emit = Emitter(builder)
+        kind = vector(I8, _CHANNELS)
+        origin = builder.add(codes, tile)
+        added = emit.splat(builder.trunc(offset, I8), _CHANNELS)
+
+        def step(k: Any, carried: list[Any]) -> list[Any]:
+            piece = [
+                [
+                    emit.load(
+                        emit.offset(
+                            builder.add(
+                                builder.add(origin, builder.mul(row, I64(y))),
+                                builder.mul(pixel, I64(x)),
+                            ),
+                            k,
+                            _CHANNELS,
+                        ),
+                        kind,
+                    )
+                    for x in range(4)
+                ]
+                for y in range(4)
+            ]
+            rows = [_transform_piece(builder, values) for values in piece]
+            columns = [_transform_piece(builder, [values[x] for values in rows]) for x in range(4)]
+            target = emit.offset(out, k, _CHANNELS)
+            for y in range(4):
+                for x in range(4):
+                    value = columns[x][y]
+                    if (y, x) != (1, 1):
+                        value = builder.add(value, added)
+                    emit.store(value, builder.add(target, builder.mul(plane, I64(4 * y + x))))
+            return []
+
+        emit.loop(chunks, [], step)
+        return context.get_dummy_value()
+
+    return numba.void(form, *[numba.int64] * 8), generate
+
+
+@_kernel
+def transform_sums(
+    typingctx: Any, form: Any, products: Any, plane: Any, count: Any, out: Any
+) -> Any:
+    """``A' m A / 4`` of `count` tiles: 16 planes of sums to the four outputs of each tile.
+
+    Parameters of the kernel
+    ------------------------
+    form : Portable or Vnni
+    products : address of int32 (16, plane)
+        Sums modulo 2**32, (tiles, 16) in each plane.
+    plane : sums from one plane to the next
+    count : number of tiles, at least 1
+    out : address of int32 (count, 4, 16)
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if signature.args[0].instance_class is Portable:
+            return context.get_dummy_value()
+        _, products, plane, count, out = args
+        emit = Emitter(builder)
+        kind = vector(I32)
+
+        def step(i: Any, carried: list[Any]) -> list[Any]:
+            at = emit.offset(products, i, 4 * VECTOR)
+            planes = [
+                emit.load(emit.offset(at, builder.mul(plane, I64(t)), 4), kind) for t in range(16)
+            ]
+            rows = [_join_products(builder, planes[4 * y : 4 * y + 4]) for y in range(4)]
+            columns = [_join_products(builder, [values[x] for values in rows]) for x in range(2)]
+            target = emit.offset(out, i, 4 * 4 * VECTOR)
+            for y in range(2):
+                for x in range(2):
+                    value = builder.ashr(columns[x][y], emit.constant(2, I32))
+                    emit.store(value, emit.offset(target, 2 * y + x, 4 * VECTOR))
+            return []
+
+        emit.loop(count, [], step)
+        return context.get_dummy_value()
+
+    return numba.void(form, *[numba.int64] * 4), generate

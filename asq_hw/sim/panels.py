@@ -1,0 +1,153 @@
+"""A layer's weights in the order in which the kernels read them, and the lists that they walk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.checks import IntArray
+from asq_hw.layers import Conv, Linear
+from asq_hw.sim.memory import CodeMap, transformed_row
+from asq_hw.sim.pack import PackedWeights, transform_weights
+from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Method
+
+__all__ = ["Panels", "arrange"]
+
+_NOT_STORED = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Panels:
+    """What the dot products of one layer read.
+
+    Attributes
+    ----------
+    weights : array
+        In the order of the kernel.
+    starts : array
+        What sums begin with, in the order of the sums.
+    quads : (quads,) array
+        Where quads, or taps, stand in a window.
+    pixels : array
+        Where the windows of output pixels stand; of transformed codes, those of one tile.
+    places : array
+        Where the outputs of pixels go, in the order of the sums; negative for none.
+    tiles, tiles_across : int
+        Of Winograd's method: number of pieces, and in a row.
+    transform_offset : int
+        What keeps transformed codes from being negative.
+    """
+
+    weights: NDArray[np.signedinteger]
+    starts: IntArray
+    quads: IntArray
+    pixels: IntArray
+    places: IntArray
+    tiles: int = 0
+    tiles_across: int = 0
+    transform_offset: int = 0
+
+
+def arrange(
+    packed: PackedWeights, layer: Conv | Linear, region: CodeMap, shape: tuple[int, int, int]
+) -> Panels:
+    """Arrange a layer's weights; `shape` is that of its output, (O, H, W)."""
+    if packed.method is Method.WINOGRAD:
+        return _arrange_winograd(packed, layer, shape)
+    pixels = _pixels(layer, shape, region)
+    places = np.arange(shape[1] * shape[2], dtype=np.int64) * shape[0]
+    if packed.method is Method.TAPS:
+        return _arrange_taps(packed, region, pixels, places)
+    quads, weights = _quads(packed, region.width)
+    starts = packed.starts
+    if packed.lane is Lane.INT8:
+        starts = starts.reshape(len(starts), packed.parts, -1, VECTOR).transpose(0, 2, 1, 3)
+    return Panels(weights=weights, starts=starts, quads=quads, pixels=pixels, places=places)
+
+
+def _quads(packed: PackedWeights, padded_width: int) -> tuple[IntArray, IntArray]:
+    """Places of the quads in a window, and the weights (groups, ...) in their order.
+
+    Runs of weights whose codes stand side by side are padded with zero weights to whole quads; what
+    the padding reads does not matter. In one group a run is a kernel's whole row.
+    """
+    groups, height, width, planes, inputs, columns = packed.weights.shape
+    pixel = groups * inputs * planes
+    rows = np.arange(height)[:, None, None] * padded_width * pixel
+    if groups == 1:
+        starts, length = rows.reshape(-1), width * pixel
+    else:
+        places = np.arange(width)[:, None] * pixel + np.arange(planes) * groups * inputs
+        starts, length = (rows + places).reshape(-1), inputs
+    count = -(-length // 4)
+    runs = np.zeros((groups, starts.size, 4 * count, columns), dtype=np.int64)
+    runs[:, :, :length] = packed.weights.reshape(groups, starts.size, length, columns)
+    quads = (starts[:, None] + 4 * np.arange(count)).reshape(-1).astype(np.int64)
+    if packed.lane is not Lane.INT8:
+        return quads, runs
+    vectors = runs.reshape(groups, quads.size, 4, packed.parts, -1, VECTOR)
+    return quads, vectors.transpose(0, 4, 3, 1, 5, 2)
+
+
+def _pixels(layer: Conv | Linear, shape: tuple[int, int, int], region: CodeMap) -> IntArray:
+    """Where each output pixel's window starts; the last is repeated to fill a tile."""
+    stride = layer.stride if isinstance(layer, Conv) else (1, 1)
+    row = region.width * region.pixel
+    rows = np.arange(shape[1], dtype=np.int64)[:, None] * stride[0] * row
+    places = (rows + np.arange(shape[2]) * stride[1] * region.pixel).reshape(-1)
+    return np.pad(places, (0, -places.size % PIXEL_TILE), mode="edge")
+
+
+def _arrange_taps(
+    packed: PackedWeights, region: CodeMap, pixels: IntArray, places: IntArray
+) -> Panels:
+    height, width = packed.weights.shape[1:3]
+    rows = np.arange(height, dtype=np.int64)[:, None] * region.width * region.pixel
+    taps = (rows + np.arange(width) * region.pixel).reshape(-1)
+    weights = packed.weights.reshape(taps.size, packed.parts, -1, 2 * VECTOR)
+    starts = packed.starts.reshape(packed.parts, -1, 2 * VECTOR)
+    return Panels(
+        weights=weights.transpose(2, 0, 1, 3),
+        starts=starts.transpose(1, 0, 2),
+        quads=taps,
+        pixels=pixels,
+        places=places,
+    )
+
+
+def _arrange_winograd(
+    packed: PackedWeights, layer: Conv | Linear, shape: tuple[int, int, int]
+) -> Panels:
+    """Weights (pairs, 16, 2, quads, 16, 4): of every pair of vectors, all pieces' products."""
+    inputs, columns = packed.weights.shape[4:]
+    quads = -(-inputs // 4)
+    kernels = packed.weights[0, :, :, 0].transpose(2, 3, 0, 1).astype(np.int16)
+    pieces = np.zeros((4 * quads, -(-columns // (2 * VECTOR)) * 2 * VECTOR, 16), dtype=np.int16)
+    pieces[:inputs, :columns] = transform_weights(kernels).reshape(inputs, columns, 16)
+    if packed.parts == 2:
+        pairs = pieces.reshape(4 * quads, 2, -1, VECTOR, 16).transpose(0, 2, 1, 3, 4)
+    else:
+        pairs = pieces.reshape(4 * quads, -1, 2, VECTOR, 16)
+    # What the transform adds to the exact piece of codes q: of the zero point, or of the offset.
+    grid = layer.quantizer.grid
+    added = np.full(16, 2 * (grid.maximum - grid.minimum), dtype=np.int64)
+    added[5] = -4 * grid.minimum
+    starts = -pairs.sum(axis=0, dtype=np.int64) * added
+    ordered = pairs.reshape(quads, 4, -1, 2, VECTOR, 16).transpose(2, 5, 3, 0, 4, 1)
+    down, across = -(-shape[1] // 2), -(-shape[2] // 2)
+    y = 2 * np.arange(down)[:, None, None, None] + np.arange(2)[:, None]
+    x = 2 * np.arange(across)[:, None, None] + np.arange(2)
+    inside = (y < shape[1]) & (x < shape[2])
+    places = np.where(inside, (y * shape[2] + x) * shape[0], _NOT_STORED)
+    return Panels(
+        weights=ordered,
+        starts=starts.transpose(0, 3, 1, 2),
+        quads=4 * np.arange(quads, dtype=np.int64),
+        pixels=np.arange(PIXEL_TILE, dtype=np.int64) * transformed_row(inputs),
+        places=places.reshape(-1).astype(np.int64),
+        tiles=down * across,
+        tiles_across=across,
+        transform_offset=int(added[0]),
+    )

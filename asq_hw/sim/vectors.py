@@ -1,0 +1,124 @@
+"""Vector code for the kernels, written as LLVM instructions.
+
+Numba's loops leave to LLVM whether and how they become vector code; the inner loops of a
+convolution are too important for that. Here they are made of vectors of 16, 32 or 64 values
+whatever the processor; LLVM splits a vector that is longer than a register.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+__all__ = ["I1", "I8", "I16", "I32", "I64", "LANES", "Emitter", "vector"]
+
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+LANES = 16
+"""32-bit sums in one vector."""
+
+
+def vector(kind: Any, lanes: int = LANES) -> Any:
+    """The type of `lanes` values of one kind."""
+    return ir.VectorType(kind, lanes)
+
+
+class Emitter:
+    """Appends instructions to a function; addresses are 64-bit integers."""
+
+    def __init__(self, builder: Any) -> None:
+        self.builder = builder
+
+    def offset(self, address: Any, count: Any, size: int = 1) -> Any:
+        """The address `count` times `size` bytes further on."""
+        count = I64(count) if isinstance(count, int) else count
+        return self.builder.add(address, self.builder.mul(count, I64(size)))
+
+    def load(self, address: Any, kind: Any) -> Any:
+        """A value or a vector; no alignment is needed."""
+        value = self.builder.load(self._pointer(address, kind))
+        value.align = 1
+        return value
+
+    def store(self, value: Any, address: Any) -> None:
+        """The opposite of `load`."""
+        self.builder.store(value, self._pointer(address, value.type)).align = 1
+
+    def store_masked(self, value: Any, address: Any, mask: Any) -> None:
+        """Store the lanes whose bit is set; nothing else is touched."""
+        pointer = self._pointer(address, value.type)
+        kinds = [value.type, pointer.type, I32, mask.type]
+        name = f"llvm.masked.store.v{value.type.count}i{value.type.element.width}.p0"
+        function = self._function(name, ir.VoidType(), kinds)
+        self.builder.call(function, [value, pointer, I32(1), mask])
+
+    def splat(self, scalar: Any, lanes: int = LANES) -> Any:
+        """A vector with the same value in every lane."""
+        kind = vector(scalar.type, lanes)
+        undefined = ir.Constant(kind, ir.Undefined)
+        single = self.builder.insert_element(undefined, scalar, I32(0))
+        zeros = ir.Constant(vector(I32, lanes), [0] * lanes)
+        return self.builder.shuffle_vector(single, undefined, zeros)
+
+    def constant(self, value: int, kind: Any, lanes: int = LANES) -> Any:
+        """The same with a number."""
+        return ir.Constant(vector(kind, lanes), [value] * lanes)
+
+    def part(self, value: Any, first: int, lanes: int = LANES) -> Any:
+        """`lanes` lanes of a vector from `first` on."""
+        places = ir.Constant(vector(I32, lanes), list(range(first, first + lanes)))
+        return self.builder.shuffle_vector(value, value, places)
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        """The smaller value of each lane, as signed numbers."""
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        """The larger one."""
+        return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
+
+    def clamp(self, value: Any, low: Any, high: Any) -> Any:
+        """``min(max(value, low), high)``."""
+        return self.minimum(self.maximum(value, low), high)
+
+    def reduce(self, operation: str, value: Any) -> Any:
+        """One value of all lanes: ``add``, ``smin`` or ``smax``."""
+        kind = value.type.element
+        name = f"llvm.vector.reduce.{operation}.v{value.type.count}i{kind.width}"
+        return self.builder.call(self._function(name, kind, [value.type]), [value])
+
+    def call(self, name: str, result: Any, values: Sequence[Any]) -> Any:
+        """An instruction of the processor, by LLVM's name."""
+        function = self._function(name, result, [value.type for value in values])
+        return self.builder.call(function, values)
+
+    def loop(
+        self, count: Any, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
+    ) -> list[Any]:
+        """Run `body`, from carried values to new ones, for ``0 .. count - 1``; count at least 1."""
+        builder, entry = self.builder, self.builder.block
+        block, done = builder.append_basic_block("loop"), builder.append_basic_block("done")
+        builder.branch(block)
+        builder.position_at_end(block)
+        index = builder.phi(I64)
+        index.add_incoming(I64(0), entry)
+        phis = [builder.phi(value.type) for value in carried]
+        for phi, value in zip(phis, carried, strict=True):
+            phi.add_incoming(value, entry)
+        results = list(body(index, phis))
+        following = builder.add(index, I64(1))
+        index.add_incoming(following, builder.block)
+        for phi, result in zip(phis, results, strict=True):
+            phi.add_incoming(result, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, count), block, done)
+        builder.position_at_end(done)
+        return results
+
+    def _pointer(self, address: Any, kind: Any) -> Any:
+        return self.builder.inttoptr(address, kind.as_pointer())
+
+    def _function(self, name: str, result: Any, kinds: Sequence[Any]) -> Any:
+        module = self.builder.module
+        known = module.globals.get(name)
+        return known or ir.Function(module, ir.FunctionType(result, kinds), name)
