@@ -8,14 +8,27 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
+from typing import TypeVar
 
 from asq_hw.checks import check_range
-from rtl.mac.design import MAX_PIPELINE, Mac
+from asq_hw.grids import Encoding, Scheme
+from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 from rtl.synthesis.measure import Measurement, measure
 from rtl.synthesis.targets import Target
 
-__all__ = ["Comparison", "Row", "Variants", "compare", "measure_all", "units"]
+__all__ = [
+    "Comparison",
+    "Row",
+    "Variants",
+    "area_of",
+    "compare",
+    "each_in_turn",
+    "measure_all",
+    "units",
+]
+
+_Unit = TypeVar("_Unit")
 
 
 class Variants(StrEnum):
@@ -24,8 +37,11 @@ class Variants(StrEnum):
     RECOMMENDED = "recommended"
     """The ways that came out best at 4 bits: three for post-split, a parallel and a serial one
     for uniform, one each for the others."""
+    REGISTERED = "registered"
+    """Every style, accumulation and number of segments with a register before the sum and the sum
+    cleared ahead, where that exists: what FPGAs are fastest with. The plain multiplier, too."""
     ALL = "all"
-    """Every style, accumulation, clear and pipeline."""
+    """Every style, accumulation, clear, pipeline and number of segments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +55,7 @@ class Row:
     @property
     def area(self) -> int:
         """Look-up tables, or transistors of gates."""
-        resources = self.measurement.resources
-        area = resources.transistors if self.target is Target.GATES else resources.luts
-        assert area is not None
-        return area
+        return area_of(self.measurement, self.target)
 
     def as_dict(self) -> dict[str, object]:
         """Column names and values, for JSON and tables."""
@@ -55,6 +68,7 @@ class Row:
             "ffs": resources.ffs,
             "carries": resources.carries,
             "dsps": resources.dsps,
+            "cells": self.measurement.cells,
             "transistors": resources.transistors,
             "fmax_mhz": self.measurement.fmax_mhz,
             "fmax_by_seed_mhz": list(self.measurement.fmax_by_seed_mhz),
@@ -67,6 +81,8 @@ class Row:
             "accumulation": str(mac.accumulation),
             "clear": str(mac.clear),
             "pipeline": mac.pipeline,
+            "segments": mac.segments,
+            "encoding": str(mac.encoding),
             "unit": mac.name,
         }
 
@@ -139,12 +155,14 @@ def units(
     activation_bits: int = 4,
     activation_signed: bool = False,
     accumulator_bits: int = 24,
+    encodings: Sequence[Encoding] = (Encoding.PACKED,),
     variants: Variants = Variants.RECOMMENDED,
     skip_missing: bool = False,
 ) -> list[Mac]:
     """The units to measure on one target.
 
-    With `skip_missing` a scheme is left out at the widths that it is not built for.
+    With `skip_missing` a scheme is left out at the widths that it is not built for. Only schemes
+    of powers have several `encodings`.
 
     Raises
     ------
@@ -152,17 +170,26 @@ def units(
         If a scheme is not built at one of the widths.
     """
     made = []
-    for scheme, weight_bits in product(schemes, bits):
+    for scheme, weight_bits, encoding in product(schemes, bits, encodings):
         if skip_missing and not scheme.has_weight_bits(weight_bits):
+            continue
+        if encoding is not Encoding.PACKED and not _has_encodings(scheme):
             continue
         plain = Mac(
             scheme=scheme,
             weight_bits=weight_bits,
             activation_bits=activation_bits,
             activation_signed=activation_signed,
+            encoding=encoding,
             accumulator_bits=accumulator_bits,
         )
-        made += _every(plain) if variants is Variants.ALL else _recommended(plain, target)
+        match variants:
+            case Variants.ALL:
+                made += plain.variants()
+            case Variants.REGISTERED:
+                made += [mac for mac in plain.variants() if _is_registered(mac) or _is_plain(mac)]
+            case Variants.RECOMMENDED:
+                made += _recommended(plain, target)
     return made
 
 
@@ -176,23 +203,46 @@ def measure_all(
     progress: Callable[[float], None] | None = None,
 ) -> list[Row]:
     """Synthesize (and, with `seeds`, place and route) each unit; `jobs` of them at a time."""
-    workers = os.cpu_count() or 1 if jobs is None else jobs
-    check_range("jobs", workers, 1, 256)
-    # Threads, not processes: each only waits for the tools that it started.
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        runs = [pool.submit(measure, mac, target, seeds=seeds, dsp=dsp) for mac in macs]
-        try:
-            for done, _ in enumerate(as_completed(runs), start=1):
-                if progress is not None:
-                    progress(done)
-            measured = [run.result() for run in runs]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+
+    def one(mac: Mac) -> Measurement:
+        return measure(mac, target, seeds=seeds, dsp=dsp)
+
+    measured = each_in_turn(one, macs, jobs=jobs, progress=progress)
     return [
         Row(mac=mac, target=target, measurement=measurement)
         for mac, measurement in zip(macs, measured, strict=True)
     ]
+
+
+def each_in_turn(
+    function: Callable[[_Unit], Measurement],
+    units: Sequence[_Unit],
+    *,
+    jobs: int | None,
+    progress: Callable[[float], None] | None,
+) -> list[Measurement]:
+    """What `function` measures of each unit, in their order; `jobs` at a time, default: cores."""
+    workers = os.cpu_count() or 1 if jobs is None else jobs
+    check_range("jobs", workers, 1, 256)
+    # Threads, not processes: each only waits for the tools that it started.
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        runs = [pool.submit(function, unit) for unit in units]
+        try:
+            for done, _ in enumerate(as_completed(runs), start=1):
+                if progress is not None:
+                    progress(done)
+            return [run.result() for run in runs]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def area_of(measurement: Measurement, target: Target) -> int:
+    """Look-up tables, or transistors of gates."""
+    resources = measurement.resources
+    area = resources.transistors if target is Target.GATES else resources.luts
+    assert area is not None
+    return area
 
 
 def compare(rows: Sequence[Row]) -> list[Comparison]:
@@ -226,8 +276,18 @@ def _label(mac: Mac) -> str:
     return f"{mac.scheme} {mac.accumulation}" if mac.splits else str(mac.scheme)
 
 
+def _has_encodings(scheme: MacScheme) -> bool:
+    return scheme.grid_scheme in (Scheme.POT, Scheme.POST)
+
+
 def _is_plain(mac: Mac) -> bool:
-    return (mac.style, mac.clear, mac.pipeline) == (Style.DIRECT, Clear.MASKED, 1)
+    choices = (mac.style, mac.clear, mac.pipeline, mac.segments)
+    return choices == (Style.DIRECT, Clear.MASKED, 1, 1)
+
+
+def _is_registered(mac: Mac) -> bool:
+    shared = mac.accumulation is Accumulation.SHARED
+    return mac.pipeline > 0 and (shared or mac.clear is Clear.AHEAD)
 
 
 def _smallest(rows: Sequence[Row]) -> Row:
@@ -237,19 +297,6 @@ def _smallest(rows: Sequence[Row]) -> Row:
 def _fastest(rows: Sequence[Row]) -> Row | None:
     routed = [row for row in rows if row.measurement.fmax_mhz is not None]
     return max(routed, key=lambda row: (row.measurement.fmax_mhz or 0, -row.area), default=None)
-
-
-def _every(plain: Mac) -> list[Mac]:
-    """All that can be built with these operands."""
-    made = []
-    for style, accumulation, clear, pipeline in product(
-        Style, Accumulation, Clear, range(MAX_PIPELINE + 1)
-    ):
-        changed = plain.variant(
-            style=style, accumulation=accumulation, clear=clear, pipeline=pipeline
-        )
-        made += [] if changed is None else [changed]
-    return made
 
 
 def _recommended(plain: Mac, target: Target) -> list[Mac]:

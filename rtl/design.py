@@ -255,6 +255,11 @@ class MacDesign(Design):
     def product(self) -> Product:
         """Which product a grid with the square root of two has; others have only one."""
 
+    @property
+    def cycles_per_product(self) -> int:
+        """Cycles from one product to the next; if more than 1, sums change in between."""
+        return 1
+
     def stimulus(
         self, random: np.random.Generator, operations: int
     ) -> dict[str, NDArray[np.int64]]:

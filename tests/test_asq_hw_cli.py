@@ -348,7 +348,7 @@ def test_an_interrupted_training_leaves_whole_files_and_can_go_on(tmp_path: Path
     assert status == 130
     assert errors.splitlines()[-1] == "asq-hw: interrupted"
     assert "Traceback" not in errors
-    assert {path.name for path in tmp_path.iterdir()} == {"best.pt", "last.pt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"best.pt", "last.pt", "log.jsonl"}
     saved = last.stat().st_mtime_ns
     going_on = start(*arguments, "--resume")
     status, errors = interrupt(going_on, lambda: last.stat().st_mtime_ns > saved)

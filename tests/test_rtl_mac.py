@@ -14,8 +14,10 @@ pytest.importorskip("amaranth")
 
 from amaranth.sim import Simulator
 
-from rtl.mac.design import Mac, term_table
+from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
+from rtl.mac.dot_stream import DotProductStream
+from rtl.mac.parameters import term_table
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 
 
@@ -57,6 +59,16 @@ UNITS = [
     Mac(scheme="apot", weight_bits=2, style="select", activation_bits=2),
     Mac(scheme="post-split", weight_bits=5, activation_bits=2),
     Mac(scheme="post-lut", weight_bits=4, lut_fraction_bits=3, activation_bits=3),
+    *(
+        Mac(scheme=scheme, accumulator_bits=bits, clear=clear, segments=segments, activation_bits=3)
+        for scheme in ("uniform", "post-split")
+        for clear in Clear
+        for bits, segments in ((14, 2), (11, 3), (13, 6))
+    ),
+    Mac(scheme="post-split", accumulation="shared", segments=3, activation_bits=2),
+    Mac(scheme="post-split", accumulation="ordered", segments=2, pipeline=0, activation_bits=2),
+    Mac(scheme="uniform", weight_bits=8, style="array", pipeline=2, activation_bits=2),
+    Mac(scheme="uniform", weight_bits=2, style="array", pipeline=2, activation_bits=2),
 ]
 
 
@@ -196,6 +208,9 @@ def test_the_longest_sum_fits_and_the_next_does_not(scheme, bits):
         ({"scheme": "post-split", "lut_fraction_bits": 1}, "are for post-lut, not for post-split"),
         ({"scheme": "uniform", "style": "direct", "pipeline": 2}, "must be 0..1, not 2"),
         ({"scheme": "uniform", "weight_bits": 8, "style": "table"}, "table of products"),
+        ({"scheme": "uniform", "segments": 7}, "segments must be an integer in 1..6, not 7"),
+        ({"scheme": "uniform", "accumulator_bits": 8, "segments": 5}, "must be at most 4, not 5"),
+        ({"scheme": "uniform", "style": "serial", "segments": 2}, "must be 1 and 1, not 1 and 2"),
     ],
 )
 def test_refusals_name_the_value_and_the_rule(options, message):
@@ -219,8 +234,8 @@ def test_names_differ_wherever_parameters_do():
     ],
 )
 def test_dot_product_streams(options, lanes):
-    parameters = DotProduct(mac=Mac(**options), lanes=lanes)
-    mac, random, transfers = parameters.mac, np.random.default_rng(lanes), 60
+    design = DotProduct(mac=Mac(**options), lanes=lanes)
+    mac, random, transfers = design.mac, np.random.default_rng(lanes), 60
     operands = list(term_table(mac))
     drawn = np.array(operands)[random.integers(len(operands), size=(transfers, lanes))]
     last = random.random(transfers) < 0.3
@@ -230,10 +245,13 @@ def test_dot_product_streams(options, lanes):
     per_transfer = np.array(terms).sum(axis=1)
     parts = np.split(per_transfer, np.flatnonzero(last) + 1)[:-1]
     expected = [part.sum(axis=0).tolist() for part in parts]
-    reference = parameters.reference({"activation": drawn[..., 0], "weight": drawn[..., 1]}, last)
-    assert np.stack(list(reference.values()), axis=1).tolist() == expected
+    inputs = {"last": last.astype(int)}
+    for lane in range(lanes):
+        inputs |= {f"activation{lane}": drawn[:, lane, 0], f"weight{lane}": drawn[:, lane, 1]}
+    reference = np.stack(list(design.reference(inputs).values()), axis=1)
+    assert reference[design.emits(inputs)].tolist() == expected
 
-    unit = parameters.component()
+    unit = DotProductStream(design)
     got = []
 
     async def send(ctx):
@@ -268,7 +286,7 @@ def test_dot_product_streams(options, lanes):
 
 def test_dot_product_latency():
     parameters = DotProduct(mac=Mac(scheme="post-split"), lanes=4)
-    unit = parameters.component()
+    unit = DotProductStream(parameters)
     seen = []
 
     async def bench(ctx):

@@ -82,6 +82,7 @@ def test_every_variant_is_another_unit():
         assert len(built) >= 1
     assert {mac.style for mac in every if mac.scheme is MacScheme.UNIFORM} == {
         Style.DIRECT,
+        Style.ARRAY,
         Style.BOOTH,
         Style.TABLE,
         Style.ROWS,

@@ -20,7 +20,8 @@ from rtl.design import MacDesign
 from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog
 from rtl.mac.design import Mac
-from rtl.mac.schemes import MacScheme
+from rtl.mac.dot_product import DotProduct
+from rtl.mac.schemes import MacScheme, Style
 from rtl.tools import MissingToolError, ToolError, find_verilator, find_yosys, run_tool, run_yosys
 from rtl.verify import formal
 from rtl.verify.checks import Method, Outcome, timed
@@ -58,6 +59,8 @@ MACS = [
         for encoding in Encoding
     ),
 ]
+
+SERIAL = Mac(scheme=MacScheme.UNIFORM, weight_bits=3, activation_bits=3, style=Style.SERIAL)
 
 
 # The oracle's products
@@ -138,7 +141,7 @@ def test_a_check_without_a_case_has_not_passed() -> None:
 
 
 @needs_yosys
-@pytest.mark.parametrize("mac", MACS[:5], ids=lambda mac: mac.name)
+@pytest.mark.parametrize("mac", [*MACS[:5], SERIAL], ids=lambda mac: mac.name)
 def test_products_and_sums_are_proven_and_their_twins_refuted(mac: MacDesign) -> None:
     checks = prove_mac([mac])
     assert [check.name.split()[1] for check in checks] == ["product", "sum", "overflow"]
@@ -195,6 +198,15 @@ def test_an_answer_needs_every_case() -> None:
 @needs_both
 def test_every_mutant_is_killed_or_proven_equivalent() -> None:
     result = mutate(PlainMac(), 40, operations=1024)
+    assert result.mutants == 40
+    assert len(result.killed) > 30
+    assert result.unknown == ()
+
+
+@needs_both
+def test_every_mutant_of_a_dot_product_is_killed_or_proven_equivalent() -> None:
+    mac = Mac(scheme=MacScheme.POST_SPLIT, weight_bits=3, activation_bits=2, accumulator_bits=10)
+    result = mutate(DotProduct(mac=mac, lanes=2), 40, operations=1024)
     assert result.mutants == 40
     assert len(result.killed) > 30
     assert result.unknown == ()

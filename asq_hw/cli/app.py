@@ -9,6 +9,7 @@ import typer
 
 from asq_hw import __version__
 from asq_hw.cli.doctor import doctor
+from asq_hw.cli.dot import rtl_dot, synth_dot, verify_dot
 from asq_hw.cli.levels import levels
 from asq_hw.cli.options import examples
 from asq_hw.cli.overhead import overhead
@@ -37,15 +38,20 @@ EXAMPLES = {
     ),
     "rtl": (
         "asq-hw rtl mac --scheme post-split --bits 4 -o build/post-split",
+        "asq-hw rtl dot --scheme post-split --bits 4 --lanes 8 -o build/dot",
         "asq-hw rtl quantizer --activation-bits 4 -o build/quantizer",
         "asq-hw rtl requantizer --pair --shift 18 -o build/requantizer",
     ),
     "verify": (
         "asq-hw verify mac --scheme post-split --bits 4 --method formal",
+        "asq-hw verify dot --scheme post-split --bits 4 --lanes 2 --method cosim --cycles 100000",
         "asq-hw verify quantizer --feature-bits 10 --method exhaustive",
         "asq-hw verify requantizer --value-bits 12 --shift 16 --bits 8 --method exhaustive",
     ),
-    "synth": ("asq-hw synth mac --schemes uniform,post-split --bits 4 --target gates",),
+    "synth": (
+        "asq-hw synth mac --schemes uniform,post-split --bits 4 --target gates",
+        "asq-hw synth dot --schemes uniform,post-split --bits 4 --lanes 8 --target gates",
+    ),
     "doctor": ("asq-hw doctor",),
 }
 """Worked examples by command; each runs as it stands, after those before it."""
@@ -89,18 +95,28 @@ GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
     (
         "rtl",
         "Write hardware: a folder with Verilog, test bench, vectors and constraints.",
-        {"mac": rtl_mac, "quantizer": rtl_quantizer, "requantizer": rtl_requantizer},
+        {
+            "mac": rtl_mac,
+            "dot": rtl_dot,
+            "quantizer": rtl_quantizer,
+            "requantizer": rtl_requantizer,
+        },
     ),
     (
         "verify",
         "Show that the hardware computes what the simulator does, by simulation and by proof.",
         {
             "mac": verify_mac,
+            "dot": verify_dot,
             "quantizer": verify_quantizer,
             "requantizer": verify_requantizer,
         },
     ),
-    ("synth", "Synthesize, place and route: what hardware costs.", {"mac": synth_mac}),
+    (
+        "synth",
+        "Synthesize, place and route: what hardware costs.",
+        {"mac": synth_mac, "dot": synth_dot},
+    ),
 )
 for name, purpose, commands in GROUPS:
     group = typer.Typer(help=purpose, no_args_is_help=True)

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivationBitsOption",
     "ArrangementOption",
+    "ClockOption",
     "FeatureBitsOption",
     "MultiplierBitsOption",
     "OutputBitsOption",
+    "OutputOption",
     "PairOption",
     "ShiftOption",
     "ValueBitsOption",
+    "emit_design",
     "rtl_mac",
     "rtl_quantizer",
     "rtl_requantizer",
@@ -146,6 +149,12 @@ def rtl_mac(
         int,
         typer.Option("--pipeline", parser=integer, metavar="N", help="Registers on the way, 0-2."),
     ] = 1,
+    segments: Annotated[
+        int,
+        typer.Option(
+            "--segments", parser=integer, metavar="N", help="Parts of a sum's carry chain, 1 to 6."
+        ),
+    ] = 1,
     lut_fraction_bits: Annotated[
         int,
         typer.Option(
@@ -175,11 +184,12 @@ def rtl_mac(
         ),
         clear=choose(Clear, "clear", clear),
         pipeline=pipeline,
+        segments=segments,
         lut_fraction_bits=lut_fraction_bits,
     )
     if length is not None:
         mac = Mac.for_length(length, mac)
-    _emit(mac, output, clock_mhz, form)
+    emit_design(mac, output, clock_mhz, form)
 
 
 def rtl_quantizer(
@@ -206,7 +216,7 @@ def rtl_quantizer(
     design = step_quantizer(
         arrangement, activation_bits, signed=signed, features=(feature_bits, step_fraction_bits)
     )
-    _emit(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form)
 
 
 def rtl_requantizer(
@@ -225,7 +235,7 @@ def rtl_requantizer(
     design = Requantizer(
         value_bits=value_bits, multiplier_bits=multiplier_bits, shift=shift, bits=bits, pair=pair
     )
-    _emit(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form)
 
 
 def step_quantizer(
@@ -244,7 +254,7 @@ def step_quantizer(
     )
 
 
-def _emit(design: Design, output: Path, clock_mhz: float, form: OutputFormat) -> None:
+def emit_design(design: Design, output: Path, clock_mhz: float, form: OutputFormat) -> None:
     """Write the folder and say what is in it."""
     import json
 

@@ -10,7 +10,7 @@ import typer
 from asq_hw.cli.options import FormatOption, choose, integer, integers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
 from asq_hw.errors import InputError
-from asq_hw.grids import MAX_BITS, MIN_BITS
+from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding
 
 if TYPE_CHECKING:
     from analysis.synthesis import Comparison, Row
@@ -27,12 +27,14 @@ COLUMNS = (
     Column(key="style", heading="product"),
     Column(key="clear", heading="clear"),
     Column(key="pipeline", heading="pipeline", form="d"),
+    Column(key="segments", heading="segments", form="d"),
     Column(key="latency_cyc", heading="latency (cycles)", form="d"),
     Column(key="cycles_per_product", heading="cycles per product", form="d"),
     Column(key="luts", heading="LUTs", form="d"),
     Column(key="ffs", heading="FFs", form="d"),
     Column(key="carries", heading="carry bits", form="d"),
     Column(key="dsps", heading="DSPs", form="d"),
+    Column(key="cells", heading="placed cells", form="d"),
     Column(key="transistors", heading="transistors", form="d"),
     Column(key="fmax_mhz", heading="Fmax (MHz)", form=".0f"),
 )
@@ -59,6 +61,12 @@ def synth_mac(
     signed: Annotated[
         bool, typer.Option("--signed", metavar="", help="Activations are signed.")
     ] = False,
+    grids: Annotated[
+        str,
+        typer.Option(
+            "--grids", metavar="G,G,...", help=f"Levels of pot and post: {', '.join(Encoding)}."
+        ),
+    ] = Encoding.PACKED,
     accumulator_bits: Annotated[
         int,
         typer.Option(
@@ -80,8 +88,8 @@ def synth_mac(
         str,
         typer.Option(
             "--variants",
-            metavar="recommended|all",
-            help="Build each unit in the recommended way, or in every way.",
+            metavar="recommended|registered|all",
+            help="Build each unit in the recommended way, in all fast ways, or in every way.",
         ),
     ] = "recommended",
     dsp: Annotated[
@@ -103,6 +111,7 @@ def synth_mac(
     targets = [choose(Target, "target", name) for name in target.split(",")]
     tried = choose(synthesis.Variants, "variants", variants)
     chosen = _schemes(schemes)
+    encodings = [choose(Encoding, "grid", name) for name in grids.split(",")]
     for width in widths if schemes == "all" else ():
         if not any(scheme.has_weight_bits(width) for scheme in chosen):
             raise InputError(f"bits must be {MIN_BITS}..{MAX_BITS}, not {width}")
@@ -115,6 +124,7 @@ def synth_mac(
             activation_bits=activation_bits,
             activation_signed=signed,
             accumulator_bits=accumulator_bits,
+            encodings=encodings,
             variants=tried,
             skip_missing=schemes == "all",
         )

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from rtl.mac.design import Mac
     from rtl.verify.checks import Check, Method
 
-__all__ = ["verify_mac", "verify_quantizer", "verify_requantizer"]
+__all__ = [
+    "CyclesOption",
+    "MethodOption",
+    "MutantsOption",
+    "check_counts",
+    "run_rungs",
+    "verify_mac",
+    "verify_quantizer",
+    "verify_requantizer",
+]
 
 COLUMNS = (
     Column(key="name", heading="check"),
@@ -96,7 +105,7 @@ def verify_mac(
     from rtl.verify.mutation import mutation
     from rtl.verify.simulation import cosim, exhaustive_mac
 
-    _check_counts(cycles, mutants)
+    check_counts(cycles, mutants)
     designs = _macs(
         tuple(MacScheme)
         if schemes == "all"
@@ -116,7 +125,7 @@ def verify_mac(
         Method.FORMAL: lambda: prove_mac(designs),
         Method.MUTATION: lambda: mutation(designs, mutants=mutants),
     }
-    _run(rungs, method, form)
+    run_rungs(rungs, method, form)
 
 
 def verify_quantizer(
@@ -149,7 +158,7 @@ def verify_quantizer(
     from rtl.verify.mutation import mutation
     from rtl.verify.quantizer import exhaustive_quantizer, long_run
 
-    _check_counts(cycles, mutants, steps)
+    check_counts(cycles, mutants, steps)
     design = step_quantizer(
         arrangement, activation_bits, signed=signed, features=(feature_bits, step_fraction_bits)
     )
@@ -158,7 +167,7 @@ def verify_quantizer(
         Method.COSIM: lambda: long_run(design, operations=cycles),
         Method.MUTATION: lambda: mutation([design], mutants=mutants),
     }
-    _run(rungs, method, form)
+    run_rungs(rungs, method, form)
 
 
 def verify_requantizer(
@@ -190,7 +199,7 @@ def verify_requantizer(
     from rtl.verify.mutation import mutation
     from rtl.verify.quantizer import exhaustive_requantizer, long_run
 
-    _check_counts(cycles, mutants, steps)
+    check_counts(cycles, mutants, steps)
     design = Requantizer(
         value_bits=value_bits, multiplier_bits=multiplier_bits, shift=shift, bits=bits, pair=pair
     )
@@ -203,10 +212,11 @@ def verify_requantizer(
             Method.EXHAUSTIVE: lambda: exhaustive_requantizer(design, steps=steps),
             **rungs,
         }
-    _run(rungs, method, form)
+    run_rungs(rungs, method, form)
 
 
-def _check_counts(cycles: int, mutants: int, steps: int = 1) -> None:
+def check_counts(cycles: int, mutants: int, steps: int = 1) -> None:
+    """Refuse counts that no run could finish, or that check nothing."""
     if not 1 <= cycles <= 1 << 26:
         raise InputError(f"cycles must be 1..{1 << 26}, not {cycles}")
     if not 1 <= mutants <= 2000:
@@ -231,29 +241,13 @@ def _macs(
         except InputError as error:
             refusal = error
             continue
-        designs += _variants(plain) if every else [plain]
+        designs += plain.variants() if every else [plain]
     if not designs and refusal is not None:
         raise refusal
     return designs
 
 
-def _variants(plain: Mac) -> list[Mac]:
-    """Every way to build the unit."""
-    from itertools import product
-
-    from rtl.mac.design import MAX_PIPELINE
-    from rtl.mac.schemes import Accumulation, Clear, Style
-
-    variants = [
-        plain.variant(style=style, accumulation=accumulation, clear=clear, pipeline=pipeline)
-        for style, accumulation, clear, pipeline in product(
-            Style, Accumulation, Clear, range(MAX_PIPELINE + 1)
-        )
-    ]
-    return [variant for variant in variants if variant is not None]
-
-
-def _run(
+def run_rungs(
     rungs: dict[Method, Callable[[], list[Check]]], method: str | None, form: OutputFormat
 ) -> None:
     """Climb the rungs asked for, print what was found, and exit 1 unless all of it holds."""

@@ -1,58 +1,26 @@
-"""Parameters of a multiply-accumulate unit, its widths and its software model."""
+"""The multiply-accumulate unit as a design: its circuit and its software model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import cache
-from types import MappingProxyType
-from typing import TypeVar
+from itertools import product
 
 import numpy as np
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
-from asq_hw.checks import check_range
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import signed_width
-from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding, Grid, Scheme
-from asq_hw.products import Product, ProductKind
-from rtl.design import VALID_IN, VALID_OUT, Direction, MacDesign, Parameter, Port, Rows
+from rtl.design import Parameter, Rows
+from rtl.mac.component import MacComponent, latency_cyc
+from rtl.mac.parameters import MAX_PIPELINE, SEGMENT_COUNTS, MacParameters, term_table
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
+from rtl.mac.serial import SerialMacComponent, serial_latency_cyc
 
-__all__ = ["MAX_ACCUMULATOR_BITS", "MAX_PIPELINE", "Mac", "Term", "term_table"]
-
-MAX_ACCUMULATOR_BITS = 48
-
-Term = tuple[int, ...]
-"""What one product adds to each accumulator: (sum,), or (even, odd)."""
-
-_STYLES: Mapping[MacScheme, tuple[Style, ...]] = {
-    MacScheme.UNIFORM: (Style.ROWS, Style.DIRECT, Style.BOOTH, Style.TABLE, Style.SERIAL),
-    MacScheme.POT: (Style.SHIFT, Style.SELECT, Style.TABLE),
-    MacScheme.APOT: (Style.SHIFT, Style.SELECT, Style.TABLE),
-    MacScheme.POST_LUT: (Style.TABLE,),
-    MacScheme.POST_SPLIT: (Style.SHIFT, Style.SELECT),
-}
-"""Styles of each scheme, the default first."""
-
-_ACCUMULATIONS: Mapping[bool, tuple[Accumulation, ...]] = {
-    False: (Accumulation.SINGLE,),
-    True: (Accumulation.PAIR, Accumulation.SHARED, Accumulation.ORDERED),
-}
-"""Accumulations without and with even and odd products, the default first."""
-
-MAX_PIPELINE = 2
-
-_MAX_TABLE_BITS = 10
-"""Widest address of a table of products."""
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
+__all__ = ["Mac"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mac(MacDesign):
+class Mac(MacParameters):
     """A multiply-accumulate unit that takes one product each cycle; style ``serial`` takes longer.
 
     ``accumulator``, or ``even`` and ``odd``, hold the exact sum of the products
@@ -60,97 +28,31 @@ class Mac(MacDesign):
     reset, sums begin at 0. With `accumulation` ``ordered`` a sum means something where its products
     are all even or all odd.
 
-    Parameters
-    ----------
-    scheme : MacScheme
-        Weight grid and product.
-    weight_bits : int
-        Nominal width of a weight: 2 to 8 (``uniform``, ``apot``), 2 to 5 (``pot``), 3 to 5 (POST).
-    activation_bits : int
-        2 to 8.
-    activation_signed : bool
-        Whether activations are two's complement.
-    encoding : Encoding
-        Which levels of an exponential grid the weights have.
-    accumulator_bits : int
-        Width of the widest accumulator. The longest sum that fits it is `length`; a second
-        accumulator has the width that the same length needs.
-    style : Style, optional
-        How products are made; None: the scheme's default.
-    accumulation : Accumulation, optional
-        Which sums there are; None: ``pair`` for ``post-split``, else ``single``.
-    clear : Clear
-        How a sum begins.
-    pipeline : int
-        0: the product is made and summed in one cycle; 1: a register stands between; 2: another
-        one inside the product unit where it adds or selects in two steps.
-    lut_fraction_bits : int
-        Fraction bits of ``post-lut``'s table, 0 to 15.
-
-    Raises
-    ------
-    InputError
-        If a parameter is out of range or the combination does not exist.
+    Parameters are those of `MacParameters`.
     """
 
-    scheme: MacScheme
-    weight_bits: int = 4
-    activation_bits: int = 4
-    activation_signed: bool = False
-    encoding: Encoding = Encoding.PACKED
-    accumulator_bits: int = 24
-    style: Style | None = None
-    accumulation: Accumulation | None = None
-    clear: Clear = Clear.MASKED
-    pipeline: int = 1
-    lut_fraction_bits: int = 0
+    def variants(self) -> list[Mac]:
+        """Every way to build a unit with the same operands and sums."""
+        made = []
+        for style, accumulation, clear, pipeline, segments in product(
+            Style, Accumulation, Clear, range(MAX_PIPELINE + 1), SEGMENT_COUNTS
+        ):
+            changed = self.variant(
+                style=style,
+                accumulation=accumulation,
+                clear=clear,
+                pipeline=pipeline,
+                segments=segments,
+            )
+            made += [] if changed is None else [changed]
+        return made
 
-    def __post_init__(self) -> None:
-        self._set("scheme", _choice("scheme", MacScheme, self.scheme))
-        style = _STYLES[self.scheme][0] if self.style is None else self.style
-        self._set("style", _choice("style", Style, style))
-        sums = _ACCUMULATIONS[self.splits][0] if self.accumulation is None else self.accumulation
-        self._set("accumulation", _choice("accumulation", Accumulation, sums))
-        self._set("clear", _choice("clear", Clear, self.clear))
-        check_range("pipeline", self.pipeline, 0, MAX_PIPELINE)
-        check_range(f"weight bits of {self.scheme}", self.weight_bits, *self.scheme.weight_bits)
-        check_range("activation bits", self.activation_bits, MIN_BITS, MAX_BITS)
-        check_range("accumulator bits", self.accumulator_bits, 2, MAX_ACCUMULATOR_BITS)
-        self._set("encoding", self.weight_grid.encoding)
-        if self.lut_fraction_bits and self.scheme is not MacScheme.POST_LUT:
-            raise InputError(f"LUT fraction bits are for post-lut, not for {self.scheme}")
-        assert self.product  # checks the fraction bits
-        self._check_combination()
-
-    @classmethod
-    def for_length(cls, length: int, mac: Mac) -> Mac:
-        """`mac` with the narrowest accumulators that no sum of `length` products overflows."""
-        check_range("dot-product length", length, 1, 1 << MAX_ACCUMULATOR_BITS)
-        return replace(mac, accumulator_bits=max(_widths(mac._term_ranges, length)))
-
-    def variant(
-        self, *, style: Style | None, accumulation: Accumulation, clear: Clear, pipeline: int
-    ) -> Mac | None:
+    def variant(self, **choices: object) -> Mac | None:
         """The same operands and sums, built in another way; None where that does not exist."""
         try:
-            return replace(
-                self, style=style, accumulation=accumulation, clear=clear, pipeline=pipeline
-            )
+            return replace(self, **choices)  # type: ignore[arg-type]
         except InputError:
             return None
-
-    @property
-    def name(self) -> str:
-        """Verilog identifier, the scheme first: ``post_split_w4a4_acc24_shift_masked``."""
-        sign = "s" if self.activation_signed else ""
-        parts = [f"{self.scheme}_w{self.weight_bits}a{self.activation_bits}{sign}"]
-        if self.encoding is not Encoding.PACKED:
-            parts.append(self.encoding)
-        if self.scheme is MacScheme.POST_LUT:
-            parts.append(f"f{self.lut_fraction_bits}")
-        parts += [f"acc{self.accumulator_bits}", str(self.style), str(self.accumulation)]
-        parts += [self.clear, f"p{self.pipeline}"]
-        return "_".join(parts).replace("-", "_")
 
     @property
     def title(self) -> str:
@@ -162,84 +64,9 @@ class Mac(MacDesign):
         )
 
     @property
-    def weight_grid(self) -> Grid:
-        """Grid of the weight codes."""
-        return Grid(scheme=self.scheme.grid_scheme, bits=self.weight_bits, encoding=self.encoding)
-
-    @property
-    def activation_grid(self) -> Grid:
-        """Uniform grid of the activations."""
-        return Grid(scheme=Scheme.UNIFORM, bits=self.activation_bits, signed=self.activation_signed)
-
-    @property
-    def product(self) -> Product:
-        """The product that the software model computes."""
-        if self.scheme is MacScheme.POST_LUT:
-            return Product(kind=ProductKind.POST_LUT, lut_fraction_bits=self.lut_fraction_bits)
-        return Product()
-
-    @property
-    def splits(self) -> bool:
-        """Whether even and odd products are summed apart."""
-        return self.scheme is MacScheme.POST_SPLIT
-
-    @property
-    def has_pair(self) -> bool:
-        """Whether there are two accumulators, ``even`` and ``odd``."""
-        return self.splits and self.accumulation is not Accumulation.ORDERED
-
-    @property
-    def accumulators(self) -> tuple[Port, ...]:
-        """Ports of the sums."""
-        meanings = (
-            {"even": "sum of the products with even powers", "odd": "of odd, in units of sqrt 2"}
-            if self.has_pair
-            else {"accumulator": "sum of the products"}
-        )
-        widths = _widths(self._term_ranges, self.length)
-        return tuple(
-            Port(name=name, width=width, signed=True, direction=Direction.OUT, meaning=meaning)
-            for (name, meaning), width in zip(meanings.items(), widths, strict=True)
-        )
-
-    @property
-    def ports(self) -> tuple[Port, ...]:
-        """``start``, ``valid_in``, ``activation``, ``weight``; the sums and ``valid_out``."""
-        grid = self.weight_grid
-        return (
-            VALID_IN,
-            Port(
-                name="start",
-                width=1,
-                direction=Direction.IN,
-                meaning="this product begins a new sum",
-            ),
-            Port(
-                name="activation",
-                width=self.activation_bits,
-                signed=self.activation_signed,
-                direction=Direction.IN,
-                meaning="activation, an integer",
-            ),
-            Port(
-                name="weight",
-                width=grid.stored_bits,
-                direction=Direction.IN,
-                meaning=f"weight, a code of the {grid} grid",
-                values=tuple(level.code for level in grid.levels),
-            ),
-            VALID_OUT,
-            *self.accumulators,
-        )
-
-    @property
     def latency_cyc(self) -> int:
         """Cycles from the edge that takes a product to the edge at which its sum is read."""
-        from rtl.mac import component, serial
-
-        if self.style is Style.SERIAL:
-            return serial.serial_latency_cyc(self)
-        return component.latency_cyc(self)
+        return serial_latency_cyc(self) if self.style is Style.SERIAL else latency_cyc(self)
 
     @property
     def cycles_per_product(self) -> int:
@@ -249,19 +76,6 @@ class Mac(MacDesign):
     def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
         """Cycles without ``valid_in`` that each product needs behind it."""
         return np.full(len(inputs["weight"]), self.cycles_per_product - 1, dtype=np.int64)
-
-    @property
-    def length(self) -> int:
-        """Longest sum of products that provably fits the accumulators, for all inputs.
-
-        Partial sums, in any order, fit as well: each range of a term includes 0.
-        """
-        high = (1 << (self.accumulator_bits - 1)) - 1
-        limits = []
-        for low_term, high_term in self._term_ranges:
-            limits += [(high + 1) // -low_term] if low_term else []
-            limits += [high // high_term] if high_term else []
-        return min(limits)
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -283,14 +97,12 @@ class Mac(MacDesign):
             "accumulation": str(self.accumulation),
             "clear": str(self.clear),
             "pipeline": self.pipeline,
+            "segments": self.segments,
             **extra,
         }
 
     def component(self) -> wiring.Component:
         """The circuit: a `MacComponent`, or a `SerialMacComponent`."""
-        from rtl.mac.component import MacComponent
-        from rtl.mac.serial import SerialMacComponent
-
         return SerialMacComponent(self) if self.style is Style.SERIAL else MacComponent(self)
 
     def reference(self, inputs: Rows) -> dict[str, NDArray[np.int64]]:
@@ -307,63 +119,6 @@ class Mac(MacDesign):
             port.name: _wrapped(sums[:, i], port.width) for i, port in enumerate(self.accumulators)
         }
 
-    @property
-    def _term_ranges(self) -> tuple[tuple[int, int], ...]:
-        """Smallest and largest term of each accumulator; 0 is always between them."""
-        columns = zip(*term_table(self).values(), strict=True)
-        return tuple((min(0, *column), max(0, *column)) for column in columns)
-
-    @property
-    def _has_one_step(self) -> bool:
-        """Whether the product unit has no place for a register inside."""
-        return self.scheme is MacScheme.UNIFORM and self.style in (Style.DIRECT, Style.TABLE)
-
-    def _check_combination(self) -> None:
-        assert self.style is not None
-        if self.style not in _STYLES[self.scheme]:
-            known = ", ".join(_STYLES[self.scheme])
-            raise InputError(f"style of {self.scheme} must be one of {known}, not {self.style}")
-        address = self.activation_bits + self.weight_grid.stored_bits
-        if self.style is Style.TABLE and self.scheme is MacScheme.UNIFORM:
-            check_range("address bits of a table of products", address, 1, _MAX_TABLE_BITS)
-        if self.accumulation not in _ACCUMULATIONS[self.splits]:
-            known = ", ".join(_ACCUMULATIONS[self.splits])
-            raise InputError(
-                f"accumulation of {self.scheme} must be one of {known}, not {self.accumulation}"
-            )
-        if self.pipeline == MAX_PIPELINE and self._has_one_step:
-            raise InputError(f"pipeline of style {self.style} must be 0..1, not {self.pipeline}")
-        if self.accumulation is Accumulation.SHARED and self.clear is Clear.AHEAD:
-            raise InputError("clear of accumulation shared must be masked, not ahead")
-        if self.style is Style.SERIAL and self.pipeline != 1:
-            raise InputError(f"pipeline of style serial must be 1, not {self.pipeline}")
-        needed = max(_widths(self._term_ranges, 1))
-        if self.accumulator_bits < needed:
-            raise InputError(
-                f"accumulator bits must be at least {needed} to hold one product, "
-                f"not {self.accumulator_bits}"
-            )
-
-    def _set(self, field: str, value: object) -> None:
-        object.__setattr__(self, field, value)
-
-
-@cache
-def term_table(mac: Mac) -> Mapping[tuple[int, int], Term]:
-    """What each (activation, weight code) adds to each accumulator."""
-    grid, product = mac.weight_grid, mac.product
-    activations = range(mac.activation_grid.minimum, mac.activation_grid.maximum + 1)
-    table: dict[tuple[int, int], Term] = {}
-    for code, (even, odd) in grid.decode_table().items():
-        for activation in activations:
-            if mac.has_pair:
-                table[activation, code] = (activation * even, activation * odd)
-            elif product.uses_lut(grid):
-                table[activation, code] = (product.lut_entry(activation, even, odd),)
-            else:
-                table[activation, code] = (activation * (even + odd),)  # one of them is 0
-    return MappingProxyType(table)
-
 
 def _dense_terms(mac: Mac) -> NDArray[np.int64]:
     """The same as an array: (activations, codes, accumulators); invalid codes have 0."""
@@ -379,15 +134,3 @@ def _wrapped(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     """The low `bits` bits, read as two's complement; the array form of `fixedpoint.wrap`."""
     half = np.int64(1 << (bits - 1))
     return (values + half & np.int64((1 << bits) - 1)) - half
-
-
-def _widths(ranges: tuple[tuple[int, int], ...], length: int) -> tuple[int, ...]:
-    """Widths of accumulators whose terms have these ranges, for sums of `length` products."""
-    return tuple(signed_width(low * length, high * length) for low, high in ranges)
-
-
-def _choice(what: str, kind: type[_Choice], value: str) -> _Choice:
-    try:
-        return kind(value)
-    except ValueError:
-        raise InputError(f"{what} must be one of {', '.join(kind)}, not {str(value)!r}") from None

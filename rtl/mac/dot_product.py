@@ -1,22 +1,22 @@
-"""A dot-product unit: several products each cycle, an adder tree, and streams at both ends."""
+"""A dot-product unit: several products each cycle, an adder tree and accumulators."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
 import numpy as np
-from amaranth.hdl import EnableInserter, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import wiring
 from numpy.typing import NDArray
 
 from asq_hw.checks import check_range
 from asq_hw.errors import InputError
-from rtl.design import Rows
+from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.mac.design import Mac
-from rtl.mac.product import unit_class
-from rtl.mac.schemes import Accumulation, Style
+from rtl.mac.schemes import Accumulation, Clear, Style
+from rtl.mac.units import unit_class
 
 __all__ = ["MAX_LANES", "DotProduct", "DotProductComponent"]
 
@@ -24,16 +24,20 @@ MAX_LANES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class DotProduct:
-    """Parameters of a dot-product unit.
+class DotProduct(Design):
+    """Sums of products, `lanes` of them in each operation.
+
+    An operation is an activation and a weight for each lane; ``last`` marks the last of a sum,
+    which alone has a result: the exact sum of all products since the one before.
 
     Parameters
     ----------
     mac : Mac
         Operands, product and accumulator widths; its `Mac.length` bounds the products of a whole
-        sum, all lanes together. Sums are apart (``pair``), or there is one.
+        sum, all lanes together. Sums are apart (``pair``), or there is one; they are ``masked``
+        and in one segment.
     lanes : int
-        Products in each cycle, 1 to 256.
+        Products in each operation, 1 to 256.
 
     Raises
     ------
@@ -57,23 +61,34 @@ class DotProduct:
             raise InputError(
                 "accumulation of a dot-product unit must be single, pair or ordered, not shared"
             )
+        if (self.mac.clear, self.mac.segments) != (Clear.MASKED, 1):
+            raise InputError("sums of a dot-product unit must be masked and in one segment")
 
     @property
-    def operands(self) -> data.StructLayout:
-        """Payload of the input stream: an operand pair for each lane, and the end of a sum."""
-        ports = {port.name: port for port in self.mac.ports}
-        return data.StructLayout(
-            {
-                "activation": data.ArrayLayout(ports["activation"].shape, self.lanes),
-                "weight": data.ArrayLayout(ports["weight"].shape, self.lanes),
-                "last": 1,
-            }
+    def name(self) -> str:
+        """Verilog identifier: ``dot16_post_split_w4a4_acc24_shift_pair_masked_p1``."""
+        return f"dot{self.lanes}_{self.mac.name}"
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        return f"Dot-product unit of {self.lanes} lanes. {self.mac.title}"
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """``activation0``, ``weight0``, ... and ``last`` in; the sums out."""
+        ports = {port.name: port for port in self.mac.inputs}
+        lanes = [
+            replace(
+                ports[name], name=f"{name}{lane}", meaning=f"{ports[name].meaning}, lane {lane}"
+            )
+            for lane in range(self.lanes)
+            for name in ("activation", "weight")
+        ]
+        last = Port(
+            name="last", width=1, direction=Direction.IN, meaning="these products end a sum"
         )
-
-    @property
-    def sums(self) -> data.StructLayout:
-        """Payload of the output stream: the sums by the accumulators' names."""
-        return data.StructLayout({port.name: port.shape for port in self.mac.accumulators})
+        return (VALID_IN, *lanes, last, VALID_OUT, *self.mac.accumulators)
 
     @property
     def tree_levels(self) -> int:
@@ -82,121 +97,140 @@ class DotProduct:
 
     @property
     def latency_cyc(self) -> int:
-        """Cycles from the last operands' transfer to the first in which their sum is offered."""
+        """Cycles from the last operands to their sum: products, terms, tree, accumulator."""
         return unit_class(self.mac).latency_of(self.mac) + 1 + self.tree_levels + 1
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What it was made with."""
+        return {"lanes": self.lanes, **self.mac.parameters}
 
     def component(self) -> DotProductComponent:
         """The circuit."""
         return DotProductComponent(self)
 
-    def reference(self, inputs: Rows, last: Sequence[int]) -> dict[str, NDArray[np.int64]]:
-        """The sums, in order, of operands of shape (N, lanes) and ``last`` of shape (N,)."""
-        ends = np.flatnonzero(np.asarray(last))
-        start = np.zeros(inputs["activation"].shape, dtype=np.int64)
-        start[[0, *(ends[:-1] + 1)], 0] = 1
-        rows = {name: inputs[name].reshape(-1) for name in ("activation", "weight")}
-        running = self.mac.reference({**rows, "start": start.reshape(-1)})
-        return {name: sums[(ends + 1) * self.lanes - 1] for name, sums in running.items()}
+    def emits(self, inputs: Rows) -> NDArray[np.bool_]:
+        """Sums leave with their last products."""
+        return np.not_equal(inputs["last"], 0)
+
+    def reference(self, inputs: Rows) -> dict[str, NDArray[np.int64]]:
+        """The sums, from the products of all lanes one after the other."""
+        operations = len(inputs["last"])
+        rows = {
+            name: np.stack([inputs[f"{name}{lane}"] for lane in range(self.lanes)], axis=1)
+            for name in ("activation", "weight")
+        }
+        start = np.zeros((operations, self.lanes), dtype=np.int64)
+        start[:1, 0] = 1
+        start[1:, 0] = inputs["last"][:-1]
+        running = self.mac.reference(
+            {"start": start.reshape(-1)} | {key: value.reshape(-1) for key, value in rows.items()}
+        )
+        return {name: sums[self.lanes - 1 :: self.lanes] for name, sums in running.items()}
+
+    def stimulus(
+        self, random: np.random.Generator, operations: int
+    ) -> dict[str, NDArray[np.int64]]:
+        """Sums of one operation, one long sum, then sums of about 16 operations."""
+        rows = super().stimulus(random, operations)
+        alone, short = operations // 2, operations // 4
+        last = np.zeros(operations, dtype=np.int64)
+        last[:alone] = 1
+        last[operations - short :] = random.random(short) < 1 / 16
+        last[-1:] = 1
+        return rows | {"last": last}
 
 
 class DotProductComponent(wiring.Component):
-    """Dot products of streamed operands.
+    """The circuit of a dot-product unit.
 
-    Ports
-    -----
-    operands : in, stream of `DotProduct.operands`
-        ``last`` ends a sum; the next transfer begins a new one.
-    sums : out, stream of `DotProduct.sums`
-        One transfer for each ``last``.
-
-    Latency is `DotProduct.latency_cyc`; throughput is one transfer each cycle, so long as ``sums``
-    is ready. While a sum waits to be taken everything stands still.
+    Ports are those of `DotProduct.ports`. It takes an operation in any cycle; latency is
+    `DotProduct.latency_cyc`, throughput one operation each cycle, new sums included.
     """
 
-    def __init__(self, parameters: DotProduct) -> None:
-        self._parameters = parameters
-        super().__init__(
-            {
-                "operands": In(stream.Signature(parameters.operands)),
-                "sums": Out(stream.Signature(parameters.sums)),
-            }
-        )
+    def __init__(self, design: DotProduct) -> None:
+        self._design = design
+        super().__init__(design.signature)
 
     def elaborate(self, platform: object) -> Module:
-        """Put the pipeline between the streams."""
+        """Products, tree and accumulators, and beside them the bit that ends a sum.
+
+        Without an operation every term is 0, so that sums may take what comes in any cycle, and
+        each begins in the cycle behind the result of the one before.
+        """
         m = Module()
-        pipeline = _Pipeline(self._parameters)
-        moves = Signal()
-        m.submodules.pipeline = EnableInserter(moves)(pipeline)
-        m.d.comb += [
-            moves.eq(self.sums.ready | ~self.sums.valid),
-            self.operands.ready.eq(moves),
-            pipeline.valid_in.eq(self.operands.valid),
-            pipeline.operands.eq(self.operands.payload),
-            self.sums.valid.eq(pipeline.valid_out),
-            self.sums.payload.eq(pipeline.sums),
-        ]
+        last: Value = self.valid_in & self.last
+        for cycle in range(self._design.latency_cyc - 1):
+            last = _registered(m, last, f"last{cycle}")
+        m.d.sync += self.valid_out.eq(last)
+        for name, terms in self._terms(m).items():
+            total = self._tree(m, terms, name)
+            output = getattr(self, name)
+            kept = Mux(self.valid_out, 0, output).as_signed()
+            m.d.sync += output.eq(_sum(m, (kept, total.value), total.carry, len(output), name))
         return m
 
-
-class _Pipeline(wiring.Component):
-    """Products, tree and accumulators, with a valid bit beside them."""
-
-    def __init__(self, parameters: DotProduct) -> None:
-        self._parameters = parameters
-        super().__init__(
-            {
-                "valid_in": In(1),
-                "operands": In(parameters.operands),
-                "valid_out": Out(1),
-                "sums": Out(parameters.sums),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        mac = self._parameters.mac
-        names = [port.name for port in mac.accumulators]
-        terms: dict[str, list[Value]] = {name: [] for name in names}
-        for lane in range(self._parameters.lanes):
-            unit = unit_class(mac)(mac)
-            m.submodules[f"lane{lane}"] = unit
+    def _terms(self, m: Module) -> dict[str, list[_Term]]:
+        """What each lane adds to each accumulator."""
+        mac = self._design.mac
+        terms: dict[str, list[_Term]] = {port.name: [] for port in mac.accumulators}
+        for lane in range(self._design.lanes):
+            m.submodules[f"lane{lane}"] = unit = unit_class(mac)(mac)
             m.d.comb += [
                 unit.valid.eq(self.valid_in),
-                unit.activation.eq(self.operands.activation[lane]),
-                unit.weight.eq(self.operands.weight[lane]),
+                unit.activation.eq(getattr(self, f"activation{lane}")),
+                unit.weight.eq(getattr(self, f"weight{lane}")),
             ]
-            for name in names:
-                is_mine = unit.odd == (name == "odd") if mac.has_pair else None
-                product = unit.value + unit.negative
-                term = product if is_mine is None else Mux(is_mine, product, 0).as_signed()
-                terms[name].append(_registered(m, term, f"{name}_lane{lane}"))
-        before = unit_class(mac).latency_of(mac) + 1 + self._parameters.tree_levels
-        valid: Value = self.valid_in
-        last: Value = self.valid_in & self.operands.last
-        for cycle in range(before):
-            valid = _registered(m, valid, f"valid{cycle}")
-            last = _registered(m, last, f"last{cycle}")
-        begins = Signal(init=1)
-        with m.If(valid):
-            m.d.sync += begins.eq(last)
-        m.d.sync += self.valid_out.eq(last)
-        for name in names:
-            total = self._tree(m, terms[name], name)
-            output = self.sums[name]
-            kept = Mux(begins & valid, 0, output).as_signed()
-            m.d.sync += output.eq(kept + total)
-        return m
+            for name, mine in terms.items():
+                value = Signal(unit.value.shape(), name=f"{name}_lane{lane}")
+                carry = Signal(name=f"{name}_carry{lane}")
+                m.d.sync += [value.eq(unit.value), carry.eq(unit.negative)]
+                if mac.has_pair:
+                    with m.If(unit.odd != (name == "odd")):
+                        m.d.sync += [value.eq(0), carry.eq(0)]
+                mine.append(_Term(value=value, carry=carry if unit.inverts else None))
+        return terms
 
-    def _tree(self, m: Module, terms: list[Value], name: str) -> Value:
-        """Sum of the terms: a register behind each adder."""
-        for level in range(self._parameters.tree_levels):
-            summed = [low + high for low, high in zip(terms[::2], terms[1::2], strict=False)]
-            summed += terms[len(terms) & ~1 :]
-            terms = [
-                _registered(m, term, f"{name}_level{level}_{i}") for i, term in enumerate(summed)
-            ]
+    def _tree(self, m: Module, terms: list[_Term], name: str) -> _Term:
+        """Sum of the terms: a register behind each adder.
+
+        Each adder takes one of its operands' two carries and hands the other on.
+        """
+        for level in range(self._design.tree_levels):
+            above: list[_Term] = []
+            for i in range(0, len(terms), 2):
+                group = terms[i : i + 2]
+                # A term without its carry is up to 1 smaller than the sum that it stands for.
+                width = max(len(term.value) for term in group) + len(group) - 1
+                values = tuple(term.value for term in group)
+                taken = group[0].carry if len(group) == 2 else None
+                label = f"{name}_level{level}_{i // 2}"
+                added = _sum(m, values, taken, width, label).as_signed()
+                carry = group[-1].carry
+                above.append(
+                    _Term(
+                        value=_registered(m, added, label),
+                        carry=None if carry is None else _registered(m, carry, f"{label}_carry"),
+                    )
+                )
+            terms = above
         return terms[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Term:
+    """A signed number, and a bit that is still to be added to it."""
+
+    value: Value
+    carry: Value | None
+
+
+def _sum(m: Module, values: tuple[Value, ...], carry: Value | None, width: int, name: str) -> Value:
+    """The sum's low `width` bits."""
+    total = Signal(width, name=f"{name}_total")
+    added = reduce(add, values)
+    m.d.comb += total.eq(added if carry is None else added + carry)
+    return total
 
 
 def _registered(m: Module, value: Value, name: str) -> Signal:

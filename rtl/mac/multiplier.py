@@ -7,10 +7,16 @@ from operator import add
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
-from rtl.mac.design import Mac, term_table
+from rtl.mac.parameters import MacParameters, term_table
 from rtl.mac.product import ProductUnit
 
-__all__ = ["BoothMultiplier", "DirectMultiplier", "RowMultiplier", "TableMultiplier"]
+__all__ = [
+    "ArrayMultiplier",
+    "BoothMultiplier",
+    "DirectMultiplier",
+    "RowMultiplier",
+    "TableMultiplier",
+]
 
 
 class DirectMultiplier(ProductUnit):
@@ -37,7 +43,7 @@ class BoothMultiplier(ProductUnit):
     """Radix-4 Booth: half as many partial products as the weight has bits."""
 
     @classmethod
-    def inner_steps(cls, mac: Mac) -> int:
+    def inner_steps(cls, mac: MacParameters) -> int:
         """One, behind the digits."""
         return 1
 
@@ -75,12 +81,12 @@ class RowMultiplier(ProductUnit):
     """
 
     @classmethod
-    def latency_of(cls, mac: Mac) -> int:
+    def latency_of(cls, mac: MacParameters) -> int:
         """A cycle more than others: operands, then rows."""
         return 1 + super().latency_of(mac)
 
     @classmethod
-    def inner_steps(cls, mac: Mac) -> int:
+    def inner_steps(cls, mac: MacParameters) -> int:
         """One behind each level of the tree but the last."""
         return (mac.weight_bits - 1).bit_length() - 1
 
@@ -88,11 +94,7 @@ class RowMultiplier(ProductUnit):
         """Sum the rows."""
         rows: list[Value] = []
         for i, bit in enumerate(weight):
-            row = Signal(activation.shape(), name=f"row{i}")
-            m.d.sync += row.eq(activation)
-            with m.If(~bit):
-                m.d.sync += row.eq(0)
-            rows.append(row)
+            rows.append(_row(m, activation, bit, f"row{i}"))
         level = 0
         while len(rows) > 1:
             rows = _add_neighbours(rows, 1 << level, subtract_last=level == _level_of_sign(weight))
@@ -100,6 +102,57 @@ class RowMultiplier(ProductUnit):
             if len(rows) > 1:
                 rows = [self.step(m, row, f"level{level}_{i}") for i, row in enumerate(rows)]
         m.d.comb += self.value.eq(rows[0])
+
+
+class ArrayMultiplier(ProductUnit):
+    """The rows of `RowMultiplier`, added one after the other.
+
+    Each adder is as wide as a row; a sum's lowest bit is a bit of the product. The sign bit's row
+    comes last and is subtracted.
+    """
+
+    @classmethod
+    def latency_of(cls, mac: MacParameters) -> int:
+        """A cycle more than others: operands, then rows."""
+        return 1 + super().latency_of(mac)
+
+    @classmethod
+    def inner_steps(cls, mac: MacParameters) -> int:
+        """One behind each adder but the last."""
+        return mac.weight_bits - 2
+
+    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+        """Add row after row."""
+        factor: Value = activation
+        bits: Value = weight
+        done: list[Value] = []
+        total: Value = _row(m, factor, bits[0], "row0")
+        for index in range(1, len(weight)):
+            row = _row(m, factor, bits[index], f"row{index}")
+            done, upper = [*done, total[0]], total >> 1
+            if index == len(weight) - 1:
+                total = _minus(upper, row)
+                break
+            total = self.step(m, upper + row, f"total{index}")
+            done = [self.step(m, bit, f"bit{i}_at{index}") for i, bit in enumerate(done)]
+            factor = self.step(m, factor, f"activation{index}")
+            bits = self.step(m, bits, f"weight{index}")
+        m.d.comb += self.value.eq(Cat(*done, total).as_signed())
+
+
+def _row(m: Module, activation: Value, bit: Value, name: str) -> Signal:
+    """The activation in a register that the weight's bit resets."""
+    row = Signal(activation.shape(), name=name)
+    m.d.sync += row.eq(activation)
+    with m.If(~bit):
+        m.d.sync += row.eq(0)
+    return row
+
+
+def _minus(value: Value, row: Value) -> Value:
+    """``value - row`` as ``~(~value + row)``: tables invert sums for nothing, rows they do not."""
+    inverted = Cat(~value, Const(1, 1)) if not value.shape().signed else ~value
+    return ~(inverted.as_signed() + row)
 
 
 def _level_of_sign(weight: Signal) -> int:

@@ -13,10 +13,9 @@ from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.mac.design import MAX_PIPELINE, Mac, term_table
-from rtl.mac.schemes import MacScheme, Style
+from rtl.mac.parameters import MAX_PIPELINE, MacParameters, term_table
 
-__all__ = ["ProductUnit", "unit_class"]
+__all__ = ["ProductUnit"]
 
 
 class ProductUnit(wiring.Component):
@@ -41,7 +40,7 @@ class ProductUnit(wiring.Component):
     inverts = False
     """Whether `negative` can be 1."""
 
-    def __init__(self, mac: Mac) -> None:
+    def __init__(self, mac: MacParameters) -> None:
         self._mac = mac
         terms = [term for terms in term_table(mac).values() for term in terms]
         limit = max(-min(terms), max(terms))
@@ -63,12 +62,12 @@ class ProductUnit(wiring.Component):
         return self.latency_of(self._mac)
 
     @classmethod
-    def latency_of(cls, mac: Mac) -> int:
+    def latency_of(cls, mac: MacParameters) -> int:
         """Cycles from an operand pair to its product, for a MAC's parameters."""
         return 1 + (cls.inner_steps(mac) if mac.pipeline == MAX_PIPELINE else 0)
 
     @classmethod
-    def inner_steps(cls, mac: Mac) -> int:
+    def inner_steps(cls, mac: MacParameters) -> int:
         """Registers that the longest pipeline has between the operands and the product."""
         return 0
 
@@ -95,22 +94,3 @@ class ProductUnit(wiring.Component):
     @abstractmethod
     def build(self, m: Module, activation: Signal, weight: Signal) -> None:
         """Drive the outputs from the registered operands."""
-
-
-def unit_class(mac: Mac) -> type[ProductUnit]:
-    """The kind of unit that a MAC's scheme and style call for."""
-    from rtl.mac import multiplier, shifter
-
-    match mac.style:
-        case Style.DIRECT:
-            return multiplier.DirectMultiplier
-        case Style.BOOTH:
-            return multiplier.BoothMultiplier
-        case Style.ROWS:
-            return multiplier.RowMultiplier
-        case Style.TABLE if mac.scheme is MacScheme.UNIFORM:
-            return multiplier.TableMultiplier
-        case Style.TABLE:
-            return shifter.MagnitudeTable
-        case _:
-            return shifter.ShiftUnit

@@ -69,6 +69,8 @@ class Style(StrEnum):
     ROWS = "rows"
     """Partial products are registers that the weight's bits reset, so that no gate is spent on
     them; an adder tree sums them."""
+    ARRAY = "array"
+    """The same partial products, added one after the other: shorter adders, more steps."""
     SERIAL = "serial"
     """Bit by bit: a product every `weight_bits` cycles, with one adder."""
     SHIFT = "shift"

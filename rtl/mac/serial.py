@@ -5,13 +5,13 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 
-from rtl.mac.design import Mac
+from rtl.mac.parameters import MacParameters
 from rtl.mac.schemes import Clear
 
 __all__ = ["SerialMacComponent", "serial_latency_cyc"]
 
 
-def serial_latency_cyc(mac: Mac) -> int:
+def serial_latency_cyc(mac: MacParameters) -> int:
     """Cycles from a product's operands to its sum: operands, a term for each bit, the adder."""
     return mac.weight_bits + 2
 
@@ -23,7 +23,7 @@ class SerialMacComponent(wiring.Component):
     `Mac.cycles_per_product`; ``valid_in`` must be low between. Latency is `Mac.latency_cyc`.
     """
 
-    def __init__(self, mac: Mac) -> None:
+    def __init__(self, mac: MacParameters) -> None:
         self._mac = mac
         super().__init__(mac.signature)
 

@@ -9,7 +9,7 @@ from operator import add, or_
 from amaranth.hdl import Cat, Module, Signal, Value
 
 from asq_hw.grids import Scheme
-from rtl.mac.design import Mac, term_table
+from rtl.mac.parameters import MacParameters, term_table
 from rtl.mac.product import ProductUnit
 from rtl.mac.schemes import Style
 
@@ -27,12 +27,12 @@ class ShiftUnit(ProductUnit):
     inverts = True
 
     @classmethod
-    def latency_of(cls, mac: Mac) -> int:
+    def latency_of(cls, mac: MacParameters) -> int:
         """Copies that are registers take a cycle."""
         return super().latency_of(mac) + (mac.style is Style.SHIFT)
 
     @classmethod
-    def inner_steps(cls, mac: Mac) -> int:
+    def inner_steps(cls, mac: MacParameters) -> int:
         """One, behind the shifters."""
         return 1
 
@@ -78,7 +78,7 @@ class MagnitudeTable(ProductUnit):
     inverts = True
 
     @classmethod
-    def inner_steps(cls, mac: Mac) -> int:
+    def inner_steps(cls, mac: MacParameters) -> int:
         """One, behind the table."""
         return 1
 
@@ -99,7 +99,7 @@ class MagnitudeTable(ProductUnit):
         ]
 
 
-def _shift_amounts(mac: Mac) -> list[dict[int, set[int]]]:
+def _shift_amounts(mac: MacParameters) -> list[dict[int, set[int]]]:
     """Of each additive term: left shifts, and the magnitude indices of the weight with each."""
     magnitudes = {index: sum(pair) for index, pair in _magnitudes(mac).items()}  # one part is 0
     terms = []
@@ -115,7 +115,7 @@ def _shift_amounts(mac: Mac) -> list[dict[int, set[int]]]:
     return terms
 
 
-def _fields(mac: Mac) -> list[tuple[int, int]]:
+def _fields(mac: MacParameters) -> list[tuple[int, int]]:
     """Lowest bit and width of each additive term's field in a code without its sign."""
     bits = mac.weight_grid.stored_bits - 1
     if mac.weight_grid.scheme is not Scheme.APOT:
@@ -124,13 +124,13 @@ def _fields(mac: Mac) -> list[tuple[int, int]]:
     return [*pairs, (0, 1)] if bits % 2 else pairs
 
 
-def _magnitudes(mac: Mac) -> dict[int, tuple[int, int]]:
+def _magnitudes(mac: MacParameters) -> dict[int, tuple[int, int]]:
     """Integer pair of every code without its sign bit."""
     half = 1 << (mac.weight_grid.stored_bits - 1)
     return {code: pair for code, pair in mac.weight_grid.decode_table().items() if code < half}
 
 
-def _odd_indices(mac: Mac) -> set[int]:
+def _odd_indices(mac: MacParameters) -> set[int]:
     return {index for index, (_, odd) in _magnitudes(mac).items() if odd}
 
 

@@ -76,13 +76,13 @@ class _Ladder(wiring.Component):
         design = self._design
         bits, drop = design.bits, design.step_fraction_bits + 1
         multiple = Signal(signed(STEP_BITS + bits + 2))
-        step = Signal(STEP_BITS)
+        taken = Signal(STEP_BITS)
         count = Signal(bits)
         pause = Signal(range(bits + 1))
         with m.If(self.valid_in & self.load):
             first = Cat(Const(0, bits), self.step) if design.signed else Const(0)
             m.d.sync += [
-                step.eq(self.step),
+                taken.eq(self.step),
                 multiple.eq(self.step - first),
                 count.eq(0),
                 pause.eq(bits),
@@ -92,7 +92,7 @@ class _Ladder(wiring.Component):
             with m.If(pause == 1):
                 m.d.sync += count.eq(1)
         with m.Elif(count != 0):
-            m.d.sync += [count.eq(count + 1), multiple.eq(multiple + Cat(Const(0, 1), step))]
+            m.d.sync += [count.eq(count + 1), multiple.eq(multiple + Cat(Const(0, 1), taken))]
         threshold = Signal(signed(design.feature_bits + 1))
         m.d.comb += threshold.eq(self._in_range(m, multiple, drop))
         for stage, table in enumerate(tables):

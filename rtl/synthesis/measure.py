@@ -31,6 +31,7 @@ _DEVICES = {
         ["--25k", "--package", "CABGA381", "--speed", "6", "--lpf-allow-unconstrained"],
     ),
 }
+_CELLS = {Target.ICE40: "ICESTORM_LC", Target.ECP5: "TRELLIS_COMB"}
 _GOAL_MHZ = 500
 """More than any design reaches, so that the router never stops early."""
 
@@ -45,10 +46,15 @@ class Measurement:
         What it is made of.
     fmax_by_seed_mhz : tuple of float
         Highest clock frequency of each placement; empty without place and route.
+    cells : int or None
+        Cells that nextpnr placed, those that begin and end carry chains among them: halves of
+        slices with a look-up table each (ECP5), or look-up tables, flip-flops and pairs of both
+        (iCE40). None without place and route.
     """
 
     resources: Resources
     fmax_by_seed_mhz: tuple[float, ...] = ()
+    cells: int | None = None
 
     @property
     def fmax_mhz(self) -> float | None:
@@ -84,8 +90,12 @@ def measure(design: Design, target: Target, *, seeds: int = 0, dsp: bool = False
     with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
         folder = Path(name)
         resources = _synthesize(design, target, folder, dsp=dsp)
-        fmax = tuple(_route_mhz(program, target, folder, seed) for seed in range(1, seeds + 1))
-    return Measurement(resources=resources, fmax_by_seed_mhz=fmax)
+        placed = [_route(program, target, folder, seed) for seed in range(1, seeds + 1)]
+    return Measurement(
+        resources=resources,
+        fmax_by_seed_mhz=tuple(mhz for mhz, _ in placed),
+        cells=placed[0][1] if placed else None,
+    )
 
 
 def find_nextpnr(target: Target) -> str:
@@ -119,16 +129,17 @@ def _synthesize(design: Design, target: Target, folder: Path, *, dsp: bool) -> R
     return count(target, counted["num_cells_by_type"], int(transistors))
 
 
-def _route_mhz(program: str, target: Target, folder: Path, seed: int) -> float:
-    """Highest frequency of the slowest clock with one placement."""
+def _route(program: str, target: Target, folder: Path, seed: int) -> tuple[float, int]:
+    """Highest frequency of the slowest clock with one placement; its cells."""
     options: Sequence[str] = [
         *_DEVICES[target][1],
         *("--json", "netlist.json", "--report", "report.json", "--seed", str(seed)),
         *("--freq", str(_GOAL_MHZ), "--timing-allow-fail", "--quiet"),
     ]
     run_tool([program, *options], folder=folder, timeout_s=300)
-    clocks = _read_json(folder / "report.json")["fmax"]
-    return min(float(clock["achieved"]) for clock in clocks.values())
+    report = _read_json(folder / "report.json")
+    mhz = min(float(clock["achieved"]) for clock in report["fmax"].values())
+    return mhz, int(report["utilization"][_CELLS[target]]["used"])
 
 
 def _read_json(path: Path) -> dict[str, Any]:

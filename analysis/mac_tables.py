@@ -1,0 +1,210 @@
+"""The tables of docs/mac.md, from the measured rows in docs/data.
+
+``python -m analysis.mac_tables docs/data`` prints them as Markdown; docs/data/README.md names the
+commands that measured the rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from asq_hw.errors import InputError
+
+__all__ = ["comparison", "dot_products", "operands", "read", "tables", "units", "widths"]
+
+Row = Mapping[str, str]
+
+TARGETS = {"ecp5": "ECP5", "ice40": "iCE40", "xilinx": "7-series", "gates": "gates"}
+_FAMILIES: dict[str, Callable[[Row], bool]] = {
+    "plain uniform": lambda row: _is_plain(row),
+    "best uniform": lambda row: row["scheme"] == "uniform" and row["cycles_per_product"] == "1",
+    "POST, pair": lambda row: row["accumulation"] == "pair",
+    "POST, shared": lambda row: row["accumulation"] == "shared",
+    "POST, ordered": lambda row: row["accumulation"] == "ordered",
+}
+_METRICS = (
+    ("ecp5", "luts", "ECP5 LUTs"),
+    ("ecp5", "cells", "ECP5 placed cells"),
+    ("ice40", "luts", "iCE40 LUTs"),
+    ("xilinx", "luts", "7-series LUTs"),
+    ("gates", "transistors", "gates, transistors"),
+    ("ecp5", "fmax_mhz", "ECP5 MHz"),
+    ("ice40", "fmax_mhz", "iCE40 MHz"),
+)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file that ``asq-hw synth --format csv`` printed.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or holds no row.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if not rows:
+        raise InputError(f"{path} holds no row")
+    return rows
+
+
+def tables(folder: Path) -> dict[str, str]:
+    """Every table by its name, in the order of the document."""
+    four = read(folder / "mac-4x4.csv")
+    return {
+        "comparison": comparison(four),
+        "units": units(four),
+        "widths": widths(read(folder / "mac-widths.csv")),
+        "operands": operands(read(folder / "mac-operands.csv")),
+        "dot products": dot_products(read(folder / "dot.csv")),
+    }
+
+
+def comparison(rows: Sequence[Row]) -> str:
+    """Each family's best unit by each measure; in brackets over uniform's best and the plain one.
+
+    Fewest is best, and for frequencies most.
+    """
+    lines = []
+    for target, key, name in _METRICS:
+        best = {}
+        for family, belongs in _FAMILIES.items():
+            values = [float(row[key]) for row in rows if row["target"] == target and belongs(row)]
+            best[family] = max(values) if key == "fmax_mhz" else min(values)
+        cells = [name]
+        for family, value in best.items():
+            ratios = [f"{value / best[base]:.2f}" for base in ("best uniform", "plain uniform")]
+            cells.append(f"{value:.0f}" + (f" ({', '.join(ratios)})" if "POST" in family else ""))
+        lines.append(cells)
+    return _markdown(["", *_FAMILIES], lines)
+
+
+def units(rows: Sequence[Row]) -> str:
+    """The units on ECP5 that no other of their family beats in size, speed and latency at once."""
+    routed = [row for row in rows if row["target"] == "ecp5"]
+    families = [(row["scheme"], row["accumulation"], row["cycles_per_product"]) for row in routed]
+    lines = []
+    for family in dict.fromkeys(families):
+        members = [row for row, own in zip(routed, families, strict=True) if own == family]
+        kept = [
+            row
+            for row in members
+            if _is_plain(row)
+            or not any(_beats(other, row) for other in members if not _is_plain(other))
+        ]
+        lines += [_unit(row) for row in sorted(kept, key=lambda row: _latency_ns(row))]
+    heads = ["scheme", "sums", "product", "clear", "pipeline", "segments", "LUTs", "FFs", "cells"]
+    heads += ["MHz", "latency (cycles)", "latency (ns)", "million products/s"]
+    return _markdown(heads, lines, left=4)
+
+
+def _unit(row: Row) -> list[str]:
+    mhz = float(row["fmax_mhz"])
+    named = [row[key] for key in ("scheme", "accumulation", "style", "clear")]
+    built = [row[key] for key in ("pipeline", "segments", "luts", "ffs", "cells")]
+    speed = [f"{mhz:.0f}", row["latency_cyc"], f"{_latency_ns(row):.1f}"]
+    return [*named, *built, *speed, f"{mhz / int(row['cycles_per_product']):.0f}"]
+
+
+def widths(rows: Sequence[Row]) -> str:
+    """Recommended units by scheme and weight width: area on each target, and ECP5's frequency."""
+    return _by_target(rows, ("bits",), {"bits": "bits"})
+
+
+def operands(rows: Sequence[Row]) -> str:
+    """Recommended units by sign of the activation and encoding of the weights."""
+    return _by_target(
+        rows, ("activation_signed", "encoding"), {"activation_signed": "signed", "encoding": "grid"}
+    )
+
+
+def _by_target(rows: Sequence[Row], keys: Sequence[str], names: Mapping[str, str]) -> str:
+    found: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in rows:
+        key = (_label(row), *(_said(row[key]) for key in keys))
+        found.setdefault(key, {})[row["target"]] = row
+    lines = []
+    for key, by_target in found.items():
+        cells = list(key)
+        for target in TARGETS:
+            measured = by_target[target]
+            cells.append(measured["transistors" if target == "gates" else "luts"])
+            if target == "ecp5" and measured["fmax_mhz"]:
+                cells.append(f"{float(measured['fmax_mhz']):.0f}")
+        lines.append(cells)
+    heads = ["scheme", *(names[key] for key in keys), "ECP5 LUTs"]
+    heads += ["ECP5 MHz"] if len(lines[0]) == len(heads) + len(TARGETS) else []
+    heads += ["iCE40 LUTs", "7-series LUTs", "transistors"]
+    return _markdown(heads, lines, left=1 if keys == ("bits",) else 1 + len(keys))
+
+
+def dot_products(rows: Sequence[Row]) -> str:
+    """Area of dot-product units by lanes; in brackets over uniform's."""
+    found: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault((row["lanes"], _label(row)), {})[row["target"]] = row
+    lines = [
+        [
+            *key,
+            *(
+                f"{by[target]['area']} ({float(by[target]['area_ratio']):.2f})"
+                for target in TARGETS
+            ),
+        ]
+        for key, by in found.items()
+    ]
+    names = [*(f"{TARGETS[t]} LUTs" for t in ("ecp5", "ice40", "xilinx")), "transistors"]
+    return _markdown(["lanes", "scheme", *names], lines, left=2)
+
+
+def _label(row: Row) -> str:
+    serial = row.get("cycles_per_product", "1") != "1"
+    sums = "" if row["accumulation"] == "single" else f" {row['accumulation']}"
+    return f"{row['scheme']}{' serial' if serial else sums}"
+
+
+def _said(value: str) -> str:
+    return {"True": "yes", "False": "no"}.get(value, value)
+
+
+def _is_plain(row: Row) -> bool:
+    choices = [row[key] for key in ("scheme", "style", "clear", "pipeline", "segments")]
+    return choices == ["uniform", "direct", "masked", "1", "1"]
+
+
+def _latency_ns(row: Row) -> float:
+    return 1000 * int(row["latency_cyc"]) / float(row["fmax_mhz"])
+
+
+def _beats(other: Row, row: Row) -> bool:
+    """Whether `other` is as good in all three and better in one."""
+    mine, its = (
+        (int(each["luts"]), -float(each["fmax_mhz"]), _latency_ns(each)) for each in (row, other)
+    )
+    return its != mine and all(a <= b for a, b in zip(its, mine, strict=True))
+
+
+def _markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    rules = ["---" if index < left else "---:" for index in range(len(heads))]
+    rows = [" | ".join(cells) for cells in (heads, rules, *lines)]
+    return "".join(f"| {row} |\n" for row in rows).replace("|  |", "| |")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the tables made from the folder that is the argument."""
+    if len(arguments) != 1:
+        print("usage: python -m analysis.mac_tables FOLDER", file=sys.stderr)
+        return 2
+    for name, text in tables(Path(arguments[0])).items():
+        print(f"{name}:\n\n{text}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""A circuit around any unit's emitted Verilog whose output ``wrong`` is 0 if the unit is right."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from amaranth.hdl import (
+    Cat,
+    ClockSignal,
+    Instance,
+    Module,
+    Mux,
+    ResetSignal,
+    ShapeLike,
+    Signal,
+    Value,
+)
+
+from rtl.design import VALID_IN, VALID_OUT, Design
+
+__all__ = ["HARNESS", "UNIT", "Bug", "Claims", "UnitHarness", "delayed"]
+
+HARNESS = "harness"
+"""Name of the top module of a proof."""
+
+UNIT = "unit"
+"""Name of the instance whose Verilog the proof is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bug:
+    """A twin's bug: with exactly these values at its inputs, the unit is given another one.
+
+    Parameters
+    ----------
+    when : mapping of int
+        A value by input.
+    instead : int
+        What the first input of `when` is given then.
+    """
+
+    when: Mapping[str, int]
+    instead: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What a harness claims, as circuits; see `UnitHarness`."""
+
+    legal: Value
+    wrong: Value
+    astray: Sequence[Value] = ()
+
+
+class UnitHarness:
+    """The unit's emitted Verilog as an instance beside what it must compute.
+
+    Ports of `module` are the unit's inputs and
+
+    - ``legal``: whether the inputs keep to what the design asks of them;
+    - ``astray``: a bit for each thing that registers hold and that the operations so far cannot
+      have put there;
+    - ``wrong``: whether an output is not what it must be.
+
+    Subclasses say what these are. A proof has two parts: from the reset on nothing ever goes
+    astray; and from any state in which nothing is astray, no output is wrong.
+
+    Parameters
+    ----------
+    design : Design
+        The unit.
+    bug : Bug, optional
+        Makes a twin that has to be refuted.
+    """
+
+    def __init__(self, design: Design, bug: Bug | None = None) -> None:
+        self._bug = bug
+        self._name = design.name
+        self.latency_cyc = design.latency_cyc
+        self.inputs = {
+            port.name: Signal(port.shape, name=port.name)
+            for port in design.ports
+            if port == VALID_IN or port in design.inputs
+        }
+        self.outputs = {
+            port.name: Signal(port.shape, name=f"{UNIT}_{port.name}")
+            for port in (*design.outputs, VALID_OUT)
+        }
+        self.probes: dict[str, Signal] = {}
+
+    def probe(self, register: str, shape: ShapeLike) -> Signal:
+        """A register within the unit, by its name in the Verilog."""
+        name = f"probe{len(self.probes)}"
+        return self.probes.setdefault(register, Signal(shape, name=name))
+
+    @abstractmethod
+    def claim(self, m: Module) -> Claims:
+        """What is legal, astray and wrong."""
+
+    def module(self) -> tuple[Module, list[Signal], int]:
+        """Unit and claim joined, the ports, and how many things may go astray.
+
+        Probes are ports that are still to be connected.
+        """
+        m = Module()
+        wires = {}
+        for name, value in self._given().items():
+            # A port of its own width, whatever the expression's.
+            wires[name] = Signal(self.inputs[name].shape(), name=f"{UNIT}_{name}")
+            m.d.comb += wires[name].eq(value)
+        m.submodules[UNIT] = Instance(
+            self._name,
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(),
+            **{f"i_{name}": wire for name, wire in wires.items()},
+            **{f"o_{name}": signal for name, signal in self.outputs.items()},
+        )
+        claims = self.claim(m)
+        legal = Signal()
+        wrong = Signal()
+        astray = Signal(max(1, len(claims.astray)))
+        m.d.comb += [
+            legal.eq(claims.legal),
+            wrong.eq(claims.wrong),
+            astray.eq(Cat(value.any() for value in claims.astray)),
+        ]
+        ports = [*self.inputs.values(), *self.probes.values(), legal, wrong, astray]
+        return m, ports, len(claims.astray)
+
+    def _given(self) -> dict[str, Value]:
+        """What the unit is given: the inputs, but for a twin's bug."""
+        given: dict[str, Value] = dict(self.inputs)
+        if self._bug is not None:
+            shows: Value = self.inputs["valid_in"]
+            for name, value in self._bug.when.items():
+                shows &= self.inputs[name] == value
+            changed = next(iter(self._bug.when))
+            given[changed] = Mux(shows, self._bug.instead, given[changed])
+        return given
+
+
+def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
+    """The value of so many cycles ago; 0 before that."""
+    for index in range(cycles):
+        later = Signal(value.shape(), name=f"{name}_{index + 1}")
+        m.d.sync += later.eq(value)
+        value = later
+    return value

@@ -1,0 +1,317 @@
+"""Every method of the vector code against the oracle, and against plain loops on ResNet-18."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from asq_hw import oracle
+from asq_hw.errors import InputError
+from asq_hw.grids import Grid, Scheme
+from asq_hw.layers import Add, GlobalAveragePool, Layer, MaxPool, Relu
+from asq_hw.network import IntegerNetwork
+from asq_hw.products import Product
+from asq_hw.sim import SimulationResult, TraceBatch, profile_layers, simulate
+from asq_hw.sim.jit import choose_kernel
+from asq_hw.sim.lower import lower
+from asq_hw.sim.program import Lane, Method
+from tests import networks
+
+
+def _has_vnni() -> bool:
+    try:
+        choose_kernel("vnni")
+    except InputError:
+        return False
+    return True
+
+
+needs_vnni = pytest.mark.skipif(not _has_vnni(), reason="the processor has no AVX-512 VNNI")
+Digests = dict[str, str]
+
+
+def _method(network: IntegerNetwork) -> Method:
+    conv = lower(network, Product(), vnni=True, keep=False).program.convs[0]
+    assert conv["lane"] == Lane.INT8
+    return Method(int(conv["method"]))
+
+
+def _digests(
+    network: IntegerNetwork, images: NDArray[np.uint8], kernel: str
+) -> tuple[SimulationResult, Digests]:
+    """A run, and the SHA-256 of every tensor."""
+    digests: Digests = {}
+
+    def add(batch: TraceBatch) -> None:
+        for name, values in batch.tensors.items():
+            known = digests.get(name, "")
+            digests[name] = hashlib.sha256(known.encode() + values.tobytes()).hexdigest()
+
+    return simulate(network, images, kernel=kernel, trace=add, threads=1), digests
+
+
+def _check_forms(network: IntegerNetwork, images: NDArray[np.uint8]) -> None:
+    """The same tensors, statistics and scores from all kernels, kept and not kept."""
+    expected, tensors = _digests(network, images, "portable")
+    actual, others = _digests(network, images, "vnni")
+    assert set(tensors) >= {layer.name for layer in network.layers}
+    assert [name for name in tensors if tensors[name] != others[name]] == []
+    plain = simulate(network, images, kernel="vnni", threads=1)
+    for result in (actual, plain):
+        np.testing.assert_array_equal(result.scores, expected.scores)
+        assert result.layers == expected.layers
+
+
+def _conv_network(
+    channels: int,
+    outputs: int,
+    size: tuple[int, int],
+    *,
+    scheme: str = "post",
+    groups: int = 1,
+    activation_bits: int = 4,
+    signed: bool = True,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (1, 1),
+    extreme: bool = False,
+) -> tuple[IntegerNetwork, NDArray[np.uint8]]:
+    """A 3 x 3 convolution and a ReLU; with `extreme`, all codes are ends of their ranges."""
+    rng = np.random.default_rng(channels * outputs + size[0])
+    levels = Grid(scheme=Scheme(scheme), bits=4).ordered_levels
+    codes = [level.code for level in ((levels[0], levels[-1]) if extreme else levels)]
+    span = 2**activation_bits
+    step = 400 // span if not extreme else 3
+    network = networks.network(
+        networks.input_layer(*size, channels, multiplier=3, offset=-384 if signed else 0),
+        networks.conv(
+            rng.choice(codes, (outputs, channels // groups, 3, 3)),
+            scheme=scheme,
+            bits=4,
+            groups=groups,
+            stride=stride,
+            padding=padding,
+            activations=networks.quantizer(activation_bits, step, signed=signed),
+            multiplier=rng.integers(-32768, 32768, outputs),
+            bias=rng.integers(-(2**12), 2**12, outputs),
+            shift=16,
+            output_bits=16,
+        ),
+        Relu(name="relu", source="conv", maximum=20000),
+    )
+    values = rng.choice([0, 255], (2, channels, *size)) if extreme else None
+    images = rng.integers(0, 256, (2, channels, *size)) if values is None else values
+    return network, images.astype(np.uint8)
+
+
+def _check_oracle(network: IntegerNetwork, images: NDArray[np.uint8]) -> None:
+    maps = oracle.run(network, images)
+    scores = maps[network.output.name].reshape(len(images), -1)
+    np.testing.assert_array_equal(simulate(network, images, kernel="vnni").scores, scores)
+
+
+@needs_vnni
+@pytest.mark.parametrize("scheme", ["uniform", "post"])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size", "padding", "bits"),
+    [
+        (32, 32, (2, 2), (1, 1), 4),
+        (33, 40, (5, 4), (1, 1), 4),
+        (36, 33, (3, 6), (0, 0), 4),
+        (32, 48, (4, 3), (2, 1), 6),
+        (40, 32, (1, 1), (1, 1), 2),
+    ],
+)
+def test_winograds_method_equals_the_oracle(
+    channels: int,
+    outputs: int,
+    size: tuple[int, int],
+    padding: tuple[int, int],
+    bits: int,
+    scheme: str,
+) -> None:
+    for signed in (False, True):
+        for extreme in (False, True):
+            network, images = _conv_network(
+                channels,
+                outputs,
+                size,
+                scheme=scheme,
+                padding=padding,
+                activation_bits=bits,
+                signed=signed,
+                extreme=extreme,
+            )
+            assert _method(network) is Method.WINOGRAD
+            _check_oracle(network, images)
+            _check_forms(network, images)
+
+
+@needs_vnni
+@pytest.mark.parametrize("scheme", ["uniform", "post"])
+@pytest.mark.parametrize("channels", [2, 16, 31, 40, 65])
+def test_depthwise_layers_equal_the_oracle(channels: int, scheme: str) -> None:
+    for stride, padding in (((1, 1), (1, 1)), ((2, 1), (0, 2)), ((2, 2), (1, 1))):
+        for extreme in (False, True):
+            network, images = _conv_network(
+                channels,
+                channels,
+                (7, 6),
+                scheme=scheme,
+                groups=channels,
+                stride=stride,
+                padding=padding,
+                extreme=extreme,
+            )
+            assert _method(network) is Method.TAPS
+            _check_oracle(network, images)
+            _check_forms(network, images)
+
+
+@needs_vnni
+def test_a_method_is_left_where_its_bounds_end() -> None:
+    size = (4, 4)
+    wide, _ = _conv_network(32, 32, size, activation_bits=7)
+    assert _method(wide) is Method.QUADS  # four times 127 is no byte
+    strided, _ = _conv_network(32, 32, size, stride=(2, 2))
+    assert _method(strided) is Method.QUADS
+    # Sums of nine products of 8-bit codes and weights of 8 leave 16 bits only with larger weights.
+    narrow, images = _conv_network(32, 32, size, groups=32, activation_bits=8)
+    assert _method(narrow) is Method.TAPS
+    _check_oracle(narrow, images)
+    codes = np.full((32, 1, 3, 3), 0x7F)
+    large = networks.network(networks.input_layer(*size, 32), networks.conv(codes, groups=32))
+    assert _method(large) is Method.QUADS
+
+
+@needs_vnni
+def test_many_pieces_and_channels_make_no_difference() -> None:
+    for channels, size in ((132, (17, 16)), (64, (13, 22)), (300, (9, 7))):
+        network, images = _conv_network(channels, 50, size)
+        assert _method(network) is Method.WINOGRAD
+        _check_forms(network, images)
+
+
+@needs_vnni
+@pytest.mark.parametrize("bits", [2, 4, 5, 8])
+@pytest.mark.parametrize("signed", [False, True])
+def test_every_16_bit_value_becomes_its_exact_code(bits: int, signed: bool) -> None:
+    values = np.arange(-32768, 32768).reshape(256, 256)  # a channel's offset, and a pixel
+    rng = np.random.default_rng(bits)
+    steps = [1, 2, 3, 255, 4096, 65535, *rng.integers(1, 65536, 12).tolist()]
+    low, high = -(2 ** (bits - 1)) * signed, 2 ** (bits - signed) - 1
+    images = np.tile(np.arange(256, dtype=np.uint8), (256, 1)).reshape(1, 256, 1, 256)
+    first = replace(networks.input_layer(1, 256, 256), offset=values[:, 0])
+    for step in steps:
+        for fraction_bits in (0, int(rng.integers(1, 9))):
+            network = networks.network(
+                first,
+                networks.conv(
+                    np.ones((1, 256, 1, 1), dtype=np.int64),
+                    activations=networks.quantizer(
+                        bits, step, signed=signed, step_fraction_bits=fraction_bits
+                    ),
+                    output_bits=16,
+                    shift=4,
+                ),
+            )
+            batches: list[TraceBatch] = []
+            result = simulate(network, images, kernel="vnni", trace=batches.append)
+            exact = (2 * (values << fraction_bits) + step) // (2 * step)
+            codes = batches[0].tensors["conv-codes"].reshape(256, 256)
+            np.testing.assert_array_equal(codes, np.clip(exact, low, high))
+            assert result.layers[1].clipped == np.count_nonzero((exact < low) | (exact > high))
+
+
+# A whole network
+
+
+class _Resnet18:
+    """ResNet-18 at 224 x 224 with random weights; every map spreads over about 2**11."""
+
+    def __init__(self, scheme: str) -> None:
+        self.rng = np.random.default_rng(18)
+        self.scheme = scheme
+        first = networks.input_layer(224, 224, 3, multiplier=64, offset=-8192)
+        self.layers: list[Layer] = [first]
+        self.relu(self.conv("input", "conv1", (64, 3, 7), 2, edge=True))
+        pool = MaxPool(
+            name="maxpool", source="conv1_relu", kernel_size=(3, 3), stride=(2, 2), padding=(1, 1)
+        )
+        self.layers.append(pool)
+        source, channels = "maxpool", 64
+        for stage, width in enumerate((64, 128, 256, 512), 1):
+            for block in range(2):
+                source = self.block(f"layer{stage}_{block}", source, channels, width)
+                channels = width
+        mean = GlobalAveragePool(name="mean", source=source, multiplier=1337, shift=16)
+        self.layers.append(mean)
+        self.conv("mean", "fc", (1000, 512, 1), 1, edge=True)
+        self.network = networks.network(*self.layers)
+
+    def block(self, name: str, source: str, channels: int, width: int) -> str:
+        stride = 1 if channels == width else 2
+        shortcut = source
+        if stride == 2:
+            shortcut = self.conv(source, f"{name}_down", (width, channels, 1), 2)
+        middle = self.relu(self.conv(source, f"{name}_conv1", (width, channels, 3), stride))
+        last = self.conv(middle, f"{name}_conv2", (width, width, 3), 1)
+        self.layers.append(Add(name=f"{name}_add", sources=(last, shortcut)))
+        return self.relu(f"{name}_add")
+
+    def relu(self, source: str) -> str:
+        self.layers.append(Relu(name=f"{source}_relu", source=source))
+        return f"{source}_relu"
+
+    def conv(
+        self, source: str, name: str, shape: tuple[int, int, int], stride: int, edge: bool = False
+    ) -> str:
+        outputs, inputs, kernel = shape
+        scheme, bits = ("uniform", 8) if edge else (self.scheme, 4)
+        grid = Grid(scheme=Scheme(scheme), bits=bits)
+        codes = self.rng.choice(
+            [level.code for level in grid.levels], (outputs, inputs, kernel, kernel)
+        )
+        step = 16 if edge else 500
+        spread = np.sqrt(inputs) * kernel * (4 if bits == 4 else 2000)
+        layer = networks.conv(
+            codes,
+            name=name,
+            source=source,
+            scheme=scheme,
+            bits=bits,
+            activations=networks.quantizer(bits, step, signed=source == "input"),
+            multiplier=self.rng.permuted(np.linspace(0.5, 1.5, outputs) * 2**28 / spread / step)
+            .clip(1, 32767)
+            .astype(np.int64),
+            bias=self.rng.integers(-500, 500, outputs),
+            shift=17 + (4 if bits == 4 else 0),
+            output_bits=16,
+            stride=(stride, stride),
+            padding=(kernel // 2, kernel // 2),
+        )
+        self.layers.append(layer)
+        return name
+
+
+@needs_vnni
+@pytest.mark.parametrize("scheme", ["uniform", "post"])
+def test_resnet18_has_the_same_bits_with_every_kernel(scheme: str) -> None:
+    network = _Resnet18(scheme).network
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, 224, 224)).astype(np.uint8)
+    _check_forms(network, images)
+    result = simulate(network, images, threads=1)
+    assert len(np.unique(result.scores)) > 500
+    steps = lower(network, Product(), vnni=True, keep=False).program.convs
+    assert np.count_nonzero(steps["method"] == Method.WINOGRAD) == 13
+
+
+def test_a_profile_has_every_layer_that_takes_time() -> None:
+    network, images = _conv_network(4, 4, (6, 6))
+    seconds = profile_layers(network, images, kernel="portable")
+    # The ReLU is computed with the convolution.
+    assert list(seconds) == [layer.name for layer in network.layers if layer.name != "relu"]
+    assert all(value >= 0 for value in seconds.values())

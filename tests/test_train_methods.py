@@ -1,0 +1,375 @@
+"""Every method: its formula by hand, its gradients, and a few steps on every network."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from asq_hw.errors import InputError
+from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.train import recipes
+from asq_hw.train.adapter import Adapter
+from asq_hw.train.convert import quantize
+from asq_hw.train.methods import activations, lq_net, weights
+from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod, method_table
+from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
+from asq_hw.train.methods.formulas import (
+    distance_aware_round,
+    interval_transform,
+    soft_staircase_round,
+)
+from asq_hw.train.models import build, names
+from asq_hw.train.optimizer import make_optimizer
+from asq_hw.train.quantizers import (
+    GridWeightQuantizer,
+    IntegerActivationQuantizer,
+    IntegerWeightQuantizer,
+    PositiveParameter,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors as small as these are slower on several threads, which wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+METHODS = [info.name for info in method_table()]
+
+
+def drawn(*shape: int, seed: int = 3) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def both_sides(method: str) -> dict[str, str]:
+    """The method where it applies, LSQ on the other side."""
+    return {
+        "weights": method if method in list(WeightMethod) else "lsq",
+        "activations": method if method in list(ActivationMethod) else "lsq",
+    }
+
+
+def make_weights(method: str, weight: Tensor, bits: int = 4, per_channel: bool = False):
+    quantizer = weight_quantizer(
+        WeightMethod(method),
+        weight,
+        bits=bits,
+        encoding=Encoding.PACKED,
+        per_channel=per_channel,
+    )
+    assert quantizer is not None
+    return quantizer
+
+
+def make_activations(method: str, bits: int = 4, signed: bool = False):
+    quantizer = activation_quantizer(ActivationMethod(method), channels=4, bits=bits, signed=signed)
+    assert quantizer is not None
+    return quantizer
+
+
+def narrow_ranges(model: nn.Module) -> None:
+    """Let inputs fall outside: some parameters learn from those, and start with none."""
+    for module in model.modules():
+        quantizer = getattr(module, "activation_quantizer", None)
+        for part in () if quantizer is None else quantizer.modules():
+            if isinstance(part, PositiveParameter):
+                with torch.no_grad():
+                    part.value.mul_(0.7)
+
+
+def still_after_steps(method: str, network: str, seed: int) -> set[str]:
+    """Names of the parameters that two steps on drawn images leave as they were.
+
+    A change may be too small for the last digit; there the gradient tells.
+    """
+    torch.manual_seed(seed)
+    changes = {"model": network, "learning_rate": 0.005, "weight_decay": 0.0}
+    recipe = recipes.load("digits-asq-post-w4a4", changes | both_sides(method))
+    model = quantize(build(network, width=8, in_channels=3, num_classes=4), recipe)
+    model(drawn(8, 3, 24, 24))
+    narrow_ranges(model)
+    optimizer = make_optimizer(model, recipe)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    for step in range(2):
+        optimizer.zero_grad()
+        logits = model(drawn(8, 3, 24, 24, seed=seed + step))
+        loss = functional.cross_entropy(logits, torch.arange(8) % 4)
+        assert math.isfinite(loss.item())
+        loss.backward()
+        optimizer.step()
+    assert all(bool(value.isfinite().all()) for value in model.parameters())
+    return {
+        name
+        for name, value in model.named_parameters()
+        if torch.equal(value, before[name]) and not optimizer.state[value]["momentum_buffer"].any()
+    }
+
+
+@pytest.mark.parametrize("network", names())
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_every_network(method: str, network: str) -> None:
+    """From one start a rectifier's or a clip's parameter may get no gradient, but not from five."""
+    still = still_after_steps(method, network, 1)
+    for seed in range(2, 6):
+        if still:
+            still &= still_after_steps(method, network, seed)
+    assert still == set()
+
+
+def test_the_table_tells_what_there_is_and_what_exports() -> None:
+    weight = drawn(4, 3, 3, 3)
+    by_name = {info.name: info for info in method_table()}
+    applies = set(WeightMethod) - {WeightMethod.NONE}
+    assert {name for name, info in by_name.items() if info.exports_weights is not None} == applies
+    for method in applies:
+        quantizer = make_weights(method, weight)
+        assert isinstance(quantizer, IntegerWeightQuantizer) == by_name[method].exports_weights
+    applies_too = set(ActivationMethod) - {ActivationMethod.NONE}
+    found = {name for name, info in by_name.items() if info.exports_activations is not None}
+    assert found == applies_too
+    for method_too in applies_too:
+        made = make_activations(method_too)
+        is_integer = isinstance(made, IntegerActivationQuantizer)
+        assert is_integer == by_name[method_too].exports_activations
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 7])
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("method", [info.name for info in method_table() if info.exports_weights])
+def test_codes_and_scale_give_the_quantized_weights(
+    method: str, per_channel: bool, bits: int
+) -> None:
+    weight = 0.3 * drawn(6, 4, 3, 3)
+    quantizer = make_weights(method, weight, bits=bits, per_channel=per_channel)
+    values = {level.code: level.value for level in quantizer.grid.levels}
+    decoded = torch.tensor(
+        [values[code] for code in quantizer.level_codes(weight).flatten().tolist()]
+    )
+    expected = decoded.reshape(weight.shape) * quantizer.scale()
+    torch.testing.assert_close(quantizer(weight).detach(), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    "method",
+    [info.name for info in method_table() if info.exports_activations and info.name != "asq"],
+)
+def test_activations_are_integers_times_the_step(method: str, signed: bool) -> None:
+    quantizer = make_activations(method, bits=3, signed=signed)
+    x = drawn(8, 4, 5, 5) if signed else drawn(8, 4, 5, 5).relu()
+    quantizer(x)
+    ratio = (quantizer(3 * x) / quantizer.step()).detach()
+    torch.testing.assert_close(ratio, ratio.round(), rtol=1e-5, atol=1e-5)
+    found = set(ratio.round().flatten().int().tolist())
+    assert found == set(range(-4, 4) if signed else range(8))
+
+
+def test_pact_by_hand() -> None:
+    """Eq. 1-3 with alpha = 3 and 2 bits: steps of 3 / 3 = 1.
+
+    x          0.0  0.6  1.4  2.8  3.0  5.0
+    y          0    0.6  1.4  2.8  3    3       clipped at alpha
+    y_q        0    1    1    3    3    3
+    d/dx       1    1    1    1    1    0       straight through inside
+    d/dalpha   0    0    0    0    0    1       where the clip acts
+
+    At x = alpha the two sides meet; the gradient goes to x.
+    """
+    pact = activations.PactActivationQuantizer(bits=2, signed=False)
+    pact(torch.tensor([[3.0]]))
+    x = torch.tensor([[0.0, 0.6, 1.4, 2.8, 3.0, 5.0]], requires_grad=True)
+    quantized = pact(x)
+    assert quantized.tolist() == [[0, 1, 1, 3, 3, 3]]
+    weighting = torch.tensor([[1.0, 10, 100, 1000, 10000, 100000]])
+    to_x, to_alpha = torch.autograd.grad((quantized * weighting).sum(), [x, pact.alpha.value])
+    assert to_x.tolist() == [[1, 10, 100, 1000, 10000, 0]]
+    assert to_alpha.item() == 100000
+
+
+def test_lsq_by_hand() -> None:
+    """Eq. 3 and 5 of LSQ, s = 1/2, 3-bit weights (Qn = -4, Qp = 3), N = 4 weights.
+
+    w        -2.60  -0.40   0.65   1.90
+    w / s    -5.20  -0.80   1.30   3.80
+    code     -4     -1      1      3
+    d/ds     -4     -0.20  -0.30   3        round(w/s) - w/s inside, Qn and Qp outside
+
+    The sum, -1.5, times the gradient scale 1 / sqrt(4 * 3).
+    """
+    w = torch.tensor([[-2.60, -0.40, 0.65, 1.90]], requires_grad=True)
+    quantizer = make_weights("lsq", w, bits=3)
+    nn.init.constant_(quantizer.learned.value, 0.5)
+    quantized = quantizer(w)
+    assert quantized.tolist() == [[-2, -0.5, 0.5, 1.5]]
+    to_w, to_step = torch.autograd.grad(quantized.sum(), [w, quantizer.learned.value])
+    assert to_w.tolist() == [[0, 1, 1, 0]]
+    assert to_step.item() == pytest.approx(-1.5 / math.sqrt(12))
+
+
+def test_apot_levels_and_gradients_by_hand() -> None:
+    """APoT's Eq. 5 at 5 bits: a sign and two terms of 2 bits (k = 2, n = 2).
+
+    p0 is one of 0, 2^0, 2^-2, 2^-4, and p1 of 0, 2^-1, 2^-3, 2^-5. Over 1/32 that is 0, 32, 8, 2
+    and 0, 16, 4, 1, so the sums are
+
+        0 1 2 3 4 6 8 9 12 16 18 24 32 33 36 48
+
+    and gamma = 32 / 48 makes the largest alpha. Half of each sum is what we keep (the terms here
+    begin at 2^-1), so that our scale times 48 / 64 is the paper's alpha.
+
+    Eq. 9 for alpha = 2: d/dalpha is level - w / alpha inside, the sign of w outside.
+
+    w           -3      0.70         1.10
+    w / alpha   -1.5    0.35         0.55
+    48 * that   -72     16.8         26.4
+    level       -48     16           24        over 48
+    d/dalpha    -1      -0.8 / 48    -2.4 / 48
+    """
+    sums = [0, 1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 33, 36, 48]
+    grid = Grid(scheme=Scheme.APOT, bits=5)
+    published = {sign * value / 48 for value in sums for sign in (1, -1)}
+    largest = max(level.value for level in grid.levels)
+    assert largest == 48 / 64
+    found = {level.value / largest for level in grid.levels}
+    assert sorted(found) == pytest.approx(sorted(published))
+    w = torch.tensor([[-3.0, 0.70, 1.10]], requires_grad=True)
+    quantizer = make_weights("apot", w, bits=5)
+    assert isinstance(quantizer, GridWeightQuantizer)
+    nn.init.constant_(quantizer.learned.value, 2 / largest)
+    quantized = quantizer(w)
+    assert quantized.flatten().tolist() == pytest.approx([-2, 2 * 16 / 48, 2 * 24 / 48])
+    to_w, to_scale = torch.autograd.grad(quantized.sum(), [w, quantizer.learned.value])
+    assert to_w.tolist() == [[0, 1, 1]]
+    to_alpha = to_scale.item() * math.sqrt(3) / largest  # d scale / d alpha = 1 / largest
+    assert to_alpha == pytest.approx(-1 - 0.8 / 48 - 2.4 / 48)
+
+
+def test_dorefa_by_hand() -> None:
+    """Eq. 9 at 2 bits: tanh(w) / (2 max) + 1/2 times 3, rounded: 0..3, and so -1, -1/3, 1/3, 1.
+
+    With tanh(w) = -0.8, 0.1, 0.5 and max 0.8: 0, 0.5625, 0.8125; times 3: 0, 1.6875, 2.4375;
+    rounded 0, 2, 2; times 2/3, less 1: -1, 1/3, 1/3.
+    """
+    w = torch.atanh(torch.tensor([[-0.8, 0.1, 0.5]]))
+    quantizer = weights.DorefaWeightQuantizer(2)
+    assert quantizer(w).flatten().tolist() == pytest.approx([-1, 1 / 3, 1 / 3])
+    assert quantizer.level_codes(w).tolist() == [[5, 1, 1]]  # -3, 1, 1 in three bits
+    x = torch.tensor([[-0.2, 0.3, 0.6, 1.7]], requires_grad=True)
+    rounded = activations.DorefaActivationQuantizer(bits=2, signed=False)(x)
+    assert rounded.flatten().tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    (gradient,) = torch.autograd.grad(rounded.sum(), x)
+    assert gradient.flatten().tolist() == pytest.approx([0, 1, 1, 0])
+    with pytest.raises(InputError, match=r"dorefa weights must have 2\.\.7 bits, not 8"):
+        weights.DorefaWeightQuantizer(8)
+
+
+def test_lsq_plus_by_hand() -> None:
+    """Eq. 1-3 with s = 1/2, offset -1/4, 2 bits; and Eq. 4's start of a weight's step.
+
+    x                 -1.00  0.35  0.80   2.00
+    (x - o) / s       -1.50  1.20  2.10   4.50
+    code               0     1     2      3
+    x^                -0.25  0.25  0.75   1.25
+    d/ds               0    -0.20 -0.10   3
+    d/do               1     0     0      1
+    """
+    quantizer = activations.LsqPlusActivationQuantizer(bits=2, signed=True)
+    quantizer(torch.tensor([[-0.25, 1.25]]))
+    assert quantizer.learned.value.item() == pytest.approx(0.5)
+    x = torch.tensor([[-1.00, 0.35, 0.80, 2.00]], requires_grad=True)
+    quantized = quantizer(x)
+    assert quantized.tolist() == [[-0.25, 0.25, 0.75, 1.25]]
+    parameters = [quantizer.learned.value, quantizer.offset]
+    to_step, to_offset = torch.autograd.grad(quantized.sum(), parameters)
+    scale = 1 / math.sqrt(4 * quantizer.grid.maximum)
+    assert to_step.item() == pytest.approx(2.7 * scale, rel=1e-5)
+    assert to_offset.item() == pytest.approx(2 * scale)
+    w = torch.tensor([[1.0, 3.0]])  # mean 2, deviation 1: (2 + 3) / 2^3
+    assert make_weights("lsq+", w).scale().item() == pytest.approx(5 / 8 * 8)
+
+
+def test_interval_by_hand() -> None:
+    """Centre 2, radius 1: nothing below 1, everything above 3, and half at 2; slope 1 / 2."""
+    x = torch.tensor([0.5, 1.5, 2.0, 3.5], requires_grad=True)
+    centre, radius = torch.tensor(2.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
+    inside = interval_transform(x, centre, radius)
+    assert inside.tolist() == [0, 0.25, 0.5, 1]
+    to_x, to_centre, to_radius = torch.autograd.grad(inside.sum(), [x, centre, radius])
+    assert to_x.tolist() == [0, 0.5, 0.5, 0]
+    assert to_centre.item() == -1
+    assert to_radius.item() == 0.25  # -(x - c) / (2 d^2) at 1.5
+
+
+def test_soft_staircase_by_hand() -> None:
+    """DSQ with alpha = 0.2: s = 1.25, k = ln 9, and tanh(k / 2) = 0.8, so that pieces meet.
+
+    The derivative of (phi + 1) / 2 in the middle is s * k / 2, at the ends that times 1 - 0.8^2.
+    """
+    ratio = torch.tensor([0.5, 1e-6, 1.8], dtype=torch.float64, requires_grad=True)
+    alpha = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    rounded = soft_staircase_round(ratio, alpha)
+    assert rounded.tolist() == [0, 0, 2]
+    (slopes,) = torch.autograd.grad(rounded.sum(), ratio, retain_graph=True)
+    middle = 1.25 * math.log(9) / 2
+    expected = [middle, middle * 0.36, middle * (1 - math.tanh(0.3 * math.log(9)) ** 2)]
+    assert slopes.tolist() == pytest.approx(expected, rel=1e-5)
+    (to_alpha,) = torch.autograd.grad(rounded[2], alpha)
+
+    def soft(a: float) -> float:
+        return (math.tanh(0.3 * math.log(2 / a - 1)) / (1 - a) + 1) / 2
+
+    assert to_alpha.item() == pytest.approx((soft(0.2001) - soft(0.1999)) / 0.0002, rel=1e-5)
+
+
+def test_distance_aware_rounding_by_hand() -> None:
+    """DAQ a quarter above an integer: scores e^-1/4 and e^-3/4 * e^-1/4, gap 0.411; gamma, sigma 2.
+
+    The share moves by sigmoid'(2) * (2 / 0.411) * (e^-1/4 + e^-1), stretched by 1 / tanh(1).
+    In the middle, where both are equally far, the scores are e^-1/2 and e^-3/4.
+    """
+    ratio = torch.tensor([0.25, 0.75, 2.5], dtype=torch.float64, requires_grad=True)
+    rounded = distance_aware_round(ratio, 2.0)
+    assert rounded.tolist() == [0, 1, 2]
+    (slopes,) = torch.autograd.grad(rounded.sum(), ratio)
+    sigmoid = 1 / (1 + math.exp(-2))
+    factor = sigmoid * (1 - sigmoid) * 2 / math.tanh(1)
+    pairs = [(math.exp(-0.25), math.exp(-1))] * 2 + [(math.exp(-0.5), math.exp(-0.75))]
+    expected = [factor * (near + far) / (near - far) for near, far in pairs]
+    assert slopes.tolist() == pytest.approx(expected)
+    assert expected[2] > 2 * expected[0]
+
+
+def test_learned_basis_finds_the_basis_that_made_the_values() -> None:
+    """Values made of the basis 1, 0.3 by +-: the best levels have no error."""
+    signs = torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]])
+    values = (signs @ torch.tensor([1.0, 0.3])).repeat(5)[None]
+    basis = lq_net.LearnedBasis(bits=2, signed=True, groups=1)
+    basis.start(values, torch.tensor(0.4))
+    torch.testing.assert_close(basis.round(values), values)
+
+
+def test_learned_basis_moves_a_tenth_of_the_way_in_training_only() -> None:
+    quantizer = lq_net.LqNetActivationQuantizer(bits=2, signed=False)
+    x = drawn(4, 4, 3, 3).relu()
+    quantizer(x)
+    before = quantizer.basis.basis.clone()
+    target = quantizer.basis._fitted(2 * x.reshape(1, -1))
+    quantizer(2 * x)
+    torch.testing.assert_close(quantizer.basis.basis, 0.9 * before + 0.1 * target)
+    quantizer.eval()
+    after = quantizer.basis.basis.clone()
+    quantizer(3 * x)
+    assert torch.equal(quantizer.basis.basis, after)
+    assert quantizer(torch.zeros(1, 4, 1, 1)).abs().max() == 0
+
+
+def test_asq_is_the_one_with_an_adapter() -> None:
+    made = make_activations("asq")
+    assert isinstance(made.adapter, Adapter)
+    assert made.adapter.output.weight.requires_grad
