@@ -13,7 +13,7 @@ from pathlib import Path
 
 from asq_hw.errors import InputError
 
-__all__ = ["comparison", "dot_products", "operands", "read", "tables", "units", "widths"]
+__all__ = ["comparison", "dot_products", "operands", "read", "speed", "tables", "units", "widths"]
 
 Row = Mapping[str, str]
 
@@ -59,6 +59,7 @@ def tables(folder: Path) -> dict[str, str]:
     four = read(folder / "mac-4x4.csv")
     return {
         "comparison": comparison(four),
+        "speed": speed(four),
         "units": units(four),
         "widths": widths(read(folder / "mac-widths.csv")),
         "operands": operands(read(folder / "mac-operands.csv")),
@@ -75,8 +76,12 @@ def comparison(rows: Sequence[Row]) -> str:
     for target, key, name in _METRICS:
         best = {}
         for family, belongs in _FAMILIES.items():
-            values = [float(row[key]) for row in rows if row["target"] == target and belongs(row)]
-            best[family] = max(values) if key == "fmax_mhz" else min(values)
+            mine = (row for row in rows if row["target"] == target and belongs(row))
+            values = [float(row[key]) for row in mine if row[key]]
+            if values:
+                best[family] = max(values) if key == "fmax_mhz" else min(values)
+        if len(best) < len(_FAMILIES):
+            continue  # this was not measured
         cells = [name]
         for family, value in best.items():
             ratios = [f"{value / best[base]:.2f}" for base in ("best uniform", "plain uniform")]
@@ -85,9 +90,42 @@ def comparison(rows: Sequence[Row]) -> str:
     return _markdown(["", *_FAMILIES], lines)
 
 
+def speed(rows: Sequence[Row]) -> str:
+    """POST's best units on ECP5 over three uniform ones: the paper's "about B times faster".
+
+    Most products a second, shortest time from operands to sum, fewest look-up tables; each of
+    them a family's best, whichever unit it belongs to.
+    """
+    routed = [row for row in rows if row["target"] == "ecp5" and row["fmax_mhz"]]
+    parallel = _FAMILIES["best uniform"]
+    bases: dict[str, Callable[[Row], bool]] = {
+        "bit-serial": lambda row: row["scheme"] == "uniform" and not parallel(row),
+        "best parallel": parallel,
+        "plain parallel": _is_plain,
+    }
+    lines = []
+    for sums in ("ordered", "pair", "shared"):
+        mine = _bests([row for row in routed if row["accumulation"] == sums])
+        for name, belongs in bases.items():
+            base = _bests([row for row in routed if belongs(row)])
+            ratios = [a / b for a, b in zip(mine, base, strict=True)]
+            lines.append([sums, name, *(f"{ratio:.2f}" for ratio in ratios)])
+    heads = ["POST sums", "uniform multiplier", "products/s", "latency (ns)", "LUTs"]
+    return _markdown(heads, lines, left=2)
+
+
+def _bests(rows: Sequence[Row]) -> tuple[float, float, float]:
+    """Most products a second, in millions; shortest latency, in ns; fewest LUTs."""
+    return (
+        max(float(row["fmax_mhz"]) / int(row["cycles_per_product"]) for row in rows),
+        min(_latency_ns(row) for row in rows),
+        min(int(row["luts"]) for row in rows),
+    )
+
+
 def units(rows: Sequence[Row]) -> str:
     """The units on ECP5 that no other of their family beats in size, speed and latency at once."""
-    routed = [row for row in rows if row["target"] == "ecp5"]
+    routed = [row for row in rows if row["target"] == "ecp5" and row["fmax_mhz"]]
     families = [(row["scheme"], row["accumulation"], row["cycles_per_product"]) for row in routed]
     lines = []
     for family in dict.fromkeys(families):

@@ -13,22 +13,29 @@ import numpy as np
 import pytest
 
 from asq_hw.cli import main
+from asq_hw.errors import InputError
 from asq_hw.fixedpoint import sqrt2_times
 from asq_hw.grids import Encoding
 from rtl import tools
-from rtl.design import MacDesign
+from rtl.design import Design, MacDesign
 from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.mac.schemes import MacScheme, Style
+from rtl.quantizer.ladder import LadderQuantizer
+from rtl.quantizer.pooling import PoolingAccumulator
+from rtl.quantizer.requantizer import Requantizer
 from rtl.tools import MissingToolError, ToolError, find_verilator, find_yosys, run_tool, run_yosys
 from rtl.verify import formal
 from rtl.verify.checks import Method, Outcome, timed
 from rtl.verify.formal import Answer, prove, prove_mac, read_answer
 from rtl.verify.harness import Claim, Pair
 from rtl.verify.mutation import mutate
+from rtl.verify.parts import prove_design
 from rtl.verify.products import products
+from rtl.verify.proofs import Part, prove_part
+from rtl.verify.scaling import PoolingHarness
 from rtl.verify.simulation import extreme_runs, simulate
 from rtl.verify.simulators import verdicts
 from tests.hardware import PlainMac
@@ -192,6 +199,39 @@ def test_an_answer_needs_every_case() -> None:
     )
 
 
+@needs_yosys
+@pytest.mark.parametrize(
+    "design",
+    [
+        LadderQuantizer(bits=2, feature_bits=6, step_fraction_bits=1),
+        LadderQuantizer(bits=2, signed=True, feature_bits=6),
+        Requantizer(value_bits=8, multiplier_bits=4, shift=3, bits=6),
+        Requantizer(value_bits=6, multiplier_bits=4, shift=3, bits=6, pair=True),
+        PoolingAccumulator(feature_bits=6, elements=5, multiplier=13, shift=6),
+    ],
+    ids=lambda design: design.name,
+)
+def test_units_around_the_dot_product_are_proven_and_their_twins_refuted(design: Design) -> None:
+    checks = prove_design(design)
+    assert [check.detail for check in checks if not check.passed] == []
+    assert {check.name.split()[1] for check in checks} >= {"results"}
+
+
+@needs_yosys
+def test_a_rounding_that_is_one_off_is_refuted() -> None:
+    design = PoolingAccumulator(feature_bits=6, elements=5, multiplier=13, shift=6)
+    text = to_verilog(design)
+    wrong = text.replace("7'h20", "7'h21")
+    assert wrong != text
+    assert prove_part(Part.RESULTS, PoolingHarness(design), text)[0] is Answer.PROVEN
+    assert prove_part(Part.RESULTS, PoolingHarness(design), wrong)[0] is Answer.REFUTED
+
+
+def test_a_unit_without_a_proof_is_refused() -> None:
+    with pytest.raises(InputError, match="there is no proof for plain_mac"):
+        prove_design(PlainMac())
+
+
 # Mutation
 
 
@@ -272,6 +312,26 @@ def test_verify_prints_checks_and_exits_1_when_one_fails(
 
 
 @needs_yosys
+def test_pooling_is_proven_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = "--feature-bits 6 --elements 5 --multiplier 13 --shift 6 --method formal"
+    assert main(["verify", "pooling", *arguments.split(), "--format", "json"]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [check["name"].split()[1] for check in checks] == ["state", "results"]
+    assert all(check["passed"] for check in checks)
+
+
+@needs_yosys
+def test_an_adapter_of_the_packaged_network_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "adapter"
+    assert main(["rtl", "adapter", "-o", str(output), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["parameters"]["channels"] == 16
+    assert (output / document["files"]["verilog"]).is_file()
+
+
+@needs_yosys
 def test_rtl_writes_a_folder_and_prints_its_manifest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -294,6 +354,8 @@ BAD = [
     ("rtl mac --scheme uniform --bits 4 --clock-mhz 0", "the clock must be"),
     ("rtl quantizer --activation-bits 1", "bits must be"),
     ("rtl quantizer --feature-bits 30", "feature bits must be"),
+    ("rtl pooling --elements 0", "elements must be"),
+    ("rtl adapter --layer none", "layer must be one of"),
 ]
 
 
@@ -318,6 +380,8 @@ def test_verify_refuses_methods_and_counts_that_do_not_exist(
         (["mac", "--cycles", "0"], "cycles must be"),
         (["mac", "--mutants", "0"], "mutants must be"),
         (["quantizer", "--steps", "0"], "steps must be"),
+        (["quantizer", "--arrangement", "reciprocal", "--method", "formal"], "method must be one"),
+        (["adapter", "--method", "formal"], "method must be one of"),
         (["quantizer", "--feature-bits", "24", "--method", "exhaustive"], "feature bits must be"),
     ):
         assert main(["verify", *arguments]) == 2

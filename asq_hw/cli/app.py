@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from asq_hw import __version__
+from asq_hw.cli.adaptive import rtl_adapter, rtl_pooling, verify_adapter, verify_pooling
 from asq_hw.cli.doctor import doctor
 from asq_hw.cli.dot import rtl_dot, synth_dot, verify_dot
 from asq_hw.cli.levels import levels
@@ -41,12 +42,16 @@ EXAMPLES = {
         "asq-hw rtl dot --scheme post-split --bits 4 --lanes 8 -o build/dot",
         "asq-hw rtl quantizer --activation-bits 4 -o build/quantizer",
         "asq-hw rtl requantizer --pair --shift 18 -o build/requantizer",
+        "asq-hw rtl pooling --elements 49 --multiplier 1337 -o build/pooling",
+        "asq-hw rtl adapter -o build/adapter",
     ),
     "verify": (
         "asq-hw verify mac --scheme post-split --bits 4 --method formal",
         "asq-hw verify dot --scheme post-split --bits 4 --lanes 2 --method cosim --cycles 100000",
         "asq-hw verify quantizer --feature-bits 10 --method exhaustive",
         "asq-hw verify requantizer --value-bits 12 --shift 16 --bits 8 --method exhaustive",
+        "asq-hw verify pooling --method formal",
+        "asq-hw verify adapter --method cosim --cycles 20000",
     ),
     "synth": (
         "asq-hw synth mac --schemes uniform,post-split --bits 4 --target gates",
@@ -100,6 +105,8 @@ GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
             "dot": rtl_dot,
             "quantizer": rtl_quantizer,
             "requantizer": rtl_requantizer,
+            "pooling": rtl_pooling,
+            "adapter": rtl_adapter,
         },
     ),
     (
@@ -110,6 +117,8 @@ GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
             "dot": verify_dot,
             "quantizer": verify_quantizer,
             "requantizer": verify_requantizer,
+            "pooling": verify_pooling,
+            "adapter": verify_adapter,
         },
     ),
     (

@@ -154,8 +154,10 @@ def verify_quantizer(
 
     Exit status 1 if a check fails, or could not be decided.
     """
+    from rtl.quantizer.ladder import LadderQuantizer
     from rtl.verify.checks import Method
     from rtl.verify.mutation import mutation
+    from rtl.verify.parts import prove_design
     from rtl.verify.quantizer import exhaustive_quantizer, long_run
 
     check_counts(cycles, mutants, steps)
@@ -167,6 +169,8 @@ def verify_quantizer(
         Method.COSIM: lambda: long_run(design, operations=cycles),
         Method.MUTATION: lambda: mutation([design], mutants=mutants),
     }
+    if isinstance(design, LadderQuantizer):
+        rungs[Method.FORMAL] = lambda: prove_design(design)
     run_rungs(rungs, method, form)
 
 
@@ -197,6 +201,7 @@ def verify_requantizer(
     from rtl.quantizer.requantizer import Requantizer
     from rtl.verify.checks import Method
     from rtl.verify.mutation import mutation
+    from rtl.verify.parts import prove_design
     from rtl.verify.quantizer import exhaustive_requantizer, long_run
 
     check_counts(cycles, mutants, steps)
@@ -211,6 +216,7 @@ def verify_requantizer(
         rungs = {
             Method.EXHAUSTIVE: lambda: exhaustive_requantizer(design, steps=steps),
             **rungs,
+            Method.FORMAL: lambda: prove_design(design),
         }
     run_rungs(rungs, method, form)
 

@@ -66,7 +66,7 @@ class _Reciprocal(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The step's side, then the features'."""
         m = Module()
-        step = Signal(STEP_BITS)
+        step = Signal(STEP_BITS, name="current_step")
         shift = Signal(range(STEP_BITS))
         reciprocal = Signal(self._design._quotient_bits)
         self._divide(m, step, shift, reciprocal)
@@ -77,11 +77,11 @@ class _Reciprocal(wiring.Component):
         """After a pause, shift the step up, then find m, a bit each cycle."""
         design = self._design
         bits = design._quotient_bits
-        new = Signal(STEP_BITS)
+        new = Signal(STEP_BITS, name="new_step")
         divisor = Signal(STEP_BITS)
         pause = Signal(range(design.latency_cyc + 1))
-        shifting, dividing = Signal(), Signal()
-        count = Signal(range(bits))
+        shifting, dividing = Signal(name="shifting"), Signal(name="dividing")
+        count = Signal(range(bits), name="bits_left")
         # ceil(2**k / d) is floor((2**k - 1) / d) + 1, and the dividend's bits are all 1.
         rest = Signal(STEP_BITS + 1)
         trial = Signal(STEP_BITS + 2)

@@ -195,7 +195,7 @@ class _Requantizer(wiring.Component):
         drop = SQRT2_FRACTION_BITS - SPLIT_FRACTION_BITS
         bits = self._design.value_bits
         root = Signal(signed(bits + SQRT2_MULTIPLIER.bit_length() + 1))
-        even = Signal.like(self.even)
+        even = Signal.like(self.even, name="even_1")
         joined = Signal(signed(bits + SPLIT_FRACTION_BITS + 2))
         m.d.sync += [
             root.eq(self.odd * Const(SQRT2_MULTIPLIER)),
@@ -203,8 +203,10 @@ class _Requantizer(wiring.Component):
             joined.eq((even << SPLIT_FRACTION_BITS) + ((root + (1 << drop >> 1)) >> drop)),
         ]
         later = []
-        for port in (self.multiplier, self.bias):
-            first, second = Signal.like(port), Signal.like(port)
+        for name in ("multiplier", "bias"):
+            port = getattr(self, name)
+            first = Signal.like(port, name=f"{name}_early1")
+            second = Signal.like(port, name=f"{name}_early2")
             m.d.sync += [first.eq(port), second.eq(first)]
             later.append(second)
         return joined, later[0], later[1]

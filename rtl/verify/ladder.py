@@ -105,7 +105,7 @@ class LadderHarness(UnitHarness):
         taken = self.inputs["valid_in"] & ~self.inputs["load"]
         valid = delayed(m, taken, design.latency_cyc, "taken")
         code = loads.wrong(m, self.inputs["feature"], self.outputs["code"])
-        wrong = (self.outputs["valid_out"] != valid) | (valid & code)
+        wrong = [self.outputs["valid_out"] != valid, valid & code]
         return Claims(
             legal=loads.legal, wrong=wrong, astray=[*loads.astray, *self._astray(m, loads)]
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,10 @@ proc
 flatten
 memory_map
 {probes}
+wreduce
+opt_dff
 opt -full
+{merges}
 opt_clean
 """
 
@@ -70,17 +73,20 @@ def _with_twin(part: Part, harness: HarnessOf, bug: Bug, verilog: str) -> Outcom
 
 def prove_part(part: Part, harness: UnitHarness, verilog: str) -> tuple[Answer, int]:
     """Prove a part of a harness's claims; also the number of proofs that it was cut into."""
-    module, ports, things = harness.module()
+    module, ports = harness.module()
     text = rtlil.convert(module, name=HARNESS, ports=ports, emit_src=False)
     probes = "\n".join(
         f"connect -set {signal.name} \\{UNIT}.{name}" for name, signal in harness.probes.items()
     )
-    commands = _commands(part, harness.latency_cyc, things)
+    commands = _commands(part, harness.latency_cyc, [len(port) for port in ports[-2:]])
     with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
         folder = Path(name)
         (folder / "unit.v").write_text(verilog, encoding="utf-8")
         (folder / f"{HARNESS}.il").write_text(text, encoding="utf-8")
-        script = _READ.format(top=HARNESS, probes=probes) + "\n".join(commands) + "\n"
+        # What harness and unit both delay becomes one register, stage after stage.
+        merges = "\n".join(["opt_merge -share_all"] * harness.latency_cyc)
+        script = _READ.format(top=HARNESS, probes=probes, merges=merges)
+        script += "\n".join(commands) + "\n"
         try:
             log = run_yosys(script, folder=folder, timeout_s=PROOF_TIMEOUT_S)
         except ToolError as error:
@@ -88,8 +94,9 @@ def prove_part(part: Part, harness: UnitHarness, verilog: str) -> tuple[Answer, 
     return read_answer(log, sum("sat" in command for command in commands)), len(commands) - 1
 
 
-def _commands(part: Part, latency: int, things: int) -> list[str]:
-    """Yosys' commands, one of which is not a proof."""
+def _commands(part: Part, latency: int, claims: Sequence[int]) -> list[str]:
+    """Yosys' commands, one of which is not a proof; `claims` are the bits of astray and wrong."""
+    things, results = claims
     # Without initial values the registers hold anything.
     anything = "setattr -unset init w:*"
     match part:
@@ -101,4 +108,5 @@ def _commands(part: Part, latency: int, things: int) -> list[str]:
             return ["sat -seq 1 -set legal 1 -prove astray 0", anything, *steps]
         case Part.RESULTS:
             window = f"-seq {latency + 1} -prove-skip {latency}"
-            return [anything, f"sat {window} -set legal 1 -set astray 0 -prove wrong 0"]
+            proof = f"sat {window} -set legal 1 -set astray 0"
+            return [anything, *(f"{proof} -prove wrong[{i}] 0" for i in range(results))]

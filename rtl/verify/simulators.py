@@ -14,9 +14,16 @@ from pathlib import Path
 from rtl.design import Design
 from rtl.emit.testbench import testbench
 from rtl.emit.vectors import Vectors
-from rtl.tools import ToolError, find_iverilog, run_iverilog, run_tool, run_verilator
+from rtl.tools import (
+    MissingToolError,
+    ToolError,
+    find_iverilog,
+    run_iverilog,
+    run_tool,
+    run_verilator,
+)
 
-__all__ = ["Bench", "BenchResult", "Simulator", "verdicts"]
+__all__ = ["Bench", "BenchResult", "Simulator", "installed", "verdicts"]
 
 COMPILE_TIMEOUT_S = 600
 
@@ -36,6 +43,15 @@ class Simulator(StrEnum):
 
     VERILATOR = "verilator"
     ICARUS = "icarus"
+
+
+def installed() -> tuple[Simulator, ...]:
+    """Verilator, which every check needs, and Icarus where it is at hand."""
+    try:
+        find_iverilog()
+    except MissingToolError:
+        return (Simulator.VERILATOR,)
+    return (Simulator.VERILATOR, Simulator.ICARUS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

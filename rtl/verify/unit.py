@@ -16,11 +16,20 @@ from amaranth.hdl import (
     ShapeLike,
     Signal,
     Value,
+    ValueLike,
 )
 
 from rtl.design import VALID_IN, VALID_OUT, Design
 
-__all__ = ["HARNESS", "UNIT", "Bug", "Claims", "UnitHarness", "delayed"]
+__all__ = [
+    "HARNESS",
+    "UNIT",
+    "Bug",
+    "Claims",
+    "UnitHarness",
+    "delayed",
+    "misrounded",
+]
 
 HARNESS = "harness"
 """Name of the top module of a proof."""
@@ -33,12 +42,14 @@ UNIT = "unit"
 class Bug:
     """A twin's bug: with exactly these values at its inputs, the unit is given another one.
 
+    Or, of an output: where the unit gives this value, another one is seen.
+
     Parameters
     ----------
     when : mapping of int
-        A value by input.
+        A value by input, or that of one output.
     instead : int
-        What the first input of `when` is given then.
+        What the first port of `when` carries then.
     """
 
     when: Mapping[str, int]
@@ -50,7 +61,7 @@ class Claims:
     """What a harness claims, as circuits; see `UnitHarness`."""
 
     legal: Value
-    wrong: Value
+    wrong: Sequence[Value]
     astray: Sequence[Value] = ()
 
 
@@ -62,7 +73,7 @@ class UnitHarness:
     - ``legal``: whether the inputs keep to what the design asks of them;
     - ``astray``: a bit for each thing that registers hold and that the operations so far cannot
       have put there;
-    - ``wrong``: whether an output is not what it must be.
+    - ``wrong``: a bit for each thing about the outputs that is not what it must be.
 
     Subclasses say what these are. A proof has two parts: from the reset on nothing ever goes
     astray; and from any state in which nothing is astray, no output is wrong.
@@ -99,8 +110,8 @@ class UnitHarness:
     def claim(self, m: Module) -> Claims:
         """What is legal, astray and wrong."""
 
-    def module(self) -> tuple[Module, list[Signal], int]:
-        """Unit and claim joined, the ports, and how many things may go astray.
+    def module(self) -> tuple[Module, list[Signal]]:
+        """Unit and claim joined, and the ports: the last two are ``astray`` and ``wrong``.
 
         Probes are ports that are still to be connected.
         """
@@ -115,30 +126,39 @@ class UnitHarness:
             i_clk=ClockSignal(),
             i_rst=ResetSignal(),
             **{f"i_{name}": wire for name, wire in wires.items()},
-            **{f"o_{name}": signal for name, signal in self.outputs.items()},
+            **{f"o_{name}": wire for name, wire in self._seen(m).items()},
         )
         claims = self.claim(m)
         legal = Signal()
-        wrong = Signal()
+        wrong = Signal(len(claims.wrong))
         astray = Signal(max(1, len(claims.astray)))
         m.d.comb += [
             legal.eq(claims.legal),
-            wrong.eq(claims.wrong),
+            wrong.eq(Cat(value.any() for value in claims.wrong)),
             astray.eq(Cat(value.any() for value in claims.astray)),
         ]
-        ports = [*self.inputs.values(), *self.probes.values(), legal, wrong, astray]
-        return m, ports, len(claims.astray)
+        return m, [*self.inputs.values(), *self.probes.values(), legal, astray, wrong]
 
     def _given(self) -> dict[str, Value]:
         """What the unit is given: the inputs, but for a twin's bug."""
         given: dict[str, Value] = dict(self.inputs)
-        if self._bug is not None:
+        if self._bug is not None and not self._bug.when.keys() & self.outputs:
             shows: Value = self.inputs["valid_in"]
             for name, value in self._bug.when.items():
                 shows &= self.inputs[name] == value
             changed = next(iter(self._bug.when))
             given[changed] = Mux(shows, self._bug.instead, given[changed])
         return given
+
+    def _seen(self, m: Module) -> dict[str, Signal]:
+        """What is connected to the unit's outputs: those that are seen, but for a twin's bug."""
+        wires = dict(self.outputs)
+        for name in wires.keys() & (self._bug.when if self._bug is not None else {}):
+            assert self._bug is not None
+            wires[name] = Signal.like(self.outputs[name], name=f"true_{name}")
+            shows = wires[name] == self._bug.when[name]
+            m.d.comb += self.outputs[name].eq(Mux(shows, self._bug.instead, wires[name]))
+        return wires
 
 
 def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
@@ -148,3 +168,18 @@ def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
         m.d.sync += later.eq(value)
         value = later
     return value
+
+
+def misrounded(
+    product: Value, shift: int, result: Value, *, lowest: ValueLike = 0, highest: ValueLike = 0
+) -> Value:
+    """Whether `result` is not ``floor(product / 2**shift + 1/2)``.
+
+    By what a floor is: ``2**shift * (2 * r - 1) <= 2 * product < 2**shift * (2 * r + 1)``. Where
+    results are limited, the `lowest` one is bound from above alone, the `highest` one from below.
+    """
+    twice = product << 1
+    reached = twice >= ((result << 1) - 1) << shift
+    passed = twice >= ((result << 1) + 1) << shift
+    below, above = Value.cast(lowest).bool(), Value.cast(highest).bool()
+    return (~below & ~reached) | (~above & passed)
