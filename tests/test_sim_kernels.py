@@ -78,6 +78,7 @@ def _conv_network(
     stride: tuple[int, int] = (1, 1),
     padding: tuple[int, int] = (1, 1),
     extreme: bool = False,
+    shift: int = 16,
 ) -> tuple[IntegerNetwork, NDArray[np.uint8]]:
     """A 3 x 3 convolution and a ReLU; with `extreme`, all codes are ends of their ranges."""
     rng = np.random.default_rng(channels * outputs + size[0])
@@ -97,7 +98,7 @@ def _conv_network(
             activations=networks.quantizer(activation_bits, step, signed=signed),
             multiplier=rng.integers(-32768, 32768, outputs),
             bias=rng.integers(-(2**12), 2**12, outputs),
-            shift=16,
+            shift=shift,
             output_bits=16,
         ),
         Relu(name="relu", source="conv", maximum=20000),
@@ -185,6 +186,22 @@ def test_a_method_is_left_where_its_bounds_end() -> None:
     codes = np.full((32, 1, 3, 3), 0x7F)
     large = networks.network(networks.input_layer(*size, 32), networks.conv(codes, groups=32))
     assert _method(large) is Method.QUADS
+
+
+@needs_vnni
+@pytest.mark.parametrize("scheme", ["uniform", "post"])
+@pytest.mark.parametrize(("bits", "small"), [(4, True), (8, False)])
+def test_requantization_equals_the_oracle_with_any_shift(
+    bits: int, small: bool, scheme: str
+) -> None:
+    for shift in (12, 27, 28, 29, 31, 32, 33, 36, 46):
+        network, images = _conv_network(
+            100, 33, (3, 4), scheme=scheme, activation_bits=bits, shift=shift
+        )
+        plan = lower(network, Product(), vnni=True, keep=False).program.convs[0]
+        assert bool(plan["small_odd"]) == (small and scheme == "post")
+        _check_oracle(network, images)
+        _check_forms(network, images)
 
 
 @needs_vnni

@@ -8,14 +8,17 @@ comes back is a few integers for each image, so the totals know nothing of who c
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-import os
+import multiprocessing
 import re
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -50,6 +53,8 @@ _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?[^\s/:]+:[0-9]{1,5}")
 _CONNECT_SECONDS = 5
 _WORKER_SECONDS = 60
 _CLOSE_SECONDS = 1
+_WORKER_PROCESS = "Dask Worker process"
+"""What Dask calls the processes of local workers."""
 _CHUNK_BYTES = 4 << 20
 """Most bytes of images in a chunk; they travel inside its task."""
 _AHEAD = 3
@@ -59,8 +64,8 @@ _QUIET = {
     "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
     "distributed.admin.large-graph-warning-threshold": "1GiB",
 }
-_LOGGERS = ("distributed", "distributed.client")
-"""Whose levels Dask sets when it is imported."""
+_LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
+"""Of Dask and what it stands on; they complain of what an interrupted run leaves undone."""
 
 
 def simulate(
@@ -212,6 +217,7 @@ def _quiet() -> Iterator[None]:
         with dask.config.set(_QUIET):
             yield
     finally:
+        gc.collect()  # what is undone is complained of when it is thrown away
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
@@ -239,8 +245,15 @@ def _sent(client: Client, plugin: _Simulator) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise InputError(f"a cluster's workers must have asq-hw: {error}") from None
     finally:
-        with suppress(Exception):  # nothing more can be done where a worker is gone
-            client.unregister_worker_plugin(plugin.name)
+        # A worker that compiles does not answer, and Ctrl-C has to be quick.
+        forgetting = Thread(target=_forget, args=(client, plugin), daemon=True)
+        forgetting.start()
+        forgetting.join(_CLOSE_SECONDS)
+
+
+def _forget(client: Client, plugin: _Simulator) -> None:
+    with suppress(Exception):  # nothing more can be done where a worker is gone
+        client.unregister_worker_plugin(plugin.name)
 
 
 @contextmanager
@@ -272,24 +285,45 @@ def _local_count(cluster: str) -> int:
 @contextmanager
 def _local_workers(count: int) -> Iterator[LocalCluster]:
     """A cluster of this machine without workers yet; those that it gets end with it."""
-    local = LocalCluster(
-        n_workers=0,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        memory_limit=0,
-    )
+    with _uninterrupted_children():
+        local = LocalCluster(
+            n_workers=0,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=":0",
+            memory_limit=0,
+        )
     try:
         yield local
     finally:
-        # They hold nothing that is worth a farewell, and Ctrl-C has to be quick.
-        for nanny in local.workers.values():
-            if nanny.pid is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(nanny.pid, signal.SIGKILL)
+        _kill_workers()
         with suppress(TimeoutError):
             local.close(timeout=_CLOSE_SECONDS)
+        _kill_workers()  # which had been on their way
+        local.shutdown_on_close = False  # else Dask tries again, for longer, when Python ends
+
+
+def _kill_workers() -> None:
+    """They hold nothing that is worth a farewell, and Ctrl-C has to be quick."""
+    for process in multiprocessing.active_children():
+        if process.name.startswith(_WORKER_PROCESS):
+            process.kill()
+
+
+@contextmanager
+def _uninterrupted_children() -> Iterator[None]:
+    """Threads that begin here, and the processes that they start, do not hear of Ctrl-C.
+
+    A terminal sends it to all processes, and one that has not yet begun to work would complain.
+    """
+    # It lets the thread that starts it hear again; a worker's start must find it there.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from queue import SimpleQueue
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,8 @@ __all__ = ["Run", "SimulationResult", "check_counts", "check_images", "simulate"
 Images = NDArray[np.uint8]
 _TRACE_BYTES = 1 << 26
 """Most memory for the tensors of a traced batch; each thread has a few batches."""
+_CALL_SECONDS = 0.2
+"""How long a call into compiled code should take where images take less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,11 +109,12 @@ def simulate(
     work = Run(network, images, product=product, kernel=kernel, keep=trace is not None)
     work.warm_up()
     start = time.perf_counter()
-    for batch in work.run(threads, batch_size):
-        if trace is not None and batch.trace is not None:
-            trace(batch.trace)
-        if progress is not None:
-            progress(batch.stop)
+    with closing(work.run(threads, batch_size)) as batches:
+        for batch in batches:
+            if trace is not None and batch.trace is not None:
+                trace(batch.trace)
+            if progress is not None:
+                progress(batch.stop)
     seconds = time.perf_counter() - start
     scores = work.ordered_scores()
     return SimulationResult(
@@ -174,8 +179,8 @@ class Run:
             self.form,
         )
 
-    def run(self, threads: int, batch_size: int) -> Iterator[_Batch]:
-        """Compute all batches and yield them in order; interrupted, stop after those under way."""
+    def run(self, threads: int, batch_size: int) -> Generator[_Batch, None, None]:
+        """Compute all batches and yield them in order; interrupted, stop soon."""
         if self.keep:
             batch_size = min(batch_size, max(_TRACE_BYTES // self.plan.layout.kept_bytes, 1))
         spans = [
@@ -187,16 +192,18 @@ class Run:
         for _ in range(threads):
             free.put(self.memory(batch_size if self.keep else 1))
         pool = ThreadPoolExecutor(threads)
+        stopped = Event()
         try:
             # A few batches ahead of the reader, so that a slow one does not fill the memory.
             waiting: list[Future[_Batch]] = []
             for start, stop in spans:
-                waiting.append(pool.submit(self._run_batch, free, start, stop))
+                waiting.append(pool.submit(self._run_batch, free, start, stop, stopped))
                 if len(waiting) >= 2 * threads:
                     yield waiting.pop(0).result()
             for future in waiting:
                 yield future.result()
         finally:
+            stopped.set()
             pool.shutdown(cancel_futures=True)
 
     def ordered_scores(self) -> IntArray:
@@ -205,16 +212,31 @@ class Run:
         last = self.scores.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
         return last.reshape(len(self.scores), -1).astype(np.int64)
 
-    def _run_batch(self, free: SimpleQueue[Memory], start: int, stop: int) -> _Batch:
+    def _run_batch(
+        self, free: SimpleQueue[Memory], start: int, stop: int, stopped: Event
+    ) -> _Batch:
         memory = free.get()
         try:
-            self.compute(memory, start, stop)
             trace = None
             if self.keep:
+                self.compute(memory, start, stop)
                 trace = self._read_batch(memory, start, stop)
+            else:
+                self._compute_stoppable(memory, start, stop, stopped)
             return _Batch(start=start, stop=stop, trace=trace)
         finally:
             free.put(memory)
+
+    def _compute_stoppable(self, memory: Memory, start: int, stop: int, stopped: Event) -> None:
+        """Compute in calls so short that Ctrl-C need not wait long; compiled code cannot look."""
+        size = 1
+        while start < stop and not stopped.is_set():
+            end = min(start + size, stop)
+            began = time.perf_counter()
+            self.compute(memory, start, end)
+            seconds = max(time.perf_counter() - began, 1e-6)
+            size = max(int((end - start) * _CALL_SECONDS / seconds), 1)
+            start = end
 
     def _read_batch(self, memory: Memory, start: int, stop: int) -> TraceBatch:
         counts = self.counts[start:stop]

@@ -5,38 +5,68 @@ from __future__ import annotations
 from typing import Any
 
 import numba
+from llvmlite import ir
 from numba.extending import intrinsic
 
 from asq_hw.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
 from asq_hw.products import SPLIT_FRACTION_BITS
 from asq_hw.sim.program import VECTOR, Portable, Statistic
-from asq_hw.sim.vectors import I32, I64, Emitter, vector
+from asq_hw.sim.vectors import I1, I32, I64, Emitter, vector
 
-__all__ = ["finish_one", "finish_pair", "keep_sums"]
+__all__ = ["finish_one", "finish_pair", "finish_small_pair", "keep_sums"]
 
 _SUMS, _WIDE = vector(I32), vector(I64)
 _kernel: Any = intrinsic
 _DROP = SQRT2_FRACTION_BITS - SPLIT_FRACTION_BITS
 
 
-def _dot_product(emit: Emitter, sums: list[Any]) -> Any:
+def _dot_product(emit: Emitter, sums: list[Any], *, small: bool) -> Any:
     """``V`` in 32-bit lanes, which the plan has made sure of.
 
-    The rounded product of the odd part is ``O * (R2 >> 11)`` and, rounded, O times the eleven
-    bits that are left, so that no product leaves 32 bits.
+    The product of a `small` odd part fits them. Else the rounded product is ``O * (R2 >> 11)`` and,
+    rounded, O times the eleven bits that are left, so that no product leaves 32 bits.
     """
     if len(sums) == 1:
         return sums[0]
     builder, (even, odd) = emit.builder, sums
+    even = builder.shl(even, emit.constant(SPLIT_FRACTION_BITS, I32))
+    if small:
+        scaled = builder.mul(odd, emit.constant(SQRT2_MULTIPLIER, I32))
+        rounded = builder.add(scaled, emit.constant((1 << _DROP) >> 1, I32))
+        return builder.add(even, builder.ashr(rounded, emit.constant(_DROP, I32)))
     whole = builder.mul(odd, emit.constant(SQRT2_MULTIPLIER >> _DROP, I32))
     scaled = builder.mul(odd, emit.constant(SQRT2_MULTIPLIER & (1 << _DROP) - 1, I32))
     rounded = builder.add(scaled, emit.constant((1 << _DROP) >> 1, I32))
     root = builder.add(whole, builder.ashr(rounded, emit.constant(_DROP, I32)))
-    return builder.add(builder.shl(even, emit.constant(SPLIT_FRACTION_BITS, I32)), root)
+    return builder.add(even, root)
 
 
-def _make_finish(parts: int) -> Any:
-    """The kernel for sums of one part, or of an even and an odd one.
+def _scaled(emit: Emitter, values: Any, scale: Any, shift: Any) -> Any:
+    """``(values * scale + half) >> shift`` in each lane; the result fits 32 bits, as planned.
+
+    Lanes of 64 bits hold the products of every second value, then those of the others. Of the
+    others the result is wanted where the value stood, in a lane's upper half.
+    """
+    builder = emit.builder
+    half = emit.splat(builder.ashr(builder.shl(I64(1), shift), I64(1)), VECTOR // 2)
+    wide = vector(I64, VECTOR // 2)
+    by_32 = emit.constant(32, I64, VECTOR // 2)
+    wide_values, wide_scale = builder.bitcast(values, wide), builder.bitcast(scale, wide)
+    factors = (
+        [builder.ashr(builder.shl(value, by_32), by_32) for value in (wide_values, wide_scale)],
+        [builder.ashr(value, by_32) for value in (wide_values, wide_scale)],
+    )
+    products = [builder.add(builder.mul(value, factor), half) for value, factor in factors]
+    up, down = builder.sub(I64(32), shift), builder.sub(shift, I64(32))
+    up, down = (emit.splat(emit.maximum(end, I64(0)), VECTOR // 2) for end in (up, down))
+    low = builder.ashr(products[0], emit.splat(shift, VECTOR // 2))
+    high = builder.ashr(builder.shl(products[1], up), down)
+    lanes = ir.Constant(vector(I1), [lane % 2 for lane in range(VECTOR)])
+    return builder.select(lanes, builder.bitcast(high, _SUMS), builder.bitcast(low, _SUMS))
+
+
+def _make_finish(parts: int, *, small: bool = False) -> Any:
+    """The kernel for sums of one part, or of an even and an odd one, which may be `small`.
 
     Parameters of the kernel
     ------------------------
@@ -66,17 +96,15 @@ def _make_finish(parts: int) -> Any:
         low, high, floor, ceiling, statistics = args[11:]
         emit = Emitter(builder)
         inside = _lanes_below(emit, channels)
-        scale = builder.sext(emit.load(multipliers, _SUMS), _WIDE)
-        bias = emit.load(biases, _SUMS)
-        half = emit.splat(builder.ashr(builder.shl(I64(1), shift), I64(1)))
-        shifts = emit.splat(shift)
-        lows, highs, floors, ceilings = (
-            emit.splat(builder.trunc(end, I32)) for end in (low, high, floor, ceiling)
+        scale, bias = emit.load(multipliers, _SUMS), emit.load(biases, _SUMS)
+        lows, spans, floors, ceilings = (
+            emit.splat(builder.trunc(end, I32))
+            for end in (low, builder.sub(high, low), floor, ceiling)
         )
 
         def step(i: Any, carried: list[Any]) -> list[Any]:
             saturated, smallest, largest = carried
-            place, mask = _target(emit, places, i, inside)
+            place, stored, mask = _target(emit, places, i, inside)
             at = emit.offset(sums, i, 4 * VECTOR)
             values = [
                 emit.load(emit.offset(at, builder.mul(odd, I64(p)), 4), _SUMS) for p in range(parts)
@@ -84,16 +112,23 @@ def _make_finish(parts: int) -> Any:
             for value in values:
                 smallest = builder.select(mask, emit.minimum(smallest, value), smallest)
                 largest = builder.select(mask, emit.maximum(largest, value), largest)
-            product = builder.mul(builder.sext(_dot_product(emit, values), _WIDE), scale)
-            shifted = builder.ashr(builder.add(product, half), shifts)
-            exact = builder.add(builder.trunc(shifted, _SUMS), bias)
-            fitted = emit.clamp(exact, lows, highs)
-            beyond = builder.and_(builder.icmp_signed("!=", exact, fitted), mask)
-            saturated = builder.add(saturated, builder.zext(beyond, _SUMS))
-            result = emit.clamp(fitted, floors, ceilings)
+            scaled = _scaled(emit, _dot_product(emit, values, small=small), scale, shift)
+            exact = builder.add(scaled, bias)
+            # As unsigned numbers, what is below `low` is above all the others.
+            beyond = builder.icmp_unsigned(">", builder.sub(exact, lows), spans)
+            counted = builder.add(saturated, emit.constant(1, I32))
+            saturated = builder.select(builder.and_(beyond, mask), counted, saturated)
+            result = emit.clamp(exact, floors, ceilings)
             if out_type.width < 32:
                 result = builder.trunc(result, vector(out_type))
-            emit.store_masked(result, emit.offset(out, place, size), mask)
+            address = emit.offset(out, place, size)
+            # Whole vectors by themselves: a masked store is slow where memory has to be fetched.
+            whole = builder.and_(builder.icmp_signed(">=", channels, I64(VECTOR)), stored)
+            with builder.if_else(whole, likely=True) as (all_lanes, some_lanes):
+                with all_lanes:
+                    emit.store(result, address)
+                with some_lanes:
+                    emit.store_masked(result, address, mask)
             return [saturated, smallest, largest]
 
         first = [emit.constant(value, I32) for value in (0, 2**31 - 1, -(2**31))]
@@ -141,7 +176,7 @@ def keep_sums(
         inside = _lanes_below(emit, channels)
 
         def step(i: Any, carried: list[Any]) -> list[Any]:
-            place, mask = _target(emit, places, i, inside)
+            place, _, mask = _target(emit, places, i, inside)
             value = builder.sext(emit.load(emit.offset(sums, i, 4 * VECTOR), _SUMS), _WIDE)
             emit.store_masked(value, emit.offset(out, place, 8), mask)
             return []
@@ -158,11 +193,11 @@ def _lanes_below(emit: Emitter, count: Any) -> Any:
     return emit.builder.icmp_signed("<", lanes, emit.splat(emit.builder.trunc(count, I32)))
 
 
-def _target(emit: Emitter, places: Any, pixel: Any, inside: Any) -> tuple[Any, Any]:
-    """Where a pixel goes, and the lanes that are stored; none where it goes nowhere."""
+def _target(emit: Emitter, places: Any, pixel: Any, inside: Any) -> tuple[Any, Any, Any]:
+    """Where a pixel goes, whether it goes anywhere, and the lanes that are stored."""
     place = emit.load(emit.offset(places, pixel, 8), I64)
     stored = emit.builder.icmp_signed(">=", place, I64(0))
-    return place, emit.builder.and_(inside, emit.splat(stored))
+    return place, stored, emit.builder.and_(inside, emit.splat(stored))
 
 
 def _update(emit: Emitter, statistics: Any, column: Statistic, join: Any, value: Any) -> None:
@@ -172,3 +207,4 @@ def _update(emit: Emitter, statistics: Any, column: Statistic, join: Any, value:
 
 finish_one = _make_finish(1)
 finish_pair = _make_finish(2)
+finish_small_pair = _make_finish(2, small=True)

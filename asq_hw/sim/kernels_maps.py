@@ -128,7 +128,7 @@ def quantize_values(
     top : float32
         What the sum is clamped to, from 0 on.
     lowest, highest : int64
-        The values that are not clipped; all others are counted.
+        The values that are not clipped, 0 among them; all others are counted.
     statistics : address of int64 (len(Statistic),)
     """
 
@@ -139,33 +139,45 @@ def quantize_values(
         kind = context.get_data_type(signature.args[1].dtype)
         emit = Emitter(builder)
         factors, offsets, tops = (emit.splat(value) for value in (inverse, offset, top))
-        lows, highs = (emit.splat(builder.trunc(end, I32)) for end in (lowest, highest))
-        lanes = _SUMS(list(range(VECTOR)))
-        size = emit.splat(builder.trunc(count, I32))
+        lows, spans = (
+            emit.splat(builder.trunc(end, I32)) for end in (lowest, builder.sub(highest, lowest))
+        )
         zero = emit.splat(ir.Constant(ir.FloatType(), 0.0))
 
-        def step(i: Any, clipped: list[Any]) -> list[Any]:
-            first = builder.mul(i, I64(VECTOR))
+        def convert(first: Any) -> tuple[Any, Any]:
+            """Codes of 16 values, and which are clipped."""
             values = _load_values(emit, emit.offset(source, first, kind.width // 8), kind)
             scaled = builder.fmul(builder.sitofp(values, _REALS), factors)
             moved = builder.fadd(scaled, offsets)
             above = builder.select(builder.fcmp_ordered(">", moved, zero), moved, zero)
             fitted = builder.select(builder.fcmp_ordered("<", above, tops), above, tops)
             codes = builder.trunc(builder.fptosi(fitted, _SUMS), vector(I8))
-            place = builder.add(lanes, emit.splat(builder.trunc(first, I32)))
-            inside = builder.icmp_signed("<", place, size)
-            beyond = builder.or_(
-                builder.icmp_signed("<", values, lows), builder.icmp_signed(">", values, highs)
-            )
-            emit.store_masked(codes, builder.add(out, first), inside)
-            counted = builder.zext(builder.and_(beyond, inside), _SUMS)
-            return [builder.add(clipped[0], counted)]
+            # As unsigned numbers, what is below `lowest` is above all the others.
+            return codes, builder.icmp_unsigned(">", builder.sub(values, lows), spans)
 
-        vectors = builder.ashr(builder.add(count, I64(VECTOR - 1)), I64(4))
-        (clipped,) = emit.loop(vectors, [emit.constant(0, I32)], step)
-        address = emit.offset(statistics, int(Statistic.CLIPPED), 8)
-        total = builder.sext(emit.reduce("add", clipped), I64)
-        emit.store(builder.add(emit.load(address, I64), total), address)
+        def step(i: Any, clipped: list[Any]) -> list[Any]:
+            first = builder.mul(i, I64(VECTOR))
+            codes, beyond = convert(first)
+            emit.store(codes, builder.add(out, first))
+            counted = builder.add(clipped[0], emit.constant(1, I32))
+            return [builder.select(beyond, counted, clipped[0])]
+
+        def add_clipped(count: Any) -> None:
+            address = emit.offset(statistics, int(Statistic.CLIPPED), 8)
+            total = builder.sext(emit.reduce("add", count), I64)
+            emit.store(builder.add(emit.load(address, I64), total), address)
+
+        whole = builder.ashr(count, I64(4))
+        with builder.if_then(builder.icmp_signed(">", whole, I64(0))):
+            (clipped,) = emit.loop(whole, [emit.constant(0, I32)], step)
+            add_clipped(clipped)
+        first = builder.shl(whole, I64(4))
+        with builder.if_then(builder.icmp_signed("<", first, count)):
+            rest = emit.splat(builder.trunc(builder.sub(count, first), I32))
+            inside = builder.icmp_signed("<", _SUMS(list(range(VECTOR))), rest)
+            codes, beyond = convert(first)
+            emit.store_masked(codes, builder.add(out, first), inside)
+            add_clipped(builder.zext(builder.and_(beyond, inside), _SUMS))
         return context.get_dummy_value()
 
     kinds = [*[numba.int64] * 3, *[numba.float32] * 3, *[numba.int64] * 3]

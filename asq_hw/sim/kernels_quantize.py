@@ -214,13 +214,30 @@ def quantize(
 
 @jit
 def _count_ties(source: Maps, step: int, scale: int) -> int:
-    """How many X have ``X * 2**scale = (2 * k - 1) * D`` for an integer k."""
+    """How many X have ``X * 2**scale = (2 * k - 1) * D`` for an integer k.
+
+    With ``odd = D / 2**scale`` that is whether ``X + odd`` is a multiple of ``d = 2 * odd``, a
+    division for each value. But of the numbers modulo 2**32, the multiples of an odd m are those
+    whose product with the inverse of m is at most ``(2**32 - 1) // m``; X has at most 24 bits.
+    """
     odd = step >> scale
     if odd << scale != step:
         return 0  # the left side has more factors of 2 than the right one
+    divisor, low_bits = 2 * odd, np.int64(1)
+    while divisor & low_bits == 0:
+        low_bits <<= 1
+    factor = divisor // low_bits
+    inverse, rest = np.int64(0), np.int64(1)
+    for bit in range(32):  # rest = 1 - inverse * factor has no bits below this one
+        if rest >> bit & 1:
+            inverse |= np.int64(1) << bit
+            rest -= factor << bit
+    first = odd + divisor * ((1 << 24) // divisor + 1)  # so that no sum is negative
+    most = 0xFFFFFFFF // factor
     ties = 0
     for i in range(source.shape[0]):
-        ties += np.int64(source[i]) % (2 * odd) == odd
+        value = source[i] + first
+        ties += ((value * inverse) & 0xFFFFFFFF <= most) & (value & (low_bits - 1) == 0)
     return ties
 
 

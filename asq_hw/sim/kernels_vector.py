@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from asq_hw.sim.jit import jit
 from asq_hw.sim.kernels_dot import dot_1, dot_2, taps_1, taps_2
-from asq_hw.sim.kernels_finish import finish_one, finish_pair, keep_sums
+from asq_hw.sim.kernels_finish import finish_one, finish_pair, finish_small_pair, keep_sums
 from asq_hw.sim.kernels_winograd import transform_codes, transform_sums
 from asq_hw.sim.program import PIXEL_TILE, VECTOR, Form, Memory, Method, Program
 
@@ -212,7 +212,10 @@ def _finish(
     multipliers, biases = at.multipliers + 4 * channel, at.biases + 4 * channel
     shift, low, high = layer["shift"] + layer["fraction_bits"], layer["low"], layer["high"]
     floor, ceiling, counts = layer["floor"], layer["ceiling"], statistics.ctypes.data
-    if layer["pair"]:
+    if layer["small_odd"]:
+        finish_small_pair(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
+                          shift, low, high, floor, ceiling, counts)  # fmt: skip
+    elif layer["pair"]:
         finish_pair(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
                     shift, low, high, floor, ceiling, counts)  # fmt: skip
     else:

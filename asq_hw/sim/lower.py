@@ -368,4 +368,5 @@ def _dot_row(
         "weights": made.add_weights(packed.lane, panels.weights),
         "starts_at": made.add_starts(panels.starts),
         "pair": packed.parts == 2,
+        "small_odd": packed.small_odd,
     }

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from asq_hw.bounds import accumulator_ranges
 from asq_hw.checks import IntArray
-from asq_hw.fixedpoint import shift_right_half_up, sqrt2_times, sqrt2_times_pair
+from asq_hw.fixedpoint import (
+    SQRT2_FRACTION_BITS,
+    SQRT2_MULTIPLIER,
+    shift_right_half_up,
+    sqrt2_times,
+    sqrt2_times_pair,
+)
 from asq_hw.layers import Conv, Linear
 from asq_hw.products import Product
 from asq_hw.sim.program import VECTOR, Lane, Method
@@ -50,6 +56,8 @@ class PackedWeights:
         What sums begin with: bytes are moved so that none is negative, this takes it back.
     parts : int
         2 where the columns are even parts followed by odd parts.
+    small_odd : bool
+        Whether 32 bits hold the odd parts' products with the square root of two.
     """
 
     lane: Lane
@@ -60,6 +68,7 @@ class PackedWeights:
     weights: IntArray
     starts: IntArray
     parts: int
+    small_odd: bool
 
     @property
     def columns(self) -> int:
@@ -97,6 +106,7 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vnni: bool) -> Packe
         weights=weights,
         starts=starts,
         parts=parts.shape[0],
+        small_odd=narrow and len(parts) == 2 and _fits_root(layer, product),
     )
 
 
@@ -117,6 +127,12 @@ def fits_requantization(layer: Conv | Linear, product: Product) -> bool:
     scale = shift_right_half_up(largest, layer.narrow_shift) + 1
     shifted = (value * scale >> layer.shift + fraction) + 1 + int(np.abs(layer.bias).max())
     return max(value, scale, shifted) < 1 << 31
+
+
+def _fits_root(layer: Conv | Linear, product: Product) -> bool:
+    """Whether 32 bits hold every odd part times the square root of two before it is rounded."""
+    odd = accumulator_ranges(layer, product)[1].magnitude
+    return odd * SQRT2_MULTIPLIER < (1 << 31) - (1 << SQRT2_FRACTION_BITS)
 
 
 def _choose_method(layer: Conv | Linear, parts: IntArray, span: int) -> Method:

@@ -118,7 +118,7 @@ CONV = _record(
     "indices lane codes padded_width padding_y padding_x planes plane_at "
     # dot products
     "groups group_channels group_outputs columns width_out quads quads_at pixels pixels_at block "
-    "weights starts_at pair "
+    "weights starts_at pair small_odd "
     # dot products in the lane of bytes
     "method places_at tiles tiles_across transformed_row transform_offset "
     # requantization
