@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
-__all__ = ["fork", "fork_together", "free_port", "kill", "wait"]
+__all__ = ["execute", "fork", "fork_together", "free_port", "kill", "wait"]
+
+ROOT = Path(__file__).parents[1]
 
 
 def fork(work: Callable[[], object], **environment: str) -> int:
@@ -66,3 +70,14 @@ def kill(process: int) -> bool:
     if status not in (0, signal.SIGKILL):
         raise RuntimeError(f"process {process} ended with status {status}")
     return status == signal.SIGKILL
+
+
+def execute(script: str, *arguments: object, wrap: tuple[str, ...] = ()) -> str:
+    """Run a script in a fresh interpreter, where no thread has been started yet."""
+    command = [*wrap, sys.executable, "-c", script, *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=900, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout

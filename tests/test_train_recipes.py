@@ -157,7 +157,7 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, message: str) 
 
 
 def test_an_unknown_name_lists_what_is_known() -> None:
-    with pytest.raises(InputError, match="one of cifar10-.*digits-asq-lsq-w4a4.*not 'resnet'"):
+    with pytest.raises(InputError, match="one of ablation.*digits-asq-lsq-w4a4.*not 'resnet'"):
         recipes.load("resnet")
 
 

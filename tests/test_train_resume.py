@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.processes import execute
+
 pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).parents[1]
@@ -158,19 +160,8 @@ same_as_whole("full/run")
 """
 
 
-def execute(script: str, *arguments: object, wrap: tuple[str, ...] = ()) -> str:
-    """Run a script in a fresh interpreter, where no thread has been started yet."""
-    command = [*wrap, sys.executable, "-c", COMMON + script, *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        command, capture_output=True, text=True, timeout=900, env=environment, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
-
-
 def test_a_run_killed_at_20_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    kills, rounds, *epochs = map(int, execute(KILLED_AT_RANDOM, tmp_path).split())
+    kills, rounds, *epochs = map(int, execute(COMMON + KILLED_AT_RANDOM, tmp_path).split())
     assert kills == 20
     assert rounds >= 1
     # The moments were spread: some before the first network was saved, some in later epochs.
@@ -178,7 +169,7 @@ def test_a_run_killed_at_20_random_moments_ends_with_the_same_bytes(tmp_path: Pa
 
 
 def test_a_run_killed_around_every_rename_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    assert execute(KILLED_WHILE_SAVING, tmp_path) == "done\n"
+    assert execute(COMMON + KILLED_WHILE_SAVING, tmp_path) == "done\n"
 
 
 def can_mount() -> bool:
@@ -193,10 +184,10 @@ def can_mount() -> bool:
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
     """A file system of 4 MB that fills up; without the right to mount one, a limit on files."""
     if can_mount():
-        output = execute(FULL_DISK, tmp_path, "tmpfs", wrap=("unshare", "-rm"))
+        output = execute(COMMON + FULL_DISK, tmp_path, "tmpfs", wrap=("unshare", "-rm"))
         reason = "No space left on device"
     else:
-        output = execute(FULL_DISK, tmp_path, "limit")
+        output = execute(COMMON + FULL_DISK, tmp_path, "limit")
         reason = "File too large"
     error, left = output.splitlines()
     assert "cannot write" in error

@@ -14,9 +14,10 @@ from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
 from asq_hw.train.convert import quantize
 from asq_hw.train.models import build
+from asq_hw.train.pretrained import fill
 from asq_hw.train.recipes import Recipe, from_dict
 
-__all__ = ["Checkpoint", "load", "load_model", "save"]
+__all__ = ["Checkpoint", "load", "load_model", "load_state", "save"]
 
 FORMAT: Final = "asq-hw checkpoint"
 VERSION: Final = 1
@@ -64,13 +65,7 @@ class Checkpoint:
         with torch.random.fork_rng(devices=[]):
             model = build(self.recipe.model, width=self.recipe.width, **shape)
             model = quantize(model, self.recipe)
-        try:
-            model.load_state_dict(self.weights)
-        except RuntimeError:
-            raise InputError(
-                f"checkpoint of {self.recipe.name} does not fit its own network "
-                f"{self.recipe.model} of width {self.recipe.width}"
-            ) from None
+        fill(model, self.weights, f"checkpoint of {self.recipe.name}")
         return model.eval()
 
 
@@ -121,6 +116,26 @@ def load(path: str | Path) -> Checkpoint:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"checkpoint {path} is damaged: {error}") from None
+
+
+def load_state(path: str | Path) -> dict[str, Tensor] | None:
+    """Read a state dict that somebody else saved; None if the file is a checkpoint of ours.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or holds anything but tensors by name.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"checkpoint {path} does not exist")
+    content = _unpack(Path(path))
+    entries: dict[Any, Any] = content if isinstance(content, dict) else {}
+    if entries.get("format") == FORMAT:
+        return None
+    named = all(isinstance(k, str) and isinstance(v, Tensor) for k, v in entries.items())
+    if not entries or not named:
+        raise InputError(f"{path} is neither a checkpoint of asq-hw train nor a state dict")
+    return entries
 
 
 def _current(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from asq_hw.train import checkpoint as checkpoints
 from asq_hw.train.checkpoint import Checkpoint
 from asq_hw.train.convert import quantize
 from asq_hw.train.models import build
+from asq_hw.train.pretrained import fill
 from asq_hw.train.recipes import Precision, Recipe
 
 __all__ = ["autocast", "new_model", "start_steps"]
@@ -28,18 +29,25 @@ def new_model(
     recipe : Recipe
         What to train.
     init : Path or None
-        Checkpoint of the full-precision network to start from.
+        Checkpoint of the full-precision network to start from, or a state dict with
+        torchvision's names.
     in_channels, num_classes : int
         What the network maps from and to.
 
     Raises
     ------
     InputError
-        If `init` is not the recipe's network in full precision.
+        If `init` is not the recipe's network in full precision; a tensor that is missing or
+        has another shape is named.
     """
     shape = {"in_channels": in_channels, "num_classes": num_classes}
     if init is None:
         return quantize(build(recipe.model, width=recipe.width, **shape), recipe)
+    state = checkpoints.load_state(init)
+    if state is not None:
+        model = build(recipe.model, width=recipe.width, **shape)
+        fill(model, state, str(init))
+        return quantize(model, recipe)
     source = checkpoints.load(init)
     _check_init(init, source, recipe, shape)
     return quantize(source.build_model(), recipe)
