@@ -7,6 +7,7 @@ interrupted; 141 the reader of standard output went away.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if arguments is None else list(arguments))
     except (BrokenPipeError, SystemExit):  # the second is how Rich reports the first
+        _discard_output()
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
@@ -62,6 +64,12 @@ def _run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         raise InputError(error.format_message()) from error
     return 0
+
+
+def _discard_output() -> None:
+    """Let the interpreter write what is left to nowhere when it ends, rather than complain."""
+    with contextlib.suppress(OSError, ValueError):  # a stream in memory has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, status: int) -> int:
