@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from asq_hw.errors import InputError
+from asq_hw.errors import ExternalToolError, InputError
 
 __all__ = [
     "MissingToolError",
@@ -47,7 +47,7 @@ class MissingToolError(InputError):
         super().__init__(f"{tool} is needed and was not found: {install}")
 
 
-class ToolError(RuntimeError):
+class ToolError(ExternalToolError):
     """A program that failed or ran out of time; `log` is what it printed."""
 
     def __init__(self, message: str, log: str) -> None:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from asq_hw.cli import main
 from asq_hw.errors import InputError
 
 pytest.importorskip("amaranth")
@@ -150,3 +151,21 @@ def test_several_units_at_a_time_keep_their_order():
     assert [row.mac for row in rows] == macs
     assert done == [1, 2]
     assert rows[0].as_dict()["luts"] is None
+
+
+def test_a_tool_that_takes_too_long_costs_one_line(monkeypatch, capsys):
+    pytest.importorskip("pyosys")
+    pytest.importorskip("typer")
+
+    def run_out_of_time(command, *, folder, timeout_s):
+        raise rtl.tools.ToolError(f"nextpnr took longer than {timeout_s:g} s", "")
+
+    monkeypatch.setattr(measuring, "find_nextpnr", lambda target: "nextpnr")
+    monkeypatch.setattr(measuring, "run_tool", run_out_of_time)
+    command = ["synth", "mac", "--schemes", "uniform", "--bits", "2", "--pnr", "--seeds", "1"]
+    assert main(command) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("asq-hw: error: uniform_w2a4")
+    assert line.endswith("nextpnr took longer than 300 s")

@@ -139,19 +139,24 @@ class StepQuantizer(Design):
     def stimulus(
         self, random: np.random.Generator, operations: int
     ) -> dict[str, NDArray[np.int64]]:
-        """Steps of all sizes, each with features, many of them at a threshold or beside it."""
+        """Steps of all sizes, each with features, most of them at a threshold or beside it.
+
+        Some steps have few features, so that another step often comes right behind one of them.
+        """
         rows = super().stimulus(random, operations)
-        load = (random.random(operations) < 1 / 64).astype(np.int64)
+        often = np.arange(operations) % 256 >= 192
+        load = (random.random(operations) < np.where(often, 1 / 4, 1 / 64)).astype(np.int64)
         load[:1] = 1
-        # Small steps tell the most: their thresholds lie within the features' range.
+        # Small steps' thresholds lie within the features' range, large ones' on all bits.
         small = random.integers(1, 1 << random.integers(1, STEP_BITS + 1, operations))
-        step = np.where(random.random(operations) < 0.75, small, rows["step"])
+        step = np.where(random.random(operations) < 0.5, small, rows["step"])
         current = step[np.maximum.accumulate(np.where(load == 1, np.arange(operations), 0))]
         low, high = self.grid.minimum, self.grid.maximum
         multiple = 2 * random.integers(low, high + 2, operations) - 1
-        near = (multiple * current >> (self.step_fraction_bits + 1)) + random.integers(
-            -1, 2, operations
+        # The threshold itself is the smallest feature that reaches the multiple.
+        near = -(-multiple * current >> (self.step_fraction_bits + 1)) - random.integers(
+            0, 2, operations
         )
         half = 1 << (self.feature_bits - 1)
-        chosen = (near >= -half) & (near < half) & (random.random(operations) < 0.5)
+        chosen = (near >= -half) & (near < half) & (random.random(operations) < 0.875)
         return {"load": load, "step": step, "feature": np.where(chosen, near, rows["feature"])}

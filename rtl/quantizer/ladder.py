@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import memory, wiring
 
 from asq_hw.checks import STEP_BITS
@@ -21,7 +21,7 @@ class LadderQuantizer(StepQuantizer):
     adder makes the thresholds of a new step, one each cycle; features bisect them with one
     comparator in each of `bits` stages. No multiplier, no divider.
 
-    Latency is `bits` cycles; behind a step come ``bits + 2**bits - 1`` idle ones.
+    Latency is `bits` cycles; behind a step come ``max(1, bits - 3) + 2**bits - 1`` idle ones.
     """
 
     @property
@@ -37,7 +37,43 @@ class LadderQuantizer(StepQuantizer):
     @property
     def load_cyc(self) -> int:
         """A pause for features on their way, then a cycle for each threshold."""
-        return self.bits + (1 << self.bits) - 1
+        return self.pause_cyc + (1 << self.bits) - 1
+
+    @property
+    def pause_cyc(self) -> int:
+        """Until the last feature before a step reads no table that a threshold is written to.
+
+        It is in the last stage, whose table is written first, `bits` - 2 cycles after the step;
+        what is written then can be read 2 cycles later.
+        """
+        return max(1, self.bits - 3)
+
+    @property
+    def multiple_shape(self) -> Shape:
+        """What ``(2k - 1) * D`` needs for every k and D."""
+        low, high = self._largest_multiples
+        return Shape.cast(range(low, high + 1))
+
+    @property
+    def threshold_shape(self) -> Shape:
+        """What every threshold needs, limited to one beyond the features."""
+        low, high = self.threshold_range
+        edge = 1 << (self.feature_bits - 1)
+        return Shape.cast(range(max(low, -edge), min(high, edge) + 1))
+
+    @property
+    def threshold_range(self) -> tuple[int, int]:
+        """Least and greatest ``ceil((2k - 1) * D / 2**(T + 1))``; 0 is always within."""
+        low, high = self._largest_multiples
+        drop = self.step_fraction_bits + 1
+        return -(-low >> drop), -(-high >> drop)
+
+    @property
+    def _largest_multiples(self) -> tuple[int, int]:
+        largest = (1 << STEP_BITS) - 1
+        return (2 * self.grid.minimum + 1) * largest if self.signed else 0, (
+            2 * self.grid.maximum - 1
+        ) * largest
 
     def component(self) -> wiring.Component:
         """The circuit."""
@@ -60,10 +96,10 @@ class _Ladder(wiring.Component):
 
     def _tables(self, m: Module) -> list[memory.Memory]:
         """One table of thresholds for each stage: 1, 2, 4, ... of them."""
-        width = self._design.feature_bits + 1
         tables = []
         for stage in range(self._design.bits):
-            table = memory.Memory(shape=signed(width), depth=1 << stage, init=[])
+            shape = self._design.threshold_shape
+            table = memory.Memory(shape=shape, depth=1 << stage, init=[])
             m.submodules[f"thresholds{stage}"] = table
             tables.append(table)
         return tables
@@ -74,18 +110,19 @@ class _Ladder(wiring.Component):
         Features before the step are still on their way when it comes: the pause lets them pass.
         """
         design = self._design
-        bits, drop = design.bits, design.step_fraction_bits + 1
-        multiple = Signal(signed(STEP_BITS + bits + 2))
-        taken = Signal(STEP_BITS)
-        count = Signal(bits)
-        pause = Signal(range(bits + 1))
+        bits = design.bits
+        # A reset stops nothing here: no feature may come before another step, which does.
+        multiple = Signal(design.multiple_shape, reset_less=True)
+        taken = Signal(STEP_BITS, reset_less=True)
+        count = Signal(bits, reset_less=True)
+        pause = Signal(range(design.pause_cyc + 1), reset_less=True)
         with m.If(self.valid_in & self.load):
             first = Cat(Const(0, bits), self.step) if design.signed else Const(0)
             m.d.sync += [
                 taken.eq(self.step),
                 multiple.eq(self.step - first),
                 count.eq(0),
-                pause.eq(bits),
+                pause.eq(design.pause_cyc),
             ]
         with m.Elif(pause != 0):
             m.d.sync += pause.eq(pause - 1)
@@ -93,29 +130,33 @@ class _Ladder(wiring.Component):
                 m.d.sync += count.eq(1)
         with m.Elif(count != 0):
             m.d.sync += [count.eq(count + 1), multiple.eq(multiple + Cat(Const(0, 1), taken))]
-        threshold = Signal(signed(design.feature_bits + 1))
-        m.d.comb += threshold.eq(self._in_range(m, multiple, drop))
+        threshold = Signal(design.threshold_shape)
+        m.d.comb += threshold.eq(self._in_range(m, multiple))
         for stage, table in enumerate(tables):
             port = table.write_port()
             # The count's trailing zeros tell the stage, the bits above them the place.
             low = bits - stage - 1
             mine = count[: low + 1] == 1 << low
-            m.d.comb += [
-                port.data.eq(threshold),
-                port.en.eq(mine & (pause == 0)),
-            ]
+            # During the pause the count is 0, which is no stage's.
+            m.d.comb += [port.data.eq(threshold), port.en.eq(mine)]
             if stage:
                 m.d.comb += port.addr.eq(count[low + 1 :])
 
-    def _in_range(self, m: Module, multiple: Signal, drop: int) -> Value:
-        """``ceil(multiple / 2**drop)``, limited to where features can tell a difference."""
-        edge = 1 << (self._design.feature_bits - 1)
-        width = max(len(multiple), drop + 1) + 1
-        raised = Signal(signed(width))
-        m.d.comb += raised.eq(multiple + ((1 << drop) - 1))
-        least = Signal(signed(width))
+    def _in_range(self, m: Module, multiple: Signal) -> Value:
+        """``ceil(multiple / 2**(T + 1))``, limited to where features can tell a difference."""
+        design = self._design
+        drop = design.step_fraction_bits + 1
+        low, high = design.threshold_range
+        edge = 1 << (design.feature_bits - 1)
+        raised = multiple + ((1 << drop) - 1)
+        least = Signal(Shape.cast(range(low, high + 1)), name="least")
         m.d.comb += least.eq(raised >> drop)
-        return Mux(least > edge - 1, edge, Mux(least < -edge, -edge, least))
+        limited: Value = least
+        if low < -edge:
+            limited = Mux(least < -edge, -edge, limited)
+        if high > edge:
+            limited = Mux(least > edge, edge, limited)
+        return limited
 
     def _search(self, m: Module, tables: list[memory.Memory]) -> None:
         """Bisect: each stage compares with the middle threshold of what is left."""
@@ -127,8 +168,9 @@ class _Ladder(wiring.Component):
             if stage:
                 m.d.comb += port.addr.eq(found)
             reached = feature >= port.data
-            later = Signal(stage + 1, name=f"found{stage + 1}")
-            later_feature = Signal(feature.shape(), name=f"feature{stage + 1}")
+            later = Signal(stage + 1, name=f"found{stage + 1}", reset_less=True)
+            shape = feature.shape()
+            later_feature = Signal(shape, name=f"feature{stage + 1}", reset_less=True)
             later_valid = Signal(name=f"valid{stage + 1}")
             m.d.sync += [
                 later.eq(Cat(reached, found)),

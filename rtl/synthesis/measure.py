@@ -90,7 +90,9 @@ def measure(design: Design, target: Target, *, seeds: int = 0, dsp: bool = False
     with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
         folder = Path(name)
         resources = _synthesize(design, target, folder, dsp=dsp)
-        placed = [_route(program, target, folder, seed) for seed in range(1, seeds + 1)]
+        placed = [
+            _route(design.name, program, target, folder, seed) for seed in range(1, seeds + 1)
+        ]
     return Measurement(
         resources=resources,
         fmax_by_seed_mhz=tuple(mhz for mhz, _ in placed),
@@ -129,14 +131,17 @@ def _synthesize(design: Design, target: Target, folder: Path, *, dsp: bool) -> R
     return count(target, counted["num_cells_by_type"], int(transistors))
 
 
-def _route(program: str, target: Target, folder: Path, seed: int) -> tuple[float, int]:
+def _route(name: str, program: str, target: Target, folder: Path, seed: int) -> tuple[float, int]:
     """Highest frequency of the slowest clock with one placement; its cells."""
     options: Sequence[str] = [
         *_DEVICES[target][1],
         *("--json", "netlist.json", "--report", "report.json", "--seed", str(seed)),
         *("--freq", str(_GOAL_MHZ), "--timing-allow-fail", "--quiet"),
     ]
-    run_tool([program, *options], folder=folder, timeout_s=300)
+    try:
+        run_tool([program, *options], folder=folder, timeout_s=300)
+    except ToolError as error:
+        raise ToolError(f"{name}: {error}", error.log) from None
     report = _read_json(folder / "report.json")
     mhz = min(float(clock["achieved"]) for clock in report["fmax"].values())
     return mhz, int(report["utilization"][_CELLS[target]]["used"])

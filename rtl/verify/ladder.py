@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import (
+    Array,
+    Cat,
+    Const,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+    Value,
+    signed,
+    unsigned,
+)
 
 from asq_hw.checks import STEP_BITS
 from rtl.quantizer.activation import StepQuantizer
@@ -40,11 +51,14 @@ class Loads:
         self._design = design
         shape = signed(STEP_BITS + design.bits + 2)
         count = (1 << design.bits) - 1
-        self.rest = Signal(range(design.load_cyc + 1))
-        self.step = Signal(STEP_BITS)
+        # A reset forgets the steps, but does not stop what is under way.
+        self.rest = Signal(range(design.load_cyc + 1), reset_less=True)
+        self.step = Signal(STEP_BITS, reset_less=True)
         self.loaded, self.loaded_before = Signal(name="loaded"), Signal(name="loaded_before")
-        self.multiples = [Signal(shape, name=f"multiple{i + 1}") for i in range(count)]
-        self.multiples_before = [Signal(shape, name=f"before{i + 1}") for i in range(count)]
+        self.multiples, self.multiples_before = (
+            [Signal(shape, name=f"{name}{i + 1}", reset_less=True) for i in range(count)]
+            for name in ("multiple", "before")
+        )
         load, step = inputs["load"], inputs["step"]
         new = [Signal(shape, name=f"new{i + 1}") for i in range(count)]
         m.d.comb += [
@@ -57,8 +71,9 @@ class Loads:
                 m.d.sync += [now.eq(coming), before.eq(now)]
         with m.Elif(self.rest != 0):
             m.d.sync += self.rest.eq(self.rest - 1)
-        allowed = (self.rest == 0) & Mux(load, step != 0, self.loaded)
-        self.legal = ~inputs["valid_in"] | allowed
+        ready = (self.rest == 0) & self.loaded
+        allowed = Mux(load, (step != 0) & (ready | ~self.loaded), ready)
+        self.legal = ~inputs["valid_in"] | allowed | ResetSignal()
         chain = self._chain(self.multiples, self.step)
         pairs = zip(self.multiples, chain, strict=True)
         self.astray = [multiple != value for multiple, value in pairs]
@@ -89,12 +104,12 @@ class LadderHarness(UnitHarness):
         super().__init__(design, bug)
         self._design = design
         bits = design.bits
-        self._pause = self.probe("pause", range(bits + 1))
+        self._pause = self.probe("pause", range(design.pause_cyc + 1))
         self._count = self.probe("count", unsigned(bits))
-        self._multiple = self.probe("multiple", signed(STEP_BITS + bits + 2))
+        self._multiple = self.probe("multiple", design.multiple_shape)
         self._step = self.probe("taken", unsigned(STEP_BITS))
         self._tables = {
-            number: self.probe(_place(number, bits), signed(design.feature_bits + 1))
+            number: self.probe(_place(number, bits), design.threshold_shape)
             for number in range(1, 1 << bits)
         }
 

@@ -1,7 +1,8 @@
 """Mutation: every small change to a circuit is noticed by its vectors or changes nothing at all.
 
 All mutants stand in one module, where a number selects one of them, so that one compilation serves
-them all. A mutant that the emitted folder's own vectors let pass must be proven equivalent.
+them all. A mutant that the emitted folder's own vectors let pass must be proven equivalent: to the
+unit, or, as the unit is, to what it must compute.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.formal import Answer, read_answer
+from rtl.verify.parts import is_proven
 from rtl.verify.simulators import Bench
 
 __all__ = ["MUTANTS", "MutationResult", "mutate", "mutation"]
@@ -33,6 +35,8 @@ PROOF_TIMEOUT_S = 120
 _SELECT_BITS = 12
 _SELECT = f"mutant {_SELECT_BITS}"
 _MUTANTS = "mutants"
+_GOLD = "gold.v"
+_LIST = "chosen.txt"
 _CONTROL = re.compile(r"-ctrl mutant \d+ \d+ ")
 
 _FLAT = """
@@ -42,6 +46,7 @@ proc
 flatten
 memory_collect
 memory_map
+setundef -zero
 opt_clean
 """
 
@@ -126,6 +131,8 @@ def _make(design: Design, mutants: int, folder: Path) -> int:
         f"{script}\nrename {design.name} {_MUTANTS}\nwrite_verilog -noattr {_MUTANTS}.v\n",
         folder=folder,
     )
+    run_yosys(f"{flat}write_verilog -noattr {_GOLD}\n", folder=folder)
+    (folder / _LIST).write_text("\n".join(chosen), encoding="utf-8")
     return len(chosen)
 
 
@@ -151,7 +158,35 @@ def _declaration(port: Port) -> str:
 
 
 def _is_equivalent(design: Design, number: int, folder: Path) -> bool:
-    """Whether the mutant is proven, by induction, to do for ever what the design does."""
+    """Whether the mutant is proven to do for ever what the design does, or what it must do."""
+    alone = f"mutant{number}.v"
+    chosen = (folder / _LIST).read_text(encoding="utf-8").splitlines()
+    change = _CONTROL.sub("", chosen[number - 1])
+    flat = _FLAT.format(top=design.name)
+    run_yosys(f"{flat}{change}\nwrite_verilog -noattr {alone}\n", folder=folder)
+    return (
+        _has_equal_steps(design, alone, folder)
+        or is_proven(design, (folder / alone).read_text(encoding="utf-8"))
+        or _has_equal_outputs(design, number, folder)
+    )
+
+
+def _has_equal_steps(design: Design, alone: str, folder: Path) -> bool:
+    """Whether from any state, with any inputs, each register and output goes as the design's."""
+    script = "".join(
+        f"read_verilog {path}\nproc\nopt_clean\nrename {design.name} {side}\n"
+        for side, path in (("gold", _GOLD), ("gate", alone))
+    )
+    script += "equiv_make gold gate pair\nhierarchy -top pair\nequiv_simple\nequiv_status -assert\n"
+    try:
+        run_yosys(script, folder=folder, timeout_s=PROOF_TIMEOUT_S)
+    except ToolError:
+        return False
+    return True
+
+
+def _has_equal_outputs(design: Design, number: int, folder: Path) -> bool:
+    """Whether all outputs are the design's for ever, by induction over some cycles."""
     (folder / "pair.v").write_text(_pair(design, number), encoding="utf-8")
     # A register whose output is mutated loses its initial value; all of ours begin at 0.
     script = (
