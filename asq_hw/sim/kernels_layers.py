@@ -23,16 +23,23 @@ def quantize_pixels(layer: Record, program: Program, image: NDArray[np.uint8], m
     channels, low, high, shift = layer["channels"], layer["low"], layer["high"], layer["shift"]
     half = (np.int64(1) << shift) >> 1
     pixels = image.reshape(channels, layer["pixels"])
+    fitted, beyond = np.empty(256, dtype=np.int32), np.empty(256, dtype=np.bool_)
     saturated = 0
     for c in range(channels):
         multiplier = program.constants[layer["multiplier_at"] + c]
         offset = program.constants[layer["offset_at"] + c]
+        any_beyond = False
+        for pixel in range(256):
+            value = (pixel * multiplier + offset + half) >> shift
+            fitted[pixel] = min(max(value, low), high)
+            beyond[pixel] = fitted[pixel] != value
+            any_beyond |= beyond[pixel]
         at = layer["destination"] + c
         for i in range(layer["pixels"]):
-            value = (np.int64(pixels[c, i]) * multiplier + offset + half) >> shift
-            fitted = min(max(value, low), high)
-            saturated += fitted != value
-            maps[at + i * channels] = fitted
+            maps[at + i * channels] = fitted[pixels[c, i]]
+        if any_beyond:
+            for i in range(layer["pixels"]):
+                saturated += beyond[pixels[c, i]]
     return saturated
 
 

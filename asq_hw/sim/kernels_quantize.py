@@ -13,6 +13,8 @@ from asq_hw.sim.program import VECTOR, Form, Lane, Memory, Program, Statistic
 
 __all__ = ["place_codes", "quantize", "quantize_bytes", "step_size"]
 
+_NEAR_VALUES = 8192
+"""Values of a feature map that stay in a core's first cache."""
 Maps = NDArray[np.signedinteger]
 Record = Any
 """A row of one of the tables in `asq_hw.sim.program`."""
@@ -45,14 +47,17 @@ def step_size(layer: Record, program: Program, maps: Maps, memory: Memory, form:
 
 @jit
 def _sum_pixels(layer: Record, maps: Maps, sums: NDArray[np.int64], form: Form) -> None:
-    """Sums of channels, 16 at once; `sums` has room for whole vectors."""
+    """Sums of channels, 16 at once; `sums` has room for whole vectors.
+
+    Pixels that fit the nearest cache are summed for all channels before the next are fetched.
+    """
     channels, pixels = layer["channels"], layer["height"] * layer["width"]
-    most = layer["pool_pixels"]
+    most = min(layer["pool_pixels"], max(_NEAR_VALUES // channels, 1))
     sums[: channels + VECTOR] = 0
-    for c in range(0, channels, VECTOR):
-        out = sums.ctypes.data + 8 * c
-        for first in range(0, pixels, most):
+    for first in range(0, pixels, most):
+        for c in range(0, channels, VECTOR):
             source = maps.ctypes.data + maps.itemsize * (layer["source"] + first * channels + c)
+            out = sums.ctypes.data + 8 * c
             sum_channels(form, maps, source, channels, min(most, pixels - first), out)
 
 
