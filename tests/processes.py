@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["execute", "fork", "fork_together", "free_port", "kill", "wait"]
+__all__ = ["ROOT", "execute", "fork", "fork_together", "free_port", "kill", "wait"]
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,9 +18,13 @@ from asq_hw.train.convert import quantize
 from asq_hw.train.data import normalise
 from asq_hw.train.export import export_network
 from asq_hw.train.graph import OperationKind, trace
+from asq_hw.train.methods.catalog import method_table
 from asq_hw.train.recipes import Recipe
 
-METHODS = ["asq-post", "asq-lsq", "lsq-pot", "lsq-apot"]
+WEIGHTS = [info.name for info in method_table() if info.exports_weights]
+ACTIVATIONS = [info.name for info in method_table() if info.exports_activations]
+METHODS = [("asq", weights) for weights in WEIGHTS]
+METHODS += [(activations, "post") for activations in ACTIVATIONS if activations != "asq"]
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +32,9 @@ def images() -> Dataset:
     return datasets.load("digits", split="train", limit=64)
 
 
-def make_recipe(method: str = "asq-post") -> Recipe:
-    return recipes.load(f"digits-{method}-w4a4", ["width=8"])
+def make_recipe(activations: str = "asq", weights: str = "post") -> Recipe:
+    changes = {"activations": activations, "weights": weights, "width": 8}
+    return recipes.load("digits-asq-post-w4a4", changes)
 
 
 def warmed_up(recipe: Recipe, images: Dataset, model: nn.Module | None = None) -> nn.Module:
@@ -62,9 +67,12 @@ def real(network: IntegerNetwork, name: str, values: np.ndarray) -> Tensor:
     return torch.from_numpy(values / 2.0**bits).float()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_weighted_layer_follows_its_trained_twin(method: str, images: Dataset) -> None:
-    recipe = make_recipe(method)
+@pytest.mark.parametrize(("activations", "weights"), METHODS)
+def test_every_weighted_layer_follows_its_trained_twin(
+    activations: str, weights: str, images: Dataset
+) -> None:
+    """Oracle and simulator know grids and steps, not methods: here every exportable one comes."""
+    recipe = make_recipe(activations, weights)
     model = warmed_up(recipe, images)
     network = export_network(model, recipe, images)
     few = Dataset(**{**fields(images), "images": images.images[:3], "labels": None})
@@ -204,7 +212,7 @@ def test_a_network_that_is_not_quantized_is_refused(images: Dataset) -> None:
 
 
 def test_biases_and_plain_layers_export(images: Dataset) -> None:
-    recipe = make_recipe("lsq-pot")
+    recipe = make_recipe("lsq", "pot")
     model = warmed_up(recipe, images, Odd(nn.AvgPool2d(3, stride=1, padding=1)))
     network = export_network(model, recipe, images)
     assert [type(x).__name__ for x in network.layers] == [

@@ -52,7 +52,7 @@ def state() -> dict[str, Tensor]:
 def start(tmp_path: Path, state: object) -> nn.Module:
     path = tmp_path / "resnet18.pth"
     torch.save(state, path)
-    recipe = recipes.load("imagenet-resnet18-asq-post-w4a4")
+    recipe = recipes.load("imagenet-resnet18-asq-lsq-w4a4")
     return new_model(recipe, path, **SHAPE)
 
 
