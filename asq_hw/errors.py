@@ -1,8 +1,8 @@
-"""The error that bad input raises, everywhere, and the check that most of it fails."""
+"""The errors that the command line turns into one line, and the check that most input fails."""
 
 from __future__ import annotations
 
-__all__ = ["InputError", "check_range"]
+__all__ = ["ExternalToolError", "InputError", "check_range"]
 
 
 class InputError(ValueError):
@@ -17,3 +17,7 @@ def check_range(what: str, value: int, low: int, high: int) -> None:
     """Raise InputError unless `value` is an integer in ``low .. high``."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InputError(f"{what} must be an integer in {low}..{high}, not {value!r}")
+
+
+class ExternalToolError(RuntimeError):
+    """Another program failed or ran out of time: nothing that other input would mend."""

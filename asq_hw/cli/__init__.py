@@ -1,6 +1,6 @@
 """The ``asq-hw`` program: parse, call, print.
 
-Exit status: 0 done; 1 a check failed; 2 bad input, with one line on standard error; 130
+Exit status: 0 done; 1 a check or a tool failed; 2 bad input, with one line on standard error; 130
 interrupted; 141 the reader of standard output went away.
 """
 
@@ -11,10 +11,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from asq_hw.errors import InputError
+from asq_hw.errors import ExternalToolError, InputError
 
 __all__ = ["main"]
 
+FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("interrupted", INTERRUPTED)
     except InputError as error:
         return _complain(f"error: {error}", BAD_INPUT)
+    except ExternalToolError as error:
+        return _complain(f"error: {error}", FAILED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"error: {where}{error.strerror or error}", BAD_INPUT)
