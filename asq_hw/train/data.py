@@ -8,7 +8,9 @@ whole batch and uses its own, so what is trained on does not depend on how many 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -277,10 +279,35 @@ def _read_files(reader: partial[Batch], rows: Sequence[list[int]], workers: int)
         # Its own: the workers' seeds, which nobody uses, are not taken from torch's generator.
         generator=torch.Generator(),
     )
-    for batch in loader:
-        if isinstance(batch, str):
-            raise InputError(batch)
-        yield batch
+    with _interrupts_held():
+        batches = iter(loader)
+    try:
+        for batch in batches:
+            if isinstance(batch, str):
+                raise InputError(batch)
+            yield batch
+    finally:
+        with _interrupts_held():
+            del batches
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait while workers are started and ended.
+
+    Python drops an exception in what runs after a fork, or when an object is deleted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _unchanged(batch: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator
@@ -107,6 +108,8 @@ def join_processes(device: str = "auto") -> Iterator[Processes]:
         yield Processes(rank=dist.get_rank(), count=dist.get_world_size(), device=chosen)
     # Not after an error: the others may be waiting for us, and leaving would wait for them.
     if started_here:
+        gc.collect()  # what still averages gradients has threads of its own
+        dist.barrier()
         dist.destroy_process_group()
 
 
