@@ -18,7 +18,7 @@ from asq_hw.products import Product
 from asq_hw.sim import SimulationResult, TraceBatch, profile_layers, simulate
 from asq_hw.sim.jit import choose_kernel
 from asq_hw.sim.lower import lower
-from asq_hw.sim.program import Lane, Method
+from asq_hw.sim.program import Finish, Lane, Method
 from tests import networks
 
 
@@ -189,19 +189,79 @@ def test_a_method_is_left_where_its_bounds_end() -> None:
 
 
 @needs_vnni
-@pytest.mark.parametrize("scheme", ["uniform", "post"])
-@pytest.mark.parametrize(("bits", "small"), [(4, True), (8, False)])
+@pytest.mark.parametrize(
+    ("scheme", "bits", "channels", "groups", "expected"),
+    [
+        ("uniform", 4, 100, 1, {Finish.SPLIT, Finish.WIDE}),
+        ("uniform", 8, 8, 1, {Finish.SPLIT, Finish.WIDE}),
+        ("uniform", 8, 40, 40, {Finish.SPLIT, Finish.WIDE}),
+        ("post", 4, 100, 1, {Finish.SPLIT, Finish.WIDE}),  # Winograd's sums share no lanes
+        ("post", 8, 100, 1, {Finish.WIDE}),
+        ("post", 4, 8, 1, {Finish.HALVES, Finish.WIDE}),
+        ("post", 4, 40, 40, {Finish.HALVES, Finish.WIDE}),
+    ],
+)
 def test_requantization_equals_the_oracle_with_any_shift(
-    bits: int, small: bool, scheme: str
+    scheme: str, bits: int, channels: int, groups: int, expected: set[Finish]
 ) -> None:
-    for shift in (12, 27, 28, 29, 31, 32, 33, 36, 46):
+    outputs, chosen = channels if groups > 1 else 33, set()
+    for shift in (12, 20, 27, 28, 29, 31, 32, 33, 36, 46):
         network, images = _conv_network(
-            100, 33, (3, 4), scheme=scheme, activation_bits=bits, shift=shift
+            channels,
+            outputs,
+            (3, 4),
+            scheme=scheme,
+            groups=groups,
+            activation_bits=bits,
+            shift=shift,
+            extreme=shift % 2 == 0,
         )
         plan = lower(network, Product(), vnni=True, keep=False).program.convs[0]
-        assert bool(plan["small_odd"]) == (small and scheme == "post")
+        assert plan["lane"] == Lane.INT8
+        chosen.add(Finish(int(plan["finish"])))
         _check_oracle(network, images)
         _check_forms(network, images)
+    assert chosen == expected
+
+
+@needs_vnni
+@pytest.mark.parametrize(
+    ("channels", "parts", "expected"),
+    [
+        (16, "even", Finish.HALVES),  # 16 * 255 * 8 = 32,640
+        (16, "even and odd", Finish.HALVES),
+        (17, "even", Finish.SPLIT),
+        (32, "odd", Finish.HALVES),  # 32 * 255 * 4
+        (33, "odd", Finish.SPLIT),
+    ],
+)
+def test_pairs_share_lanes_as_long_as_sums_have_16_bits(
+    channels: int, parts: str, expected: Finish
+) -> None:
+    table = Grid(scheme=Scheme.POST, bits=4).decode_table()
+    ends = [
+        end(table, key=lambda code: table[code][part])
+        for part, name in enumerate(("even", "odd"))
+        for end in (min, max)
+        if name in parts
+    ]
+    assert {abs(sum(table[code])) for code in ends} <= {4, 8}
+    network = networks.network(
+        networks.input_layer(2, 3, channels, multiplier=1, offset=0),
+        networks.conv(
+            np.tile(np.array(ends).reshape(-1, 1, 1, 1), (9, channels, 1, 1)),
+            scheme="post",
+            bits=4,
+            activations=networks.quantizer(8, 1, signed=False),
+            multiplier=3,
+            shift=2,
+        ),
+    )
+    plan = lower(network, Product(), vnni=True, keep=False).program.convs[0]
+    assert plan["finish"] == expected
+    images = np.full((1, channels, 2, 3), 255, dtype=np.uint8)
+    _check_oracle(network, images)
+    _check_forms(network, images)
 
 
 @needs_vnni

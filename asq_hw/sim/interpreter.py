@@ -82,7 +82,7 @@ def interpreter() -> Interpreter:
                     max_pool(program.pools[index], maps)
                 elif kind == Kind.AVERAGE_POOL:
                     pool = program.pools[index]
-                    counts[Statistic.SATURATED] = average_pool(pool, maps, memory.vectors[0])
+                    counts[Statistic.SATURATED] = average_pool(pool, maps, memory.vectors[0], form)
                 elif kind == Kind.INPUT:
                     first = program.inputs[index]
                     counts[Statistic.SATURATED] = quantize_pixels(first, program, images[n], maps)

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from asq_hw.sim.program import PIXEL_TILE, VECTOR, Vnni
 from asq_hw.sim.vectors import I8, I16, I32, I64, Emitter, vector
 
-__all__ = ["dot_1", "dot_2", "taps_1", "taps_2"]
+__all__ = ["dot_1", "dot_2", "dot_halves", "taps_1", "taps_2"]
 
 _SUMS, _BYTES = vector(I32), vector(I8, 4 * VECTOR)
 _TAP_LANES = 2 * VECTOR
@@ -45,10 +45,19 @@ def _store_tile(emit: Emitter, totals: list[Any], sums: Any, stride: Any) -> Non
         emit.store(total, emit.offset(start, pixel, 4 * VECTOR))
 
 
-def _make_tile(vectors: int) -> Any:
+def _join(emit: Emitter, even: Any, odd: Any) -> Any:
+    """Two sums of 16 bits in the lower and the upper half of each lane."""
+    builder = emit.builder
+    low = builder.and_(even, emit.constant((1 << 16) - 1, I32))
+    return builder.or_(low, builder.shl(odd, emit.constant(16, I32)))
+
+
+def _make_tile(vectors: int, *, joined: bool = False) -> Any:
     """The kernel for `vectors` times 16 output columns; it takes addresses and counts.
 
     ``sums[j, i] = starts[j] + sum over k, b of codes[pixels[i] + quads[k] + b] * weights[j, k, b]``
+
+    Where `joined`, the sums of two vectors, which must fit 16 bits, share lanes.
 
     Parameters of the kernel
     ------------------------
@@ -79,6 +88,7 @@ def _make_tile(vectors: int) -> Any:
         first = [emit.load(emit.offset(starts, j, 4 * VECTOR), _SUMS) for j in range(vectors)]
 
         def step(k: Any, totals: list[Any]) -> list[Any]:
+            emit.fence()
             columns = [emit.load(emit.offset(panel, k, 4 * VECTOR), _BYTES) for panel in panels]
             place = emit.load(emit.offset(quads, k, 8), I64)
             following = []
@@ -91,7 +101,10 @@ def _make_tile(vectors: int) -> Any:
                 ]
             return following
 
-        _store_tile(emit, emit.loop(count, first * PIXEL_TILE, step), sums, stride)
+        totals = emit.loop(count, first * PIXEL_TILE, step)
+        if joined:
+            totals = [_join(emit, *totals[2 * i : 2 * i + 2]) for i in range(PIXEL_TILE)]
+        _store_tile(emit, totals, sums, stride)
         return context.get_dummy_value()
 
     def tile(
@@ -111,22 +124,29 @@ def _make_tile(vectors: int) -> Any:
     return intrinsic(tile)
 
 
+def _interleave(emit: Emitter, even: Any, odd: Any, first: int) -> Any:
+    """16 lanes of 32 bits, each made of the same lane of two vectors of 16 bits."""
+    places = [part + first + lane for lane in range(VECTOR) for part in (0, _TAP_LANES)]
+    shuffled = emit.builder.shuffle_vector(even, odd, vector(I32, 2 * VECTOR)(places))
+    return emit.builder.bitcast(shuffled, _SUMS)
+
+
 def _make_taps(parts: int) -> Any:
     """The kernel of a convolution in which every channel stands for itself, 32 channels wide.
 
     ``sums[p, i, c] = starts[p, c] + sum over k of codes[pixels[i] + taps[k] + c] * w[k, p, c]``
 
     The sums are computed in 16 bits, which the weights' bounds must allow. Parameters are as
-    above but for `weights`, an address of int8 (count, parts, 32), and `starts`, of int32
-    (2 * parts, 16), the order of the sums' vectors.
+    above but for `weights`, an address of int8 (count, parts, 32), and `starts`, of int16
+    (parts, 32). Two vectors of sums are stored; those of two parts share lanes.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if signature.args[0].instance_class is not Vnni:
             return context.get_dummy_value()
-        _, codes, pixels, taps, count, weights, starts, sums, stride = args
+        _, codes, places, taps, count, weights, starts, sums, stride = args
         emit = Emitter(builder)
-        windows = _windows(emit, codes, pixels)
+        windows = _windows(emit, codes, places)
         words, octets = vector(I16, _TAP_LANES), vector(I8, _TAP_LANES)
 
         def step(k: Any, totals: list[Any]) -> list[Any]:
@@ -145,16 +165,15 @@ def _make_taps(parts: int) -> Any:
                 ]
             return following
 
-        zero = emit.constant(0, I16, _TAP_LANES)
-        totals = emit.loop(count, [zero] * (PIXEL_TILE * parts), step)
+        begin = [emit.load(emit.offset(starts, p, 2 * _TAP_LANES), words) for p in range(parts)]
+        totals = emit.loop(count, begin * PIXEL_TILE, step)
+        pixels = [totals[parts * i : parts * (i + 1)] for i in range(PIXEL_TILE)]
         halves = [
-            builder.add(
-                builder.sext(emit.part(totals[i * parts + p], VECTOR * half), _SUMS),
-                emit.load(emit.offset(starts, 2 * p + half, 4 * VECTOR), _SUMS),
-            )
-            for i in range(PIXEL_TILE)
-            for p in range(parts)
-            for half in range(2)
+            _interleave(emit, pixel[0], pixel[1], first)
+            if parts == 2
+            else builder.sext(emit.part(pixel[0], first), _SUMS)
+            for pixel in pixels
+            for first in (0, VECTOR)
         ]
         _store_tile(emit, halves, sums, stride)
         return context.get_dummy_value()
@@ -178,5 +197,6 @@ def _make_taps(parts: int) -> Any:
 
 dot_1 = _make_tile(1)
 dot_2 = _make_tile(2)
+dot_halves = _make_tile(2, joined=True)
 taps_1 = _make_taps(1)
 taps_2 = _make_taps(2)

@@ -10,25 +10,37 @@ from numba.extending import intrinsic
 
 from asq_hw.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
 from asq_hw.products import SPLIT_FRACTION_BITS
-from asq_hw.sim.program import VECTOR, Portable, Statistic
-from asq_hw.sim.vectors import I1, I32, I64, Emitter, vector
+from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
+from asq_hw.sim.vectors import I1, I16, I32, I64, Emitter, vector
 
-__all__ = ["finish_one", "finish_pair", "finish_small_pair", "keep_sums"]
+__all__ = [
+    "finish_halves",
+    "finish_one",
+    "finish_one_split",
+    "finish_pair",
+    "finish_pair_split",
+    "keep_sums",
+]
 
 _SUMS, _WIDE = vector(I32), vector(I64)
+_HALVES = vector(I16, 2 * VECTOR)
 _kernel: Any = intrinsic
 _DROP = SQRT2_FRACTION_BITS - SPLIT_FRACTION_BITS
 
 
-def _dot_product(emit: Emitter, sums: list[Any], *, small: bool) -> Any:
+def _even_part(emit: Emitter, joined: Any) -> Any:
+    """The lower half of every lane, as a signed number."""
+    by_16 = emit.constant(16, I32)
+    return emit.builder.ashr(emit.builder.shl(joined, by_16), by_16)
+
+
+def _join_parts(emit: Emitter, even: Any, odd: Any, *, small: bool) -> Any:
     """``V`` in 32-bit lanes, which the plan has made sure of.
 
     The product of a `small` odd part fits them. Else the rounded product is ``O * (R2 >> 11)`` and,
     rounded, O times the eleven bits that are left, so that no product leaves 32 bits.
     """
-    if len(sums) == 1:
-        return sums[0]
-    builder, (even, odd) = emit.builder, sums
+    builder = emit.builder
     even = builder.shl(even, emit.constant(SPLIT_FRACTION_BITS, I32))
     if small:
         scaled = builder.mul(odd, emit.constant(SQRT2_MULTIPLIER, I32))
@@ -41,32 +53,121 @@ def _dot_product(emit: Emitter, sums: list[Any], *, small: bool) -> Any:
     return builder.add(even, root)
 
 
-def _scaled(emit: Emitter, values: Any, scale: Any, shift: Any) -> Any:
-    """``(values * scale + half) >> shift`` in each lane; the result fits 32 bits, as planned.
+def _join_halves(emit: Emitter, form: Any, joined: Any) -> Any:
+    """The same of an even part in the lower and an odd one in the upper half of every lane.
+
+    ``V = (E * 2**15 + O * R2 + 2**10) >> 11``. The two factors need 16 and 17 bits; in two halves
+    each they are signed 16-bit numbers.
+    """
+    builder = emit.builder
+    if form is not Vnni:
+        odd = builder.ashr(joined, emit.constant(16, I32))
+        return _join_parts(emit, _even_part(emit, joined), odd, small=True)
+    total = emit.constant((1 << _DROP) >> 1, I32)
+    for even, odd in (
+        ((1 << SQRT2_FRACTION_BITS) - 1, SQRT2_MULTIPLIER >> 1),
+        (1, SQRT2_MULTIPLIER - (SQRT2_MULTIPLIER >> 1)),
+    ):
+        factors = emit.constant(odd << 16 | even, I32)
+        total = emit.call("llvm.x86.avx512.vpdpwssd.512", _SUMS, [total, joined, factors])
+    return builder.ashr(total, emit.constant(_DROP, I32))
+
+
+class _WideScale:
+    """``((V * m + half) >> shift) + bias`` through 64 bits; the result fits 32, as planned.
 
     Lanes of 64 bits hold the products of every second value, then those of the others. Of the
     others the result is wanted where the value stood, in a lane's upper half.
     """
-    builder = emit.builder
-    half = emit.splat(builder.ashr(builder.shl(I64(1), shift), I64(1)), VECTOR // 2)
-    wide = vector(I64, VECTOR // 2)
-    by_32 = emit.constant(32, I64, VECTOR // 2)
-    wide_values, wide_scale = builder.bitcast(values, wide), builder.bitcast(scale, wide)
-    factors = (
-        [builder.ashr(builder.shl(value, by_32), by_32) for value in (wide_values, wide_scale)],
-        [builder.ashr(value, by_32) for value in (wide_values, wide_scale)],
-    )
-    products = [builder.add(builder.mul(value, factor), half) for value, factor in factors]
-    up, down = builder.sub(I64(32), shift), builder.sub(shift, I64(32))
-    up, down = (emit.splat(emit.maximum(end, I64(0)), VECTOR // 2) for end in (up, down))
-    low = builder.ashr(products[0], emit.splat(shift, VECTOR // 2))
-    high = builder.ashr(builder.shl(products[1], up), down)
-    lanes = ir.Constant(vector(I1), [lane % 2 for lane in range(VECTOR)])
-    return builder.select(lanes, builder.bitcast(high, _SUMS), builder.bitcast(low, _SUMS))
+
+    def __init__(self, emit: Emitter, scale: Any, bias: Any, shift: Any, split: Any) -> None:
+        builder = emit.builder
+        self.emit, self.bias = emit, bias
+        self.half = emit.splat(builder.ashr(builder.shl(I64(1), shift), I64(1)), VECTOR // 2)
+        up, down = builder.sub(I64(32), shift), builder.sub(shift, I64(32))
+        self.up, self.down = (
+            emit.splat(emit.maximum(end, I64(0)), VECTOR // 2) for end in (up, down)
+        )
+        self.shift = emit.splat(shift, VECTOR // 2)
+        self.factors = self._halves(scale)
+
+    def _halves(self, values: Any) -> list[Any]:
+        builder = self.emit.builder
+        by_32 = self.emit.constant(32, I64, VECTOR // 2)
+        wide = builder.bitcast(values, vector(I64, VECTOR // 2))
+        return [builder.ashr(builder.shl(wide, by_32), by_32), builder.ashr(wide, by_32)]
+
+    def apply(self, values: Any) -> Any:
+        builder = self.emit.builder
+        products = [
+            builder.add(builder.mul(value, factor), self.half)
+            for value, factor in zip(self._halves(values), self.factors, strict=True)
+        ]
+        low = builder.ashr(products[0], self.shift)
+        high = builder.ashr(builder.shl(products[1], self.up), self.down)
+        lanes = ir.Constant(vector(I1), [lane % 2 for lane in range(VECTOR)])
+        scaled = builder.select(lanes, builder.bitcast(high, _SUMS), builder.bitcast(low, _SUMS))
+        return builder.add(scaled, self.bias)
 
 
-def _make_finish(parts: int, *, small: bool = False) -> Any:
-    """The kernel for sums of one part, or of an even and an odd one, which may be `small`.
+class _SplitScale:
+    """The same in 32 bits: ``(V * (m >> k) + bias' + ((V * (m mod 2**k) + half) >> k)) >> rest``.
+
+    ``rest = shift - k`` and ``bias' = bias << rest``; `asq_hw.sim.pack.split_bits` chooses k.
+    """
+
+    def __init__(self, emit: Emitter, scale: Any, bias: Any, shift: Any, split: Any) -> None:
+        builder = emit.builder
+        shift, split = builder.trunc(shift, I32), builder.trunc(split, I32)
+        self.emit = emit
+        self.half = emit.splat(builder.lshr(builder.shl(I32(1), shift), I32(1)))
+        self.split, self.rest = emit.splat(split), emit.splat(builder.sub(shift, split))
+        low_bits = emit.splat(builder.sub(builder.shl(I32(1), split), I32(1)))
+        self.high, self.low = builder.ashr(scale, self.split), builder.and_(scale, low_bits)
+        self.bias = builder.shl(bias, self.rest)
+
+    def apply(self, values: Any) -> Any:
+        builder = self.emit.builder
+        rounded = builder.add(builder.mul(values, self.low), self.half)
+        total = builder.add(builder.mul(values, self.high), self.bias)
+        return builder.ashr(builder.add(total, builder.ashr(rounded, self.split)), self.rest)
+
+
+class _Extremes:
+    """The smallest and the largest of all sums, in lanes of 32 bits or, of pairs, of 16."""
+
+    def __init__(self, emit: Emitter, inside: Any, *, halves: bool) -> None:
+        self.emit, self.kind = emit, _HALVES if halves else _SUMS
+        self.mask = inside
+        if halves:
+            twice = vector(I32, 2 * VECTOR)([lane // 2 for lane in range(2 * VECTOR)])
+            self.mask = emit.builder.shuffle_vector(inside, inside, twice)
+        width, count = self.kind.element.width, self.kind.count
+        ends = ((1 << width - 1) - 1, -(1 << width - 1))
+        self.first = [emit.constant(end, self.kind.element, count) for end in ends]
+
+    def widen(self, carried: list[Any], sums: list[Any]) -> list[Any]:
+        builder = self.emit.builder
+        smallest, largest = carried
+        for value in sums:
+            value = builder.bitcast(value, self.kind)
+            smallest = builder.select(self.mask, self.emit.minimum(smallest, value), smallest)
+            largest = builder.select(self.mask, self.emit.maximum(largest, value), largest)
+        return [smallest, largest]
+
+    def store(self, carried: list[Any], statistics: Any) -> None:
+        emit = self.emit
+        columns = (Statistic.SMALLEST, Statistic.LARGEST)
+        joins = (("smin", emit.minimum), ("smax", emit.maximum))
+        for column, (name, join), value in zip(columns, joins, carried, strict=True):
+            _update(emit, statistics, column, join, emit.reduce(name, value))
+
+
+def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
+    """The kernel for sums of one part, or of an even and an odd one.
+
+    Two parts stand `odd` sums apart or, as `halves`, in the two halves of each lane. What
+    `scale_type` multiplies by must suit the layer: see `asq_hw.sim.pack.PackedWeights.finish`.
 
     Parameters of the kernel
     ------------------------
@@ -82,60 +183,70 @@ def _make_finish(parts: int, *, small: bool = False) -> Any:
     channels : number of lanes that are stored
     multipliers, biases : addresses of int32 (16,)
     shift : bits that the products lose, at least 0
+    split : bits of the multipliers that are multiplied apart, where `scale_type` does so
     low, high : what values are saturated to, and counted
     floor, ceiling : what they are clamped to after that, inside ``low .. high``
     statistics : address of int64 (len(Statistic),)
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if signature.args[0].instance_class is Portable:
+        form = signature.args[0].instance_class
+        if form is Portable:
             return context.get_dummy_value()
         out_type = context.get_data_type(signature.args[1].dtype)
         size = out_type.width // 8
-        sums, odd, out, places, count, channels, multipliers, biases, shift = args[2:11]
-        low, high, floor, ceiling, statistics = args[11:]
+        sums, odd, out, places, count, channels, multipliers, biases, shift, split = args[2:12]
+        low, high, floor, ceiling, statistics = args[12:]
         emit = Emitter(builder)
         inside = _lanes_below(emit, channels)
-        scale, bias = emit.load(multipliers, _SUMS), emit.load(biases, _SUMS)
+        whole = builder.icmp_signed(">=", channels, I64(VECTOR))
+        scale = scale_type(
+            emit, emit.load(multipliers, _SUMS), emit.load(biases, _SUMS), shift, split
+        )
+        extremes = _Extremes(emit, inside, halves=halves)
         lows, spans, floors, ceilings = (
             emit.splat(builder.trunc(end, I32))
             for end in (low, builder.sub(high, low), floor, ceiling)
         )
 
-        def step(i: Any, carried: list[Any]) -> list[Any]:
-            saturated, smallest, largest = carried
-            place, stored, mask = _target(emit, places, i, inside)
+        def dot_product(values: list[Any]) -> Any:
+            if halves:
+                return _join_halves(emit, form, values[0])
+            if parts == 1:
+                return values[0]
+            return _join_parts(emit, *values, small=scale_type is _SplitScale)
+
+        def finish_pixel(i: Any, place: Any, carried: list[Any]) -> list[Any]:
             at = emit.offset(sums, i, 4 * VECTOR)
             values = [
-                emit.load(emit.offset(at, builder.mul(odd, I64(p)), 4), _SUMS) for p in range(parts)
+                emit.load(emit.offset(at, builder.mul(odd, I64(p)), 4), _SUMS)
+                for p in range(1 if halves else parts)
             ]
-            for value in values:
-                smallest = builder.select(mask, emit.minimum(smallest, value), smallest)
-                largest = builder.select(mask, emit.maximum(largest, value), largest)
-            scaled = _scaled(emit, _dot_product(emit, values, small=small), scale, shift)
-            exact = builder.add(scaled, bias)
+            exact = scale.apply(dot_product(values))
             # As unsigned numbers, what is below `low` is above all the others.
             beyond = builder.icmp_unsigned(">", builder.sub(exact, lows), spans)
-            counted = builder.add(saturated, emit.constant(1, I32))
-            saturated = builder.select(builder.and_(beyond, mask), counted, saturated)
+            saturated = builder.add(carried[0], emit.count(builder.and_(beyond, inside)))
             result = emit.clamp(exact, floors, ceilings)
             if out_type.width < 32:
                 result = builder.trunc(result, vector(out_type))
             address = emit.offset(out, place, size)
             # Whole vectors by themselves: a masked store is slow where memory has to be fetched.
-            whole = builder.and_(builder.icmp_signed(">=", channels, I64(VECTOR)), stored)
             with builder.if_else(whole, likely=True) as (all_lanes, some_lanes):
                 with all_lanes:
                     emit.store(result, address)
                 with some_lanes:
-                    emit.store_masked(result, address, mask)
-            return [saturated, smallest, largest]
+                    emit.store_masked(result, address, inside)
+            return [saturated, *extremes.widen(carried[1:], values)]
 
-        first = [emit.constant(value, I32) for value in (0, 2**31 - 1, -(2**31))]
-        saturated, smallest, largest = emit.loop(count, first, step)
-        _update(emit, statistics, Statistic.SATURATED, builder.add, emit.reduce("add", saturated))
-        _update(emit, statistics, Statistic.SMALLEST, emit.minimum, emit.reduce("smin", smallest))
-        _update(emit, statistics, Statistic.LARGEST, emit.maximum, emit.reduce("smax", largest))
+        def step(i: Any, carried: list[Any]) -> list[Any]:
+            place = emit.load(emit.offset(places, i, 8), I64)
+            stored = builder.icmp_signed(">=", place, I64(0))
+            return emit.if_then(stored, carried, lambda: finish_pixel(i, place, carried))
+
+        first = [I64(0), *extremes.first]
+        saturated, *ends = emit.loop(count, first, step)
+        _update(emit, statistics, Statistic.SATURATED, builder.add, saturated)
+        extremes.store(ends, statistics)
         return context.get_dummy_value()
 
     def finish(
@@ -151,40 +262,58 @@ def _make_finish(parts: int, *, small: bool = False) -> Any:
         multipliers: Any,
         biases: Any,
         shift: Any,
+        split: Any,
         low: Any,
         high: Any,
         floor: Any,
         ceiling: Any,
         statistics: Any,
     ) -> Any:
-        return numba.void(form, maps, *[numba.int64] * 14), generate
+        return numba.void(form, maps, *[numba.int64] * 15), generate
 
     return intrinsic(finish)
 
 
 @_kernel
 def keep_sums(
-    typingctx: Any, form: Any, sums: Any, out: Any, places: Any, count: Any, channels: Any
+    typingctx: Any,
+    form: Any,
+    sums: Any,
+    out: Any,
+    places: Any,
+    count: Any,
+    channels: Any,
+    skip: Any,
+    bits: Any,
 ) -> Any:
-    """Store sums, (pixels, 16), as the int64 of a trace; parameters are as above."""
+    """Store sums, (pixels, 16), as the int64 of a trace; parameters are as above.
+
+    A lane's sum stands in `bits` bits of it, above `skip` others.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if signature.args[0].instance_class is Portable:
             return context.get_dummy_value()
-        _, sums, out, places, count, channels = args
+        _, sums, out, places, count, channels, skip, bits = args
         emit = Emitter(builder)
         inside = _lanes_below(emit, channels)
+        down = builder.sub(I32(32), builder.trunc(bits, I32))
+        up = emit.splat(builder.sub(down, builder.trunc(skip, I32)))
+        down = emit.splat(down)
 
         def step(i: Any, carried: list[Any]) -> list[Any]:
-            place, _, mask = _target(emit, places, i, inside)
-            value = builder.sext(emit.load(emit.offset(sums, i, 4 * VECTOR), _SUMS), _WIDE)
+            place = emit.load(emit.offset(places, i, 8), I64)
+            stored = builder.icmp_signed(">=", place, I64(0))
+            lane = emit.load(emit.offset(sums, i, 4 * VECTOR), _SUMS)
+            value = builder.sext(builder.ashr(builder.shl(lane, up), down), _WIDE)
+            mask = builder.and_(inside, emit.splat(stored))
             emit.store_masked(value, emit.offset(out, place, 8), mask)
             return []
 
         emit.loop(count, [], step)
         return context.get_dummy_value()
 
-    return numba.void(form, *[numba.int64] * 5), generate
+    return numba.void(form, *[numba.int64] * 7), generate
 
 
 def _lanes_below(emit: Emitter, count: Any) -> Any:
@@ -193,18 +322,15 @@ def _lanes_below(emit: Emitter, count: Any) -> Any:
     return emit.builder.icmp_signed("<", lanes, emit.splat(emit.builder.trunc(count, I32)))
 
 
-def _target(emit: Emitter, places: Any, pixel: Any, inside: Any) -> tuple[Any, Any, Any]:
-    """Where a pixel goes, whether it goes anywhere, and the lanes that are stored."""
-    place = emit.load(emit.offset(places, pixel, 8), I64)
-    stored = emit.builder.icmp_signed(">=", place, I64(0))
-    return place, stored, emit.builder.and_(inside, emit.splat(stored))
-
-
 def _update(emit: Emitter, statistics: Any, column: Statistic, join: Any, value: Any) -> None:
     address = emit.offset(statistics, int(column), 8)
-    emit.store(join(emit.load(address, I64), emit.builder.sext(value, I64)), address)
+    if value.type.width < I64.width:
+        value = emit.builder.sext(value, I64)
+    emit.store(join(emit.load(address, I64), value), address)
 
 
-finish_one = _make_finish(1)
-finish_pair = _make_finish(2)
-finish_small_pair = _make_finish(2, small=True)
+finish_one = _make_finish(1, scale_type=_WideScale)
+finish_pair = _make_finish(2, scale_type=_WideScale)
+finish_one_split = _make_finish(1, scale_type=_SplitScale)
+finish_pair_split = _make_finish(2, scale_type=_SplitScale)
+finish_halves = _make_finish(2, scale_type=_SplitScale, halves=True)

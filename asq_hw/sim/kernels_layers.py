@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.sim.jit import jit
-from asq_hw.sim.program import Program
+from asq_hw.sim.kernels_maps import sum_channels
+from asq_hw.sim.program import VECTOR, Form, Program
 
 __all__ = ["add", "average_pool", "flatten", "max_pool", "quantize_pixels", "relu"]
 
 Maps = NDArray[np.signedinteger]
 Record = Any
 """A row of one of the tables in `asq_hw.sim.program`."""
+_PIXELS = 128
+"""Values of 24 bits whose sum fits 32."""
 
 
 @jit
@@ -101,8 +104,11 @@ def max_pool(layer: Record, maps: Maps) -> None:
 
 
 @jit
-def average_pool(layer: Record, maps: Maps, sums: NDArray[np.int64]) -> int:
-    """Scaled sums of windows; returns how many were saturated. `sums` is scratch, (C,)."""
+def average_pool(layer: Record, maps: Maps, sums: NDArray[np.int64], form: Form) -> int:
+    """Scaled sums of windows; returns how many were saturated.
+
+    `sums` is scratch, (C,) in whole vectors.
+    """
     channels, width = layer["channels"], layer["width"]
     shift, low, high = layer["shift"], layer["low"], layer["high"]
     half = (np.int64(1) << shift) >> 1
@@ -111,12 +117,10 @@ def average_pool(layer: Record, maps: Maps, sums: NDArray[np.int64]) -> int:
         top, bottom = _rows(layer, y)
         for x in range(layer["out_width"]):
             left, right = _columns(layer, x)
-            sums[:channels] = 0
+            sums[: channels + VECTOR] = 0
             for row in range(top, bottom):
-                for column in range(left, right):
-                    start = layer["source"] + (row * width + column) * channels
-                    for c in range(channels):
-                        sums[c] += maps[start + c]
+                start = layer["source"] + (row * width + left) * channels
+                _sum_row(maps, start, channels, right - left, sums, form)
             at = layer["destination"] + (y * layer["out_width"] + x) * channels
             for c in range(channels):
                 value = (sums[c] * layer["multiplier"] + half) >> shift
@@ -124,6 +128,23 @@ def average_pool(layer: Record, maps: Maps, sums: NDArray[np.int64]) -> int:
                 saturated += fitted != value
                 maps[at + c] = fitted
     return saturated
+
+
+@jit
+def _sum_row(
+    maps: Maps, start: int, channels: int, pixels: int, sums: NDArray[np.int64], form: Form
+) -> None:
+    """Add a window's row to `sums`, 16 channels at once where there are vectors."""
+    if form.lanes < VECTOR:
+        for i in range(pixels):
+            for c in range(channels):
+                sums[c] += maps[start + i * channels + c]
+        return
+    for first in range(0, pixels, _PIXELS):
+        for c in range(0, channels, VECTOR):
+            source = maps.ctypes.data + maps.itemsize * (start + first * channels + c)
+            count = min(_PIXELS, pixels - first)
+            sum_channels(form, maps, source, channels, count, sums.ctypes.data + 8 * c)
 
 
 @jit

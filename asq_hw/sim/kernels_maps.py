@@ -8,19 +8,36 @@ import numba
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from asq_hw.sim.program import VECTOR, Portable, Statistic
+from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
 from asq_hw.sim.vectors import I8, I32, I64, Emitter, vector
 
 __all__ = ["multiply_rows", "quantize_values", "sum_channels"]
 
 _kernel: Any = intrinsic
 _SUMS, _REALS = vector(I32), vector(ir.FloatType())
+_VALUES = 2 * VECTOR
+"""Values that are quantized at once: a vector of 16 bits each."""
 
 
-def _load_values(emit: Emitter, address: Any, kind: Any) -> Any:
-    """16 values of a feature map in 32-bit lanes."""
-    values = emit.load(address, vector(kind))
-    return values if kind.width == 32 else emit.builder.sext(values, _SUMS)
+def _sum_pairs(emit: Emitter, address: Any, pixel: Any, count: Any) -> Any:
+    """Sums of 16 channels of 16-bit values, through ``vpdpwssd``: the even ones, then the others.
+
+    It adds the products of a lane's two halves: with 1 and 0, or 0 and 1.
+    """
+    kind = vector(I32, VECTOR // 2)
+    name = "llvm.x86.avx512.vpdpwssd.256"
+    factors = [emit.constant(factor, I32, VECTOR // 2) for factor in (1, 1 << 16)]
+
+    def step(i: Any, sums: list[Any]) -> list[Any]:
+        pairs = emit.load(emit.offset(address, emit.builder.mul(i, pixel), 2), kind)
+        return [
+            emit.call(name, kind, [total, pairs, factor])
+            for total, factor in zip(sums, factors, strict=True)
+        ]
+
+    even, odd = emit.loop(count, [emit.constant(0, I32, VECTOR // 2)] * 2, step)
+    places = [part + lane for lane in range(VECTOR // 2) for part in (0, VECTOR // 2)]
+    return emit.builder.shuffle_vector(even, odd, _SUMS(places))
 
 
 @_kernel
@@ -41,7 +58,8 @@ def sum_channels(
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if signature.args[0].instance_class is Portable:
+        form = signature.args[0].instance_class
+        if form is Portable:
             return context.get_dummy_value()
         _, _, source, pixel, count, out = args
         kind = context.get_data_type(signature.args[1].dtype)
@@ -49,9 +67,13 @@ def sum_channels(
 
         def step(i: Any, sums: list[Any]) -> list[Any]:
             at = emit.offset(source, builder.mul(i, pixel), kind.width // 8)
-            return [builder.add(sums[0], _load_values(emit, at, kind))]
+            values = emit.load(at, vector(kind))
+            return [builder.add(sums[0], values if kind == I32 else builder.sext(values, _SUMS))]
 
-        (sums,) = emit.loop(count, [emit.constant(0, I32)], step)
+        if form is Vnni and kind.width == 16:
+            sums = _sum_pairs(emit, source, pixel, count)
+        else:
+            (sums,) = emit.loop(count, [emit.constant(0, I32)], step)
         before = emit.load(out, vector(I64))
         emit.store(builder.add(before, builder.sext(sums, vector(I64))), out)
         return context.get_dummy_value()
@@ -109,7 +131,6 @@ def quantize_values(
     out: Any,
     inverse: Any,
     offset: Any,
-    top: Any,
     lowest: Any,
     highest: Any,
     statistics: Any,
@@ -125,60 +146,57 @@ def quantize_values(
     out : address of uint8 (count,)
     inverse, offset : float32
         Chosen by `asq_hw.sim.kernels_quantize`, which says why the result is exact.
-    top : float32
-        What the sum is clamped to, from 0 on.
     lowest, highest : int64
-        The values that are not clipped, 0 among them; all others are counted.
+        Inside the range of the maps' type. What X is clamped to first; all others are counted.
     statistics : address of int64 (len(Statistic),)
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if signature.args[0].instance_class is Portable:
             return context.get_dummy_value()
-        _, _, source, count, out, inverse, offset, top, lowest, highest, statistics = args
+        _, _, source, count, out, inverse, offset, lowest, highest, statistics = args
         kind = context.get_data_type(signature.args[1].dtype)
         emit = Emitter(builder)
-        factors, offsets, tops = (emit.splat(value) for value in (inverse, offset, top))
-        lows, spans = (
-            emit.splat(builder.trunc(end, I32)) for end in (lowest, builder.sub(highest, lowest))
-        )
-        zero = emit.splat(ir.Constant(ir.FloatType(), 0.0))
+        factors, offsets = emit.splat(inverse), emit.splat(offset)
+        ends = [emit.splat(builder.trunc(end, kind), _VALUES) for end in (lowest, highest)]
+
+        def code(values: Any) -> Any:
+            scaled = builder.sitofp(builder.sext(values, _SUMS), _REALS)
+            moved = emit.call("llvm.fma.v16f32", _REALS, [scaled, factors, offsets])
+            return builder.fptosi(moved, _SUMS)
 
         def convert(first: Any) -> tuple[Any, Any]:
-            """Codes of 16 values, and which are clipped."""
-            values = _load_values(emit, emit.offset(source, first, kind.width // 8), kind)
-            scaled = builder.fmul(builder.sitofp(values, _REALS), factors)
-            moved = builder.fadd(scaled, offsets)
-            above = builder.select(builder.fcmp_ordered(">", moved, zero), moved, zero)
-            fitted = builder.select(builder.fcmp_ordered("<", above, tops), above, tops)
-            codes = builder.trunc(builder.fptosi(fitted, _SUMS), vector(I8))
-            # As unsigned numbers, what is below `lowest` is above all the others.
-            return codes, builder.icmp_unsigned(">", builder.sub(values, lows), spans)
+            """Codes of 32 values, and which are clipped."""
+            at = emit.offset(source, first, kind.width // 8)
+            values = emit.load(at, vector(kind, _VALUES))
+            fitted = emit.clamp(values, *ends)
+            codes = [code(emit.part(fitted, VECTOR * half)) for half in range(2)]
+            joined = builder.shuffle_vector(*codes, vector(I32, _VALUES)(list(range(_VALUES))))
+            beyond = builder.icmp_signed("!=", fitted, values)
+            return builder.trunc(joined, vector(I8, _VALUES)), beyond
 
         def step(i: Any, clipped: list[Any]) -> list[Any]:
-            first = builder.mul(i, I64(VECTOR))
+            first = builder.mul(i, I64(_VALUES))
             codes, beyond = convert(first)
             emit.store(codes, builder.add(out, first))
-            counted = builder.add(clipped[0], emit.constant(1, I32))
-            return [builder.select(beyond, counted, clipped[0])]
+            return [builder.add(clipped[0], emit.count(beyond))]
 
-        def add_clipped(count: Any) -> None:
+        def add_clipped(total: Any) -> None:
             address = emit.offset(statistics, int(Statistic.CLIPPED), 8)
-            total = builder.sext(emit.reduce("add", count), I64)
             emit.store(builder.add(emit.load(address, I64), total), address)
 
-        whole = builder.ashr(count, I64(4))
+        whole = builder.udiv(count, I64(_VALUES))
         with builder.if_then(builder.icmp_signed(">", whole, I64(0))):
-            (clipped,) = emit.loop(whole, [emit.constant(0, I32)], step)
-            add_clipped(clipped)
-        first = builder.shl(whole, I64(4))
+            add_clipped(emit.loop(whole, [I64(0)], step)[0])
+        first = builder.mul(whole, I64(_VALUES))
         with builder.if_then(builder.icmp_signed("<", first, count)):
-            rest = emit.splat(builder.trunc(builder.sub(count, first), I32))
-            inside = builder.icmp_signed("<", _SUMS(list(range(VECTOR))), rest)
+            rest = emit.splat(builder.trunc(builder.sub(count, first), I32), _VALUES)
+            lanes = vector(I32, _VALUES)(list(range(_VALUES)))
+            inside = builder.icmp_signed("<", lanes, rest)
             codes, beyond = convert(first)
             emit.store_masked(codes, builder.add(out, first), inside)
-            add_clipped(builder.zext(builder.and_(beyond, inside), _SUMS))
+            add_clipped(emit.count(builder.and_(beyond, inside)))
         return context.get_dummy_value()
 
-    kinds = [*[numba.int64] * 3, *[numba.float32] * 3, *[numba.int64] * 3]
+    kinds = [*[numba.int64] * 3, *[numba.float32] * 2, *[numba.int64] * 3]
     return numba.void(form, maps, *kinds), generate

@@ -148,29 +148,32 @@ def quantize_bytes(
 
     ``v = X * 2**T / D + 1/2 - Qn`` is a multiple of ``1 / (2 * D)``, and ``q - Qn`` is its floor.
     The floor of ``v + 1 / (4 * D)`` is the same, and is still the same if it is computed with an
-    error below ``1 / (4 * D)``. In float32, with n codes and v inside 0..n, the roundings of the
-    inverse, the product, the offset and the sum add at most about ``n * 2**-24`` each (X has at
-    most 24 bits and is exact): ``16 * n * D < 2**24`` suffices. Every step is monotonic, so that a
-    v outside stays outside, and is clamped.
+    error below ``1 / (4 * D)``. X is clamped before, to the values with v inside 0..n, n codes; a
+    step of at least ``2**T`` leaves no code without a value, so that these are Qn and Qp where X is
+    clipped. In float32 the roundings of the inverse, of the offset, and of the sum then add at most
+    about ``n * 2**-24`` each (X has at most 24 bits and is exact): ``16 * n * D < 2**24`` suffices.
     """
-    codes = layer["code_high"] - layer["code_low"] + 1
-    if layer["planes"] > 1 or 16 * codes * step >= 1 << 24:
+    codes, scale = layer["code_high"] - layer["code_low"] + 1, layer["step_fraction_bits"] + 1
+    if layer["planes"] > 1 or 16 * codes * step >= 1 << 24 or 2 * step < np.int64(1) << scale:
         return False
-    scale, low = layer["step_fraction_bits"] + 1, layer["code_low"]
+    low = layer["code_low"]
     inverse = np.float32(float(1 << (scale - 1)) / step)
     offset = np.float32(0.5 - low + 0.25 / step)
     # The values whose code lies in Qn..Qp before it is clamped: 0 <= v < codes.
-    lowest = -((step - 2 * low * step) >> scale)
-    highest = (2 * step * (codes + low) - step - 1) >> scale
-    row_size = layer["width"] * layer["channels"]
-    start, size = layer["source"], layer["height"] * row_size
-    for y in range(layer["height"]):
+    ends = (np.int64(1) << (8 * maps.itemsize - 1)) - 1
+    lowest = max(-((step - 2 * low * step) >> scale), -ends - 1)
+    highest = min((2 * step * (codes + low) - step - 1) >> scale, ends)
+    rows, row_size = layer["height"], layer["width"] * layer["channels"]
+    start, size = layer["source"], rows * row_size
+    if layer["padded_width"] == layer["width"]:
+        rows, row_size = 1, size  # no padding at the sides: one long row
+    for y in range(rows):
         at = (y + layer["padding_y"]) * layer["padded_width"] + layer["padding_x"]
         out = layer["codes"] + at * layer["channels"]
         quantize_values(
             form, maps, maps.ctypes.data + maps.itemsize * (start + y * row_size), row_size,
-            memory.codes8.ctypes.data + out, inverse, offset, np.float32(codes - 0.5),
-            lowest, highest, statistics.ctypes.data,
+            memory.codes8.ctypes.data + out, inverse, offset, lowest, highest,
+            statistics.ctypes.data,
         )  # fmt: skip
         if keep:
             first = layer["indices"] + y * row_size

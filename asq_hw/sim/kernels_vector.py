@@ -13,10 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.sim.jit import jit
-from asq_hw.sim.kernels_dot import dot_1, dot_2, taps_1, taps_2
-from asq_hw.sim.kernels_finish import finish_one, finish_pair, finish_small_pair, keep_sums
+from asq_hw.sim.kernels_dot import dot_1, dot_2, dot_halves, taps_1, taps_2
+from asq_hw.sim.kernels_finish import (
+    finish_halves,
+    finish_one,
+    finish_one_split,
+    finish_pair,
+    finish_pair_split,
+    keep_sums,
+)
 from asq_hw.sim.kernels_winograd import transform_codes, transform_sums
-from asq_hw.sim.program import PIXEL_TILE, VECTOR, Form, Memory, Method, Program
+from asq_hw.sim.program import PIXEL_TILE, VECTOR, Finish, Form, Memory, Method, Program
 
 __all__ = ["convolve_bytes"]
 
@@ -32,6 +39,7 @@ class Places(NamedTuple):
     codes: int
     weights: int
     starts: int
+    starts16: int
     quads: int
     pixels: int
     places: int
@@ -62,6 +70,7 @@ def convolve_bytes(
         memory.codes8.ctypes.data + layer["codes"],
         program.weights8.ctypes.data + layer["weights"],
         program.starts.ctypes.data + 4 * layer["starts_at"],
+        program.starts16.ctypes.data + 2 * layer["starts_at"],
         constants + 8 * layer["quads_at"],
         constants + 8 * layer["pixels_at"],
         constants + 8 * layer["places_at"],
@@ -99,7 +108,9 @@ def _convolve_quads(
             weights, begin = panel + j * quads * 4 * VECTOR, starts + 4 * VECTOR * j
             for i in range(0, count, PIXEL_TILE):
                 pixels, out = at.pixels + 8 * (first + i), at.sums + 4 * VECTOR * i
-                if vectors - j > 1:
+                if layer["finish"] == Finish.HALVES:
+                    dot_halves(form, codes, pixels, at.quads, quads, weights, begin, out, stride)
+                elif vectors - j > 1:
                     dot_2(form, codes, pixels, at.quads, quads, weights, begin, out, stride)
                 else:
                     dot_1(form, codes, pixels, at.quads, quads, weights, begin, out, stride)
@@ -117,7 +128,7 @@ def _convolve_taps(
         count = min(block, layer["pixels"] - first)
         for j in range(layer["columns"] // (wide * parts)):
             codes, weights = at.codes + j * wide, at.weights + j * taps * parts * wide
-            begin = at.starts + 4 * j * parts * wide
+            begin = at.starts16 + 2 * j * parts * wide
             for i in range(0, count, PIXEL_TILE):
                 pixels, out = at.pixels + 8 * (first + i), at.sums + 4 * VECTOR * i
                 if parts == 2:
@@ -125,9 +136,9 @@ def _convolve_taps(
                 else:
                     taps_1(form, codes, pixels, at.quads, taps, weights, begin, out, stride)
             for half in range(2):
-                channel, sums = j * wide + half * VECTOR, half * stride
-                _finish(layer, at, channel, layer["out_channels"] - channel, first, count, sums,
-                        2 * stride, maps, statistics, form)  # fmt: skip
+                channel = j * wide + half * VECTOR
+                _finish(layer, at, channel, layer["out_channels"] - channel, first, count,
+                        half * stride, 0, maps, statistics, form)  # fmt: skip
 
 
 @jit
@@ -210,19 +221,29 @@ def _finish(
     sums, places = at.sums + 4 * sums_at, at.places + 8 * first
     out = at.out + maps.itemsize * channel
     multipliers, biases = at.multipliers + 4 * channel, at.biases + 4 * channel
-    shift, low, high = layer["shift"] + layer["fraction_bits"], layer["low"], layer["high"]
-    floor, ceiling, counts = layer["floor"], layer["ceiling"], statistics.ctypes.data
-    if layer["small_odd"]:
-        finish_small_pair(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
-                          shift, low, high, floor, ceiling, counts)  # fmt: skip
-    elif layer["pair"]:
+    shift, split = layer["shift"] + layer["fraction_bits"], layer["split_bits"]
+    low, high, floor, ceiling = layer["low"], layer["high"], layer["floor"], layer["ceiling"]
+    counts, pair = statistics.ctypes.data, layer["pair"]
+    if layer["finish"] == Finish.HALVES:
+        finish_halves(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
+                      shift, split, low, high, floor, ceiling, counts)  # fmt: skip
+    elif layer["finish"] == Finish.SPLIT:
+        if pair:
+            finish_pair_split(form, maps, sums, odd, out, places, count, channels, multipliers,
+                              biases, shift, split, low, high, floor, ceiling, counts)  # fmt: skip
+        else:
+            finish_one_split(form, maps, sums, odd, out, places, count, channels, multipliers,
+                             biases, shift, split, low, high, floor, ceiling, counts)  # fmt: skip
+    elif pair:
         finish_pair(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
-                    shift, low, high, floor, ceiling, counts)  # fmt: skip
+                    shift, split, low, high, floor, ceiling, counts)  # fmt: skip
     else:
         finish_one(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
-                   shift, low, high, floor, ceiling, counts)  # fmt: skip
+                   shift, split, low, high, floor, ceiling, counts)  # fmt: skip
     if at.accumulators:
-        for part in range(1 + layer["pair"]):
-            skip = part * layer["pixels"] * layer["out_channels"] + channel
-            kept = at.accumulators + 8 * skip
-            keep_sums(form, sums + 4 * part * odd, kept, places, count, channels)
+        for part in range(1 + pair):
+            kept = at.accumulators + 8 * (part * layer["pixels"] * layer["out_channels"] + channel)
+            if layer["finish"] == Finish.HALVES:
+                keep_sums(form, sums, kept, places, count, channels, 16 * part, 16)
+            else:
+                keep_sums(form, sums + 4 * part * odd, kept, places, count, channels, 0, 32)

@@ -152,11 +152,13 @@ def _finish(made: _Tables) -> Program:
             values[:] = np.concatenate(made.weights[lane])
         return values
 
+    starts = np.concatenate([np.zeros(0, dtype=np.int64), *made.starts])
     return Program(
         steps=np.array(made.steps, dtype=program_tables.STEP),
         **{name: table(name) for name in _TABLES},
         constants=np.concatenate([np.zeros(0, dtype=np.int64), *made.constants]),
-        starts=np.concatenate([np.zeros(0, dtype=np.int64), *made.starts]).astype(np.int32),
+        starts=starts.astype(np.int32),
+        starts16=starts.astype(np.int16),
         adapters=np.concatenate([*made.adapters, np.zeros(VECTOR, dtype=np.int64)]).astype(np.int8),
         biases=np.concatenate([np.zeros(0, dtype=np.int64), *made.biases]).astype(np.int32),
         weights8=flat(Lane.INT8, np.int8),
@@ -368,5 +370,6 @@ def _dot_row(
         "weights": made.add_weights(packed.lane, panels.weights),
         "starts_at": made.add_starts(panels.starts),
         "pair": packed.parts == 2,
-        "small_odd": packed.small_odd,
+        "finish": packed.finish,
+        "split_bits": packed.split_bits,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,12 @@ class CodeMap:
     def pixel(self) -> int:
         """Codes of one pixel."""
         return self.values.size * self.channels
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """Everything but the place."""
+        shape = (self.height, self.width, self.channels)
+        return (self.lane, *shape, self.padding, tuple(self.values.tolist()))
 
     @property
     def size(self) -> int:
@@ -188,8 +194,9 @@ def allocate(layout: Layout, rows: int) -> Memory:
     """One thread's memory; the padding in the maps of codes is filled in, for good."""
     codes = {lane: aligned(_code_count(layout, lane), _CODE_TYPES[lane]) for lane in Lane}
     for region in layout.codes.values():
-        padded = codes[region.lane][region.start : region.start + region.held]
-        padded.reshape(-1, region.values.size, region.channels)[:] = region.values[:, None]
+        if any(region.padding) and region.values.any():
+            padded = codes[region.lane][region.start : region.start + region.held]
+            padded.reshape(-1, region.values.size, region.channels)[:] = region.values[:, None]
     counts = layout.sum_counts
     return Memory(
         maps=aligned((rows, layout.map_count + _SLACK), np.int16 if layout.narrow else np.int32),
@@ -217,7 +224,8 @@ def _transformed_count(packed: PackedWeights) -> int:
 
 
 def _code_count(layout: Layout, lane: Lane) -> int:
-    return sum(region.size for region in layout.codes.values() if region.lane is lane)
+    regions = (region for region in layout.codes.values() if region.lane is lane)
+    return max((region.start + region.size for region in regions), default=0)
 
 
 def _place_codes(
@@ -225,25 +233,39 @@ def _place_codes(
     maps: Mapping[str, FeatureMap],
     packed: Mapping[str, PackedWeights],
 ) -> dict[str, CodeMap]:
-    """A padded map for every layer, one behind the other in the memory of its lane."""
-    regions = {}
+    """Maps of the same geometry share a place, since padding stays; so do all without any."""
+    regions = [_code_map(layer, maps, packed[layer.name]) for layer in weighted]
     used = dict.fromkeys(Lane, 0)
-    for layer in weighted:
-        channels, height, width = maps[layer.source].shape
-        padding = layer.padding if isinstance(layer, Conv) else (0, 0)
-        weights = packed[layer.name]
-        region = CodeMap(
-            lane=weights.lane,
-            start=used[weights.lane],
-            height=height + 2 * padding[0],
-            width=width + 2 * padding[1],
-            padding=padding,
-            channels=channels,
-            values=weights.padding,
-        )
-        used[weights.lane] += region.size
-        regions[layer.name] = region
-    return regions
+    for region in regions:
+        if not any(region.padding):
+            used[region.lane] = max(used[region.lane], region.size)
+    placed: dict[object, int] = {}
+    codes = {}
+    for layer, region in zip(weighted, regions, strict=True):
+        if any(region.padding):
+            start = placed.setdefault(region.geometry, used[region.lane])
+            if start == used[region.lane]:
+                used[region.lane] += region.size
+            region = replace(region, start=start)
+        codes[layer.name] = region
+    return codes
+
+
+def _code_map(
+    layer: Conv | Linear, maps: Mapping[str, FeatureMap], packed: PackedWeights
+) -> CodeMap:
+    """The layer's padded map, not placed yet."""
+    channels, height, width = maps[layer.source].shape
+    padding = layer.padding if isinstance(layer, Conv) else (0, 0)
+    return CodeMap(
+        lane=packed.lane,
+        start=0,
+        height=height + 2 * padding[0],
+        width=width + 2 * padding[1],
+        padding=padding,
+        channels=channels,
+        values=packed.padding,
+    )
 
 
 def _vector_lengths(network: IntegerNetwork, maps: Mapping[str, FeatureMap]) -> list[int]:

@@ -24,7 +24,7 @@ from asq_hw.fixedpoint import (
 )
 from asq_hw.layers import Conv, Linear
 from asq_hw.products import Product
-from asq_hw.sim.program import VECTOR, Lane, Method
+from asq_hw.sim.program import VECTOR, Finish, Lane, Method
 
 __all__ = ["PackedWeights", "pack_weights", "transform_weights"]
 
@@ -56,8 +56,10 @@ class PackedWeights:
         What sums begin with: bytes are moved so that none is negative, this takes it back.
     parts : int
         2 where the columns are even parts followed by odd parts.
-    small_odd : bool
-        Whether 32 bits hold the odd parts' products with the square root of two.
+    finish : Finish
+        How sums are requantized in the lane of bytes.
+    split_bits : int
+        Lower bits of the multipliers that are multiplied apart, but where `finish` is WIDE.
     """
 
     lane: Lane
@@ -68,7 +70,8 @@ class PackedWeights:
     weights: IntArray
     starts: IntArray
     parts: int
-    small_odd: bool
+    finish: Finish
+    split_bits: int
 
     @property
     def columns(self) -> int:
@@ -84,7 +87,9 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vnni: bool) -> Packe
     codes = layer.quantizer.grid.maximum - low + 1
     tables[:, codes:] = tables[:, codes - 1 : codes]  # never read; kept inside the range
     narrow = vnni and fits_requantization(layer, product)
-    method = _choose_method(layer, parts, codes - 1) if narrow else Method.QUADS
+    split = _split_bits(layer, product) if narrow else None
+    halves = split is not None and _fits_halves(layer, product)
+    method = _choose_method(layer, parts, codes - 1, halves=halves) if narrow else Method.QUADS
     if method is Method.TAPS:
         weights, groups = _channel_columns(parts), 1
     else:
@@ -106,7 +111,8 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vnni: bool) -> Packe
         weights=weights,
         starts=starts,
         parts=parts.shape[0],
-        small_odd=narrow and len(parts) == 2 and _fits_root(layer, product),
+        finish=_choose_finish(method, split, halves=halves),
+        split_bits=split or 0,
     )
 
 
@@ -129,25 +135,61 @@ def fits_requantization(layer: Conv | Linear, product: Product) -> bool:
     return max(value, scale, shifted) < 1 << 31
 
 
-def _fits_root(layer: Conv | Linear, product: Product) -> bool:
-    """Whether 32 bits hold every odd part times the square root of two before it is rounded."""
-    odd = accumulator_ranges(layer, product)[1].magnitude
-    return odd * SQRT2_MULTIPLIER < (1 << 31) - (1 << SQRT2_FRACTION_BITS)
+def _split_bits(layer: Conv | Linear, product: Product) -> int | None:
+    """Lower bits k of the multipliers with which 32 bits hold all of a split requantization.
+
+    That is: the odd part times the square root of two before it is rounded, ``V``, the product
+    with the lower bits, and the sum that is shifted at last. None where no k will do.
+    """
+    ranges = [bound.magnitude for bound in accumulator_ranges(layer, product)]
+    fraction = product.fraction_bits(layer.weight_grid)
+    value, shift = ranges[0], layer.shift + fraction
+    if len(ranges) == 2:
+        if ranges[1] * SQRT2_MULTIPLIER >= (1 << 31) - (1 << SQRT2_FRACTION_BITS):
+            return None
+        value = sqrt2_times_pair(ranges[0], ranges[1], fraction) + 1
+    largest = int(np.abs(layer.multiplier).max()) * layer.quantizer.step.maximum
+    scale = shift_right_half_up(largest, layer.narrow_shift) + 1
+    half, most = (1 << shift) >> 1, (1 << 31) - 1
+    if half + value > most:
+        return None
+    split = min(((most - half) // max(value, 1)).bit_length() - 1, shift)
+    total = (value * scale + half >> split) + 1
+    total += int(np.abs(layer.bias).max()) << shift - split
+    return split if total <= most else None
 
 
-def _choose_method(layer: Conv | Linear, parts: IntArray, span: int) -> Method:
+def _fits_halves(layer: Conv | Linear, product: Product) -> bool:
+    """Whether there are pairs of sums, 16 bits hold each, and 32 the joined one before rounding."""
+    ranges = [bound.magnitude for bound in accumulator_ranges(layer, product)]
+    if len(ranges) != 2 or max(ranges) >= 1 << 15:
+        return False
+    joined = (ranges[0] << SQRT2_FRACTION_BITS) + ranges[1] * SQRT2_MULTIPLIER
+    return joined < (1 << 31) - (1 << SQRT2_FRACTION_BITS)
+
+
+def _choose_finish(method: Method, split: int | None, *, halves: bool) -> Finish:
+    """The fastest requantization that is exact; Winograd's sums do not share lanes."""
+    if split is None:
+        return Finish.WIDE
+    return Finish.HALVES if halves and method is not Method.WINOGRAD else Finish.SPLIT
+
+
+def _choose_method(layer: Conv | Linear, parts: IntArray, span: int, *, halves: bool) -> Method:
     """The fastest method that is exact for weights (parts, O, planes, I / groups, kH, kW).
 
-    `span` is the largest ``q - Qn``. Sums of a depthwise layer's few products may fit 16 bits. In
-    Winograd's pieces codes grow to four times the span and are bytes still, weights must stay in
-    signed bytes, and four times each sum must fit 32 bits; what comes before may wrap around.
+    `span` is the largest ``q - Qn``; `halves` says whether pairs of sums can share lanes. Sums of a
+    depthwise layer's few products may fit 16 bits. In Winograd's pieces codes grow to four times
+    the span and are bytes still, weights must stay in signed bytes, and four times each sum must
+    fit 32 bits; what comes before may wrap around.
     """
     outputs, planes, inputs = parts.shape[1:4]
     if not isinstance(layer, Conv) or planes != 1:
         return Method.QUADS
     reach = int(np.abs(parts).sum(axis=(2, 3, 4, 5)).max()) * span
     if inputs == 1 and layer.groups == outputs > 1:
-        return Method.TAPS if fits_bits(parts, 8) and reach < 1 << 15 else Method.QUADS
+        narrow = fits_bits(parts, 8) and reach < 1 << 15
+        return Method.TAPS if narrow and (halves or len(parts) == 1) else Method.QUADS
     if (
         layer.groups == 1
         and layer.weight_codes.shape[2:] == (3, 3)

@@ -22,6 +22,7 @@ __all__ = [
     "STAGE",
     "STEP",
     "VECTOR",
+    "Finish",
     "Form",
     "Kind",
     "Lane",
@@ -64,6 +65,17 @@ class Method(IntEnum):
     """Through 16 products of transformed pieces: 3 x 3 with stride 1, where bounds allow it."""
     TAPS = 2
     """Channel by channel, for depthwise layers."""
+
+
+class Finish(IntEnum):
+    """How sums in the lane of bytes are requantized; the results are the same."""
+
+    WIDE = 0
+    """Products of 64 bits."""
+    SPLIT = 1
+    """Two products of 32 bits, where bounds allow it."""
+    HALVES = 2
+    """The same for pairs of sums that fit 16 bits and share a lane."""
 
 
 class Kind(IntEnum):
@@ -118,12 +130,12 @@ CONV = _record(
     "indices lane codes padded_width padding_y padding_x planes plane_at "
     # dot products
     "groups group_channels group_outputs columns width_out quads quads_at pixels pixels_at block "
-    "weights starts_at pair small_odd "
+    "weights starts_at pair "
     # dot products in the lane of bytes
     "method places_at tiles tiles_across transformed_row transform_offset "
     # requantization
-    "pixels_at_once multiplier_at bias_at biases_at narrow_shift fraction_bits shift low high "
-    "floor ceiling destination out_channels accumulators"
+    "finish split_bits pixels_at_once multiplier_at bias_at biases_at narrow_shift fraction_bits "
+    "shift low high floor ceiling destination out_channels accumulators"
 )
 
 
@@ -138,6 +150,7 @@ class Program(NamedTuple):
     stages: NDArray[np.void]
     constants: NDArray[np.int64]
     starts: NDArray[np.int32]
+    starts16: NDArray[np.int16]
     biases: NDArray[np.int32]
     adapters: NDArray[np.int8]
     weights8: NDArray[np.int8]

@@ -88,10 +88,35 @@ class Emitter:
         name = f"llvm.vector.reduce.{operation}.v{value.type.count}i{kind.width}"
         return self.builder.call(self._function(name, kind, [value.type]), [value])
 
+    def count(self, mask: Any) -> Any:
+        """How many lanes of a mask are set, as int64."""
+        bits = self.builder.bitcast(mask, ir.IntType(mask.type.count))
+        name = f"llvm.ctpop.i{bits.type.width}"
+        ones = self.builder.call(self._function(name, bits.type, [bits.type]), [bits])
+        return ones if bits.type == I64 else self.builder.zext(ones, I64)
+
+    def if_then(
+        self, condition: Any, values: Sequence[Any], body: Callable[[], Sequence[Any]]
+    ) -> list[Any]:
+        """The values that `body` makes of `values` where the likely condition holds."""
+        builder, entry = self.builder, self.builder.block
+        with builder.if_then(condition, likely=True):
+            results, last = list(body()), builder.block
+        phis = [builder.phi(value.type) for value in values]
+        for phi, value, result in zip(phis, values, results, strict=True):
+            phi.add_incoming(value, entry)
+            phi.add_incoming(result, last)
+        return phis
+
     def call(self, name: str, result: Any, values: Sequence[Any]) -> Any:
         """An instruction of the processor, by LLVM's name."""
         function = self._function(name, result, [value.type for value in values])
         return self.builder.call(function, values)
+
+    def fence(self) -> None:
+        """Let LLVM move no load across this place: it would fetch more than registers hold."""
+        kind = ir.FunctionType(ir.VoidType(), [])
+        self.builder.asm(kind, "", "~{memory}", [], True)
 
     def loop(
         self, count: Any, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
