@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from asq_hw import oracle
+from asq_hw.activation import AdaptiveStep
 from asq_hw.errors import InputError
 from asq_hw.grids import Grid, Scheme
 from asq_hw.layers import Add, GlobalAveragePool, Layer, MaxPool, Relu
@@ -262,6 +263,39 @@ def test_pairs_share_lanes_as_long_as_sums_have_16_bits(
     images = np.full((1, channels, 2, 3), 255, dtype=np.uint8)
     _check_oracle(network, images)
     _check_forms(network, images)
+
+
+@needs_vnni
+@pytest.mark.parametrize("scheme", ["uniform", "post"])
+@pytest.mark.parametrize(
+    ("outputs", "groups", "method"),
+    [(48, 1, Method.WINOGRAD), (20, 1, Method.QUADS), (40, 2, Method.QUADS), (40, 40, Method.TAPS)],
+)
+def test_sums_of_channels_that_a_layer_leaves_give_the_adapters_steps(
+    outputs: int, groups: int, method: Method, scheme: str
+) -> None:
+    """A map that a layer in the lane of bytes makes is not read again for its channels' means."""
+    first, images = _conv_network(40, outputs, (5, 7), scheme=scheme, groups=groups)
+    codes = np.random.default_rng(0).integers(0, 255, (3, outputs, 1, 1))
+    layers = list(first.layers[:3])
+    if outputs != 40:
+        layers.pop()  # the ReLU, which is computed with the convolution
+    source = layers[-1].name
+    for name in ("head", "other"):
+        hidden, last = networks.adaptive_step(outputs).stages
+        hidden = replace(hidden, bias=np.full(2, 2000))
+        step = AdaptiveStep(pool_multiplier=1, pool_shift=13, stages=(hidden, last))
+        quantizer = networks.quantizer(6, step, signed=True, step_fraction_bits=4)
+        layers.append(networks.conv(codes, name=name, source=source, activations=quantizer))
+    layers.append(Add(name="sum", sources=("head", "other")))
+    network = networks.network(*layers)
+    assert _method(network) is method
+    plan = lower(network, Product(), vnni=True, keep=False).program.convs
+    assert plan["pools"].tolist() == [0, -1, -1] and plan["pooled"].tolist() == [-1, 0, 0]
+    _check_oracle(network, images)
+    _check_forms(network, images)
+    found = {layer.name: layer.step_size for layer in simulate(network, images).layers}
+    assert found["head"] is not None and 1 < 16 * found["head"].maximum < 65535  # 4 fraction bits
 
 
 @needs_vnni

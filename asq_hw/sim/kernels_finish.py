@@ -187,6 +187,9 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
     low, high : what values are saturated to, and counted
     floor, ceiling : what they are clamped to after that, inside ``low .. high``
     statistics : address of int64 (len(Statistic),)
+    pools : address of int64 (16,), or 0
+        What the sums of the stored values over the pixels, so few that they fit 32 bits, are added
+        to.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -196,7 +199,7 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
         out_type = context.get_data_type(signature.args[1].dtype)
         size = out_type.width // 8
         sums, odd, out, places, count, channels, multipliers, biases, shift, split = args[2:12]
-        low, high, floor, ceiling, statistics = args[12:]
+        low, high, floor, ceiling, statistics, pools = args[12:]
         emit = Emitter(builder)
         inside = _lanes_below(emit, channels)
         whole = builder.icmp_signed(">=", channels, I64(VECTOR))
@@ -227,6 +230,7 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
             beyond = builder.icmp_unsigned(">", builder.sub(exact, lows), spans)
             saturated = builder.add(carried[0], emit.count(builder.and_(beyond, inside)))
             result = emit.clamp(exact, floors, ceilings)
+            summed = builder.select(inside, builder.add(carried[1], result), carried[1])
             if out_type.width < 32:
                 result = builder.trunc(result, vector(out_type))
             address = emit.offset(out, place, size)
@@ -236,17 +240,20 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
                     emit.store(result, address)
                 with some_lanes:
                     emit.store_masked(result, address, inside)
-            return [saturated, *extremes.widen(carried[1:], values)]
+            return [saturated, summed, *extremes.widen(carried[2:], values)]
 
         def step(i: Any, carried: list[Any]) -> list[Any]:
             place = emit.load(emit.offset(places, i, 8), I64)
             stored = builder.icmp_signed(">=", place, I64(0))
             return emit.if_then(stored, carried, lambda: finish_pixel(i, place, carried))
 
-        first = [I64(0), *extremes.first]
-        saturated, *ends = emit.loop(count, first, step)
+        first = [I64(0), emit.constant(0, I32), *extremes.first]
+        saturated, summed, *ends = emit.loop(count, first, step)
         _update(emit, statistics, Statistic.SATURATED, builder.add, saturated)
         extremes.store(ends, statistics)
+        with builder.if_then(builder.icmp_signed("!=", pools, I64(0))):
+            before = emit.load(pools, _WIDE)
+            emit.store(builder.add(before, builder.sext(summed, _WIDE)), pools)
         return context.get_dummy_value()
 
     def finish(
@@ -268,8 +275,9 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
         floor: Any,
         ceiling: Any,
         statistics: Any,
+        pools: Any,
     ) -> Any:
-        return numba.void(form, maps, *[numba.int64] * 15), generate
+        return numba.void(form, maps, *[numba.int64] * 16), generate
 
     return intrinsic(finish)
 

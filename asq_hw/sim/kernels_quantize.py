@@ -26,7 +26,9 @@ def step_size(layer: Record, program: Program, maps: Maps, memory: Memory, form:
     vectors = memory.vectors
     if layer["stages"] == 0:
         return layer["step_size"]  # type: ignore[no-any-return]
-    if layer["lane"] == Lane.INT8:
+    if layer["pooled"] >= 0:
+        vectors[0, : layer["channels"]] = memory.pooled[layer["pooled"] :][: layer["channels"]]
+    elif layer["lane"] == Lane.INT8:
         _sum_pixels(layer, maps, vectors[0], form)
     else:
         _sum_rows(layer, maps, vectors[0])

@@ -49,8 +49,10 @@ class Places(NamedTuple):
     multipliers: int
     biases: int
     out: int
+    pools: int
+    """0 where the sums of channels are not wanted."""
     accumulators: int
-    """0 where sums are not kept."""
+    """0 where the sums of products are not kept."""
 
 
 @jit
@@ -66,6 +68,10 @@ def convolve_bytes(
     """Multiply, accumulate, requantize; the codes stand in ``codes8``."""
     maps, constants = memory.maps[row], program.constants.ctypes.data
     kept = memory.accumulators[row].ctypes.data + 8 * layer["accumulators"]
+    pools = 0
+    if layer["pools"] >= 0:
+        memory.pooled[layer["pools"] :][: layer["out_channels"] + VECTOR] = 0
+        pools = memory.pooled.ctypes.data + 8 * layer["pools"]
     at = Places(
         memory.codes8.ctypes.data + layer["codes"],
         program.weights8.ctypes.data + layer["weights"],
@@ -80,6 +86,7 @@ def convolve_bytes(
         memory.multipliers32.ctypes.data,
         program.biases.ctypes.data + 4 * layer["biases_at"],
         maps.ctypes.data + maps.itemsize * layer["destination"],
+        pools,
         kept if keep else 0,
     )
     if layer["method"] == Method.WINOGRAD:
@@ -224,22 +231,25 @@ def _finish(
     shift, split = layer["shift"] + layer["fraction_bits"], layer["split_bits"]
     low, high, floor, ceiling = layer["low"], layer["high"], layer["floor"], layer["ceiling"]
     counts, pair = statistics.ctypes.data, layer["pair"]
+    pools = at.pools + 8 * channel if at.pools else 0
     if layer["finish"] == Finish.HALVES:
         finish_halves(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
-                      shift, split, low, high, floor, ceiling, counts)  # fmt: skip
+                      shift, split, low, high, floor, ceiling, counts, pools)  # fmt: skip
     elif layer["finish"] == Finish.SPLIT:
         if pair:
             finish_pair_split(form, maps, sums, odd, out, places, count, channels, multipliers,
-                              biases, shift, split, low, high, floor, ceiling, counts)  # fmt: skip
+                              biases, shift, split, low, high, floor, ceiling, counts,
+                              pools)  # fmt: skip
         else:
             finish_one_split(form, maps, sums, odd, out, places, count, channels, multipliers,
-                             biases, shift, split, low, high, floor, ceiling, counts)  # fmt: skip
+                             biases, shift, split, low, high, floor, ceiling, counts,
+                             pools)  # fmt: skip
     elif pair:
         finish_pair(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
-                    shift, split, low, high, floor, ceiling, counts)  # fmt: skip
+                    shift, split, low, high, floor, ceiling, counts, pools)  # fmt: skip
     else:
         finish_one(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
-                   shift, split, low, high, floor, ceiling, counts)  # fmt: skip
+                   shift, split, low, high, floor, ceiling, counts, pools)  # fmt: skip
     if at.accumulators:
         for part in range(1 + pair):
             kept = at.accumulators + 8 * (part * layer["pixels"] * layer["out_channels"] + channel)

@@ -41,6 +41,7 @@ from asq_hw.sim.program import VECTOR, Kind, Lane, Program
 
 __all__ = ["Plan", "lower"]
 
+_NOT_POOLED = -1
 _TABLES = {
     "inputs": program_tables.INPUT,
     "convs": program_tables.CONV,
@@ -294,6 +295,8 @@ def _add_weighted(
         shift=layer.shift,
         fraction_bits=product.fraction_bits(layer.weight_grid),
         **_quantizer_row(made, layer.quantizer),
+        pooled=_pooled(layer, layout),
+        pools=layout.pooled.get(layer.name, _NOT_POOLED),
         # Pixels whose values have a sum of 32 bits.
         pool_pixels=1 << (32 - maps[layer.source].format.bits),
         **_dot_row(made, layer, maps, layout, packed),
@@ -320,6 +323,12 @@ def _quantizer_row(made: _Tables, quantizer: ActivationQuantizer) -> dict[str, i
             }
         case _:
             assert_never(quantizer.step)
+
+
+def _pooled(layer: Conv | Linear, layout: Layout) -> int:
+    """Where the sums of the source's channels stand when the layer's turn comes."""
+    adaptive = isinstance(layer.quantizer.step, AdaptiveStep)
+    return layout.pooled.get(layer.source, _NOT_POOLED) if adaptive else _NOT_POOLED
 
 
 def _stage_row(made: _Tables, stage: AdapterStage) -> dict[str, int]:

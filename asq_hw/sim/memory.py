@@ -91,6 +91,9 @@ class Layout:
     map_count: int
     index_count: int
     accumulator_count: int
+    pooled: Mapping[str, int]
+    """By layer and by map: where sums of channels go that are made while requantizing."""
+    pooled_count: int
     sum_counts: Mapping[Lane, int]
     multiplier_count: int
     vector_size: int
@@ -129,6 +132,7 @@ def plan_memory(
         accumulator_count += made * packed[layer.name].parts if keep else 0
         lane = packed[layer.name].lane
         sums[lane] = max(sums[lane], sum_count(packed[layer.name]))
+    pooled, pooled_count = ({}, 0) if keep else _place_pooled(network, maps, packed, fused)
     return Layout(
         maps=places,
         indices=indices,
@@ -137,6 +141,8 @@ def plan_memory(
         map_count=map_count,
         index_count=index_count,
         accumulator_count=accumulator_count,
+        pooled=pooled,
+        pooled_count=pooled_count,
         sum_counts=sums,
         multiplier_count=max(
             (layer.out_channels * pixels_at_once(packed[layer.name], layer) for layer in weighted),
@@ -211,6 +217,7 @@ def allocate(layout: Layout, rows: int) -> Memory:
         products=aligned(16 * 2 * VECTOR * _BLOCK_TILES_MANY, np.int32),
         multipliers=aligned(layout.multiplier_count, np.int64),
         multipliers32=aligned(layout.multiplier_count + VECTOR, np.int32),
+        pooled=aligned(layout.pooled_count, np.int64),
         vectors=aligned((2, layout.vector_size), np.int64),
         halves=aligned((2, layout.vector_size), np.int32),
     )
@@ -266,6 +273,31 @@ def _code_map(
         channels=channels,
         values=packed.padding,
     )
+
+
+def _place_pooled(
+    network: IntegerNetwork,
+    maps: Mapping[str, FeatureMap],
+    packed: Mapping[str, PackedWeights],
+    fused: Mapping[str, Relu],
+) -> tuple[dict[str, int], int]:
+    """Places, in whole vectors, for the sums of all channels that an adapter will ask for.
+
+    Only layers in the lane of bytes sum them up, and not where a ReLU stays a step of its own.
+    """
+    wanted = {
+        layer.source
+        for layer in network.layers
+        if isinstance(layer, Conv | Linear) and isinstance(layer.quantizer.step, AdaptiveStep)
+    }
+    places: dict[str, int] = {}
+    total = 0
+    for name, weights in packed.items():
+        made = fused[name].name if name in fused else name
+        if weights.lane is Lane.INT8 and made in wanted:
+            places[name] = places[made] = total
+            total += (maps[name].shape[0] // VECTOR + 2) * VECTOR
+    return places, total
 
 
 def _vector_lengths(network: IntegerNetwork, maps: Mapping[str, FeatureMap]) -> list[int]:

@@ -125,7 +125,7 @@ STAGE = _record("inputs outputs weight_at bias_at multiplier shift minimum maxim
 CONV = _record(
     # source and quantizer
     "source channels height width step_size stage stages pool_multiplier pool_shift pool_pixels "
-    "step_fraction_bits code_low code_high "
+    "pooled step_fraction_bits code_low code_high "
     # codes: one byte each in `indices` (q - code_low), then `planes` values in a padded map
     "indices lane codes padded_width padding_y padding_x planes plane_at "
     # dot products
@@ -135,7 +135,7 @@ CONV = _record(
     "method places_at tiles tiles_across transformed_row transform_offset "
     # requantization
     "finish split_bits pixels_at_once multiplier_at bias_at biases_at narrow_shift fraction_bits "
-    "shift low high floor ceiling destination out_channels accumulators"
+    "shift low high floor ceiling destination out_channels accumulators pools"
 )
 
 
@@ -178,6 +178,8 @@ class Memory(NamedTuple):
     products: NDArray[np.int32]
     multipliers: NDArray[np.int64]
     multipliers32: NDArray[np.int32]
+    pooled: NDArray[np.int64]
+    """Sums of channels that layers leave for the adapters behind them."""
     vectors: NDArray[np.int64]
     """Scratch, (2, size), for sums of channels and for adapters."""
     halves: NDArray[np.int32]
