@@ -75,7 +75,7 @@ def interpreter() -> Interpreter:
                 elif kind == Kind.RELU:
                     relu(program.elementwise[index], maps)
                 elif kind == Kind.ADD:
-                    counts[Statistic.SATURATED] = add(program.elementwise[index], maps)
+                    counts[Statistic.SATURATED] = add(program.elementwise[index], maps, form)
                 elif kind == Kind.FLATTEN:
                     flatten(program.elementwise[index], maps)
                 elif kind == Kind.MAX_POOL:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.sim.jit import jit
-from asq_hw.sim.kernels_maps import sum_channels
+from asq_hw.sim.kernels_maps import add_values, sum_channels
 from asq_hw.sim.program import VECTOR, Form, Program
 
 __all__ = ["add", "average_pool", "flatten", "max_pool", "quantize_pixels", "relu"]
@@ -16,6 +16,7 @@ __all__ = ["add", "average_pool", "flatten", "max_pool", "quantize_pixels", "rel
 Maps = NDArray[np.signedinteger]
 Record = Any
 """A row of one of the tables in `asq_hw.sim.program`."""
+_AT_ONCE = 2 * VECTOR
 _PIXELS = 128
 """Values of 24 bits whose sum fits 32."""
 
@@ -26,7 +27,7 @@ def quantize_pixels(layer: Record, program: Program, image: NDArray[np.uint8], m
     channels, low, high, shift = layer["channels"], layer["low"], layer["high"], layer["shift"]
     half = (np.int64(1) << shift) >> 1
     pixels = image.reshape(channels, layer["pixels"])
-    fitted, beyond = np.empty(256, dtype=np.int32), np.empty(256, dtype=np.bool_)
+    fitted, beyond = np.empty((channels, 256), dtype=np.int32), np.empty(256, dtype=np.bool_)
     saturated = 0
     for c in range(channels):
         multiplier = program.constants[layer["multiplier_at"] + c]
@@ -34,20 +35,21 @@ def quantize_pixels(layer: Record, program: Program, image: NDArray[np.uint8], m
         any_beyond = False
         for pixel in range(256):
             value = (pixel * multiplier + offset + half) >> shift
-            fitted[pixel] = min(max(value, low), high)
-            beyond[pixel] = fitted[pixel] != value
+            fitted[c, pixel] = min(max(value, low), high)
+            beyond[pixel] = fitted[c, pixel] != value
             any_beyond |= beyond[pixel]
-        at = layer["destination"] + c
-        for i in range(layer["pixels"]):
-            maps[at + i * channels] = fitted[pixels[c, i]]
         if any_beyond:
             for i in range(layer["pixels"]):
                 saturated += beyond[pixels[c, i]]
+    out = maps[layer["destination"] : layer["destination"] + channels * layer["pixels"]]
+    for i in range(layer["pixels"]):
+        for c in range(channels):
+            out[i * channels + c] = fitted[c, pixels[c, i]]
     return saturated
 
 
 @jit
-def add(layer: Record, maps: Maps) -> int:
+def add(layer: Record, maps: Maps, form: Form) -> int:
     """The saturated and then clamped sum of two maps; returns how many were saturated."""
     size = layer["channels"] * layer["pixels"]
     low, high = np.int32(layer["low"]), np.int32(layer["high"])
@@ -55,8 +57,15 @@ def add(layer: Record, maps: Maps) -> int:
     first = maps[layer["source"] : layer["source"] + size]
     second = maps[layer["other"] : layer["other"] + size]
     out = maps[layer["destination"] : layer["destination"] + size]
-    saturated = 0
-    for i in range(size):
+    saturated, done = 0, 0
+    if form.lanes == VECTOR and size >= _AT_ONCE:
+        count = size // _AT_ONCE
+        saturated += add_values(
+            form, maps, first.ctypes.data, second.ctypes.data, out.ctypes.data, count,
+            layer["low"], layer["high"], layer["floor"], layer["ceiling"],
+        )  # fmt: skip
+        done = count * _AT_ONCE
+    for i in range(done, size):
         value = np.int32(np.int32(first[i]) + np.int32(second[i]))  # at most 25 bits
         fitted = min(max(value, low), high)
         saturated += fitted != value

@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
 from asq_hw.sim.vectors import I8, I32, I64, Emitter, vector
 
-__all__ = ["multiply_rows", "quantize_values", "sum_channels"]
+__all__ = ["add_values", "multiply_rows", "quantize_values", "sum_channels"]
 
 _kernel: Any = intrinsic
 _SUMS, _REALS = vector(I32), vector(ir.FloatType())
@@ -79,6 +79,57 @@ def sum_channels(
         return context.get_dummy_value()
 
     return numba.void(form, maps, *[numba.int64] * 4), generate
+
+
+@_kernel
+def add_values(
+    typingctx: Any,
+    form: Any,
+    maps: Any,
+    first: Any,
+    second: Any,
+    out: Any,
+    count: Any,
+    low: Any,
+    high: Any,
+    floor: Any,
+    ceiling: Any,
+) -> Any:
+    """Saturated and then clamped sums of `count` times 32 values; returns how many were saturated.
+
+    Parameters of the kernel
+    ------------------------
+    form : Portable or Vnni
+    maps : array
+        Only its type matters: that of the feature maps.
+    first, second, out : addresses of the values
+    count : at least 1
+    low, high : what sums are saturated to, and counted
+    floor, ceiling : what they are clamped to after that, inside ``low .. high``
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if signature.args[0].instance_class is Portable:
+            return I64(0)
+        _, _, first, second, out, count, *ends = args
+        kind = context.get_data_type(signature.args[1].dtype)
+        emit = Emitter(builder)
+        values = vector(kind, _VALUES)
+        low, high, floor, ceiling = (emit.splat(builder.trunc(end, kind), _VALUES) for end in ends)
+
+        def step(i: Any, saturated: list[Any]) -> list[Any]:
+            skip = builder.mul(i, I64(_VALUES * kind.width // 8))
+            a, b = (emit.load(builder.add(at, skip), values) for at in (first, second))
+            # A sum that leaves the lanes differs from the wrapped one once it is saturated.
+            exact = emit.call(f"llvm.sadd.sat.v{_VALUES}i{kind.width}", values, [a, b])
+            fitted = emit.clamp(exact, low, high)
+            beyond = builder.icmp_signed("!=", fitted, builder.add(a, b))
+            emit.store(emit.clamp(fitted, floor, ceiling), builder.add(out, skip))
+            return [builder.add(saturated[0], emit.count(beyond))]
+
+        return emit.loop(count, [I64(0)], step)[0]
+
+    return numba.int64(form, maps, *[numba.int64] * 8), generate
 
 
 @_kernel
