@@ -1,7 +1,7 @@
 """What is installed, what an absent piece would enable, and the command that brings it.
 
 Nothing heavy is imported to find out: distributions are looked up by their metadata, programs on
-the PATH, data on the disk.
+the PATH, data on the disk, what the processor has by LLVM.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, distribution
 
 from asq_hw.errors import InputError
+from asq_hw.processor import KERNELS, host_features
 
 __all__ = ["CATALOGUE", "Finding", "Kind", "Requirement", "examine"]
 
@@ -30,6 +31,8 @@ class Kind(StrEnum):
     """A program on the PATH, or the distribution of the same name that brings one."""
     DATA = "data"
     """Files on the disk."""
+    PROCESSOR = "processor"
+    """A kernel of the simulator, which the processor can run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,15 @@ CATALOGUE: tuple[Requirement, ...] = (
     *_packages(
         ["typer", "rich"], enables="this program", install="pip install asq-hw", required=True
     ),
+    *(
+        Requirement(
+            name=name,
+            kind=Kind.PROCESSOR,
+            enables=f"simulate many times as fast, with --kernel {name}",
+            install=f"a processor with {needed.text}",
+        )
+        for name, needed in KERNELS.items()
+    ),
     *_packages(["torch"], enables="train, eval, export", install=_TRAIN),
     *_packages(["scikit-learn"], enables="the data set digits", install=_TRAIN),
     *_packages(
@@ -167,6 +179,8 @@ def _find(requirement: Requirement) -> Finding:
             return Finding(requirement=requirement, place=program)
         case Kind.DATA:
             return _find_fashion_mnist(requirement)
+        case Kind.PROCESSOR:
+            return _find_kernel(requirement)
 
 
 def _find_package(requirement: Requirement) -> Finding:
@@ -176,6 +190,12 @@ def _find_package(requirement: Requirement) -> Finding:
     except PackageNotFoundError:
         return Finding(requirement=requirement)
     return Finding(requirement=requirement, version=found.version, place=str(found.locate_file("")))
+
+
+def _find_kernel(requirement: Requirement) -> Finding:
+    """Find out whether the processor has all that a kernel needs."""
+    found = KERNELS[requirement.name].features <= host_features()
+    return Finding(requirement=requirement, place="this processor" if found else None)
 
 
 def _find_fashion_mnist(requirement: Requirement) -> Finding:

@@ -1,6 +1,6 @@
-"""How fast the bit-accurate simulator is: whole networks, layers, one convolution, fresh starts.
+"""How fast the bit-accurate simulator is: networks, layers, kernels, a convolution, fresh starts.
 
-    python -m benchmarks [--only networks layers convolution scale] [--keep FOLDER]
+    python -m benchmarks [--only networks layers kernels convolution scale] [--keep FOLDER]
 
 Peers come with ``pip install 'asq-hw[train,bench]'``; one that is not there costs a line.
 """
@@ -13,10 +13,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import convolution, networks, peak, scale, throughput
+from benchmarks import convolution, kernels, networks, peak, scale, throughput
 from benchmarks.timing import Section, machine, show
 
-_PARTS = ("networks", "layers", "convolution", "scale")
+_PARTS = ("networks", "layers", "kernels", "convolution", "scale")
 _DEFAULT = ("resnet18-s2", "resnet18-s1", "mobilenetv2-s2")
 _PROFILED_IMAGES = 12
 
@@ -58,6 +58,10 @@ def _sections(
         for name in names:
             network = throughput.load_network(name, timed.folder)
             yield throughput.layer_table(network, images, best)
+    if "kernels" in parts:
+        network = throughput.load_network(names[0], timed.folder)
+        images = networks.draw_images(timed.images)
+        yield kernels.compare_kernels(network, images, timed.repetitions)
     if "convolution" in parts:
         yield convolution.compare()
     if "scale" in parts:

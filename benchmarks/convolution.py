@@ -27,7 +27,7 @@ from asq_hw.products import SPLIT_FRACTION_BITS, Product
 from asq_hw.sim import profile_layers, simulate
 from benchmarks.timing import Section
 
-__all__ = ["compare"]
+__all__ = ["compare", "layer"]
 
 _CHANNELS, _SIZE, _BITS = 128, 28, 4
 _STEP, _SHIFT = 16, 16
@@ -65,19 +65,20 @@ def compare() -> Section:
         "oracle": _judge,
     }
     rows: list[dict[str, Any]] = []
-    ours = 0.0
+    ours: float | None = None
     for name, run in tools.items():
         try:
             seconds, outputs = run(problem)
         except ModuleNotFoundError as error:
             rows.append({"tool": name, "equal": f"not installed: {error.name}"})
             continue
-        ours = ours or seconds
+        ours = seconds if ours is None else ours
         rows.append(
             {
                 "tool": name,
                 "seconds": seconds,
-                "times the simulator's": seconds / ours,
+                # What is so small that it takes no time, within what can be measured, has no ratio.
+                "times the simulator's": seconds / ours if ours else None,
                 "equal": "yes" if np.array_equal(outputs, wanted) else "NO",
             }
         )
@@ -85,6 +86,12 @@ def compare() -> Section:
         title="One convolution layer: 3 x 3, 128 to 128 channels, 28 x 28, POST W4A4, one thread",
         rows=rows,
     )
+
+
+def layer() -> tuple[IntegerNetwork, NDArray[np.uint8]]:
+    """A network with this layer, named ``conv``, and images for it."""
+    problem = _draw()
+    return problem.network, problem.images
 
 
 def _draw() -> _Problem:

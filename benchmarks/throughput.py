@@ -99,6 +99,7 @@ def layer_table(network: IntegerNetwork, images: Images, peak: float | None) -> 
                 if peak is not None:
                     row["of the peak"] = f"{rate / peak:.0%}"
         rows.append(row)
+    rows.append(_whole(rows, peak))
     notes = ["A POST weight has two products, of its even and of its odd part."]
     if peak is not None:
         notes.append(
@@ -106,6 +107,15 @@ def layer_table(network: IntegerNetwork, images: Images, peak: float | None) -> 
             "method computes 16 products in place of 36, so that layers may exceed it."
         )
     return Section(title=f"{network.name}: layers", rows=rows, notes=notes)
+
+
+def _whole(rows: Sequence[dict[str, Any]], peak: float | None) -> dict[str, Any]:
+    """The last row: the whole network."""
+    milliseconds = sum(row["ms"] for row in rows)
+    products = sum(row.get("M products", 0) for row in rows)
+    rate = products / milliseconds * 1e9 if milliseconds else 0.0
+    whole = {"layer": "all", "ms": milliseconds, "M products": products, "G products/s": rate / 1e9}
+    return whole if peak is None else whole | {"of the peak": f"{rate / peak:.0%}"}
 
 
 def _pixels(images: Images) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from asq_hw import doctor
 from asq_hw.cli import main
 from asq_hw.doctor import CATALOGUE, Finding, Kind, examine
+from asq_hw.processor import KERNELS
 
 
 def finding(name: str) -> Finding:
@@ -69,6 +71,20 @@ def test_the_data_set_is_found_where_it_would_be_read(
     (tmp_path / "fashion-mnist").mkdir()
     monkeypatch.setenv("ASQ_HW_DATA", str(tmp_path))
     assert finding("fashion-mnist").place == str(tmp_path / "fashion-mnist")
+
+
+@pytest.mark.parametrize("kernels", [[], ["avx2"], ["vnni", "avx2"]])
+def test_kernels_are_those_the_processor_runs(
+    monkeypatch: pytest.MonkeyPatch, kernels: list[str]
+) -> None:
+    features = [KERNELS[name].features for name in kernels]
+    monkeypatch.setattr(doctor, "host_features", lambda: frozenset().union(*features))
+    assert [name for name in ("vnni", "avx2") if finding(name).found] == kernels
+
+
+def test_without_llvm_no_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    assert not finding("avx2").found
 
 
 def test_every_core_dependency_is_in_the_catalogue() -> None:

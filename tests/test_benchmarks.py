@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from asq_hw.errors import InputError
-from benchmarks import convolution, peak, scale, throughput
+from asq_hw.sim.jit import available_kernels
+from benchmarks import convolution, kernels, peak, scale, throughput
 from benchmarks.timing import Section, interleave, show
 from tests import networks
 
@@ -18,6 +19,8 @@ from tests import networks
 def small_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("_CHANNELS", 5), ("_SIZE", 6), ("_SIMULATED_IMAGES", 2)):
         monkeypatch.setattr(convolution, name, value)
+    # It takes so little time that what is measured may be none.
+    monkeypatch.setattr(convolution, "profile_layers", lambda *_: {"conv": 0.001})
 
 
 @pytest.mark.usefixtures("small_layer")
@@ -26,6 +29,14 @@ def test_every_tool_gives_the_convolutions_exact_outputs() -> None:
     assert len(rows) == 5
     assert [row["equal"] for row in rows] == ["yes"] * 5
     assert rows[0]["times the simulator's"] == 1
+    assert all(row["times the simulator's"] == row["seconds"] / 0.001 for row in rows)
+
+
+@pytest.mark.usefixtures("small_layer")
+def test_what_takes_no_time_has_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "profile_layers", lambda *_: {"conv": 0.0})
+    rows = convolution.compare().rows
+    assert [row["times the simulator's"] for row in rows] == [None] * 5
 
 
 @pytest.mark.usefixtures("small_layer")
@@ -62,13 +73,20 @@ def test_layers_are_compared_with_the_peak(monkeypatch: pytest.MonkeyPatch) -> N
     )
     section = throughput.layer_table(network, images, 1e12)
     weighted = {row["layer"]: row for row in section.rows if "M products" in row}
-    assert weighted.keys() == {quickest, *others}
+    assert weighted.keys() == {quickest, *others, "all"}
     assert "of the peak" not in weighted[quickest]
     for name in others:
         products = weighted[name]["M products"] * 1e6
         assert products in (macs[name], 2 * macs[name])
         assert weighted[name]["of the peak"] == f"{products * 1e6 / 1e12:.0%}"
-    assert "of the peak" not in throughput.layer_table(network, images, None).rows[-1]
+    whole = section.rows[-1]
+    assert whole["layer"] == "all"
+    products = sum(row["M products"] for row in weighted.values()) - whole["M products"]
+    assert products == pytest.approx(whole["M products"])
+    assert whole["G products/s"] == pytest.approx(whole["M products"] / whole["ms"])
+    assert not any(
+        "of the peak" in row for row in throughput.layer_table(network, images, None).rows
+    )
 
 
 def test_runners_take_turns_and_the_first_round_is_not_counted() -> None:
@@ -96,6 +114,14 @@ def test_the_peak_is_of_a_processor_with_vnni(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(peak, "choose_kernel", refuse)
     assert peak.integer_peak() is None
+
+
+@pytest.mark.usefixtures("small_layer")
+def test_every_kernel_is_timed() -> None:
+    network = networks.network_of_every_kind()
+    section = kernels.compare_kernels(network, networks.random_images(network, 3, seed=0), 2)
+    assert [row["kernel"] for row in section.rows] == available_kernels()
+    assert all(row[f"{network.name}, images/s"] > 0 for row in section.rows)
 
 
 def test_drawn_windows_are_those_of_the_convolution() -> None:

@@ -113,7 +113,9 @@ def test_a_cluster_elsewhere_is_left_as_it_was(network, images, address) -> None
 
 
 def test_an_error_on_a_worker_is_the_users_error(network, images) -> None:
-    with pytest.raises(InputError, match="kernel must be one of auto, vnni, portable, not 'fast'"):
+    with pytest.raises(
+        InputError, match="kernel must be one of auto, vnni, avx2, portable, not 'fast'"
+    ):
         cluster.simulate(network, images, cluster="local:1", kernel="fast")
     assert workers() == []
 

@@ -22,7 +22,7 @@ from asq_hw.layers import Add, AveragePool, FeatureFormat, MaxPool, Relu
 from asq_hw.network import IntegerNetwork
 from asq_hw.products import MAX_LUT_FRACTION_BITS, Product, ProductKind
 from asq_hw.sim import SimulationResult, TraceBatch, simulate, tensor_shapes
-from asq_hw.sim.jit import choose_kernel
+from asq_hw.sim.jit import Kernel, available_kernels
 from asq_hw.sim.lower import lower
 from asq_hw.sim.program import Lane
 from tests import networks
@@ -32,15 +32,7 @@ SPLIT = Product()
 LUT = Product(kind=ProductKind.POST_LUT)
 
 
-def _has_vnni() -> bool:
-    try:
-        choose_kernel("vnni")
-    except InputError:
-        return False
-    return True
-
-
-KERNELS = ("portable", "vnni") if _has_vnni() else ("portable",)
+KERNELS = available_kernels()
 
 
 def _traced(
@@ -186,7 +178,7 @@ def _wide_network(outputs: int, inputs: int, code: int, *, signed: bool) -> Inte
 
 
 def _lane(network: IntegerNetwork, product: Product = SPLIT) -> Lane:
-    plan = lower(network, product, vnni=True, keep=False)
+    plan = lower(network, product, kernel=Kernel.VNNI, keep=False)
     return Lane(int(plan.program.convs[0]["lane"]))
 
 

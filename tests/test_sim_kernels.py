@@ -7,36 +7,30 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from asq_hw import oracle
 from asq_hw.activation import AdaptiveStep
-from asq_hw.errors import InputError
 from asq_hw.grids import Grid, Scheme
 from asq_hw.layers import Add, GlobalAveragePool, Layer, MaxPool, Relu
 from asq_hw.network import IntegerNetwork
 from asq_hw.products import Product
 from asq_hw.sim import SimulationResult, TraceBatch, profile_layers, simulate
-from asq_hw.sim.jit import choose_kernel
+from asq_hw.sim.jit import Kernel, available_kernels
 from asq_hw.sim.lower import lower
-from asq_hw.sim.program import Finish, Lane, Method
+from asq_hw.sim.panels import Panels, quads_in_words
+from asq_hw.sim.program import VECTOR, Finish, Lane, Method
 from tests import networks
 
-
-def _has_vnni() -> bool:
-    try:
-        choose_kernel("vnni")
-    except InputError:
-        return False
-    return True
-
-
-needs_vnni = pytest.mark.skipif(not _has_vnni(), reason="the processor has no AVX-512 VNNI")
+VECTORS = [kernel for kernel in available_kernels() if kernel is not Kernel.PORTABLE]
+needs_vectors = pytest.mark.skipif(not VECTORS, reason="the processor has no vector kernel")
 Digests = dict[str, str]
 
 
 def _method(network: IntegerNetwork) -> Method:
-    conv = lower(network, Product(), vnni=True, keep=False).program.convs[0]
+    conv = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convs[0]
     assert conv["lane"] == Lane.INT8
     return Method(int(conv["method"]))
 
@@ -58,13 +52,14 @@ def _digests(
 def _check_forms(network: IntegerNetwork, images: NDArray[np.uint8]) -> None:
     """The same tensors, statistics and scores from all kernels, kept and not kept."""
     expected, tensors = _digests(network, images, "portable")
-    actual, others = _digests(network, images, "vnni")
     assert set(tensors) >= {layer.name for layer in network.layers}
-    assert [name for name in tensors if tensors[name] != others[name]] == []
-    plain = simulate(network, images, kernel="vnni", threads=1)
-    for result in (actual, plain):
-        np.testing.assert_array_equal(result.scores, expected.scores)
-        assert result.layers == expected.layers
+    for kernel in VECTORS:
+        actual, others = _digests(network, images, kernel)
+        assert [name for name in tensors if tensors[name] != others[name]] == [], kernel
+        plain = simulate(network, images, kernel=kernel, threads=1)
+        for result in (actual, plain):
+            np.testing.assert_array_equal(result.scores, expected.scores)
+            assert result.layers == expected.layers
 
 
 def _conv_network(
@@ -112,10 +107,11 @@ def _conv_network(
 def _check_oracle(network: IntegerNetwork, images: NDArray[np.uint8]) -> None:
     maps = oracle.run(network, images)
     scores = maps[network.output.name].reshape(len(images), -1)
-    np.testing.assert_array_equal(simulate(network, images, kernel="vnni").scores, scores)
+    for kernel in VECTORS:
+        np.testing.assert_array_equal(simulate(network, images, kernel=kernel).scores, scores)
 
 
-@needs_vnni
+@needs_vectors
 @pytest.mark.parametrize("scheme", ["uniform", "post"])
 @pytest.mark.parametrize(
     ("channels", "outputs", "size", "padding", "bits"),
@@ -152,7 +148,7 @@ def test_winograds_method_equals_the_oracle(
             _check_forms(network, images)
 
 
-@needs_vnni
+@needs_vectors
 @pytest.mark.parametrize("scheme", ["uniform", "post"])
 @pytest.mark.parametrize("channels", [2, 16, 31, 40, 65])
 def test_depthwise_layers_equal_the_oracle(channels: int, scheme: str) -> None:
@@ -173,7 +169,7 @@ def test_depthwise_layers_equal_the_oracle(channels: int, scheme: str) -> None:
             _check_forms(network, images)
 
 
-@needs_vnni
+@needs_vectors
 def test_a_method_is_left_where_its_bounds_end() -> None:
     size = (4, 4)
     wide, _ = _conv_network(32, 32, size, activation_bits=7)
@@ -189,7 +185,7 @@ def test_a_method_is_left_where_its_bounds_end() -> None:
     assert _method(large) is Method.QUADS
 
 
-@needs_vnni
+@needs_vectors
 @pytest.mark.parametrize(
     ("scheme", "bits", "channels", "groups", "expected"),
     [
@@ -217,7 +213,7 @@ def test_requantization_equals_the_oracle_with_any_shift(
             shift=shift,
             extreme=shift % 2 == 0,
         )
-        plan = lower(network, Product(), vnni=True, keep=False).program.convs[0]
+        plan = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convs[0]
         assert plan["lane"] == Lane.INT8
         chosen.add(Finish(int(plan["finish"])))
         _check_oracle(network, images)
@@ -225,7 +221,7 @@ def test_requantization_equals_the_oracle_with_any_shift(
     assert chosen == expected
 
 
-@needs_vnni
+@needs_vectors
 @pytest.mark.parametrize(
     ("channels", "parts", "expected"),
     [
@@ -258,14 +254,14 @@ def test_pairs_share_lanes_as_long_as_sums_have_16_bits(
             shift=2,
         ),
     )
-    plan = lower(network, Product(), vnni=True, keep=False).program.convs[0]
+    plan = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convs[0]
     assert plan["finish"] == expected
     images = np.full((1, channels, 2, 3), 255, dtype=np.uint8)
     _check_oracle(network, images)
     _check_forms(network, images)
 
 
-@needs_vnni
+@needs_vectors
 @pytest.mark.parametrize("scheme", ["uniform", "post"])
 @pytest.mark.parametrize(
     ("outputs", "groups", "method"),
@@ -290,7 +286,7 @@ def test_sums_of_channels_that_a_layer_leaves_give_the_adapters_steps(
     layers.append(Add(name="sum", sources=("head", "other")))
     network = networks.network(*layers)
     assert _method(network) is method
-    plan = lower(network, Product(), vnni=True, keep=False).program.convs
+    plan = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convs
     assert plan["pools"].tolist() == [0, -1, -1] and plan["pooled"].tolist() == [-1, 0, 0]
     _check_oracle(network, images)
     _check_forms(network, images)
@@ -298,7 +294,7 @@ def test_sums_of_channels_that_a_layer_leaves_give_the_adapters_steps(
     assert found["head"] is not None and 1 < 16 * found["head"].maximum < 65535  # 4 fraction bits
 
 
-@needs_vnni
+@needs_vectors
 def test_many_pieces_and_channels_make_no_difference() -> None:
     for channels, size in ((132, (17, 16)), (64, (13, 22)), (300, (9, 7))):
         network, images = _conv_network(channels, 50, size)
@@ -306,7 +302,7 @@ def test_many_pieces_and_channels_make_no_difference() -> None:
         _check_forms(network, images)
 
 
-@needs_vnni
+@needs_vectors
 @pytest.mark.parametrize("bits", [2, 4, 5, 8])
 @pytest.mark.parametrize("signed", [False, True])
 def test_every_16_bit_value_becomes_its_exact_code(bits: int, signed: bool) -> None:
@@ -329,12 +325,84 @@ def test_every_16_bit_value_becomes_its_exact_code(bits: int, signed: bool) -> N
                     shift=4,
                 ),
             )
-            batches: list[TraceBatch] = []
-            result = simulate(network, images, kernel="vnni", trace=batches.append)
             exact = (2 * (values << fraction_bits) + step) // (2 * step)
-            codes = batches[0].tensors["conv-codes"].reshape(256, 256)
-            np.testing.assert_array_equal(codes, np.clip(exact, low, high))
-            assert result.layers[1].clipped == np.count_nonzero((exact < low) | (exact > high))
+            for kernel in VECTORS:
+                batches: list[TraceBatch] = []
+                result = simulate(network, images, kernel=kernel, trace=batches.append)
+                codes = batches[0].tensors["conv-codes"].reshape(256, 256)
+                np.testing.assert_array_equal(codes, np.clip(exact, low, high))
+                assert result.layers[1].clipped == np.count_nonzero((exact < low) | (exact > high))
+
+
+# Sums in 16 bits
+
+
+@given(
+    quads=st.integers(1, 40),
+    largest=st.integers(0, 255),
+    bound=st.integers(1, 128),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=200)
+def test_no_sum_of_a_run_leaves_16_bits(quads: int, largest: int, bound: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-bound, bound, (2, quads, VECTOR, 4))
+    run = quads_in_words(_panels(weights, largest))
+    assert run == 0 or 2 <= run <= quads
+    pairs = weights.reshape(2, quads, 2 * VECTOR, 2) * largest
+    for first in range(0, quads, max(run, 2)):
+        part = pairs[:, first : first + max(run, 2)]
+        ends = [np.clip(part, *side).sum(axis=(1, 3)) for side in ((0, None), (None, 0))]
+        if run:
+            assert ends[0].max() < 2**15 and ends[1].min() >= -(2**15)
+        elif max(ends[0].max(), -ends[1].min()) >= 2**15:
+            break
+    else:
+        assert run > 0 or largest == 0 or quads == 1
+
+
+def _panels(weights: NDArray[np.int64], largest: int) -> Panels:
+    nothing = np.zeros(0, dtype=np.int64)
+    return Panels(
+        weights=weights,
+        starts=nothing,
+        quads=4 * np.arange(weights.shape[-3]),
+        pixels=nothing,
+        places=nothing,
+        largest=largest,
+    )
+
+
+@pytest.mark.skipif(Kernel.AVX2 not in VECTORS, reason="the processor has no AVX2")
+@pytest.mark.parametrize(
+    ("bits", "weight", "inputs", "run"),
+    [
+        (4, 127, 32, 8),  # 2 * 8 * 15 * 127 = 30480
+        (4, 127, 36, 5),  # nine quads would make 34290
+        (4, -128, 36, 5),
+        (8, 32, 8, 2),  # 2 * 2 * 255 * 32 = 32640
+        (8, -33, 8, 0),
+        (8, 127, 37, 0),  # 2 * 255 * 127 = 64770: not even two products
+        (8, -128, 37, 0),
+        (2, 1, 4000, 1000),
+    ],
+)
+def test_sums_of_16_bits_do_not_saturate(bits: int, weight: int, inputs: int, run: int) -> None:
+    for pixel in (0, 255):
+        network = networks.network(
+            networks.input_layer(1, 9, inputs),
+            networks.conv(
+                np.full((18, inputs, 1, 1), weight & 0xFF),
+                activations=networks.quantizer(bits, signed=False),
+                shift=12,
+            ),
+        )
+        plan = lower(network, Product(), kernel=Kernel.AVX2, keep=False).program.convs[0]
+        assert (plan["lane"], plan["run"]) == (Lane.INT8, run)
+        images = np.full((1, inputs, 1, 9), pixel, dtype=np.uint8)
+        images[..., 1:8:2] = 255 - pixel
+        _check_oracle(network, images)
+        _check_forms(network, images)
 
 
 # A whole network
@@ -408,7 +476,7 @@ class _Resnet18:
         return name
 
 
-@needs_vnni
+@needs_vectors
 @pytest.mark.parametrize("scheme", ["uniform", "post"])
 def test_resnet18_has_the_same_bits_with_every_kernel(scheme: str) -> None:
     network = _Resnet18(scheme).network
@@ -416,7 +484,7 @@ def test_resnet18_has_the_same_bits_with_every_kernel(scheme: str) -> None:
     _check_forms(network, images)
     result = simulate(network, images, threads=1)
     assert len(np.unique(result.scores)) > 500
-    steps = lower(network, Product(), vnni=True, keep=False).program.convs
+    steps = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convs
     assert np.count_nonzero(steps["method"] == Method.WINOGRAD) == 13
 
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+        return _leave(_complain("interrupted", INTERRUPTED))
     except InputError as error:
         return _complain(f"error: {error}", BAD_INPUT)
     except ExternalToolError as error:
@@ -48,6 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"error: {where}{error.strerror or error}", BAD_INPUT)
+
+
+def _leave(status: int) -> int:
+    """Return the status; end the process where the simulator's compiler still works in a thread.
+
+    It cannot be stopped, and Python must not be taken down under it.
+    """
+    simulator = sys.modules.get("asq_hw.sim.jit")
+    if simulator is not None and simulator.is_compiling():
+        sys.stdout.flush()
+        os._exit(status)
+    return status
 
 
 def _run(arguments: list[str]) -> int:

@@ -77,6 +77,14 @@ def simulate(
             help="Fraction bits of that table's entries.",
         ),
     ] = DEFAULT.lut_fraction_bits,
+    kernel: Annotated[
+        str,
+        typer.Option(
+            "--kernel",
+            metavar="auto|vnni|avx2|portable",
+            help="Machine code of the dot products; the results are the same bits.",
+        ),
+    ] = "auto",
     trace: Annotated[
         Path | None,
         typer.Option("--trace", metavar="DIR", help="Write every intermediate tensor, as .npy."),
@@ -121,6 +129,7 @@ def simulate(
             network,
             dataset.images,
             product=arithmetic,
+            kernel=kernel,
             **({"trace": partial(_pass_on, readers)} if readers else {}),
             progress=stack.enter_context(progress_bar("simulating", len(dataset))),
         )

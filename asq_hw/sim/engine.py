@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,10 @@ from asq_hw.errors import InputError
 from asq_hw.network import IntegerNetwork
 from asq_hw.products import Product
 from asq_hw.sim.interpreter import interpreter
-from asq_hw.sim.jit import Kernel, choose_kernel
+from asq_hw.sim.jit import Kernel, choose_kernel, compile_aside
 from asq_hw.sim.lower import lower
 from asq_hw.sim.memory import allocate
-from asq_hw.sim.program import Memory, Portable, Vnni
+from asq_hw.sim.program import Avx2, Form, Memory, Portable, Vnni
 from asq_hw.sim.statistics import LayerStatistics, empty_statistics, summarize
 from asq_hw.sim.tensors import TraceBatch, read_batch
 
@@ -32,8 +31,11 @@ __all__ = ["Run", "SimulationResult", "check_counts", "check_images", "simulate"
 Images = NDArray[np.uint8]
 _TRACE_BYTES = 1 << 26
 """Most memory for the tensors of a traced batch; each thread has a few batches."""
-_CALL_SECONDS = 0.2
-"""How long a call into compiled code should take where images take less."""
+_FORMS: dict[Kernel, type[Form]] = {
+    Kernel.VNNI: Vnni,
+    Kernel.AVX2: Avx2,
+    Kernel.PORTABLE: Portable,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,7 +96,7 @@ def simulate(
     progress : callable
         Is given the number of images done so far.
     kernel : str
-        ``auto``, ``vnni`` or ``portable``.
+        ``auto``, ``vnni``, ``avx2`` or ``portable``.
 
     Raises
     ------
@@ -138,11 +140,11 @@ class Run:
         keep: bool = False,
     ) -> None:
         network.check_product(product)
-        vnni = choose_kernel(kernel) is Kernel.VNNI
+        chosen = choose_kernel(kernel)
         self.network, self.product, self.keep = network, product, keep
-        self.plan = lower(network, product, vnni=vnni, keep=keep)
+        self.plan = lower(network, product, kernel=chosen, keep=keep)
         self.shape = network.feature_maps()[network.output.name].shape
-        self.form = Vnni() if vnni else Portable()
+        self.form = _FORMS[chosen]()
         self.interpret = interpreter()
         self._take(images)
 
@@ -159,7 +161,7 @@ class Run:
 
     def warm_up(self) -> None:
         """Compile, or load what an earlier process compiled, without computing anything."""
-        self.compute(self.memory(1), 0, 0)
+        compile_aside(lambda: self.compute(self.memory(1), 0, 0))
 
     def memory(self, rows: int) -> Memory:
         """Make what one thread works in; `rows` is 1 but where intermediate tensors are kept."""
@@ -189,21 +191,22 @@ class Run:
         ]
         threads = min(threads, len(spans))
         free: SimpleQueue[Memory] = SimpleQueue()
+        stop_flag = np.zeros(1, dtype=np.uint8)
         for _ in range(threads):
-            free.put(self.memory(batch_size if self.keep else 1))
+            memory = self.memory(batch_size if self.keep else 1)
+            free.put(memory._replace(stop=stop_flag))
         pool = ThreadPoolExecutor(threads)
-        stopped = Event()
         try:
             # A few batches ahead of the reader, so that a slow one does not fill the memory.
             waiting: list[Future[_Batch]] = []
             for start, stop in spans:
-                waiting.append(pool.submit(self._run_batch, free, start, stop, stopped))
+                waiting.append(pool.submit(self._run_batch, free, start, stop))
                 if len(waiting) >= 2 * threads:
                     yield waiting.pop(0).result()
             for future in waiting:
                 yield future.result()
         finally:
-            stopped.set()
+            stop_flag[0] = 1
             pool.shutdown(cancel_futures=True)
 
     def ordered_scores(self) -> IntArray:
@@ -212,31 +215,14 @@ class Run:
         last = self.scores.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
         return last.reshape(len(self.scores), -1).astype(np.int64)
 
-    def _run_batch(
-        self, free: SimpleQueue[Memory], start: int, stop: int, stopped: Event
-    ) -> _Batch:
+    def _run_batch(self, free: SimpleQueue[Memory], start: int, stop: int) -> _Batch:
         memory = free.get()
         try:
-            trace = None
-            if self.keep:
-                self.compute(memory, start, stop)
-                trace = self._read_batch(memory, start, stop)
-            else:
-                self._compute_stoppable(memory, start, stop, stopped)
+            self.compute(memory, start, stop)
+            trace = self._read_batch(memory, start, stop) if self.keep else None
             return _Batch(start=start, stop=stop, trace=trace)
         finally:
             free.put(memory)
-
-    def _compute_stoppable(self, memory: Memory, start: int, stop: int, stopped: Event) -> None:
-        """Compute in calls so short that Ctrl-C need not wait long; compiled code cannot look."""
-        size = 1
-        while start < stop and not stopped.is_set():
-            end = min(start + size, stop)
-            began = time.perf_counter()
-            self.compute(memory, start, end)
-            seconds = max(time.perf_counter() - began, 1e-6)
-            size = max(int((end - start) * _CALL_SECONDS / seconds), 1)
-            start = end
 
     def _read_batch(self, memory: Memory, start: int, stop: int) -> TraceBatch:
         counts = self.counts[start:stop]

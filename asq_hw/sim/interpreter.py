@@ -49,6 +49,9 @@ def interpreter() -> Interpreter:
     (N, size); `statistics` is (N, layers, len(Statistic)). With `keep` every sample has
     its own row of the memory, and maps and codes stay there; else they share the first. The
     type of `form` says which instructions there are.
+
+    Before every layer ``memory.stop`` is looked at, as compiled code does not see Ctrl-C; where
+    plain loops make a layer slow, before each of its blocks too. Once it is set, this returns.
     """
     stamp = source_stamp()
 
@@ -67,6 +70,8 @@ def interpreter() -> Interpreter:
             row = n if keep else 0
             maps = memory.maps[row]
             for s in range(program.steps.shape[0]):
+                if memory.stop[0]:
+                    return False
                 kind, index = program.steps[s]["kind"], program.steps[s]["index"]
                 counts = statistics[n, program.steps[s]["layer"]]
                 if kind == Kind.CONV:

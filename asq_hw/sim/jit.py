@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from enum import StrEnum
 from pathlib import Path
+from threading import Thread
 from typing import TypeVar, cast
 
-import llvmlite.binding
 import numba
 from numba.core import config
+from numba.core.codegen import get_host_cpu_features
 
-from asq_hw import fixedpoint
+from asq_hw import fixedpoint, processor
 from asq_hw.errors import InputError
 
-__all__ = ["Kernel", "cached", "choose_kernel", "jit", "source_stamp"]
+__all__ = [
+    "Kernel",
+    "available_kernels",
+    "cached",
+    "choose_kernel",
+    "compile_aside",
+    "is_compiling",
+    "jit",
+    "source_stamp",
+]
 
+_COMPILER = "asq-hw compiler"
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
@@ -24,9 +37,11 @@ class Kernel(StrEnum):
     """Which machine code computes the dot products; the results are the same bits."""
 
     AUTO = "auto"
-    """VNNI where the processor has it."""
+    """The first of the following that the processor has."""
     VNNI = "vnni"
     """AVX-512 VNNI: four products of bytes in each 32-bit lane."""
+    AVX2 = "avx2"
+    """AVX2: products of bytes in 16 bits where bounds allow it, else in 32."""
     PORTABLE = "portable"
     """Plain loops that run on any processor, and without the compiler."""
 
@@ -44,6 +59,30 @@ def cached(function: _Function) -> _Function:
         return jit(function)
 
 
+def compile_aside(work: Callable[[], object]) -> None:
+    """Do what makes Numba compile in a thread of its own, and wait for it.
+
+    LLVM works for many seconds and loses a Ctrl-C that comes meanwhile. Here it reaches the caller
+    at once; the thread goes on, and what it compiles is cached for the next start.
+    """
+    done: Future[None] = Future()
+
+    def go() -> None:
+        try:
+            work()
+            done.set_result(None)
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=go, name=_COMPILER, daemon=True).start()
+    done.result()
+
+
+def is_compiling() -> bool:
+    """Whether a thread compiles that nobody may wait for any more."""
+    return any(thread.name == _COMPILER for thread in threading.enumerate())
+
+
 def source_stamp() -> int:
     """Return a digest of the kernels' sources: it makes a cached function depend on all of them.
 
@@ -56,7 +95,7 @@ def source_stamp() -> int:
 
 
 def choose_kernel(kernel: str) -> Kernel:
-    """VNNI or PORTABLE for what the user asked for.
+    """One of the kernels but AUTO, for what the user asked for.
 
     Raises
     ------
@@ -68,21 +107,36 @@ def choose_kernel(kernel: str) -> Kernel:
     except ValueError:
         known = ", ".join(Kernel)
         raise InputError(f"kernel must be one of {known}, not {kernel!r}") from None
-    available = _vnni_available()
+    available = available_kernels()
     if chosen is Kernel.AUTO:
-        return Kernel.VNNI if available else Kernel.PORTABLE
-    if chosen is Kernel.VNNI and not available:
-        raise InputError("kernel vnni needs compiled code and a processor with AVX-512 VNNI")
+        return available[0]
+    if chosen not in available:
+        needed = processor.KERNELS[chosen].text
+        raise InputError(f"kernel {chosen} needs compiled code and a processor with {needed}")
     return chosen
 
 
-def _vnni_available() -> bool:
-    if _setting("DISABLE_JIT") or _setting("CPU_NAME") or _setting("CPU_FEATURES"):
-        return False  # with a processor set by hand nothing is known about it
-    features = llvmlite.binding.get_host_cpu_features()
-    return bool(features.get("avx512f") and features.get("avx512vnni"))
+def available_kernels() -> list[Kernel]:
+    """Return the kernels that run here, the fastest first."""
+    features: frozenset[str] = frozenset()
+    if not _setting("DISABLE_JIT"):
+        features = processor.host_features() & _target_features()
+    runs = [
+        Kernel(name) for name, kernel in processor.KERNELS.items() if kernel.features <= features
+    ]
+    return [*runs, Kernel.PORTABLE]
 
 
-def _setting(name: str) -> bool:
-    """Whether one of Numba's settings, an environment variable NUMBA_..., is in force."""
-    return bool(getattr(config, name))
+def _target_features() -> frozenset[str]:
+    """What Numba compiles for: what NUMBA_CPU_FEATURES names, else what the processor has.
+
+    A processor named by NUMBA_CPU_NAME alone has all that this one has, as Numba sees it.
+    """
+    chosen = _setting("CPU_FEATURES")
+    text = str(get_host_cpu_features() if chosen is None else chosen)  # type: ignore[no-untyped-call]
+    return frozenset(name[1:] for name in text.split(",") if name.startswith("+"))
+
+
+def _setting(name: str) -> object:
+    """One of Numba's settings, an environment variable NUMBA_..., or its default."""
+    return getattr(config, name)

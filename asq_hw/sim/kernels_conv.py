@@ -54,6 +54,8 @@ def convolve(
         place_codes(layer, constants, indices, memory.codes64)
         for group in range(layer["groups"]):
             for first in range(0, layer["pixels"], layer["block"]):
+                if memory.stop[0]:
+                    return
                 accumulate(
                     layer, constants, program.weights64, memory.codes64, group, first, memory.sums64
                 )
@@ -64,6 +66,8 @@ def convolve(
         place_codes(layer, constants, indices, memory.codes32)
         for group in range(layer["groups"]):
             for first in range(0, layer["pixels"], layer["block"]):
+                if memory.stop[0]:
+                    return
                 accumulate(
                     layer, constants, program.weights32, memory.codes32, group, first, memory.sums32
                 )

@@ -171,7 +171,7 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
 
     Parameters of the kernel
     ------------------------
-    form : Portable or Vnni
+    form : Portable, Avx2 or Vnni
     maps : array
         Only its type matters: that of the feature maps.
     sums : address of int32 (pixels, 16)

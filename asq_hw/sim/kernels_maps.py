@@ -48,7 +48,7 @@ def sum_channels(
 
     Parameters of the kernel
     ------------------------
-    form : Portable or Vnni
+    form : Portable, Avx2 or Vnni
     maps : array
         Only its type matters: that of the feature maps.
     source : address of the first channel's value
@@ -99,7 +99,7 @@ def add_values(
 
     Parameters of the kernel
     ------------------------
-    form : Portable or Vnni
+    form : Portable, Avx2 or Vnni
     maps : array
         Only its type matters: that of the feature maps.
     first, second, out : addresses of the values
@@ -140,7 +140,7 @@ def multiply_rows(
 
     Parameters of the kernel
     ------------------------
-    form : Portable or Vnni
+    form : Portable, Avx2 or Vnni
     weights : address of int8 (count,)
     low, high : addresses of int32 (count, filled with zeros to whole vectors)
         At most 2**15 in magnitude, so that 256 products fit the 32 bits of a lane.
@@ -190,7 +190,7 @@ def quantize_values(
 
     Parameters of the kernel
     ------------------------
-    form : Portable or Vnni
+    form : Portable, Avx2 or Vnni
     maps : array
         Only its type matters: that of the feature maps.
     source : address of the first value

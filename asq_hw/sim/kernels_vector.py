@@ -104,6 +104,7 @@ def _convolve_quads(
 ) -> None:
     """One group; the last tile may repeat the last pixel."""
     quads, block, vectors = layer["quads"], layer["block"], layer["columns"] // VECTOR
+    run = layer["run"]
     panel = at.weights + group * vectors * quads * 4 * VECTOR
     starts = at.starts + 4 * group * vectors * VECTOR
     codes = at.codes + group * layer["group_channels"]
@@ -116,11 +117,12 @@ def _convolve_quads(
             for i in range(0, count, PIXEL_TILE):
                 pixels, out = at.pixels + 8 * (first + i), at.sums + 4 * VECTOR * i
                 if layer["finish"] == Finish.HALVES:
-                    dot_halves(form, codes, pixels, at.quads, quads, weights, begin, out, stride)
+                    dot_halves(form, codes, pixels, at.quads, quads, weights, begin, out, stride,
+                               run)  # fmt: skip
                 elif vectors - j > 1:
-                    dot_2(form, codes, pixels, at.quads, quads, weights, begin, out, stride)
+                    dot_2(form, codes, pixels, at.quads, quads, weights, begin, out, stride, run)
                 else:
-                    dot_1(form, codes, pixels, at.quads, quads, weights, begin, out, stride)
+                    dot_1(form, codes, pixels, at.quads, quads, weights, begin, out, stride, run)
             _finish_two(layer, at, channel, j, first, count, stride, maps, statistics, form)
 
 
@@ -168,7 +170,7 @@ def _convolve_winograd(
                     codes = at.transformed + t * plane + i * channels
                     out = at.products + 4 * (t * product + VECTOR * i)
                     dot_2(form, codes, at.pixels, at.quads, quads, weights, begin, out,
-                          16 * product)  # fmt: skip
+                          16 * product, layer["run"])  # fmt: skip
             for v in range(2):
                 source, out = at.products + 64 * v * product, at.sums + 16 * v * product
                 transform_sums(form, source, product, count, out)

@@ -59,7 +59,7 @@ def transform_codes(
 
     Parameters of the kernel
     ------------------------
-    form : Portable or Vnni
+    form : Portable, Avx2 or Vnni
     codes : address of uint8
     tile : where the piece starts
     row, pixel : bytes from one row, or pixel, to the next
@@ -122,7 +122,7 @@ def transform_sums(
 
     Parameters of the kernel
     ------------------------
-    form : Portable or Vnni
+    form : Portable, Avx2 or Vnni
     products : address of int32 (16, plane)
         Sums modulo 2**32, (tiles, 16) in each plane.
     plane : sums from one plane to the next

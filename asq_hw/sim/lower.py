@@ -27,6 +27,7 @@ from asq_hw.network import FeatureMap, IntegerNetwork
 from asq_hw.products import Product
 from asq_hw.sim import program as program_tables
 from asq_hw.sim.fusion import fused_relus
+from asq_hw.sim.jit import Kernel
 from asq_hw.sim.memory import (
     Layout,
     aligned,
@@ -36,7 +37,7 @@ from asq_hw.sim.memory import (
     transformed_row,
 )
 from asq_hw.sim.pack import PackedWeights, pack_weights
-from asq_hw.sim.panels import arrange
+from asq_hw.sim.panels import arrange, quads_in_words
 from asq_hw.sim.program import VECTOR, Kind, Lane, Program
 
 __all__ = ["Plan", "lower"]
@@ -66,6 +67,7 @@ class Plan:
 class _Tables:
     """The program's tables while they grow."""
 
+    kernel: Kernel
     ends: dict[str, tuple[int, int]]
     """What the outputs of layers that are computed with a ReLU are clamped to."""
     layer: int = 0
@@ -116,20 +118,22 @@ class _Tables:
         return at
 
 
-def lower(network: IntegerNetwork, product: Product, *, vnni: bool, keep: bool) -> Plan:
+def lower(network: IntegerNetwork, product: Product, *, kernel: Kernel, keep: bool) -> Plan:
     """Pack weights, place every map in memory and write the program.
 
     With `keep` every intermediate tensor has a place of its own.
     """
     maps = network.feature_maps()
     packed = {
-        layer.name: pack_weights(layer, product, vnni=vnni)
+        layer.name: pack_weights(layer, product, vectors=kernel is not Kernel.PORTABLE)
         for layer in network.layers
         if isinstance(layer, Conv | Linear)
     }
     fused = {} if keep else fused_relus(network)
     layout = plan_memory(network, packed, fused, keep=keep)
-    made = _Tables(ends={name: relu_ends(relu, maps) for name, relu in fused.items()})
+    made = _Tables(
+        kernel=kernel, ends={name: relu_ends(relu, maps) for name, relu in fused.items()}
+    )
     absorbed = {relu.name for relu in fused.values()}
     for made.layer, layer in enumerate(network.layers):
         if layer.name not in absorbed:
@@ -375,6 +379,7 @@ def _dot_row(
         "tiles_across": panels.tiles_across,
         "transformed_row": transformed_row(region.channels),
         "transform_offset": panels.transform_offset,
+        "run": quads_in_words(panels) if made.kernel is Kernel.AVX2 else 0,
         "block": block_pixels(packed),
         "weights": made.add_weights(packed.lane, panels.weights),
         "starts_at": made.add_starts(panels.starts),

@@ -220,6 +220,7 @@ def allocate(layout: Layout, rows: int) -> Memory:
         pooled=aligned(layout.pooled_count, np.int64),
         vectors=aligned((2, layout.vector_size), np.int64),
         halves=aligned((2, layout.vector_size), np.int32),
+        stop=np.zeros(1, dtype=np.uint8),
     )
 
 

@@ -79,14 +79,17 @@ class PackedWeights:
         return int(self.weights.shape[-1])
 
 
-def pack_weights(layer: Conv | Linear, product: Product, *, vnni: bool) -> PackedWeights:
-    """Choose planes, groups, lane and method for `layer`, and arrange its weights."""
+def pack_weights(layer: Conv | Linear, product: Product, *, vectors: bool) -> PackedWeights:
+    """Choose planes, groups, lane and method for `layer`, and arrange its weights.
+
+    Only with `vectors`, the kernels made of vectors, is there a lane of bytes.
+    """
     parts, tables = _parts_and_tables(layer, product)
     groups = layer.groups if isinstance(layer, Conv) else 1
     low = layer.quantizer.grid.minimum
     codes = layer.quantizer.grid.maximum - low + 1
     tables[:, codes:] = tables[:, codes - 1 : codes]  # never read; kept inside the range
-    narrow = vnni and fits_requantization(layer, product)
+    narrow = vectors and fits_requantization(layer, product)
     split = _split_bits(layer, product) if narrow else None
     halves = split is not None and _fits_halves(layer, product)
     method = _choose_method(layer, parts, codes - 1, halves=halves) if narrow else Method.QUADS

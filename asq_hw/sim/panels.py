@@ -13,9 +13,10 @@ from asq_hw.sim.memory import CodeMap, transformed_row
 from asq_hw.sim.pack import PackedWeights, transform_weights
 from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Method
 
-__all__ = ["Panels", "arrange"]
+__all__ = ["Panels", "arrange", "quads_in_words"]
 
 _NOT_STORED = -1
+_LARGEST_WORD = 2**15 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +39,8 @@ class Panels:
         Of Winograd's method: number of pieces, and in a row.
     transform_offset : int
         What keeps transformed codes from being negative.
+    largest : int
+        In the lane of bytes, the largest value that is multiplied; no value is negative.
     """
 
     weights: NDArray[np.signedinteger]
@@ -48,6 +51,7 @@ class Panels:
     tiles: int = 0
     tiles_across: int = 0
     transform_offset: int = 0
+    largest: int = 0
 
 
 def arrange(
@@ -64,7 +68,40 @@ def arrange(
     starts = packed.starts
     if packed.lane is Lane.INT8:
         starts = starts.reshape(len(starts), packed.parts, -1, VECTOR).transpose(0, 2, 1, 3)
-    return Panels(weights=weights, starts=starts, quads=quads, pixels=pixels, places=places)
+    return Panels(
+        weights=weights,
+        starts=starts,
+        quads=quads,
+        pixels=pixels,
+        places=places,
+        largest=int(packed.tables.max()),
+    )
+
+
+def quads_in_words(panels: Panels) -> int:
+    """How many quads' products may be added in 16 bits, from any multiple of that number on.
+
+    Of weights in the lane of bytes, (..., quads, 16, 4). A lane of 16 bits adds the products of
+    two weights of each quad. What it holds lies between the sum of the negative ones' and that of
+    the positive ones' products with the largest value. 0 where there is no such run of two quads.
+    """
+    if panels.largest == 0 or panels.weights.ndim < 3:
+        return 0
+    quads = panels.quads.size
+    pairs = panels.weights.astype(np.int16).reshape(-1, quads, 2 * VECTOR, 2)
+    ends = [np.zeros((len(pairs), quads + 1, 2 * VECTOR), dtype=np.int32) for _ in range(2)]
+    for end, sign in zip(ends, (1, -1), strict=True):
+        part = np.maximum(sign * pairs, 0)
+        np.cumsum(part[..., 0] + part[..., 1], axis=1, out=end[:, 1:])
+    limit = _LARGEST_WORD // panels.largest
+    most = max(int(end[:, -1].max()) for end in ends)
+    count = max(-(-most // limit), 1) if limit else quads
+    while (run := -(-quads // count)) > 1:
+        bounds = [*range(0, quads, run), quads]
+        if all(int(np.diff(end[:, bounds], axis=1).max()) <= limit for end in ends):
+            return run
+        count = max(count + 1, int(count * 1.1))
+    return 0
 
 
 def _quads(packed: PackedWeights, padded_width: int) -> tuple[IntArray, IntArray]:
@@ -150,4 +187,5 @@ def _arrange_winograd(
         tiles=down * across,
         tiles_across=across,
         transform_offset=int(added[0]),
+        largest=2 * int(added[0]),
     )

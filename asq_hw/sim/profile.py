@@ -38,6 +38,7 @@ def profile_layers(
     product = Product() if product is None else product
     check_images(network, images)
     run = Run(network, images, product=product, kernel=kernel)
+    run.warm_up()
     memory = run.memory(1)
     run.compute(memory, 0, 1)
     names = run.plan.step_names

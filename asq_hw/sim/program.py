@@ -22,6 +22,7 @@ __all__ = [
     "STAGE",
     "STEP",
     "VECTOR",
+    "Avx2",
     "Finish",
     "Form",
     "Kind",
@@ -47,13 +48,19 @@ class Portable(NamedTuple):
     lanes: int = 1
 
 
+class Avx2(NamedTuple):
+    """AVX2: what any x86 processor since 2013 or 2015 has."""
+
+    lanes: int = VECTOR
+
+
 class Vnni(NamedTuple):
     """AVX-512 VNNI."""
 
     lanes: int = VECTOR
 
 
-Form = Portable | Vnni
+Form = Portable | Avx2 | Vnni
 
 
 class Method(IntEnum):
@@ -132,7 +139,7 @@ CONV = _record(
     "groups group_channels group_outputs columns width_out quads quads_at pixels pixels_at block "
     "weights starts_at pair "
     # dot products in the lane of bytes
-    "method places_at tiles tiles_across transformed_row transform_offset "
+    "method places_at tiles tiles_across transformed_row transform_offset run "
     # requantization
     "finish split_bits pixels_at_once multiplier_at bias_at biases_at narrow_shift fraction_bits "
     "shift low high floor ceiling destination out_channels accumulators pools"
@@ -184,3 +191,5 @@ class Memory(NamedTuple):
     """Scratch, (2, size), for sums of channels and for adapters."""
     halves: NDArray[np.int32]
     """The same for an adapter's inputs in two parts."""
+    stop: NDArray[np.uint8]
+    """(1,): set by another thread where the run shall end; the results are then of no use."""

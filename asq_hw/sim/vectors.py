@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-__all__ = ["I1", "I8", "I16", "I32", "I64", "LANES", "Emitter", "vector"]
+__all__ = ["I1", "I8", "I16", "I32", "I64", "LANES", "Emitter", "join_sums", "vector"]
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 LANES = 16
@@ -22,6 +22,13 @@ LANES = 16
 def vector(kind: Any, lanes: int = LANES) -> Any:
     """The type of `lanes` values of one kind."""
     return ir.VectorType(kind, lanes)
+
+
+def join_sums(emit: Emitter, even: Any, odd: Any) -> Any:
+    """Two sums of 16 bits in the lower and the upper half of each lane."""
+    lanes = even.type.count
+    low = emit.builder.and_(even, emit.constant((1 << 16) - 1, I32, lanes))
+    return emit.builder.or_(low, emit.builder.shl(odd, emit.constant(16, I32, lanes)))
 
 
 class Emitter:
