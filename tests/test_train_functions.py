@@ -110,12 +110,26 @@ def test_adapted_step_by_hand() -> None:
     """
     x = torch.tensor([[0.30, 2.00], [0.30, 2.00]], dtype=torch.float64)
     s = torch.tensor(0.25, dtype=torch.float64, requires_grad=True)
-    beta = torch.tensor([[2.0], [4.0]], dtype=torch.float64, requires_grad=True)
-    quantized = round_uniform(x, beta * s, 0, 3)
+    beta = torch.tensor([2.0, 4.0], dtype=torch.float64, requires_grad=True)
+    quantized = round_uniform(x, s, 0, 3, beta=beta)
     assert quantized.tolist() == [[0.5, 1.5], [0, 2.0]]
     to_s, to_beta = gradients_of(quantized, torch.ones(2, 2), s, beta)
     assert to_s.item() == pytest.approx((0.40 + 3) * 2 + (-0.30 + 0) * 4)
-    assert to_beta.flatten().tolist() == pytest.approx([(0.40 + 3) * 0.25, -0.30 * 0.25])
+    assert to_beta.tolist() == pytest.approx([(0.40 + 3) * 0.25, -0.30 * 0.25])
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (7, 8, 80, 81)], ids=["linear", "in pieces"])
+def test_beta_is_each_samples_factor_on_the_step(shape: tuple[int, ...]) -> None:
+    x, s, weighting = drawn(*shape), step_of_shape(), drawn(*shape, seed=7)
+    beta = (10 * step_of_shape(shape[0])).detach().requires_grad_()
+    ours = round_uniform(x, s, *SIGNED, beta=beta)
+    plain = plain_uniform(x, (beta * s).view(-1, *(1 for _ in shape[1:])), *SIGNED)
+    for found, wanted in zip(
+        (ours, *gradients_of(ours, weighting, x, s, beta)),
+        (plain, *gradients_of(plain, weighting, x, s, beta)),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
 
 
 def test_levels_by_hand() -> None:
@@ -168,9 +182,9 @@ def test_a_large_batch_is_the_sum_of_its_samples(
     shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
     """The gradients of large tensors are computed piece by piece."""
-    x = drawn(7, 8, 40, 41).detach().to(dtype).requires_grad_()
+    x = drawn(7, 8, 80, 81).detach().to(dtype).requires_grad_()
     step = step_of_shape(*shape).detach().float().requires_grad_()
-    weighting = drawn(7, 8, 40, 41, seed=7).detach().to(dtype)
+    weighting = drawn(7, 8, 80, 81, seed=7).detach().to(dtype)
     to_x, to_step = gradients_of(round_uniform(x, step, -8, 7), weighting, x, step)
     apart = [
         gradients_of(round_uniform(part, part_step, -8, 7), wanted, part, step)
@@ -179,7 +193,8 @@ def test_a_large_batch_is_the_sum_of_its_samples(
         )
     ]
     assert torch.equal(to_x, torch.cat([part for part, _ in apart]))
-    torch.testing.assert_close(to_step, sum(part for _, part in apart))
+    whole = sum(part for _, part in apart)
+    torch.testing.assert_close(to_step, whole, rtol=1e-5, atol=1e-5)
 
 
 def test_a_value_with_the_gradient_of_another() -> None:

@@ -47,3 +47,15 @@ def test_four_bits_are_looked_up_in_cells() -> None:
 def test_what_is_not_a_number_still_gets_a_level() -> None:
     table = table_of(torch.tensor([-1.0, 0.0, 1.0]))
     assert table.round(torch.tensor([[torch.nan], [0.6]])).shape == (2, 1)
+
+
+@pytest.mark.parametrize("bits", [4, 6], ids=["cells", "search"])
+def test_levels_are_laid_out_like_the_weights(bits: int) -> None:
+    """A convolution copies weights that lie in another order than its input's channels."""
+    table = level_table(Grid(scheme=Scheme.POT, bits=bits), torch.zeros(()))
+    ratio = torch.randn(6, 4, 3, 2, generator=torch.Generator().manual_seed(1))
+    plain = table.round(ratio)
+    for laid_out in (ratio.to(memory_format=torch.channels_last), ratio.transpose(0, 1)):
+        found = table.round(laid_out)
+        assert found.stride() == laid_out.stride()
+        assert torch.equal(found, plain if found.shape == plain.shape else plain.transpose(0, 1))

@@ -248,3 +248,15 @@ def test_only_weights_of_layers_decay() -> None:
     assert grouped == [7, len(names) - 7]
     assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-4, 0.0]
     assert any(isinstance(module, Adapter) for module in model.modules())
+
+
+def test_the_clips_of_pact_decay() -> None:
+    """Choi et al. add a decay of alpha to the loss: its own gradient is 0 where nothing clips."""
+    recipe = recipes.load("digits-asq-post-w4a4", ["activations=pact", "weight_decay=0.5"])
+    model = quantize(build("digits", width=8, in_channels=1, num_classes=10), recipe)
+    clips = {name for name, _ in model.named_parameters() if name.endswith("alpha.value")}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed = {names[id(parameter)] for parameter in decayed_parameters(model)}
+    assert len(clips) == 5
+    assert {name for name in decayed if not name.endswith("weight")} == clips
+    assert sum(name.endswith("weight") for name in decayed) == 7

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asq_hw.errors import InputError
 from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.train.adapter import BETA_FLOOR, Adapter, fake_quantize_weight, weight_scale
+from asq_hw.train.adapter import BETA_FLOOR, Adapter, quantize_weight, weight_scale
 from asq_hw.train.quantizers import (
     ActivationQuantizer,
     initial_alpha,
@@ -241,13 +241,39 @@ def test_adapter_never_goes_below_its_floor() -> None:
 
 
 def test_adapter_weights_act_as_signed_8_bit_codes() -> None:
-    weight = drawn(16, 64).requires_grad_()
-    quantized = fake_quantize_weight(weight)
-    codes = (quantized / weight_scale(weight)).detach()
+    weight = drawn(16, 64)
+    codes = quantize_weight(weight) / weight_scale(weight)
     torch.testing.assert_close(codes, codes.round(), atol=1e-4, rtol=0)
     assert int(codes.abs().max().round()) == 127
-    (gradient,) = torch.autograd.grad(quantized.sum(), weight)
-    assert bool((gradient == 1).all())
+
+
+def plain_beta(adapter: Adapter, means: Tensor) -> Tensor:
+    """The adapter by torch's own operations, each weight as its 8-bit code."""
+
+    def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+        rounded = (quantize_weight(layer.weight) - layer.weight).detach() + layer.weight
+        return nn.functional.linear(x, rounded, layer.bias).relu()
+
+    for layer in adapter.linear_layers():
+        means = linear(layer, means)
+    return means.clamp(min=BETA_FLOOR).squeeze(1)
+
+
+@pytest.mark.parametrize("channels", [4, 16])
+def test_adapter_agrees_with_autograd(channels: int) -> None:
+    adapter = Adapter(channels).double()
+    nn.init.normal_(adapter.output.weight)
+    means = (3 * drawn(64, channels).double()).requires_grad_()
+    weighting, inputs = drawn(64, seed=5).double(), (means, *adapter.parameters())
+    ours, plain = adapter(means), plain_beta(adapter, means)
+    assert bool((ours == BETA_FLOOR).any())
+    torch.testing.assert_close(ours, plain)
+    for found, wanted in zip(
+        torch.autograd.grad(ours, inputs, weighting),
+        torch.autograd.grad(plain, inputs, weighting),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted)
 
 
 def test_adapter_of_all_zero_weights_is_constant() -> None:

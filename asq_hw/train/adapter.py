@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional
 from asq_hw.activation import adapter_hidden_width
 from asq_hw.checks import ADAPTER_BITS
 
-__all__ = ["BETA_FLOOR", "Adapter", "fake_quantize_weight"]
+__all__ = ["BETA_FLOOR", "Adapter", "quantize_weight", "weight_scale"]
 
 BETA_FLOOR = 1 / 64
 """Smallest factor the adapter can give."""
@@ -21,25 +22,53 @@ _LARGEST_CODE = 2 ** (ADAPTER_BITS - 1) - 1
 
 def weight_scale(weight: Tensor) -> Tensor:
     """Return the step of a symmetric signed 8-bit code: ``max|w| / 127``, or 1 if all is zero."""
-    scale = weight.detach().abs().amax() / _LARGEST_CODE
-    return torch.where(scale > 0, scale, torch.ones_like(scale))
+    scale = weight.detach().abs().amax().div_(_LARGEST_CODE)
+    return scale.masked_fill_(scale == 0, 1)
 
 
-def fake_quantize_weight(weight: Tensor) -> Tensor:
-    """Round a weight tensor to 8 bits; the gradient passes straight through."""
-    rounded: Tensor = _RoundToCodes.apply(weight)  # type: ignore[no-untyped-call]  # torch's is
-    return rounded
+def quantize_weight(weight: Tensor) -> Tensor:
+    """Return a weight tensor rounded to signed 8-bit codes times its step."""
+    scale = weight_scale(weight)
+    # The largest weight over the step is the largest code, within a rounding: nothing to clip.
+    return (weight.detach() / scale).round_().mul_(scale)
 
 
-class _RoundToCodes(torch.autograd.Function):
+class _Beta(torch.autograd.Function):
+    """All linear layers in one: apart, their forty small operations cost more than they compute.
+
+    Each layer's output is bounded below: by 0, the last one's by the floor, which lies above the
+    0 of its own ReLU. Gradients pass straight through the rounding of the weights.
+    """
+
     @staticmethod
-    def forward(ctx: Any, weight: Tensor) -> Tensor:
-        scale = weight_scale(weight)
-        return (weight / scale).round_().clamp_(-_LARGEST_CODE, _LARGEST_CODE).mul_(scale)
+    def forward(ctx: Any, means: Tensor, *parameters: Tensor) -> Tensor:
+        values, weights = [means], []
+        for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
+            weights.append(quantize_weight(weight))
+            is_last = 2 * len(weights) == len(parameters)
+            output = functional.linear(values[-1], weights[-1], bias)
+            values.append(output.clamp_(min=BETA_FLOOR if is_last else 0))
+        ctx.save_for_backward(*values, *weights)
+        return values[-1].squeeze(1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        layers = len(ctx.saved_tensors) // 2
+        values, weights = ctx.saved_tensors[: layers + 1], ctx.saved_tensors[layers + 1 :]
+        gradient, found = gradients[0][:, None], []
+        for layer in reversed(range(layers)):
+            bound = BETA_FLOOR if layer == layers - 1 else 0
+            gradient = torch.ops.aten.threshold_backward(gradient, values[layer + 1], bound)
+            found += [gradient.sum(0), gradient.t() @ values[layer]]
+            gradient = gradient @ weights[layer]
+        return gradient, *reversed(found)
+
+
+def _in_full_precision(device_type: str) -> AbstractContextManager[Any]:
+    """Leave autocast; entering a context costs as much as a layer here, so only where it is on."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 class Adapter(nn.Module):
@@ -72,14 +101,13 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` or ``(N, C)`` to beta of shape ``(N,)``, at least `BETA_FLOOR`."""
-        with torch.autocast(device_type=x.device.type, enabled=False):
-            y = x.mean(dim=(2, 3), dtype=torch.float32) if x.dim() == 4 else x
-            y = y.to(self.output.weight.dtype)
-            if self.hidden is not None:
-                weight = fake_quantize_weight(self.hidden.weight)
-                y = functional.relu(functional.linear(y, weight, self.hidden.bias))
-            y = functional.linear(y, fake_quantize_weight(self.output.weight), self.output.bias)
-            return functional.relu(y).clamp(min=BETA_FLOOR).squeeze(1)
+        with _in_full_precision(x.device.type):
+            means = x.mean(dim=(2, 3), dtype=torch.float32) if x.dim() == 4 else x
+            parameters = [p for layer in self.linear_layers() for p in (layer.weight, layer.bias)]
+            beta: Tensor = _Beta.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
+                means.to(self.output.weight.dtype), *parameters
+            )
+            return beta
 
     def linear_layers(self) -> list[nn.Linear]:
         """Return the linear layers in the order they act."""

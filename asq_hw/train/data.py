@@ -67,15 +67,19 @@ ALONE = Share()
 
 
 def normalise(images: Tensor, *, mean: Normalisation, std: Normalisation) -> Tensor:
-    """Map uint8 pixels to ``(pixel / 255 - mean) / std`` in float32, channels last in memory."""
-    scaled = images.to(torch.float32).div_(255)
-    scaled.sub_(_by_channel(mean, images)).div_(_by_channel(std, images))
+    """Map pixels to ``(pixel / 255 - mean) / std``, channels last in memory.
+
+    Computed in float32, pixels in float64 in that.
+    """
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    scaled = images.to(dtype, copy=True).div_(255)
+    scaled.sub_(_by_channel(mean, scaled)).div_(_by_channel(std, scaled))
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
 def _by_channel(value: Normalisation, images: Tensor) -> Tensor | float:
     if isinstance(value, tuple):
-        return torch.tensor(value, dtype=torch.float32, device=images.device)[:, None, None]
+        return torch.tensor(value, dtype=images.dtype, device=images.device)[:, None, None]
     return value
 
 

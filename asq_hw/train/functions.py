@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from asq_hw.train.levels import LevelTable
 
 __all__ = [
+    "computed",
     "keep_positive",
     "round_to_levels",
     "round_uniform",
@@ -25,11 +27,13 @@ __all__ = [
     "with_gradient_of",
 ]
 
-_PIECE = 1 << 17
+_PIECE = 1 << 18
 """Elements whose gradients are computed at a time: a few temporaries fit a core's cache."""
 
 
-def round_uniform(x: Tensor, step: Tensor, minimum: int, maximum: int) -> Tensor:
+def round_uniform(
+    x: Tensor, step: Tensor, minimum: int, maximum: int, *, beta: Tensor | None = None
+) -> Tensor:
     """Quantize to integers times a step: ``clip(round(x / step), minimum, maximum) * step``.
 
     Gradients are LSQ's (Eq. 7), with ties of the rounding going to the even integer: to x
@@ -42,12 +46,14 @@ def round_uniform(x: Tensor, step: Tensor, minimum: int, maximum: int) -> Tensor
         What is quantized.
     step : float tensor
         Positive; of a shape that broadcasts to that of `x`: one step for all, or one for each
-        sample (Eq. 4-6) or output channel.
+        output channel.
     minimum, maximum : int
         Qn and Qp of Eq. 1.
+    beta : float tensor of shape (N,), optional
+        Each sample's factor on the one step; both receive their part of the gradient (Eq. 4-9).
     """
     rounded: Tensor = _RoundUniform.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-        x, step, minimum, maximum
+        x, step, beta, minimum, maximum
     )
     return rounded
 
@@ -111,28 +117,40 @@ def with_channel_means(x: Tensor) -> tuple[Tensor, Tensor]:
     return both
 
 
-def _computed(x: Tensor) -> Tensor:
+def computed(x: Tensor) -> Tensor:
+    """Return `x` in the type that is computed in: float32, or its own float64."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 class _RoundUniform(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, step: Tensor, minimum: int, maximum: int) -> Tensor:
-        ctx.save_for_backward(x, step)
+    def forward(
+        ctx: Any, x: Tensor, step: Tensor, beta: Tensor | None, minimum: int, maximum: int
+    ) -> Tensor:
+        ctx.save_for_backward(x, step, beta)
         ctx.bounds = minimum, maximum
-        return (_computed(x) / step).round_().clamp_(minimum, maximum).mul_(step).to(x.dtype)
+        acting = _acting(x, step, beta)
+        return (computed(x) / acting).round_().clamp_(minimum, maximum).mul_(acting).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, step = ctx.saved_tensors
-        gradient = _computed(gradients[0])
+        x, step, beta = ctx.saved_tensors
+        gradient, acting = computed(gradients[0]), _acting(x, step, beta)
         to_x = torch.empty_like(gradient)
         slopes = [
             _uniform_slope(*piece, bounds=ctx.bounds)
-            for piece in _pieces(step, _computed(x), gradient, to_x)
+            for piece in _pieces(acting, computed(x), gradient, to_x)
         ]
-        to_step = torch.cat(slopes) if step.dim() else torch.stack(slopes).sum()
-        return to_x.to(x.dtype), to_step, None, None
+        slope = torch.cat(slopes) if acting.dim() else torch.stack(slopes).sum()
+        if beta is None:
+            return to_x.to(x.dtype), slope, None, None, None
+        slope = slope.view_as(beta)
+        return to_x.to(x.dtype), torch.dot(slope, beta), slope * step, None, None
+
+
+def _acting(x: Tensor, step: Tensor, beta: Tensor | None) -> Tensor:
+    """Return the steps that act, in a shape that broadcasts to that of `x`."""
+    return step if beta is None else (beta * step).view(-1, *(1 for _ in x.shape[1:]))
 
 
 def _uniform_slope(
@@ -154,15 +172,16 @@ def _pieces(step: Tensor, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
         yield step, *maps
         return
     rows = max(1, _PIECE * len(x) // x.numel())
-    for start in range(0, len(x), rows):
-        piece = slice(start, start + rows)
-        yield step[piece] if own_step else step, *(values[piece] for values in maps)
+    pieces = zip(*(torch.split(values, rows) for values in maps), strict=True)
+    steps = torch.split(step, rows) if own_step else repeat(step)
+    for own, piece in zip(steps, pieces, strict=False):
+        yield own, *piece
 
 
 class _RoundToLevels(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, w: Tensor, alpha: Tensor, table: LevelTable) -> Tensor:
-        rounded = table.round(_computed(w) / alpha).mul_(alpha).to(w.dtype)
+        rounded = table.round(computed(w) / alpha).mul_(alpha).to(w.dtype)
         ctx.save_for_backward(w, alpha, rounded)
         ctx.bounds = table.outermost
         return rounded
@@ -170,7 +189,7 @@ class _RoundToLevels(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         w, alpha, rounded = ctx.saved_tensors
-        gradient, real = _computed(gradients[0]), _computed(w)
+        gradient, real = computed(gradients[0]), computed(w)
         to_w = torch.empty_like(gradient)
         _pass_inside(gradient, real / alpha, *ctx.bounds, out=to_w)
         # The level everywhere, less the ratio where it lies inside; both times alpha.
@@ -220,9 +239,8 @@ class _KeepPositive(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parameter: Tensor, floor: Tensor, factor: float) -> Tensor:
         ctx.factor = factor
-        # Neither comparison holds for what is not a number.
-        usable = (parameter > floor) & (parameter < torch.inf)
-        return torch.where(usable, parameter, floor)
+        # What is infinite or not a number becomes 0, which is below any floor.
+        return torch.nan_to_num(parameter, 0.0, 0.0).maximum(floor)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -232,7 +250,7 @@ class _KeepPositive(torch.autograd.Function):
 class _WithChannelMeans(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.view_as(x), x.mean(dim=(2, 3), dtype=_computed(x[:0]).dtype)
+        return x.view_as(x), x.mean(dim=(2, 3), dtype=computed(x[:0]).dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

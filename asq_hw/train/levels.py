@@ -61,8 +61,12 @@ class LevelTable:
         return self.lower.index_select(0, cell).add_(above).view(ratio.shape)
 
     def round(self, ratio: Tensor) -> Tensor:
-        """Return the value of the nearest level, in the shape of `ratio`."""
-        return self.values.index_select(0, self.nearest(ratio).view(-1)).view(ratio.shape)
+        """Return the value of the nearest level, in the shape of `ratio` and laid out like it."""
+        # Looking up is done on one row of numbers; in memory's order that is no copy.
+        order = sorted(range(ratio.dim()), key=ratio.stride, reverse=True)
+        dense = ratio.permute(order)
+        rounded = self.values.index_select(0, self.nearest(dense).view(-1)).view(dense.shape)
+        return rounded.permute(sorted(range(ratio.dim()), key=order.__getitem__))
 
 
 def level_table(grid: Grid, like: Tensor) -> LevelTable:

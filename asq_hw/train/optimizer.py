@@ -8,26 +8,28 @@ import torch
 from torch import nn
 
 from asq_hw.train.adapter import Adapter
+from asq_hw.train.quantizers import PositiveParameter
 from asq_hw.train.recipes import Recipe
 
 __all__ = ["decayed_parameters", "learning_rate", "make_optimizer"]
 
 
 def decayed_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the weights of convolutions and linear layers, the only ones that decay.
+    """Return what decays: the weights of convolutions and linear layers, and PACT's clips.
 
     Decay would pull steps and alphas towards zero, and an adapter towards the constant 1,
-    whatever the loss says; biases and batch norm are left alone, as is usual.
+    whatever the loss says; biases and batch norm are left alone, as is usual. PACT's clip is
+    published with a decay: nothing else pulls it below the largest activation.
     """
     adapters = (module for module in model.modules() if isinstance(module, Adapter))
     inside_adapters = {id(module) for adapter in adapters for module in adapter.modules()}
-    return [
-        parameter
-        for module in model.modules()
-        if isinstance(module, nn.Conv2d | nn.Linear) and id(module) not in inside_adapters
-        for name, parameter in module.named_parameters(recurse=False)
-        if name == "weight"
-    ]
+    decayed = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and id(module) not in inside_adapters:
+            decayed.append(module.get_parameter("weight"))
+        elif isinstance(module, PositiveParameter) and module.decays:
+            decayed.append(module.value)
+    return decayed
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:

@@ -86,12 +86,21 @@ def per_output_channel(weight: Tensor) -> tuple[int, ...]:
 
 
 class PositiveParameter(nn.Module):
-    """A learned positive number, or one for each output channel."""
+    """A learned positive number, or one for each output channel.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``()``, or one that broadcasts to that of the weights.
+    decays : bool
+        Whether weight decay acts on it.
+    """
 
     floor: Tensor
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], *, decays: bool = False) -> None:
         super().__init__()
+        self.decays = decays
         self.value = nn.Parameter(torch.ones(shape))
         self.register_buffer("floor", torch.full(shape, FLOOR_FRACTION))
 
@@ -340,8 +349,8 @@ class ActivationQuantizer(IntegerActivationQuantizer):
 
     def _quantize(self, x: Tensor) -> Tensor:
         step: Tensor = self.learned(self._gradient_scale(x))
+        beta: Tensor | None = None
         if self.adapter is not None:
             x, means = with_channel_means(x) if x.dim() == 4 else (x, x)
-            beta: Tensor = self.adapter(means)
-            step = beta.reshape(-1, *(1 for _ in x.shape[1:])) * step
-        return round_uniform(x, step, self.grid.minimum, self.grid.maximum)
+            beta = self.adapter(means)
+        return round_uniform(x, step, self.grid.minimum, self.grid.maximum, beta=beta)

@@ -9,7 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asq_hw.train.functions import round_uniform, scale_gradient, with_gradient_of
+from asq_hw.train.functions import (
+    computed,
+    round_uniform,
+    scale_gradient,
+    with_gradient_of,
+)
 from asq_hw.train.methods.formulas import (
     DAQ_ACTIVATION_SIGMA,
     DSQ_ALPHA,
@@ -75,7 +80,7 @@ class PactActivationQuantizer(IntegerActivationQuantizer):
 
     def __init__(self, *, bits: int, signed: bool) -> None:
         super().__init__(bits=bits, signed=signed)
-        self.alpha = PositiveParameter(())
+        self.alpha = PositiveParameter((), decays=True)
 
     def step(self) -> Tensor:
         """Return the step, ``alpha / Qp``."""
@@ -88,7 +93,7 @@ class PactActivationQuantizer(IntegerActivationQuantizer):
 
     def _quantize(self, x: Tensor) -> Tensor:
         alpha: Tensor = self.alpha()
-        clipped = x.float().clamp(alpha * (self.grid.minimum / self.grid.maximum), alpha)
+        clipped = computed(x).clamp(alpha * (self.grid.minimum / self.grid.maximum), alpha)
         step = self.step().detach()
         codes = (clipped.detach() / step).round_().clamp_(self.grid.minimum, self.grid.maximum)
         return with_gradient_of(clipped, codes.mul_(step)).to(x.dtype)
@@ -110,7 +115,7 @@ class DorefaActivationQuantizer(IntegerActivationQuantizer):
 
     def _quantize(self, x: Tensor) -> Tensor:
         largest = self.grid.maximum
-        scaled = (x.float() * largest).clamp(self.grid.minimum, largest)
+        scaled = (computed(x) * largest).clamp(self.grid.minimum, largest)
         return (straight_round(scaled) * self.step()).to(x.dtype)
 
 
@@ -135,7 +140,7 @@ class QilActivationQuantizer(BaseActivationQuantizer):
 
     def _quantize(self, x: Tensor) -> Tensor:
         gradient_scale = self._gradient_scale(x)
-        real = x.float()
+        real = computed(x)
         magnitude = real.abs() if self.signed else real
         inside = interval_transform(
             magnitude, self.centre(gradient_scale), self.radius(gradient_scale)
@@ -156,7 +161,7 @@ class DsqActivationQuantizer(ActivationQuantizer):
 
     def _quantize(self, x: Tensor) -> Tensor:
         step: Tensor = self.learned(self._gradient_scale(x))
-        ratio = (x.float() / step).clamp(self.grid.minimum, self.grid.maximum)
+        ratio = (computed(x) / step).clamp(self.grid.minimum, self.grid.maximum)
         return (soft_staircase_round(ratio, self.alpha) * step).to(x.dtype)
 
 
@@ -165,5 +170,5 @@ class DaqActivationQuantizer(ActivationQuantizer):
 
     def _quantize(self, x: Tensor) -> Tensor:
         step: Tensor = self.learned(self._gradient_scale(x))
-        ratio = (x.float() / step).clamp(self.grid.minimum, self.grid.maximum)
+        ratio = (computed(x) / step).clamp(self.grid.minimum, self.grid.maximum)
         return (distance_aware_round(ratio, DAQ_ACTIVATION_SIGMA) * step).to(x.dtype)
