@@ -1,7 +1,9 @@
 """How well each method's integer network agrees with its trained one.
 
-``python -m analysis.agreement --runs DIR`` trains a row of the ablation for every method that
-has an integer form, exports it, simulates it on all test images, and prints a table as Markdown.
+``python -m analysis.agreement --init FLOAT.pt --runs DIR`` trains a network for a short while with
+every method that has an integer form, exports it, simulates it on all test images, and prints a
+table as Markdown. How many classes change without any integer, in double precision and
+with every pixel moved by up to a tenth of a grey level, stands beside.
 """
 
 from __future__ import annotations
@@ -9,18 +11,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.ablation import train_row
+import numpy as np
+from numpy.typing import NDArray
+
 from analysis.ablation_results import Variant
 from asq_hw import datasets
 from asq_hw.errors import InputError
 from asq_hw.sim import simulate
 
-__all__ = ["Agreement", "agreement_table", "exportable_variants", "measure"]
+__all__ = ["Agreement", "agreement_table", "chosen_variants", "exportable_variants", "measure"]
+
+RECIPE = "agreement-quantized"
 
 _SEED = 1
+_NUDGE = 0.1
+"""Grey levels."""
+_CONTROL_IMAGES = 1000
+"""Test images, from the first on, that are predicted in double precision too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +47,11 @@ class Agreement:
         How many of them each gets right.
     agreeing : int
         How many of them both put into the same class.
+    controls : int
+        Test images on which PyTorch was compared with itself.
+    double, nudged : int
+        How many of those it puts into the same class in double precision, and in double
+        precision with each pixel moved by up to a tenth of a grey level.
     """
 
     variant: Variant
@@ -44,6 +59,9 @@ class Agreement:
     trained: int
     integer: int
     agreeing: int
+    controls: int
+    double: int
+    nudged: int
 
 
 def exportable_variants() -> list[Variant]:
@@ -58,49 +76,120 @@ def exportable_variants() -> list[Variant]:
     return [Variant(label=f"{w} + {a}", weights=w, activations=a) for w, a in pairs]
 
 
-def measure(variant: Variant, *, runs: Path, overrides: Iterable[str] = ()) -> Agreement:
-    """Train, export and simulate one row; a finished run in `runs` is taken as it is."""
-    from asq_hw.train import checkpoint
-    from asq_hw.train.export import DEFAULT_CALIBRATION_IMAGES, export_network
+def chosen_variants(only: Sequence[str] | None, *, bits: int = 4) -> list[Variant]:
+    """Return the variants of these ``weights,activations``, or all, with `bits` on both sides.
 
-    _, last = train_row(variant, _SEED, runs=runs, overrides=overrides)
-    model, recipe = checkpoint.load_model(last.last)
+    Raises
+    ------
+    InputError
+        If one has no integer form or is not in the table.
+    """
+    known = {
+        f"{variant.weights},{variant.activations}": variant for variant in exportable_variants()
+    }
+    unknown = [name for name in only or () if name not in known]
+    if unknown:
+        raise InputError(f"--only must be of {' '.join(known)}, not {unknown[0]!r}")
+    return [replace(known[name], bits=bits) for name in only or known]
+
+
+def measure(
+    variant: Variant, *, init: Path, runs: Path, threads: int = 1, overrides: Iterable[str] = ()
+) -> Agreement:
+    """Train, export and simulate one row; a finished run in `runs` is taken as it is.
+
+    Parameters
+    ----------
+    variant : Variant
+        The methods.
+    init : Path
+        Checkpoint of the floating-point network that training starts from.
+    runs : Path
+        Folder of the trained networks' folders.
+    threads : int
+        Of training.
+    overrides : iterable of ``"key=value"``
+        Replace values of the recipe, but not those that make the row.
+
+    Raises
+    ------
+    InputError
+        If an override names one of those.
+    """
+    from asq_hw.train import checkpoint, loop, recipes
+    from asq_hw.train.export import DEFAULT_CALIBRATION_IMAGES, export_network
+    from asq_hw.train.sensitivity import predict_in_double
+
+    name, own = f"agreement-{variant.key}", variant.overrides(_SEED)
+    overrides = list(overrides)
+    for override in overrides:
+        if override.partition("=")[0] in own:
+            raise InputError(f"--set cannot replace what makes a row of the table: {override}")
+    shared = recipes.load(RECIPE, overrides).to_dict()
+    row = recipes.from_dict(shared | own | {"name": name})
+    last = loop.train(row, output=runs / name, init=init, resume=True, threads=threads).last
+    model, recipe = checkpoint.load_model(last)
     test = datasets.load(recipe.dataset)
+    assert test.labels is not None, "networks are trained on labelled images"
     calibration = datasets.load(recipe.dataset, split="train", limit=DEFAULT_CALIBRATION_IMAGES)
     network = export_network(model, recipe, calibration, [test])
     trained = network.references[test.name]
     integer = simulate(network, test.images, threads=1).predictions
-    assert test.labels is not None, "networks are trained on labelled images"
+    control = test.first(_CONTROL_IMAGES)
     return Agreement(
         variant=variant,
         images=len(test),
-        trained=int((trained == test.labels).sum()),
-        integer=int((integer == test.labels).sum()),
-        agreeing=int((trained == integer).sum()),
+        trained=_equal(trained, test.labels),
+        integer=_equal(integer, test.labels),
+        agreeing=_equal(trained, integer),
+        controls=len(control),
+        double=_equal(trained, predict_in_double(model, control)),
+        nudged=_equal(trained, predict_in_double(model, control, nudge=_NUDGE)),
     )
+
+
+def _equal(classes: NDArray[np.integer], others: NDArray[np.integer]) -> int:
+    """Count the images that both put into one class, of as many as the shorter one has."""
+    shared = min(len(classes), len(others))
+    return int((classes[:shared] == others[:shared]).sum())
 
 
 def agreement_table(found: Iterable[Agreement]) -> Iterator[str]:
     """Yield the table's lines, each as soon as its row is measured."""
-    yield "| weights | activations | PyTorch | integers | same class |"
-    yield "|---|---|--:|--:|--:|"
+    yield "| weights | activations | PyTorch | integers | same class | float64 | nudged |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
     for row in found:
-        shares = (row.trained, row.integer, row.agreeing)
-        cells = " | ".join(f"{100 * share / row.images:.2f} %" for share in shares)
-        yield f"| {row.variant.weights} | {row.variant.activations} | {cells} |"
+        shares = [100 * n / row.images for n in (row.trained, row.integer, row.agreeing)]
+        controls = [100 * n / row.controls for n in (row.double, row.nudged)]
+        cells = [f"{share:.2f} %" for share in shares] + [f"{share:.1f} %" for share in controls]
+        yield f"| {row.variant.weights} | {row.variant.activations} | {' | '.join(cells)} |"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m analysis.agreement", description=__doc__)
+    parser.add_argument(
+        "--init", type=Path, required=True, help="checkpoint of the floating-point start"
+    )
     parser.add_argument("--runs", type=Path, required=True, help="folder of the checkpoints")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--only", nargs="+", metavar="WEIGHTS,ACTIVATIONS", help="rows of the table, by methods"
+    )
+    parser.add_argument("--bits", type=int, default=4, help="of weights and activations")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args(arguments)
-    rows = (
-        measure(variant, runs=given.runs, overrides=given.overrides)
-        for variant in exportable_variants()
-    )
     try:
+        rows = (
+            measure(
+                variant,
+                init=given.init,
+                runs=given.runs,
+                threads=given.threads,
+                overrides=given.overrides,
+            )
+            for variant in chosen_variants(given.only, bits=given.bits)
+        )
         for line in agreement_table(rows):
             print(line, flush=True)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""The table of integers against PyTorch: its rows, and its shares by hand."""
+"""The table of integers against PyTorch: its rows, its shares by hand, and one row measured."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,19 @@ import pytest
 pytest.importorskip("torch")
 
 from analysis.ablation_results import Variant
-from analysis.agreement import Agreement, agreement_table, exportable_variants
+from analysis.agreement import (
+    Agreement,
+    agreement_table,
+    chosen_variants,
+    exportable_variants,
+    measure,
+)
+from asq_hw import datasets
+from asq_hw.errors import InputError
+from asq_hw.sim import simulate
+from asq_hw.train import checkpoint, loop, recipes
+from asq_hw.train.evaluation import predict
+from asq_hw.train.export import export_network
 from asq_hw.train.methods.catalog import method_table
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "ablation.md"
@@ -24,8 +36,63 @@ def test_every_method_that_exports_has_a_row_and_no_other() -> None:
     assert re.findall(r"^\| (\S+) \| (\w+) \| \d", text, re.MULTILINE) == pairs
 
 
+def test_rows_are_chosen_by_their_methods() -> None:
+    first, *_, last = exportable_variants()
+    names = [f"{variant.weights},{variant.activations}" for variant in (last, first)]
+    assert chosen_variants(names) == [last, first]
+    assert chosen_variants(None) == exportable_variants()
+    assert [variant.bits for variant in chosen_variants(names, bits=8)] == [8, 8]
+    with pytest.raises(InputError, match=r"--only must be of lsq,lsq .* not 'lsq'"):
+        chosen_variants(["lsq"])
+
+
 def test_shares_are_of_all_images() -> None:
     variant = Variant(label="x", weights="post", activations="asq")
-    row = Agreement(variant=variant, images=200, trained=100, integer=150, agreeing=51)
+    row = Agreement(
+        variant=variant,
+        images=200,
+        trained=100,
+        integer=150,
+        agreeing=51,
+        controls=50,
+        double=49,
+        nudged=10,
+    )
     *_, line = agreement_table([row])
-    assert line == "| post | asq | 50.00 % | 75.00 % | 25.50 % |"
+    assert line == "| post | asq | 50.00 % | 75.00 % | 25.50 % | 98.0 % | 20.0 % |"
+
+
+def test_what_makes_a_row_is_not_replaced(tmp_path: Path) -> None:
+    [variant] = chosen_variants(["lsq,pact"])
+    with pytest.raises(InputError, match="cannot replace .*: weight_bits=8"):
+        measure(variant, init=tmp_path / "none", runs=tmp_path, overrides=["weight_bits=8"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_row_is_trained_once_and_measured(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    small = ["dataset=digits", "model=digits", "crop_padding=0", "flip=false"]
+    start = recipes.load("digits-float", ["epochs=2", *small])
+    init = loop.train(start, output=tmp_path / "float", threads=1).last
+    variant = Variant(label="x", weights="pot", activations="asq")
+    overrides = [*small, "training_images=320", "batch_size=32", "precision=float32"]
+
+    def measured() -> Agreement:
+        return measure(variant, init=init, runs=tmp_path, overrides=overrides)
+
+    row = measured()
+    last = tmp_path / f"agreement-{variant.key}" / "last.pt"
+    written = last.stat().st_mtime_ns
+    assert measured() == row
+    assert last.stat().st_mtime_ns == written
+    model, recipe = checkpoint.load_model(last)
+    assert (recipe.weights, recipe.activations, recipe.model) == ("pot", "asq", "digits")
+    test = datasets.load("digits")
+    assert row.images == row.controls == len(test)
+    assert test.labels is not None
+    network = export_network(model, recipe, datasets.load("digits", split="train", limit=1024))
+    trained, integer = predict(model, test), simulate(network, test.images).predictions
+    assert row.trained == (trained == test.labels).sum()
+    assert row.integer == (integer == test.labels).sum()
+    assert row.agreeing == (trained == integer).sum()
+    assert min(row.double, row.nudged) > 0.9 * len(test)
