@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.sim.jit import jit
-from asq_hw.sim.kernels_maps import add_values, sum_channels
+from asq_hw.sim.kernels_maps import VALUES, add_values, sum_channels
 from asq_hw.sim.program import VECTOR, Form, Program
 
 __all__ = ["add", "average_pool", "flatten", "max_pool", "quantize_pixels", "relu"]
@@ -16,7 +16,6 @@ __all__ = ["add", "average_pool", "flatten", "max_pool", "quantize_pixels", "rel
 Maps = NDArray[np.signedinteger]
 Record = Any
 """A row of one of the tables in `asq_hw.sim.program`."""
-_AT_ONCE = 2 * VECTOR
 _PIXELS = 128
 """Values of 24 bits whose sum fits 32."""
 
@@ -58,13 +57,13 @@ def add(layer: Record, maps: Maps, form: Form) -> int:
     second = maps[layer["other"] : layer["other"] + size]
     out = maps[layer["destination"] : layer["destination"] + size]
     saturated, done = 0, 0
-    if form.lanes == VECTOR and size >= _AT_ONCE:
-        count = size // _AT_ONCE
+    if form.lanes == VECTOR and size >= VALUES:
+        count = size // VALUES
         saturated += add_values(
             form, maps, first.ctypes.data, second.ctypes.data, out.ctypes.data, count,
             layer["low"], layer["high"], layer["floor"], layer["ceiling"],
         )  # fmt: skip
-        done = count * _AT_ONCE
+        done = count * VALUES
     for i in range(done, size):
         value = np.int32(np.int32(first[i]) + np.int32(second[i]))  # at most 25 bits
         fitted = min(max(value, low), high)

@@ -11,12 +11,12 @@ from numba.extending import intrinsic
 from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
 from asq_hw.sim.vectors import I8, I32, I64, Emitter, vector
 
-__all__ = ["add_values", "multiply_rows", "quantize_values", "sum_channels"]
+__all__ = ["VALUES", "add_values", "multiply_rows", "quantize_values", "sum_channels"]
 
 _kernel: Any = intrinsic
 _SUMS, _REALS = vector(I32), vector(ir.FloatType())
-_VALUES = 2 * VECTOR
-"""Values that are quantized at once: a vector of 16 bits each."""
+VALUES = 2 * VECTOR
+"""Values that are quantized, or added, at once: a vector of 16 bits each."""
 
 
 def _sum_pairs(emit: Emitter, address: Any, pixel: Any, count: Any) -> Any:
@@ -114,14 +114,14 @@ def add_values(
         _, _, first, second, out, count, *ends = args
         kind = context.get_data_type(signature.args[1].dtype)
         emit = Emitter(builder)
-        values = vector(kind, _VALUES)
-        low, high, floor, ceiling = (emit.splat(builder.trunc(end, kind), _VALUES) for end in ends)
+        values = vector(kind, VALUES)
+        low, high, floor, ceiling = (emit.splat(builder.trunc(end, kind), VALUES) for end in ends)
 
         def step(i: Any, saturated: list[Any]) -> list[Any]:
-            skip = builder.mul(i, I64(_VALUES * kind.width // 8))
+            skip = builder.mul(i, I64(VALUES * kind.width // 8))
             a, b = (emit.load(builder.add(at, skip), values) for at in (first, second))
             # A sum that leaves the lanes differs from the wrapped one once it is saturated.
-            exact = emit.call(f"llvm.sadd.sat.v{_VALUES}i{kind.width}", values, [a, b])
+            exact = emit.call(f"llvm.sadd.sat.v{VALUES}i{kind.width}", values, [a, b])
             fitted = emit.clamp(exact, low, high)
             beyond = builder.icmp_signed("!=", fitted, builder.add(a, b))
             emit.store(emit.clamp(fitted, floor, ceiling), builder.add(out, skip))
@@ -209,7 +209,7 @@ def quantize_values(
         kind = context.get_data_type(signature.args[1].dtype)
         emit = Emitter(builder)
         factors, offsets = emit.splat(inverse), emit.splat(offset)
-        ends = [emit.splat(builder.trunc(end, kind), _VALUES) for end in (lowest, highest)]
+        ends = [emit.splat(builder.trunc(end, kind), VALUES) for end in (lowest, highest)]
 
         def code(values: Any) -> Any:
             scaled = builder.sitofp(builder.sext(values, _SUMS), _REALS)
@@ -219,15 +219,15 @@ def quantize_values(
         def convert(first: Any) -> tuple[Any, Any]:
             """Codes of 32 values, and which are clipped."""
             at = emit.offset(source, first, kind.width // 8)
-            values = emit.load(at, vector(kind, _VALUES))
+            values = emit.load(at, vector(kind, VALUES))
             fitted = emit.clamp(values, *ends)
             codes = [code(emit.part(fitted, VECTOR * half)) for half in range(2)]
-            joined = builder.shuffle_vector(*codes, vector(I32, _VALUES)(list(range(_VALUES))))
+            joined = builder.shuffle_vector(*codes, vector(I32, VALUES)(list(range(VALUES))))
             beyond = builder.icmp_signed("!=", fitted, values)
-            return builder.trunc(joined, vector(I8, _VALUES)), beyond
+            return builder.trunc(joined, vector(I8, VALUES)), beyond
 
         def step(i: Any, clipped: list[Any]) -> list[Any]:
-            first = builder.mul(i, I64(_VALUES))
+            first = builder.mul(i, I64(VALUES))
             codes, beyond = convert(first)
             emit.store(codes, builder.add(out, first))
             return [builder.add(clipped[0], emit.count(beyond))]
@@ -236,13 +236,13 @@ def quantize_values(
             address = emit.offset(statistics, int(Statistic.CLIPPED), 8)
             emit.store(builder.add(emit.load(address, I64), total), address)
 
-        whole = builder.udiv(count, I64(_VALUES))
+        whole = builder.udiv(count, I64(VALUES))
         with builder.if_then(builder.icmp_signed(">", whole, I64(0))):
             add_clipped(emit.loop(whole, [I64(0)], step)[0])
-        first = builder.mul(whole, I64(_VALUES))
+        first = builder.mul(whole, I64(VALUES))
         with builder.if_then(builder.icmp_signed("<", first, count)):
-            rest = emit.splat(builder.trunc(builder.sub(count, first), I32), _VALUES)
-            lanes = vector(I32, _VALUES)(list(range(_VALUES)))
+            rest = emit.splat(builder.trunc(builder.sub(count, first), I32), VALUES)
+            lanes = vector(I32, VALUES)(list(range(VALUES)))
             inside = builder.icmp_signed("<", lanes, rest)
             codes, beyond = convert(first)
             emit.store_masked(codes, builder.add(out, first), inside)

@@ -30,6 +30,8 @@ __all__ = ["PackedWeights", "pack_weights", "transform_weights"]
 
 WINOGRAD_CHANNELS = 32
 """Fewer inputs or outputs do not fill the 16 matrix products."""
+_BEFORE_ROUNDING = (1 << 31) - (1 << SQRT2_FRACTION_BITS)
+"""Products with the square root of two stay below, so that rounding them leaves 32 bits."""
 _TABLE = 256
 """Entries of a plane's table, one for each value of ``q - Qn`` that a byte can hold."""
 
@@ -89,15 +91,19 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vectors: bool) -> Pa
     low = layer.quantizer.grid.minimum
     codes = layer.quantizer.grid.maximum - low + 1
     tables[:, codes:] = tables[:, codes - 1 : codes]  # never read; kept inside the range
-    narrow = vectors and fits_requantization(layer, product)
-    split = _split_bits(layer, product) if narrow else None
-    halves = split is not None and _fits_halves(layer, product)
-    method = _choose_method(layer, parts, codes - 1, halves=halves) if narrow else Method.QUADS
+    bounds = _bounds(layer, product) if vectors else None
+    if bounds is not None and not _fits_requantization(bounds):
+        bounds = None  # no lane of bytes
+    split = None if bounds is None else _split_bits(bounds)
+    halves = bounds is not None and split is not None and _fits_halves(bounds)
+    method = Method.QUADS
+    if bounds is not None:
+        method = _choose_method(layer, parts, codes - 1, halves=halves)
     if method is Method.TAPS:
         weights, groups = _channel_columns(parts), 1
     else:
         weights, groups = _join_groups(parts, groups)
-    lane = _choose_lane(weights, tables, bytes_allowed=narrow)
+    lane = _choose_lane(weights, tables, bytes_allowed=bounds is not None)
     if lane is not Lane.INT8:
         assert method is Method.QUADS
     starts = np.zeros((groups, weights.shape[-1]), dtype=np.int64)
@@ -119,56 +125,68 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vectors: bool) -> Pa
     )
 
 
-def fits_requantization(layer: Conv | Linear, product: Product) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounds:
+    """Largest magnitudes in a layer's requantization, and the bits that it drops."""
+
+    parts: tuple[int, ...]
+    """The sums of products: one, or the even and the odd part."""
+    value: int
+    """``V``."""
+    scale: int
+    """``m``."""
+    bias: int
+    shift: int
+
+
+def _bounds(layer: Conv | Linear, product: Product) -> _Bounds:
+    parts = tuple(bound.magnitude for bound in accumulator_ranges(layer, product))
+    fraction = product.fraction_bits(layer.weight_grid)
+    largest = int(np.abs(layer.multiplier).max()) * layer.quantizer.step.maximum
+    return _Bounds(
+        parts=parts,
+        value=parts[0] if len(parts) == 1 else sqrt2_times_pair(parts[0], parts[1], fraction) + 1,
+        scale=shift_right_half_up(largest, layer.narrow_shift) + 1,
+        bias=int(np.abs(layer.bias).max()),
+        shift=layer.shift + fraction,
+    )
+
+
+def _fits_requantization(bounds: _Bounds) -> bool:
     """Whether 32 bits hold what the vector code computes in them: all but the one product.
 
     That is the odd part times eleven bits of the square root, ``V``, ``m``, and the output before
     it is saturated.
     """
-    ranges = [bound.magnitude for bound in accumulator_ranges(layer, product)]
-    fraction = product.fraction_bits(layer.weight_grid)
-    value = ranges[0]
-    if len(ranges) == 2:
-        if ranges[1] >= 1 << 20:
-            return False
-        value = sqrt2_times_pair(ranges[0], ranges[1], fraction) + 1
-    largest = int(np.abs(layer.multiplier).max()) * layer.quantizer.step.maximum
-    scale = shift_right_half_up(largest, layer.narrow_shift) + 1
-    shifted = (value * scale >> layer.shift + fraction) + 1 + int(np.abs(layer.bias).max())
-    return max(value, scale, shifted) < 1 << 31
+    if len(bounds.parts) == 2 and bounds.parts[1] >= 1 << 20:
+        return False
+    shifted = (bounds.value * bounds.scale >> bounds.shift) + 1 + bounds.bias
+    return max(bounds.value, bounds.scale, shifted) < 1 << 31
 
 
-def _split_bits(layer: Conv | Linear, product: Product) -> int | None:
+def _split_bits(bounds: _Bounds) -> int | None:
     """Lower bits k of the multipliers with which 32 bits hold all of a split requantization.
 
     That is: the odd part times the square root of two before it is rounded, ``V``, the product
     with the lower bits, and the sum that is shifted at last. None where no k will do.
     """
-    ranges = [bound.magnitude for bound in accumulator_ranges(layer, product)]
-    fraction = product.fraction_bits(layer.weight_grid)
-    value, shift = ranges[0], layer.shift + fraction
-    if len(ranges) == 2:
-        if ranges[1] * SQRT2_MULTIPLIER >= (1 << 31) - (1 << SQRT2_FRACTION_BITS):
-            return None
-        value = sqrt2_times_pair(ranges[0], ranges[1], fraction) + 1
-    largest = int(np.abs(layer.multiplier).max()) * layer.quantizer.step.maximum
-    scale = shift_right_half_up(largest, layer.narrow_shift) + 1
+    if len(bounds.parts) == 2 and bounds.parts[1] * SQRT2_MULTIPLIER >= _BEFORE_ROUNDING:
+        return None
+    value, shift = bounds.value, bounds.shift
     half, most = (1 << shift) >> 1, (1 << 31) - 1
     if half + value > most:
         return None
     split = min(((most - half) // max(value, 1)).bit_length() - 1, shift)
-    total = (value * scale + half >> split) + 1
-    total += int(np.abs(layer.bias).max()) << shift - split
+    total = (value * bounds.scale + half >> split) + 1 + (bounds.bias << shift - split)
     return split if total <= most else None
 
 
-def _fits_halves(layer: Conv | Linear, product: Product) -> bool:
+def _fits_halves(bounds: _Bounds) -> bool:
     """Whether there are pairs of sums, 16 bits hold each, and 32 the joined one before rounding."""
-    ranges = [bound.magnitude for bound in accumulator_ranges(layer, product)]
-    if len(ranges) != 2 or max(ranges) >= 1 << 15:
+    if len(bounds.parts) != 2 or max(bounds.parts) >= 1 << 15:
         return False
-    joined = (ranges[0] << SQRT2_FRACTION_BITS) + ranges[1] * SQRT2_MULTIPLIER
-    return joined < (1 << 31) - (1 << SQRT2_FRACTION_BITS)
+    even, odd = bounds.parts
+    return (even << SQRT2_FRACTION_BITS) + odd * SQRT2_MULTIPLIER < _BEFORE_ROUNDING
 
 
 def _choose_finish(method: Method, split: int | None, *, halves: bool) -> Finish:
