@@ -2,9 +2,11 @@
 
     python benchmarks/training_step.py [--steps 12] [--batch 64] [--format json]
 
-One thread, images of 3 x 32 x 32 drawn at random. The kinds take turns, so that whatever else
-the machine does falls on all of them alike; times are medians over the steps. Memory is how
-far a fresh process's peak resident size rises above what it held before the network was made.
+Quantizers round in compiled loops, as under ``asq-hw train``; in rows that end in "(plain)" they
+are made of PyTorch's own operations. One thread, images of 3 x 32 x 32 drawn at random. The kinds
+take turns, so that whatever else the machine does falls on all of them alike; times are medians
+over the steps. Memory is how far a fresh process's peak resident size rises above what it held
+before the network was made.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from statistics import median
 import torch
 from torch.nn import functional
 
-from asq_hw.train import recipes
+from asq_hw.acceleration import compiled_loops
+from asq_hw.train import loops, recipes
 from asq_hw.train.convert import quantize
 from asq_hw.train.models import build
 from asq_hw.train.optimizer import make_optimizer
@@ -34,6 +37,7 @@ KINDS = {
 }
 """Weight and activation method by the name of the row, activations first."""
 
+_PLAIN = " (plain)"
 _MEMORY_STEPS = 3
 
 
@@ -41,7 +45,8 @@ class Step:
     """A network in training, and one step of it."""
 
     def __init__(self, kind: str, batch: int) -> None:
-        weights, activations = KINDS[kind]
+        self.loops = None if kind.endswith(_PLAIN) else compiled_loops()
+        weights, activations = KINDS[kind.removesuffix(_PLAIN)]
         changes = {"model": "resnet20", "weights": weights, "activations": activations}
         recipe = recipes.load("digits-asq-post-w4a4", changes)
         torch.manual_seed(0)
@@ -54,12 +59,13 @@ class Step:
 
     def take(self) -> float:
         """Take a step and return its seconds."""
-        started = time.perf_counter()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = functional.cross_entropy(self.model(self.images), self.labels)
-        loss.backward()
-        self.optimizer.step()
-        return time.perf_counter() - started
+        with loops.use(self.loops):
+            started = time.perf_counter()
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = functional.cross_entropy(self.model(self.images), self.labels)
+            loss.backward()
+            self.optimizer.step()
+            return time.perf_counter() - started
 
 
 def step_seconds(kinds: list[str], *, steps: int, batch: int) -> dict[str, float]:
@@ -82,7 +88,8 @@ def peak_mebibytes(kind: str, batch: int) -> float:
 
 
 def _own_rise(kind: str, batch: int) -> float:
-    # One step of a tiny network first: what torch allocates once belongs to no kind.
+    # What the compiler and torch allocate once belongs to no kind.
+    compiled_loops()
     functional.conv2d(torch.randn(1, 3, 8, 8), torch.randn(4, 3, 3, 3)).sum()
     before = _peak_kibibytes()
     step = Step(kind, batch)
@@ -101,16 +108,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=12, help="timed steps of each kind")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--kinds", default=",".join(KINDS), help="rows, by comma; float is added")
+    default = ",".join([*KINDS, f"asq + post{_PLAIN}"])
+    parser.add_argument("--kinds", default=default, help="rows, by comma; float is added")
     parser.add_argument("--no-memory", action="store_true", help="times only")
     parser.add_argument("--format", choices=("table", "json"), default="table")
-    parser.add_argument("--memory-of", choices=list(KINDS), help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.memory_of is not None:
         print(_own_rise(options.memory_of, options.batch))
         return
     kinds = ["float", *(kind for kind in options.kinds.split(",") if kind != "float")]
+    for kind in kinds:
+        if kind.removesuffix(_PLAIN) not in KINDS:
+            parser.error(f"--kinds must be of {', '.join(KINDS)}, not {kind!r}")
     seconds = step_seconds(kinds, steps=options.steps, batch=options.batch)
     memory = {} if options.no_memory else {k: peak_mebibytes(k, options.batch) for k in kinds}
     rows = [

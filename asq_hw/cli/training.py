@@ -105,10 +105,12 @@ def train(
     from asq_hw.train import recipes
 
     chosen = recipes.load(recipe, overrides or ())
+    from asq_hw.acceleration import accelerated_training
     from asq_hw.train.distributed import default_workers, is_main_process
     from asq_hw.train.loop import train as run
 
-    with _training_progress(chosen.epochs) if is_main_process() else nullcontext() as report:
+    progress = _training_progress(chosen.epochs) if is_main_process() else nullcontext()
+    with accelerated_training(), progress as report:
         result = run(
             chosen,
             output=output or Path("runs") / chosen.name,

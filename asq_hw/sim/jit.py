@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from enum import StrEnum
 from pathlib import Path
 from threading import Thread
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import config
@@ -51,12 +51,15 @@ def jit(function: _Function) -> _Function:
     return cast(_Function, numba.njit(nogil=True)(function))
 
 
-def cached(function: _Function) -> _Function:
-    """Compile `function` once for all processes; without a writable cache, once for each."""
+def cached(function: _Function, **options: Any) -> _Function:
+    """Compile `function` once for all processes; without a writable cache, once for each.
+
+    The options are further ones of `numba.njit`.
+    """
     try:
-        return cast(_Function, numba.njit(nogil=True, cache=True)(function))
+        return cast(_Function, numba.njit(nogil=True, cache=True, **options)(function))
     except RuntimeError:  # no folder that the cache could be written to
-        return jit(function)
+        return cast(_Function, numba.njit(nogil=True, **options)(function))
 
 
 def compile_aside(work: Callable[[], object]) -> None:

@@ -7,7 +7,7 @@ network keeps anyway: the input of a quantizer, and of a weight quantizer its ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import repeat
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asq_hw.train import loops
 from asq_hw.train.levels import LevelTable
 
 __all__ = [
@@ -32,7 +33,14 @@ _PIECE = 1 << 18
 
 
 def round_uniform(
-    x: Tensor, step: Tensor, minimum: int, maximum: int, *, beta: Tensor | None = None
+    x: Tensor,
+    step: Tensor,
+    minimum: int,
+    maximum: int,
+    *,
+    beta: Tensor | None = None,
+    floor: Tensor | None = None,
+    gradient_factor: float = 1.0,
 ) -> Tensor:
     """Quantize to integers times a step: ``clip(round(x / step), minimum, maximum) * step``.
 
@@ -51,14 +59,25 @@ def round_uniform(
         Qn and Qp of Eq. 1.
     beta : float tensor of shape (N,), optional
         Each sample's factor on the one step; both receive their part of the gradient (Eq. 4-9).
+    floor : float tensor, optional
+        What acts is `keep_positive` of the step and this floor.
+    gradient_factor : float
+        The step's gradient, not that of beta, is multiplied by it.
     """
     rounded: Tensor = _RoundUniform.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-        x, step, beta, minimum, maximum
+        x, step, floor, beta, minimum, maximum, gradient_factor
     )
     return rounded
 
 
-def round_to_levels(w: Tensor, alpha: Tensor, table: LevelTable) -> Tensor:
+def round_to_levels(
+    w: Tensor,
+    alpha: Tensor,
+    table: LevelTable,
+    *,
+    floor: Tensor | None = None,
+    gradient_factor: float = 1.0,
+) -> Tensor:
     """Quantize to the nearest of ascending levels times alpha; a tie goes to the lower level.
 
     The gradient to w passes inside the outermost levels and stops outside; alpha receives
@@ -73,9 +92,13 @@ def round_to_levels(w: Tensor, alpha: Tensor, table: LevelTable) -> Tensor:
         Positive; of a shape that broadcasts to that of `w`.
     table : LevelTable
         The levels.
+    floor : float tensor, optional
+        What acts is `keep_positive` of alpha and this floor.
+    gradient_factor : float
+        Alpha's gradient is multiplied by it.
     """
     rounded: Tensor = _RoundToLevels.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-        w, alpha, table
+        w, alpha, floor, table, gradient_factor
     )
     return rounded
 
@@ -119,38 +142,62 @@ def with_channel_means(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def computed(x: Tensor) -> Tensor:
     """Return `x` in the type that is computed in: float32, or its own float64."""
-    return x if x.dtype == torch.float64 else x.float()
+    return x if x.dtype == _computed_type(x.dtype) else x.float()
+
+
+def _computed_type(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 class _RoundUniform(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, step: Tensor, beta: Tensor | None, minimum: int, maximum: int
+        ctx: Any,
+        x: Tensor,
+        step: Tensor,
+        floor: Tensor | None,
+        beta: Tensor | None,
+        minimum: int,
+        maximum: int,
+        factor: float,
     ) -> Tensor:
-        ctx.save_for_backward(x, step, beta)
-        ctx.bounds = minimum, maximum
+        step = _kept(step, floor)
         acting = _acting(x, step, beta)
+        ctx.save_for_backward(x, step, beta, acting)
+        ctx.bounds, ctx.factor = (minimum, maximum), factor
+        rounded = loops.rounded(x, acting, ctx.bounds)
+        ctx.in_loops = rounded is not None
+        if rounded is not None:
+            return rounded
         return (computed(x) / acting).round_().clamp_(minimum, maximum).mul_(acting).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, step, beta = ctx.saved_tensors
-        gradient, acting = computed(gradients[0]), _acting(x, step, beta)
-        to_x = torch.empty_like(gradient)
-        slopes = [
-            _uniform_slope(*piece, bounds=ctx.bounds)
-            for piece in _pieces(acting, computed(x), gradient, to_x)
-        ]
-        slope = torch.cat(slopes) if acting.dim() else torch.stack(slopes).sum()
-        if beta is None:
-            return to_x.to(x.dtype), slope, None, None, None
-        slope = slope.view_as(beta)
-        return to_x.to(x.dtype), torch.dot(slope, beta), slope * step, None, None
+        x, step, beta, acting = ctx.saved_tensors
+        given = computed(x), acting, computed(gradients[0]), ctx.bounds
+        found = loops.uniform_gradients(*given) if ctx.in_loops else None
+        to_x, slope = found or _uniform_gradients(*given)
+        to_beta = None
+        if beta is not None:
+            slope = slope.view_as(beta)
+            slope, to_beta = torch.dot(slope, beta), slope * step
+        return _as(x, to_x), _times(slope, ctx.factor), None, to_beta, None, None, None
 
 
 def _acting(x: Tensor, step: Tensor, beta: Tensor | None) -> Tensor:
     """Return the steps that act, in a shape that broadcasts to that of `x`."""
     return step if beta is None else (beta * step).view(-1, *(1 for _ in x.shape[1:]))
+
+
+def _uniform_gradients(
+    x: Tensor, step: Tensor, gradient: Tensor, bounds: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Eq. 7: the gradients of `x` and of the steps, in their shapes."""
+    to_x = torch.empty_like(gradient)
+    slopes = [_uniform_slope(*piece, bounds=bounds) for piece in _pieces(step, x, gradient, to_x)]
+    if len(slopes) == 1:
+        return to_x, slopes[0]
+    return to_x, torch.cat(slopes) if step.dim() else torch.stack(slopes).sum()
 
 
 def _uniform_slope(
@@ -164,37 +211,63 @@ def _uniform_slope(
     return slope.addcmul_(ratio, to_x, value=-1).sum_to_size(step.shape)
 
 
-def _pieces(step: Tensor, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
+def _pieces(step: Tensor, *maps: Tensor) -> Iterable[tuple[Tensor, ...]]:
     """Cut what a step acts on into pieces whose temporaries stay in a core's cache."""
     x = maps[0]
     own_step = step.dim() > 0 and step.dim() == x.dim() and len(step) == len(x)
-    if not x.is_cpu or x.numel() <= _PIECE or not (own_step or step.dim() == 0):
-        yield step, *maps
-        return
+    if x.numel() <= _PIECE or not x.is_cpu or not (own_step or step.dim() == 0):
+        return [(step, *maps)]
     rows = max(1, _PIECE * len(x) // x.numel())
-    pieces = zip(*(torch.split(values, rows) for values in maps), strict=True)
     steps = torch.split(step, rows) if own_step else repeat(step)
-    for own, piece in zip(steps, pieces, strict=False):
-        yield own, *piece
+    return zip(steps, *(torch.split(values, rows) for values in maps), strict=False)
 
 
 class _RoundToLevels(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, w: Tensor, alpha: Tensor, table: LevelTable) -> Tensor:
-        rounded = table.round(computed(w) / alpha).mul_(alpha).to(w.dtype)
+    def forward(
+        ctx: Any,
+        w: Tensor,
+        alpha: Tensor,
+        floor: Tensor | None,
+        table: LevelTable,
+        factor: float,
+    ) -> Tensor:
+        alpha = _kept(alpha, floor)
+        rounded = loops.rounded_to_levels(w, alpha, table)
+        ctx.in_loops = rounded is not None
+        if rounded is None:
+            rounded = table.round(computed(w) / alpha).mul_(alpha).to(w.dtype)
         ctx.save_for_backward(w, alpha, rounded)
-        ctx.bounds = table.outermost
+        ctx.bounds, ctx.factor = table.outermost, factor
         return rounded
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         w, alpha, rounded = ctx.saved_tensors
-        gradient, real = computed(gradients[0]), computed(w)
-        to_w = torch.empty_like(gradient)
-        _pass_inside(gradient, real / alpha, *ctx.bounds, out=to_w)
-        # The level everywhere, less the ratio where it lies inside; both times alpha.
-        slope = (gradient * rounded).addcmul_(real, to_w, value=-1)
-        return to_w.to(w.dtype), slope.sum_to_size(alpha.shape) / alpha, None
+        given = computed(w), alpha, rounded, computed(gradients[0]), ctx.bounds
+        found = loops.level_gradients(*given) if ctx.in_loops else None
+        to_w, slope = found or _level_gradients(*given)
+        return _as(w, to_w), _times(slope, ctx.factor), None, None, None
+
+
+def _level_gradients(
+    w: Tensor, alpha: Tensor, rounded: Tensor, gradient: Tensor, bounds: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """The gradients of `w` and alpha, in their shapes."""
+    to_w = torch.empty_like(gradient)
+    _pass_inside(gradient, w / alpha, *bounds, out=to_w)
+    # The level everywhere, less the ratio where it lies inside; both times alpha.
+    slope = (gradient * rounded).addcmul_(w, to_w, value=-1)
+    return to_w, slope.sum_to_size(alpha.shape).div_(alpha)
+
+
+def _as(x: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the type of `x`."""
+    return gradient if gradient.dtype == x.dtype else gradient.to(x.dtype)
+
+
+def _times(gradient: Tensor, factor: float) -> Tensor:
+    return gradient if factor == 1 else gradient * factor
 
 
 def _pass_inside(
@@ -239,18 +312,25 @@ class _KeepPositive(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parameter: Tensor, floor: Tensor, factor: float) -> Tensor:
         ctx.factor = factor
-        # What is infinite or not a number becomes 0, which is below any floor.
-        return torch.nan_to_num(parameter, 0.0, 0.0).maximum(floor)
+        return _kept(parameter, floor)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return gradients[0] * ctx.factor, None, None
 
 
+def _kept(parameter: Tensor, floor: Tensor | None) -> Tensor:
+    """What acts in the place of a parameter; without a floor, itself."""
+    if floor is None:
+        return parameter
+    # What is infinite or not a number becomes 0, which is below any floor.
+    return torch.nan_to_num(parameter, 0.0, 0.0).maximum(floor)
+
+
 class _WithChannelMeans(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.view_as(x), x.mean(dim=(2, 3), dtype=computed(x[:0]).dtype)
+        return x.view_as(x), x.mean(dim=(2, 3), dtype=_computed_type(x.dtype))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ class LevelTable:
     ----------
     values, midpoints : float tensors of shape (L,) and (L - 1,)
         The levels, and what lies halfway between neighbours.
+    outermost : tuple of float
+        The lowest and the highest level.
     digits : int or None
         A cell is ``2**-digits`` wide; None where midpoints lie too close for cells.
     first : int
@@ -38,15 +40,11 @@ class LevelTable:
 
     values: Tensor
     midpoints: Tensor
+    outermost: tuple[float, float]
     digits: int | None
     first: int
     lower: Tensor
     threshold: Tensor
-
-    @property
-    def outermost(self) -> tuple[float, float]:
-        """The lowest and the highest level."""
-        return float(self.values[0]), float(self.values[-1])
 
     def nearest(self, ratio: Tensor) -> Tensor:
         """Return the index of the nearest level, int32 or int64; a tie goes to the lower one."""
@@ -77,9 +75,10 @@ def level_table(grid: Grid, like: Tensor) -> LevelTable:
 def table_of(values: Tensor) -> LevelTable:
     """Make the table of ascending values."""
     midpoints = (values[1:].double() + values[:-1].double()).div(2).to(values.dtype)
+    outermost = float(values[0]), float(values[-1])
     digits = _cell_digits(midpoints)
     if digits is None:
-        return LevelTable(values, midpoints, None, 0, midpoints, midpoints)
+        return LevelTable(values, midpoints, outermost, None, 0, midpoints, midpoints)
     cells = (midpoints * 2.0**digits).floor().long()
     # One cell more on either side stands for everything beyond.
     first, count = int(cells[0]) - 1, int(cells[-1] - cells[0]) + 3
@@ -87,7 +86,7 @@ def table_of(values: Tensor) -> LevelTable:
     threshold[cells - first] = midpoints
     numbers = torch.arange(first, first + count, device=values.device)
     lower = torch.searchsorted(cells, numbers).to(torch.int32)
-    return LevelTable(values, midpoints, digits, first, lower, threshold)
+    return LevelTable(values, midpoints, outermost, digits, first, lower, threshold)
 
 
 def _cell_digits(midpoints: Tensor) -> int | None:

@@ -41,6 +41,7 @@ __all__ = [
     "UniformWeightQuantizer",
     "WeightQuantizer",
     "initial_alpha",
+    "initial_clip",
     "initial_step",
     "make_weight_quantizer",
     "per_output_channel",
@@ -50,7 +51,8 @@ __all__ = [
 FLOOR_FRACTION = 2.0**-10
 """Floor of a step or alpha, as a fraction of its initial value."""
 
-_ALPHA_CANDIDATES = 64
+_CANDIDATES = 64
+_CLIP_SAMPLES = 1 << 16
 
 
 def initial_step(x: Tensor, maximum: int) -> Tensor:
@@ -74,10 +76,30 @@ def initial_alpha(weight: Tensor, grid: Grid) -> Tensor:
     if not largest > 0:
         return torch.ones_like(largest)
     table = level_table(grid, flat)
-    fractions = torch.arange(1, _ALPHA_CANDIDATES + 1, device=flat.device) / _ALPHA_CANDIDATES
+    fractions = torch.arange(1, _CANDIDATES + 1, device=flat.device) / _CANDIDATES
     candidates = fractions * largest / table.values[-1]
     errors = [(table.round(flat / alpha) * alpha - flat).square().sum() for alpha in candidates]
     return candidates[torch.stack(errors).argmin()]
+
+
+def initial_clip(x: Tensor, maximum: int) -> Tensor:
+    """Return the clip, of 64 fractions of ``max|x|``, whose codes have the least squared error.
+
+    Codes are integers up to `maximum`, on the magnitude; at most 65,536 evenly spread elements
+    are looked at. All zero gives 1.
+    """
+    magnitude = x.detach().flatten().abs().to(torch.float32)
+    magnitude = magnitude[:: max(1, magnitude.numel() // _CLIP_SAMPLES)]
+    largest = magnitude.amax()
+    if not largest > 0:
+        return torch.ones_like(largest)
+    fractions = torch.arange(1, _CANDIDATES + 1, device=x.device) / _CANDIDATES
+    steps = fractions * largest / maximum
+    errors = [
+        ((magnitude / step).round_().clamp_(max=maximum) * step - magnitude).square().sum()
+        for step in steps
+    ]
+    return steps[torch.stack(errors).argmin()] * maximum
 
 
 def per_output_channel(weight: Tensor) -> tuple[int, ...]:
@@ -192,8 +214,14 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the quantized weights, in the shape and type of `weight`."""
-        step = self.learned(self._gradient_scale(weight))
-        return round_uniform(weight, step, self.grid.minimum, self.grid.maximum)
+        return round_uniform(
+            weight,
+            self.learned.value,
+            self.grid.minimum,
+            self.grid.maximum,
+            floor=self.learned.floor,
+            gradient_factor=self._gradient_scale(weight),
+        )
 
     def scale(self) -> Tensor:
         """Return ``step * 2**(bits - 1)``: a uniform grid's levels are ``q * 2**-(bits - 1)``."""
@@ -219,9 +247,14 @@ class GridWeightQuantizer(ScaledWeightQuantizer):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the quantized weights, in the shape and type of `weight`."""
-        count = weight.numel() // self.learned.value.numel()
-        alpha: Tensor = self.learned(1 / math.sqrt(count))
-        return round_to_levels(weight, alpha, level_table(self.grid, alpha))
+        alpha, floor = self.learned.value, self.learned.floor
+        return round_to_levels(
+            weight,
+            alpha,
+            level_table(self.grid, alpha),
+            floor=floor,
+            gradient_factor=1 / math.sqrt(weight.numel() // alpha.numel()),
+        )
 
     def scale(self) -> Tensor:
         """Return the alpha that acts."""
@@ -310,7 +343,7 @@ class BaseActivationQuantizer(ABC, nn.Module):
 
     def _gradient_scale(self, x: Tensor) -> float:
         """LSQ's ``1 / sqrt(N * Qp)``, for the N elements of a sample."""
-        return 1 / math.sqrt(x[0].numel() * self.grid.maximum)
+        return 1 / math.sqrt(x.numel() // len(x) * self.grid.maximum)
 
 
 class IntegerActivationQuantizer(BaseActivationQuantizer):
@@ -348,9 +381,16 @@ class ActivationQuantizer(IntegerActivationQuantizer):
         self.learned.initialise(initial_step(x, self.grid.maximum))
 
     def _quantize(self, x: Tensor) -> Tensor:
-        step: Tensor = self.learned(self._gradient_scale(x))
         beta: Tensor | None = None
         if self.adapter is not None:
             x, means = with_channel_means(x) if x.dim() == 4 else (x, x)
             beta = self.adapter(means)
-        return round_uniform(x, step, self.grid.minimum, self.grid.maximum, beta=beta)
+        return round_uniform(
+            x,
+            self.learned.value,
+            self.grid.minimum,
+            self.grid.maximum,
+            beta=beta,
+            floor=self.learned.floor,
+            gradient_factor=self._gradient_scale(x),
+        )

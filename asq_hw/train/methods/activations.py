@@ -28,6 +28,7 @@ from asq_hw.train.quantizers import (
     BaseActivationQuantizer,
     IntegerActivationQuantizer,
     PositiveParameter,
+    initial_clip,
 )
 
 __all__ = [
@@ -73,9 +74,10 @@ class PactActivationQuantizer(IntegerActivationQuantizer):
     """PACT (Choi et al., arXiv:1805.06085, Eq. 1-3): a learned clip alpha.
 
     ``y = clip(x, 0, alpha)``, then ``round(y * (2**b - 1) / alpha) * alpha / (2**b - 1)``. The
-    gradient to alpha is 1 where ``x >= alpha`` and 0 below; that to x passes inside. Alpha starts
-    at the first batch's maximum, and decays with the weights, as published. A signed input is
-    clipped at ``Qn / Qp * alpha`` below.
+    gradient to alpha is 1 where ``x >= alpha`` and 0 below; that to x passes inside. Alpha decays
+    with the weights, as published. It starts where the first batch's squared error is least: from
+    a large value, as published, it takes many epochs to come down. A signed input is clipped at
+    ``Qn / Qp * alpha`` below.
     """
 
     def __init__(self, *, bits: int, signed: bool) -> None:
@@ -88,8 +90,7 @@ class PactActivationQuantizer(IntegerActivationQuantizer):
         return alpha / self.grid.maximum
 
     def _initialise(self, x: Tensor) -> None:
-        largest = x.float().abs().amax()
-        self.alpha.initialise(torch.where(largest > 0, largest, torch.ones_like(largest)))
+        self.alpha.initialise(initial_clip(x, self.grid.maximum))
 
     def _quantize(self, x: Tensor) -> Tensor:
         alpha: Tensor = self.alpha()
