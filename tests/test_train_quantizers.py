@@ -12,6 +12,7 @@ from asq_hw.train.adapter import BETA_FLOOR, Adapter, quantize_weight, weight_sc
 from asq_hw.train.quantizers import (
     ActivationQuantizer,
     initial_alpha,
+    initial_clip,
     initial_step,
     make_weight_quantizer,
 )
@@ -90,6 +91,31 @@ def test_initial_alpha_is_the_best_of_a_finer_search() -> None:
     assert error(float(initial_alpha(weight, grid))) <= 1.02 * finer
 
 
+@pytest.mark.parametrize("maximum", [3, 15])
+def test_initial_clip_is_the_best_of_a_finer_search(maximum: int) -> None:
+    x = drawn(4000).relu()
+    x[17] = 12
+
+    def error(clip: float) -> float:
+        step = clip / maximum
+        return float(((x / step).round().clamp(max=maximum) * step - x).square().sum())
+
+    finer = min(error(float(clip)) for clip in torch.linspace(0.5, 12, 400))
+    clip = float(initial_clip(x, maximum))
+    assert error(clip) <= 1.02 * finer
+    assert clip < 12
+
+
+def test_initial_clip_is_the_largest_input_where_codes_abound() -> None:
+    assert float(initial_clip(torch.linspace(-2, 1, 301), 255)) == 2
+
+
+def test_initial_clip_of_a_large_input_looks_at_a_part_of_it() -> None:
+    x = torch.linspace(0, 1, 1 << 20)
+    x[1] = 1000  # between two of those that are looked at
+    assert float(initial_clip(x, 15)) <= 1
+
+
 def test_initial_step_is_lsqs_until_it_reaches_past_the_data() -> None:
     x = torch.tensor([-1.0, 0.0, 0.5, 2.5])
     assert float(initial_step(x, 3)) == pytest.approx(min(2 * 1.0 / math.sqrt(3), 2.5 / 3))
@@ -101,6 +127,7 @@ def test_initial_step_is_lsqs_until_it_reaches_past_the_data() -> None:
 
 def test_all_zero_weights_start_from_one() -> None:
     assert float(initial_step(torch.zeros(8), 7)) == 1
+    assert float(initial_clip(torch.zeros(8), 7)) == 1
     assert float(initial_alpha(torch.zeros(8), Grid(scheme=Scheme.POST, bits=4))) == 1
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -72,34 +73,37 @@ def initial_alpha(weight: Tensor, grid: Grid) -> Tensor:
     All zero gives 1.
     """
     flat = weight.detach().flatten().to(torch.float32)
-    largest = flat.abs().amax()
-    if not largest > 0:
-        return torch.ones_like(largest)
     table = level_table(grid, flat)
-    fractions = torch.arange(1, _CANDIDATES + 1, device=flat.device) / _CANDIDATES
-    candidates = fractions * largest / table.values[-1]
-    errors = [(table.round(flat / alpha) * alpha - flat).square().sum() for alpha in candidates]
-    return candidates[torch.stack(errors).argmin()]
+    scales = _fractions_of(flat.abs().amax()) / table.values[-1]
+    return _of_least_error(scales, flat, lambda alpha: table.round(flat / alpha) * alpha)
 
 
 def initial_clip(x: Tensor, maximum: int) -> Tensor:
     """Return the clip, of 64 fractions of ``max|x|``, whose codes have the least squared error.
 
-    Codes are integers up to `maximum`, on the magnitude; at most 65,536 evenly spread elements
-    are looked at. All zero gives 1.
+    Codes are integers up to `maximum`, of the magnitude; no more than 131,071 elements, evenly
+    spread, are looked at. All zero gives 1.
     """
-    magnitude = x.detach().flatten().abs().to(torch.float32)
-    magnitude = magnitude[:: max(1, magnitude.numel() // _CLIP_SAMPLES)]
-    largest = magnitude.amax()
-    if not largest > 0:
-        return torch.ones_like(largest)
-    fractions = torch.arange(1, _CANDIDATES + 1, device=x.device) / _CANDIDATES
-    steps = fractions * largest / maximum
-    errors = [
-        ((magnitude / step).round_().clamp_(max=maximum) * step - magnitude).square().sum()
-        for step in steps
-    ]
-    return steps[torch.stack(errors).argmin()] * maximum
+    flat = x.detach().flatten().abs().to(torch.float32)
+    flat = flat[:: max(1, len(flat) // _CLIP_SAMPLES)]
+
+    def rounded(clip: Tensor) -> Tensor:
+        step = clip / maximum
+        return (flat / step).round_().clamp_(max=maximum).mul_(step)
+
+    return _of_least_error(_fractions_of(flat.amax()), flat, rounded)
+
+
+def _fractions_of(largest: Tensor) -> Tensor:
+    return torch.arange(1, _CANDIDATES + 1, device=largest.device) / _CANDIDATES * largest
+
+
+def _of_least_error(scales: Tensor, x: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the scale with which `x` is rounded best; 1 if even the last, the largest, is 0."""
+    if not scales[-1] > 0:
+        return torch.ones_like(scales[-1])
+    errors = [(rounded(scale) - x).square().sum() for scale in scales]
+    return scales[torch.stack(errors).argmin()]
 
 
 def per_output_channel(weight: Tensor) -> tuple[int, ...]:
