@@ -25,7 +25,7 @@ __all__ = ["FakeQuantizeLoops"]
 
 _RUN = 1024
 """Terms that are added in float32 before their sum joins one in float64."""
-_WORTH_A_THREAD = 1 << 16
+_WORTH_A_THREAD = 1 << 17
 """Elements that take longer than handing them to another thread."""
 Floats = NDArray[np.float32]
 
