@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from asq_hw.errors import InputError
 from asq_hw.grids import Encoding, Grid, Scheme
 from asq_hw.train.adapter import BETA_FLOOR, Adapter, quantize_weight, weight_scale
+from asq_hw.train.initial import initial_alpha, initial_clip, initial_step
 from asq_hw.train.quantizers import (
     ActivationQuantizer,
-    initial_alpha,
-    initial_clip,
-    initial_step,
     make_weight_quantizer,
 )
 

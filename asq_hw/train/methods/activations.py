@@ -15,6 +15,7 @@ from asq_hw.train.functions import (
     scale_gradient,
     with_gradient_of,
 )
+from asq_hw.train.initial import initial_clip
 from asq_hw.train.methods.formulas import (
     DAQ_ACTIVATION_SIGMA,
     DSQ_ALPHA,
@@ -28,7 +29,6 @@ from asq_hw.train.quantizers import (
     BaseActivationQuantizer,
     IntegerActivationQuantizer,
     PositiveParameter,
-    initial_clip,
 )
 
 __all__ = [

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from asq_hw.train.functions import with_gradient_of
+from asq_hw.train.initial import initial_step
 from asq_hw.train.quantizers import (
     BaseActivationQuantizer,
     WeightQuantizer,
-    initial_step,
     per_output_channel,
 )
 
