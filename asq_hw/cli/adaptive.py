@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asq_hw.cli.hardware_options import (
+    ClockOption,
+    CyclesOption,
+    FeatureBitsOption,
+    MethodOption,
+    MutantsOption,
+    OutputOption,
+    ShiftOption,
+)
 from asq_hw.cli.options import BUNDLED, FormatOption, integer, model_path
 from asq_hw.cli.output import OutputFormat
-from asq_hw.cli.rtl import ClockOption, FeatureBitsOption, OutputOption, emit_design
-from asq_hw.cli.verify import CyclesOption, MethodOption, MutantsOption, check_counts, run_rungs
+from asq_hw.cli.rtl import emit_design
+from asq_hw.cli.verify import check_counts, run_rungs
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,9 +39,6 @@ PoolMultiplierOption = Annotated[
     int,
     typer.Option("--multiplier", parser=integer, metavar="M", help="Of the sum, 1 to 65535."),
 ]
-PoolShiftOption = Annotated[
-    int, typer.Option("--shift", parser=integer, metavar="N", help="Right shift, 0 to 62.")
-]
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="Model file; bundled is the packaged network.")
 ]
@@ -50,7 +56,7 @@ def rtl_pooling(
     feature_bits: FeatureBitsOption = 16,
     elements: ElementsOption = 64,
     multiplier: PoolMultiplierOption = 1024,
-    shift: PoolShiftOption = 16,
+    shift: ShiftOption = 16,
     clock_mhz: ClockOption = 100.0,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
@@ -79,7 +85,7 @@ def verify_pooling(
     feature_bits: FeatureBitsOption = 16,
     elements: ElementsOption = 64,
     multiplier: PoolMultiplierOption = 1024,
-    shift: PoolShiftOption = 16,
+    shift: ShiftOption = 16,
     method: MethodOption = None,
     cycles: CyclesOption = 1_000_000,
     mutants: MutantsOption = 120,

@@ -7,10 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asq_hw.cli.hardware_options import (
+    AccumulatorBitsOption,
+    ActivationBitsOption,
+    ClockOption,
+    CyclesOption,
+    GridOption,
+    JobsOption,
+    MethodOption,
+    MutantsOption,
+    OutputOption,
+    PnrOption,
+    SchemeOption,
+    SeedsOption,
+    SignedActivationsOption,
+    StyleOption,
+    TargetOption,
+    WeightBitsOption,
+)
 from asq_hw.cli.options import FormatOption, choose, integer, integers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
-from asq_hw.cli.rtl import ActivationBitsOption, ClockOption, OutputOption, emit_design
-from asq_hw.cli.verify import CyclesOption, MethodOption, MutantsOption, check_counts, run_rungs
+from asq_hw.cli.rtl import emit_design
+from asq_hw.cli.verify import check_counts, run_rungs
 from asq_hw.errors import InputError
 from asq_hw.grids import Encoding
 
@@ -37,29 +55,9 @@ COLUMNS = (
     Column(key="fmax_ratio", heading="Fmax / uniform", form=".2f"),
 )
 
-SchemeOption = Annotated[
-    str, typer.Option("--scheme", metavar="S", help="uniform, pot, apot, post-lut or post-split.")
-]
-BitsOption = Annotated[
-    int, typer.Option("--bits", parser=integer, metavar="B", help="Width of a weight.")
-]
 LanesOption = Annotated[
     int,
     typer.Option("--lanes", parser=integer, metavar="N", help="Products in a cycle, 1 to 256."),
-]
-SignedOption = Annotated[
-    bool, typer.Option("--signed-activations", metavar="", help="Two's complement activations.")
-]
-GridOption = Annotated[
-    str, typer.Option("--grid", metavar="|".join(Encoding), help="Levels of pot and post.")
-]
-AccumulatorBitsOption = Annotated[
-    int,
-    typer.Option("--accumulator-bits", parser=integer, metavar="N", help="Widest accumulator."),
-]
-StyleOption = Annotated[
-    str | None,
-    typer.Option("--style", metavar="STYLE", help="How products are made; see docs/mac.md."),
 ]
 AccumulationOption = Annotated[
     str | None,
@@ -69,11 +67,11 @@ AccumulationOption = Annotated[
 
 def rtl_dot(
     scheme: SchemeOption,
-    bits: BitsOption,
+    bits: WeightBitsOption,
     lanes: LanesOption,
     output: OutputOption,
     activation_bits: ActivationBitsOption = 4,
-    signed: SignedOption = False,
+    signed: SignedActivationsOption = False,
     grid: GridOption = Encoding.PACKED,
     accumulator_bits: AccumulatorBitsOption = 24,
     style: StyleOption = None,
@@ -94,10 +92,10 @@ def rtl_dot(
 
 def verify_dot(
     scheme: SchemeOption,
-    bits: BitsOption = 4,
+    bits: WeightBitsOption = 4,
     lanes: LanesOption = 4,
     activation_bits: ActivationBitsOption = 4,
-    signed: SignedOption = False,
+    signed: SignedActivationsOption = False,
     grid: GridOption = Encoding.PACKED,
     accumulator_bits: AccumulatorBitsOption = 24,
     style: StyleOption = None,
@@ -135,28 +133,17 @@ def synth_dot(
         str,
         typer.Option("--schemes", metavar="S,S,...", help="Each against uniform, if it is one."),
     ] = "uniform,post-split",
-    bits: BitsOption = 4,
+    bits: WeightBitsOption = 4,
     lanes: Annotated[
         str, typer.Option("--lanes", metavar="N,N,...", help="Products in a cycle, 1 to 256.")
     ] = "8",
     activation_bits: ActivationBitsOption = 4,
-    signed: SignedOption = False,
+    signed: SignedActivationsOption = False,
     accumulator_bits: AccumulatorBitsOption = 24,
-    target: Annotated[
-        str, typer.Option("--target", metavar="T,T,...", help="Among ice40, ecp5, xilinx, gates.")
-    ] = "ecp5",
-    pnr: Annotated[
-        bool, typer.Option("--pnr", metavar="", help="Place and route, too: ice40 and ecp5.")
-    ] = False,
-    seeds: Annotated[
-        int, typer.Option("--seeds", parser=integer, metavar="N", help="Placements with --pnr.")
-    ] = 3,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", parser=integer, metavar="N", help="Units at a time; default: cores."
-        ),
-    ] = None,
+    target: TargetOption = "ecp5",
+    pnr: PnrOption = False,
+    seeds: SeedsOption = 3,
+    jobs: JobsOption = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Synthesize dot-product units, each in a style that suits the target, beside uniform ones."""

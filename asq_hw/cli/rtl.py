@@ -7,6 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asq_hw.cli.hardware_options import (
+    AccumulatorBitsOption,
+    ActivationBitsOption,
+    ArrangementOption,
+    ClockOption,
+    FeatureBitsOption,
+    GridOption,
+    MultiplierBitsOption,
+    OutputBitsOption,
+    OutputOption,
+    PairOption,
+    SchemeOption,
+    ShiftOption,
+    SignedActivationsOption,
+    SignedCodesOption,
+    StepFractionBitsOption,
+    StyleOption,
+    ValueBitsOption,
+    WeightBitsOption,
+)
 from asq_hw.cli.options import FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
 from asq_hw.errors import InputError
@@ -17,16 +37,6 @@ if TYPE_CHECKING:
     from rtl.quantizer.activation import StepQuantizer
 
 __all__ = [
-    "ActivationBitsOption",
-    "ArrangementOption",
-    "ClockOption",
-    "FeatureBitsOption",
-    "MultiplierBitsOption",
-    "OutputBitsOption",
-    "OutputOption",
-    "PairOption",
-    "ShiftOption",
-    "ValueBitsOption",
     "emit_design",
     "rtl_mac",
     "rtl_quantizer",
@@ -45,84 +55,15 @@ PORTS = (
     Column(key="meaning", heading="meaning"),
 )
 
-OutputOption = Annotated[
-    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write into.")
-]
-ClockOption = Annotated[
-    float,
-    typer.Option("--clock-mhz", metavar="MHZ", help="Clock of the constraints files."),
-]
-ActivationBitsOption = Annotated[
-    int,
-    typer.Option(
-        "--activation-bits", parser=integer, metavar="A", help="Width of an activation, 2 to 8."
-    ),
-]
-FeatureBitsOption = Annotated[
-    int,
-    typer.Option(
-        "--feature-bits", parser=integer, metavar="N", help="Width of a feature X, 4 to 24."
-    ),
-]
-ArrangementOption = Annotated[
-    str,
-    typer.Option(
-        "--arrangement",
-        metavar="ladder|reciprocal",
-        help="Thresholds made by addition, or a multiplication by the step's reciprocal.",
-    ),
-]
-ValueBitsOption = Annotated[
-    int,
-    typer.Option(
-        "--value-bits", parser=integer, metavar="N", help="Width of a dot product, 2 to 40."
-    ),
-]
-MultiplierBitsOption = Annotated[
-    int,
-    typer.Option(
-        "--multiplier-bits", parser=integer, metavar="N", help="Width of a multiplier, 2 to 32."
-    ),
-]
-ShiftOption = Annotated[
-    int, typer.Option("--shift", parser=integer, metavar="N", help="Right shift, 0 to 62.")
-]
-OutputBitsOption = Annotated[
-    int, typer.Option("--bits", parser=integer, metavar="N", help="Width of a feature, 4 to 24.")
-]
-PairOption = Annotated[
-    bool,
-    typer.Option("--pair", metavar="", help="Take even and odd sums and join them first."),
-]
-
 
 def rtl_mac(
-    scheme: Annotated[
-        str,
-        typer.Option(
-            "--scheme",
-            metavar="S",
-            help="uniform, pot, apot, post-lut or post-split.",
-        ),
-    ],
-    bits: Annotated[
-        int, typer.Option("--bits", parser=integer, metavar="B", help="Width of a weight.")
-    ],
+    scheme: SchemeOption,
+    bits: WeightBitsOption,
     output: OutputOption,
     activation_bits: ActivationBitsOption = 4,
-    signed: Annotated[
-        bool, typer.Option("--signed-activations", metavar="", help="Two's complement activations.")
-    ] = False,
-    grid: Annotated[
-        str,
-        typer.Option(
-            "--grid", metavar="|".join(Encoding), help="Which levels of pot and post are kept."
-        ),
-    ] = Encoding.PACKED,
-    accumulator_bits: Annotated[
-        int,
-        typer.Option("--accumulator-bits", parser=integer, metavar="N", help="Widest accumulator."),
-    ] = 24,
+    signed: SignedActivationsOption = False,
+    grid: GridOption = Encoding.PACKED,
+    accumulator_bits: AccumulatorBitsOption = 24,
     length: Annotated[
         int | None,
         typer.Option(
@@ -132,10 +73,7 @@ def rtl_mac(
             help="Products of a sum: accumulators as narrow as they may be, instead.",
         ),
     ] = None,
-    style: Annotated[
-        str | None,
-        typer.Option("--style", metavar="STYLE", help="How products are made; see docs/mac.md."),
-    ] = None,
+    style: StyleOption = None,
     accumulation: Annotated[
         str | None,
         typer.Option(
@@ -196,19 +134,9 @@ def rtl_quantizer(
     output: OutputOption,
     arrangement: ArrangementOption = "ladder",
     activation_bits: ActivationBitsOption = 4,
-    signed: Annotated[
-        bool, typer.Option("--signed", metavar="", help="Two's complement codes.")
-    ] = False,
+    signed: SignedCodesOption = False,
     feature_bits: FeatureBitsOption = 16,
-    step_fraction_bits: Annotated[
-        int,
-        typer.Option(
-            "--step-fraction-bits",
-            parser=integer,
-            metavar="T",
-            help="Fraction bits of the step, 0 to 24.",
-        ),
-    ] = 8,
+    step_fraction_bits: StepFractionBitsOption = 8,
     clock_mhz: ClockOption = 100.0,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:

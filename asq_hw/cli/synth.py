@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asq_hw.cli.options import FormatOption, choose, integer, integers
+from asq_hw.cli.hardware_options import (
+    AccumulatorBitsOption,
+    ActivationBitsOption,
+    JobsOption,
+    PnrOption,
+    SeedsOption,
+    TargetOption,
+)
+from asq_hw.cli.options import FormatOption, choose, integers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
 from asq_hw.errors import InputError
 from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding
@@ -52,14 +60,12 @@ def synth_mac(
     bits: Annotated[
         str, typer.Option("--bits", metavar="B,B,...", help="Widths of the weights.")
     ] = "4",
-    activation_bits: Annotated[
-        int,
-        typer.Option(
-            "--activation-bits", parser=integer, metavar="A", help="Width of the activations."
-        ),
-    ] = 4,
+    activation_bits: ActivationBitsOption = 4,
     signed: Annotated[
-        bool, typer.Option("--signed", metavar="", help="Activations are signed.")
+        bool,
+        typer.Option(
+            "--signed-activations", "--signed", metavar="", help="Two's complement activations."
+        ),
     ] = False,
     grids: Annotated[
         str,
@@ -67,23 +73,10 @@ def synth_mac(
             "--grids", metavar="G,G,...", help=f"Levels of pot and post: {', '.join(Encoding)}."
         ),
     ] = Encoding.PACKED,
-    accumulator_bits: Annotated[
-        int,
-        typer.Option(
-            "--accumulator-bits", parser=integer, metavar="N", help="Width of the widest sum."
-        ),
-    ] = 24,
-    target: Annotated[
-        str,
-        typer.Option("--target", metavar="T,T,...", help="Among ice40, ecp5, xilinx, gates."),
-    ] = "ecp5",
-    pnr: Annotated[
-        bool,
-        typer.Option("--pnr", metavar="", help="Place and route, too: ice40 and ecp5."),
-    ] = False,
-    seeds: Annotated[
-        int, typer.Option("--seeds", parser=integer, metavar="N", help="Placements with --pnr.")
-    ] = 3,
+    accumulator_bits: AccumulatorBitsOption = 24,
+    target: TargetOption = "ecp5",
+    pnr: PnrOption = False,
+    seeds: SeedsOption = 3,
     variants: Annotated[
         str,
         typer.Option(
@@ -95,12 +88,7 @@ def synth_mac(
     dsp: Annotated[
         bool, typer.Option("--dsp", metavar="", help="Allow multiplier blocks.")
     ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", parser=integer, metavar="N", help="Units at a time; default: all cores."
-        ),
-    ] = None,
+    jobs: JobsOption = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Synthesize multiply-accumulate units with Yosys; place and route them with nextpnr."""

@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asq_hw.cli.options import FormatOption, choose, integer, integers
-from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
-from asq_hw.cli.rtl import (
+from asq_hw.cli.hardware_options import (
+    AccumulatorBitsOption,
     ActivationBitsOption,
     ArrangementOption,
+    CyclesOption,
     FeatureBitsOption,
+    GridOption,
+    MethodOption,
     MultiplierBitsOption,
+    MutantsOption,
     OutputBitsOption,
     PairOption,
     ShiftOption,
+    SignedActivationsOption,
+    SignedCodesOption,
+    StepFractionBitsOption,
     ValueBitsOption,
-    step_quantizer,
 )
+from asq_hw.cli.options import FormatOption, choose, integer, integers
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.cli.rtl import step_quantizer
 from asq_hw.errors import InputError
 from asq_hw.grids import Encoding
 
@@ -28,9 +36,6 @@ if TYPE_CHECKING:
     from rtl.verify.checks import Check, Method
 
 __all__ = [
-    "CyclesOption",
-    "MethodOption",
-    "MutantsOption",
     "check_counts",
     "run_rungs",
     "verify_mac",
@@ -47,21 +52,6 @@ COLUMNS = (
     Column(key="detail", heading="detail"),
 )
 
-MethodOption = Annotated[
-    str | None,
-    typer.Option(
-        "--method",
-        metavar="exhaustive|cosim|formal|mutation",
-        help="One rung of the ladder (docs/verification.md); default: all.",
-    ),
-]
-CyclesOption = Annotated[
-    int, typer.Option("--cycles", parser=integer, metavar="N", help="Operations of a cosim run.")
-]
-MutantsOption = Annotated[
-    int, typer.Option("--mutants", parser=integer, metavar="N", help="Mutants of each design.")
-]
-
 
 def verify_mac(
     schemes: Annotated[
@@ -74,16 +64,9 @@ def verify_mac(
         str, typer.Option("--bits", metavar="B,B,...", help="Widths of a weight.")
     ] = "4",
     activation_bits: ActivationBitsOption = 4,
-    signed: Annotated[
-        bool, typer.Option("--signed-activations", metavar="", help="Two's complement activations.")
-    ] = False,
-    grid: Annotated[
-        str, typer.Option("--grid", metavar="|".join(Encoding), help="Levels of pot and post.")
-    ] = Encoding.PACKED,
-    accumulator_bits: Annotated[
-        int,
-        typer.Option("--accumulator-bits", parser=integer, metavar="N", help="Widest accumulator."),
-    ] = 24,
+    signed: SignedActivationsOption = False,
+    grid: GridOption = Encoding.PACKED,
+    accumulator_bits: AccumulatorBitsOption = 24,
     every: Annotated[
         bool,
         typer.Option(
@@ -131,14 +114,9 @@ def verify_mac(
 def verify_quantizer(
     arrangement: ArrangementOption = "ladder",
     activation_bits: ActivationBitsOption = 4,
-    signed: Annotated[
-        bool, typer.Option("--signed", metavar="", help="Two's complement codes.")
-    ] = False,
+    signed: SignedCodesOption = False,
     feature_bits: FeatureBitsOption = 16,
-    step_fraction_bits: Annotated[
-        int,
-        typer.Option("--step-fraction-bits", parser=integer, metavar="T", help="Of the step."),
-    ] = 8,
+    step_fraction_bits: StepFractionBitsOption = 8,
     steps: Annotated[
         int,
         typer.Option(
