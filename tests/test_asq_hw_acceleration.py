@@ -184,9 +184,22 @@ def test_the_loops_are_put_back_after_an_error() -> None:
         assert loops.rounded(x, step, BOUNDS) is not None
 
 
-def test_the_command_train_uses_them(calls: list[str], tmp_path: Path) -> None:
-    arguments = ["--recipe", "digits-asq-post-w4a4", "--output", str(tmp_path / "run")]
+def train(recipe: str, folder: Path) -> None:
     changes = [part for change in ("epochs=1", "training_images=64") for part in ("--set", change)]
-    result = CliRunner().invoke(app, ["train", *arguments, *changes])
+    arguments = ["train", "--recipe", recipe, "--output", str(folder), *changes]
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
+
+
+def test_the_command_train_uses_them(calls: list[str], tmp_path: Path) -> None:
+    train("digits-asq-post-w4a4", tmp_path / "run")
     assert set(calls) == set(METHODS)
+
+
+def test_a_training_without_quantizers_does_not_load_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(FakeQuantizeLoops, "__init__", lambda self: loaded.append("loops"))
+    train("digits-float", tmp_path / "run")
+    assert loaded == []

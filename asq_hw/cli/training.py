@@ -109,8 +109,9 @@ def train(
     from asq_hw.train.distributed import default_workers, is_main_process
     from asq_hw.train.loop import train as run
 
+    loops = accelerated_training() if chosen.is_quantized else nullcontext()
     progress = _training_progress(chosen.epochs) if is_main_process() else nullcontext()
-    with accelerated_training(), progress as report:
+    with loops, progress as report:
         result = run(
             chosen,
             output=output or Path("runs") / chosen.name,
