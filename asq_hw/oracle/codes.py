@@ -8,7 +8,7 @@ from typing import NamedTuple
 from asq_hw.activation import ActivationQuantizer
 from asq_hw.layers import WeightedLayer
 
-__all__ = ["WeightCodes", "code_range", "weight_codes"]
+__all__ = ["WeightCodes", "code_range", "grid_codes", "weight_codes"]
 
 Level = tuple[int, int, int]
 """``(even, odd, shift)``: the value ``(even + odd * sqrt(2)) * 2**-shift``."""
@@ -32,11 +32,12 @@ def code_range(quantizer: ActivationQuantizer) -> tuple[int, int]:
 def weight_codes(layer: WeightedLayer) -> WeightCodes:
     """Every weight code of a layer's grid."""
     grid = layer.weight_grid
-    return _weight_codes(str(grid.scheme), grid.bits, str(grid.encoding))
+    return grid_codes(str(grid.scheme), grid.bits, str(grid.encoding))
 
 
 @cache
-def _weight_codes(scheme: str, bits: int, encoding: str) -> WeightCodes:
+def grid_codes(scheme: str, bits: int, encoding: str) -> WeightCodes:
+    """Every code of a weight grid that is named as in a model file."""
     stored = bits + 1 if encoding == "paper" else bits
     levels = {}
     for code in range(2**stored):
