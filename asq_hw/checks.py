@@ -57,7 +57,8 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or len(name) > _MAX_NAME_LENGTH or not _NAME.fullmatch(name):
         raise InputError(
             f"a layer's name must be letters, digits, '_' and inner dots, at most "
-            f"{_MAX_NAME_LENGTH} characters, not {str(name)[:80]!r}"
+            f"{_MAX_NAME_LENGTH} characters, not {str(name)[:80]!r}",
+            rule="R-name",
         )
     return name
 
