@@ -95,7 +95,9 @@ DataOption = Annotated[
 ]
 LimitOption = Annotated[
     int | None,
-    typer.Option("--limit", parser=integer, metavar="N", help="Use the first N images only."),
+    typer.Option(
+        "--limit", parser=integer, metavar="N", help="Use N images only, drawn evenly from all."
+    ),
 ]
 ThreadsOption = Annotated[
     int | None,

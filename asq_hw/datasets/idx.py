@@ -15,7 +15,10 @@ from asq_hw.datasets.dataset import Dataset
 from asq_hw.datasets.places import find_place
 from asq_hw.errors import InputError
 
-__all__ = ["fashion_mnist_folder", "holds_idx", "labelled_as_fashion_mnist", "load_idx_folder"]
+__all__ = ["fashion_mnist_folder", "holds_idx", "like_fashion_mnist", "load_idx_folder"]
+
+FASHION_MNIST = "fashion-mnist"
+"""What Fashion-MNIST is called on the command line and in recipes."""
 
 _FASHION_MNIST_CLASSES = (
     "T-shirt/top",
@@ -40,7 +43,7 @@ _IDX_UNSIGNED_BYTE = 0x08
 def fashion_mnist_folder() -> Path:
     """Find the folder with Fashion-MNIST: the user's first, then the system's."""
     advice = "install Debian's package dataset-fashion-mnist, or "
-    return find_place("fashion-mnist", ["fashion-mnist"], advice)
+    return find_place(FASHION_MNIST, [FASHION_MNIST], advice)
 
 
 def holds_idx(folder: Path) -> bool:
@@ -49,22 +52,26 @@ def holds_idx(folder: Path) -> bool:
 
 
 def load_idx_folder(name: str, folder: Path, split: str) -> Dataset:
-    """Read one part of an MNIST-like folder; it is normalised as Fashion-MNIST is."""
+    """Read one part of an MNIST-like folder; it is normalised as Fashion-MNIST is.
+
+    Only Fashion-MNIST's own labels have names: the files hold none.
+    """
     prefix = _IDX_PREFIXES[split]
     images = _read_idx(_find_idx(folder, f"{prefix}-images-idx3-ubyte"), dimensions=3)
     labels = _read_idx(_find_idx(folder, f"{prefix}-labels-idx1-ubyte"), dimensions=1)
-    return labelled_as_fashion_mnist(name, images[:, np.newaxis], labels.astype(np.int64))
+    named = name == FASHION_MNIST
+    return like_fashion_mnist(name, images[:, np.newaxis], labels.astype(np.int64), named=named)
 
 
-def labelled_as_fashion_mnist(
-    name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]
+def like_fashion_mnist(
+    name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], *, named: bool = True
 ) -> Dataset:
-    """Images ``(N, 1, H, W)`` with Fashion-MNIST's classes, mean and deviation."""
+    """Images ``(N, 1, H, W)`` normalised as Fashion-MNIST is, with its classes if `named`."""
     return Dataset(
         name=name,
         images=images,
         labels=labels,
-        classes=_FASHION_MNIST_CLASSES,
+        classes=_FASHION_MNIST_CLASSES if named else (),
         mean=_FASHION_MNIST_MEAN,
         std=_FASHION_MNIST_STD,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.images import ImageSpec
 from asq_hw.train.convert import quantize
 from asq_hw.train.models import build
 from asq_hw.train.pretrained import fill
@@ -43,6 +44,8 @@ class Checkpoint:
         The network's state.
     training : dict
         What only resuming needs: plain values and tensors; empty if training is over.
+    images : ImageSpec or None
+        The images that it was trained on; None in files that were written before they told.
     """
 
     recipe: Recipe
@@ -52,6 +55,7 @@ class Checkpoint:
     accuracy: float | None
     weights: dict[str, Tensor]
     training: dict[str, Any] = field(default_factory=dict)
+    images: ImageSpec | None = None
 
     def build_model(self) -> nn.Module:
         """Return the network with its weights, in evaluation mode.
@@ -79,6 +83,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "num_classes": checkpoint.num_classes,
         "epoch": checkpoint.epoch,
         "accuracy": checkpoint.accuracy,
+        "images": None if checkpoint.images is None else asdict(checkpoint.images),
         "weights": checkpoint.weights,
         "training": checkpoint.training,
     }
@@ -113,9 +118,14 @@ def load(path: str | Path) -> Checkpoint:
             accuracy=content["accuracy"],
             weights=dict(content["weights"]),
             training=dict(content["training"]),
+            images=_images(content.get("images")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"checkpoint {path} is damaged: {error}") from None
+
+
+def _images(values: dict[str, Any] | None) -> ImageSpec | None:
+    return None if values is None else ImageSpec(**values)
 
 
 def load_state(path: str | Path) -> dict[str, Tensor] | None:
