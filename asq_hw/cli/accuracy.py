@@ -86,9 +86,9 @@ def _reference(
     """The trained network's predictions for the images at `places` of a whole data set."""
     if not network.references:
         return None
-    from asq_hw.datasets import reference_name
+    from asq_hw.datasets import find_reference
 
-    found = network.references.get(reference_name(whole))
+    found = find_reference(network.references, whole)
     if found is not None and len(found) != len(whole):
         found = None
     if found is None:

@@ -13,11 +13,12 @@ import typer
 from typer.core import TyperCommand
 
 from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer
-from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
     from asq_hw.train.loop import Progress
+    from asq_hw.train.recipes import Recipe
 
 __all__ = ["TrainCommand", "evaluate", "export", "train"]
 
@@ -94,6 +95,10 @@ def train(
         Path | None,
         typer.Option("--log-dir", metavar="DIR", help="Write TensorBoard's files there."),
     ] = None,
+    no_export: Annotated[
+        bool,
+        typer.Option("--no-export", metavar="", help="Train also what could not be exported."),
+    ] = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Train a network as a recipe says; it can be stopped at any moment and resumed.
@@ -108,6 +113,8 @@ def train(
     from asq_hw.train.distributed import default_workers, is_main_process
     from asq_hw.train.loop import train as run
 
+    if is_main_process():
+        _warn_of_methods(chosen)
     loops = accelerated_training() if chosen.is_quantized else nullcontext()
     progress = _training_progress(chosen.epochs) if is_main_process() else nullcontext()
     with loops, progress as report:
@@ -121,6 +128,7 @@ def train(
             device=device,
             log_dir=log_dir,
             report=report,
+            must_export=not no_export,
         )
     if not is_main_process():
         return
@@ -246,6 +254,15 @@ def export(
     )
     document = {**row, "references": {n: len(p) for n, p in network.references.items()}}
     show(Report(table=Table(columns=columns, rows=[row]), document=document), form)
+
+
+def _warn_of_methods(recipe: Recipe) -> None:
+    """Say what the trained network will not be good for."""
+    from asq_hw.train.exportable import methods_without_integers
+
+    missing = methods_without_integers(recipe)
+    if missing:
+        warn(f"{' and '.join(missing)} have no integer form: the network cannot be exported")
 
 
 def _require_torch(command: str) -> None:

@@ -7,12 +7,13 @@ folders where they are (`ImageFolder`); `load` reads them into arrays (`Dataset`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from asq_hw.datasets.cifar import cifar10_place, holds_cifar10, is_archive, load_cifar10
 from asq_hw.datasets.dataset import Dataset, Normalisation
-from asq_hw.datasets.fitting import content_name, fitted, image_spec
+from asq_hw.datasets.fitting import DIGEST_LETTERS, content_name, fitted, image_spec
 from asq_hw.datasets.folders import (
     DEFAULT_IMAGE_SIZE,
     ImageFolder,
@@ -33,6 +34,7 @@ __all__ = [
     "ImageFolder",
     "Normalisation",
     "fashion_mnist_folder",
+    "find_reference",
     "fitted",
     "image_spec",
     "load",
@@ -42,6 +44,8 @@ __all__ = [
 
 NAMES = ("fashion-mnist", "cifar10", "imagenet", "digits", "bundled")
 """The datasets that are known by name."""
+
+Reference = TypeVar("Reference")
 
 
 def open_dataset(
@@ -129,6 +133,17 @@ def reference_name(dataset: Dataset | ImageFolder) -> str:
     A data set that is known by name has that name; any other one is named for what it holds.
     """
     return dataset.name if dataset.name in NAMES else content_name(dataset)
+
+
+def find_reference(
+    references: Mapping[str, Reference], dataset: Dataset | ImageFolder
+) -> Reference | None:
+    """Return what is kept for a whole data set, if anything is; its path does not count."""
+    name = reference_name(dataset)
+    if dataset.name in NAMES:
+        return references.get(name)
+    digest = name[-DIGEST_LETTERS:]
+    return next((kept for key, kept in references.items() if key.endswith(f"-{digest}")), None)
 
 
 def _open(name: str, split: str, size: int) -> Dataset | ImageFolder:

@@ -16,12 +16,13 @@ from asq_hw.datasets.folders import ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.images import ImageSpec
 
-__all__ = ["content_name", "fitted", "image_spec"]
+__all__ = ["DIGEST_LETTERS", "content_name", "fitted", "image_spec"]
 
 Shape = tuple[int, int, int]
 AnyDataset = Dataset | ImageFolder
 
-_DIGEST_LETTERS = 12
+DIGEST_LETTERS = 12
+"""Of a content's digest, at the end of its name."""
 _STEM_LETTERS = 40
 
 
@@ -112,7 +113,7 @@ def content_name(dataset: AnyDataset) -> str:
     """Return a name for somebody's own data set: the end of its path, and a digest of its content.
 
     Arrays count with every pixel, images in folders with the names and sizes of their files. So a
-    folder keeps its name when it is moved, and another one of the same path has another.
+    folder keeps its digest when it is moved, and another one of the same path has another.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def content_name(dataset: AnyDataset) -> str:
         digest.update(np.ascontiguousarray(part).data)
     stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(dataset.name).resolve().name)
     stem = stem.strip("_.-")[:_STEM_LETTERS] or "images"
-    return f"{stem}-{digest.hexdigest()[:_DIGEST_LETTERS]}"
+    return f"{stem}-{digest.hexdigest()[:DIGEST_LETTERS]}"
 
 
 def _content(dataset: AnyDataset) -> tuple[NDArray[np.generic], ...]:

@@ -32,9 +32,9 @@ from asq_hw.layers import (
 )
 from asq_hw.network import PIXEL_MAX, IntegerNetwork
 from asq_hw.train.calibration import Calibration, calibrate
+from asq_hw.train.evaluation import predict
 from asq_hw.train.graph import Operation, OperationKind, trace
 from asq_hw.train.integer_layers import POOL_MULTIPLIER_BITS, WeightedSource, integer_weighted
-from asq_hw.train.loop import predict
 from asq_hw.train.recipes import Recipe
 
 __all__ = ["DEFAULT_CALIBRATION_IMAGES", "export_network", "network_name"]

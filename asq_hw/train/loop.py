@@ -28,6 +28,7 @@ from asq_hw.train.checkpoint import Checkpoint
 from asq_hw.train.data import Batch, normalise, training_batches, training_steps
 from asq_hw.train.distributed import Processes, join_processes
 from asq_hw.train.evaluation import evaluate, predict
+from asq_hw.train.exportable import check_export
 from asq_hw.train.images import training_data
 from asq_hw.train.optimizer import learning_rate, make_optimizer
 from asq_hw.train.progress import Progress, Report, TrainingResult
@@ -60,6 +61,7 @@ def train(
     device: str = "auto",
     log_dir: Path | None = None,
     report: Report | None = None,
+    must_export: bool = True,
 ) -> TrainingResult:
     """Train a network and leave ``last.pt``, ``best.pt`` and ``log.jsonl`` in `output`.
 
@@ -87,6 +89,8 @@ def train(
     report : callable, optional
         Called in process 0 with `Progress` after every batch (on a GPU, every 20) and every
         epoch.
+    must_export : bool
+        Refuse a network that `export` would refuse, before its first step.
 
     Raises
     ------
@@ -102,7 +106,14 @@ def train(
     torch.set_num_threads(threads or before)
     try:
         with torch.random.fork_rng(devices=[]), join_processes(device) as processes:
-            run = _Run(recipe, output=output, init=init, resume=resume, processes=processes)
+            run = _Run(
+                recipe,
+                output=output,
+                init=init,
+                resume=resume,
+                processes=processes,
+                must_export=must_export,
+            )
             run.finish(
                 report if report and processes.is_main else _say_nothing,
                 workers=workers,
@@ -134,6 +145,7 @@ class _Run:
         init: Path | None,
         resume: bool,
         processes: Processes,
+        must_export: bool,
     ) -> None:
         self.recipe, self.output, self.processes = recipe, output, processes
         self.training_data, self.test_data, self.images = training_data(recipe)
@@ -145,6 +157,8 @@ class _Run:
         torch.manual_seed(recipe.seed)
         if saved is None:
             self.model = new_model(recipe, init, **_shape(self.images))
+            if must_export:
+                check_export(self.model, recipe, self.training_data, self.images)
         else:
             self.model = saved.build_model()
         # Convolutions here read the channels of a pixel together.
