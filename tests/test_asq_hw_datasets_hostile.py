@@ -31,7 +31,7 @@ TEST_BATCH = pickled(*BATCHES["test_batch"])
 
 def keys_of_tuples(depth: int) -> bytes:
     """A dictionary whose key holds itself twice on each level: to hash it takes 2^depth steps."""
-    return b"\x80\x02}K\x01\x85" + b"q\x012\x86" * depth + b"K\x01s."
+    return b"\x80\x02}K\x01\x85" + b"q\x01h\x01\x86" * depth + b"K\x01s."
 
 
 def nested(depth: int) -> bytes:
