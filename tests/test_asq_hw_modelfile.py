@@ -19,7 +19,8 @@ from asq_hw.errors import InputError
 from asq_hw.layers import Flatten
 from asq_hw.modelfile import ModelFileError, load, save
 from asq_hw.network import IntegerNetwork
-from tests.modelfiles import join, peak_memory, split
+from tests.guards import peak_memory
+from tests.modelfiles import join, split
 from tests.networks import (
     conv,
     input_layer,

@@ -21,6 +21,7 @@ from asq_hw.cli.options import (
     ThreadsOption,
     choose,
     integer,
+    memory_size,
     model_path,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
@@ -96,6 +97,16 @@ def simulate(
             "--compare", metavar="DIR", help="Name the first tensor that differs from a trace."
         ),
     ] = None,
+    memory_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-limit",
+            parser=memory_size,
+            metavar="SIZE",
+            help="Memory that the network may take, such as 4G; default: 2G, and 64 for each "
+            "weight.",
+        ),
+    ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -131,6 +142,7 @@ def simulate(
             dataset.images,
             product=arithmetic,
             kernel=kernel,
+            memory_limit=memory_limit,
             **({"trace": partial(_pass_on, readers)} if readers else {}),
             progress=stack.enter_context(progress_bar("simulating", len(dataset))),
         )

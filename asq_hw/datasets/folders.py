@@ -12,13 +12,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.datasets.dataset import Dataset, Normalisation, check_labels, even_places
+from asq_hw.datasets.images import ENDINGS, pillow, read_image
 from asq_hw.datasets.places import find_place
 from asq_hw.errors import InputError
 
@@ -36,10 +36,11 @@ STD: Final = (0.229, 0.224, 0.225)
 
 _MODES: Final = {1: "L", 3: "RGB"}
 """Pillow's name for what the network sees, by channels."""
-
-_ENDINGS: Final = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 _PARTS: Final = {"train": ("train",), "test": ("val", "test")}
 _ARRAY_LIMIT: Final = 1 << 30
+_MOST_SIZE: Final = 4096
+_LONGEST: Final = 16
+"""An image that is longer, in its shorter side, is cut before it is scaled."""
 _ATTEMPTS: Final = 10
 _LOG_RATIO: Final = math.log(4 / 3)
 
@@ -84,8 +85,8 @@ class ImageFolder:
     places: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise InputError(f"image size must be at least 1, not {self.size}")
+        if not 1 <= self.size <= _MOST_SIZE:
+            raise InputError(f"image size must be 1..{_MOST_SIZE}, not {self.size}")
         if self.channels not in _MODES:
             raise InputError(f"images in folders must have 1 or 3 channels, not {self.channels}")
         check_labels(self.name, self.labels, len(self.files), len(self.classes))
@@ -154,7 +155,7 @@ class ImageFolder:
         InputError
             If the file is missing or damaged.
         """
-        whole = self._open(index)
+        whole = _middle(self._open(index))
         width, height = whole.size
         scale = _resized_side(self.size) / min(width, height)
         width, height = max(self.size, int(width * scale)), max(self.size, int(height * scale))
@@ -221,15 +222,8 @@ class ImageFolder:
 
     def _open(self, index: int) -> Image:
         """Read and decode one file."""
-        pillow = _pillow()
-        path = self._path(index)
-        try:
-            with pillow.open(path) as stored:
-                image: Image = stored.convert(_MODES[self.channels])
-                return image
-        # What Pillow raises on a damaged file depends on the format and on the damage.
-        except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
-            raise InputError(f"image {path} could not be read: {error}") from None
+        image = read_image(self._path(index))
+        return image if self.channels == 3 else image.convert(_MODES[self.channels])
 
 
 def random_box(size: tuple[int, int], rng: np.random.Generator, *, min_area: float) -> Box:
@@ -334,12 +328,12 @@ def _scan(part: Path, classes: Sequence[str]) -> tuple[NDArray[np.bytes_], NDArr
     for name in classes:
         folder = part / name
         found = (
-            sorted(e.name for e in os.scandir(folder) if e.name.lower().endswith(_ENDINGS))
+            sorted(e.name for e in os.scandir(folder) if e.name.lower().endswith(ENDINGS))
             if folder.is_dir()
             else []
         )
         if not found and folder.is_dir():
-            raise InputError(f"{folder} must hold at least one image ({', '.join(_ENDINGS)})")
+            raise InputError(f"{folder} must hold at least one image ({', '.join(ENDINGS)})")
         files += [os.fsencode(f"{name}/{file}") for file in found]
         counts.append(len(found))
     return np.array(files, dtype=np.bytes_), np.repeat(np.arange(len(classes)), counts)
@@ -350,20 +344,21 @@ def _resized_side(size: int) -> int:
     return round(size * 8 / 7)
 
 
+def _middle(image: Image) -> Image:
+    """An image without most of what would be cut off after scaling, where that is very much."""
+    width, height = image.size
+    longest = _LONGEST * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    wide, high = min(width, longest), min(height, longest)
+    left, top = (width - wide) // 2, (height - high) // 2
+    return image.crop((left, top, left + wide, top + high))
+
+
 def _resized(image: Image, width: int, height: int) -> Image:
-    return image.resize((width, height), _pillow().Resampling.BILINEAR)
+    return image.resize((width, height), pillow().Resampling.BILINEAR)
 
 
 def _pixels(image: Image) -> NDArray[np.uint8]:
     pixels = np.atleast_3d(np.asarray(image, dtype=np.uint8))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _pillow() -> ModuleType:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise InputError(
-            "images in folders need Pillow: install it with pip install pillow"
-        ) from None
-    return Image

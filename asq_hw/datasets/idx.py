@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,9 @@ from numpy.typing import NDArray
 
 from asq_hw.datasets.dataset import Dataset
 from asq_hw.datasets.places import find_place
+from asq_hw.datasets.unpacked import Gunzip, PlainFile, Source, UnpackError
 from asq_hw.errors import InputError
+from asq_hw.inputfile import open_regular
 
 __all__ = ["fashion_mnist_folder", "holds_idx", "like_fashion_mnist", "load_idx_folder"]
 
@@ -86,32 +86,32 @@ def _find_idx(folder: Path, stem: str) -> Path:
 
 def _read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes: magic, one big-endian size for each axis, the data."""
-    content = _read_bytes(path)
+    with open_regular(path, "file") as stored:
+        unpacker = Gunzip if path.suffix == ".gz" else PlainFile
+        try:
+            return _decode_idx(path, unpacker(stored, _IDX_BYTES_LIMIT), dimensions)
+        except (OSError, UnpackError) as error:
+            raise InputError(f"{path} could not be read: {error}") from error
+
+
+def _decode_idx(path: Path, source: Source, dimensions: int) -> NDArray[np.uint8]:
     header_bytes = 4 + 4 * dimensions
-    if len(content) < header_bytes:
+    header = source.read(header_bytes)
+    if len(header) < header_bytes:
         raise InputError(f"{path} must have an IDX header of {header_bytes} bytes")
-    magic = struct.unpack_from(">I", content)[0]
+    magic = struct.unpack_from(">I", header)[0]
     expected = _IDX_UNSIGNED_BYTE << 8 | dimensions
     if magic != expected:
         raise InputError(f"{path} must begin with IDX magic 0x{expected:08x}, not 0x{magic:08x}")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    shape = struct.unpack_from(f">{dimensions}I", header, 4)
     size = math.prod(shape)
-    if len(content) != header_bytes + size:
-        found = len(content) - header_bytes
-        raise InputError(f"{path} must hold {size} bytes for its shape {shape}, not {found}")
     if size == 0:
         raise InputError(f"{path} must not be empty: its shape is {shape}")
-    return np.frombuffer(content, dtype=np.uint8, offset=header_bytes).reshape(shape)
-
-
-def _read_bytes(path: Path) -> bytes:
-    """Read a file, unpacked if it is gzipped; never more than the limit."""
-    try:
-        with path.open("rb") as stored:
-            stream = gzip.GzipFile(fileobj=stored) if path.suffix == ".gz" else stored
-            content = stream.read(_IDX_BYTES_LIMIT + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} could not be read: {error}") from error
-    if len(content) > _IDX_BYTES_LIMIT:
-        raise InputError(f"{path} must unpack to at most {_IDX_BYTES_LIMIT} bytes")
-    return content
+    if size > _IDX_BYTES_LIMIT - header_bytes:
+        raise InputError(
+            f"{path} must hold at most {_IDX_BYTES_LIMIT} bytes for its shape {shape}, not {size}"
+        )
+    content = source.read(size)
+    if len(content) != size or source.read(1):
+        raise InputError(f"{path} must hold {size} bytes for its shape {shape}, and does not")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
