@@ -102,10 +102,13 @@ class AdaptiveStep:
             if second.weight.shape[1] != first.weight.shape[0]:
                 raise InputError(
                     f"an adapter's second stage must take {first.weight.shape[0]} inputs, "
-                    f"not {second.weight.shape[1]}"
+                    f"not {second.weight.shape[1]}",
+                    rule="R-stage",
                 )
         if self.stages[-1].weight.shape[0] != 1 or self.stages[-1].minimum < 1:
-            raise InputError("an adapter's last stage must have one output of at least 1")
+            raise InputError(
+                "an adapter's last stage must have one output of at least 1", rule="R-stage"
+            )
 
     @property
     def in_channels(self) -> int:

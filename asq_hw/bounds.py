@@ -138,7 +138,8 @@ def _check_step(layer: Conv | Linear, shape: tuple[int, int, int], bits: int) ->
     channels, height, width = shape
     if step.in_channels != channels:
         raise InputError(
-            f"{layer.name}: the adapter takes {step.in_channels} channels, not {channels}"
+            f"{layer.name}: the adapter takes {step.in_channels} channels, not {channels}",
+            rule="R-stage",
         )
     pooled = (height * width << (bits - 1)) * step.pool_multiplier + (1 << step.pool_shift)
     _check_fits(layer.name, "adapter's pooled sum", pooled)
@@ -160,5 +161,6 @@ def _check_fits(name: str, what: str, magnitude: int) -> None:
     bits = magnitude.bit_length() + 1
     if bits > EXECUTOR_BITS:
         raise InputError(
-            f"{name}: the {what} needs {bits} bits; at most {EXECUTOR_BITS} can be computed"
+            f"{name}: the {what} needs {bits} bits; at most {EXECUTOR_BITS} can be computed",
+            rule="L-width",
         )

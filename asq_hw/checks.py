@@ -59,7 +59,8 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not _NAME.fullmatch(name):
         raise InputError(
             f"a layer's name must be letters, digits, '_' and inner dots, at most "
-            f"{MAX_NAME_LENGTH} characters, not {str(name)[:80]!r}"
+            f"{MAX_NAME_LENGTH} characters, not {str(name)[:80]!r}",
+            rule="R-name",
         )
     return name
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["ExternalToolError", "InputError", "check_range"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["ExternalToolError", "InputError", "check_range", "citing"]
 
 
 class InputError(ValueError):
@@ -10,7 +13,28 @@ class InputError(ValueError):
 
     The command line prints the message as it is and exits with status 2, so a message is a
     single sentence for the person who typed the input.
+
+    Parameters
+    ----------
+    message : str
+        The sentence.
+    rule : str, optional
+        Name of the rule of docs/arithmetic.md that is broken, where one is.
     """
+
+    def __init__(self, message: str, *, rule: str | None = None) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+@contextmanager
+def citing(rule: str) -> Iterator[None]:
+    """Name the rule in every InputError that leaves the block and names none yet."""
+    try:
+        yield
+    except InputError as error:
+        error.rule = error.rule or rule
+        raise
 
 
 def check_range(what: str, value: int, low: int, high: int) -> None:

@@ -113,7 +113,7 @@ class Fields:
         if not isinstance(value, str):
             raise InputError(self._must(name, "a string", value))
         if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-            raise InputError(f"{self.what}: {name} has half of a surrogate pair")
+            raise InputError(f"{self.what}: {name} has half of a surrogate pair", rule="R-json")
         return value
 
     def _must(self, name: str, rule: str, value: object) -> str:

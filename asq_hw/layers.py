@@ -143,7 +143,8 @@ class WeightedLayer:
         if self.weight_grid.shift > MAX_WEIGHT_SHIFT:
             raise InputError(
                 f"{self.name}: {self.weight_grid} weights span 2**{self.weight_grid.shift}; "
-                f"at most 2**{MAX_WEIGHT_SHIFT} can be computed"
+                f"at most 2**{MAX_WEIGHT_SHIFT} can be computed",
+                rule="R-weights",
             )
         self._check_codes_exist(codes.reshape(-1))
         multiplier = check_integers(

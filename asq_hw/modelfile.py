@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, citing
 from asq_hw.fields import Fields
 from asq_hw.images import ImageSpec
 from asq_hw.layers import Input, Layer
@@ -38,7 +38,10 @@ _MAX_MESSAGE = 300
 
 
 class ModelFileError(InputError):
-    """A file that is no model file, or a damaged one; the message begins with its path."""
+    """A file that is no model file, or a damaged one.
+
+    The message begins with the path and ends with the contract's rule, such as ``[R-conv]``.
+    """
 
 
 def save(network: IntegerNetwork, path: str | os.PathLike[str]) -> None:
@@ -88,16 +91,20 @@ def load(path: str | os.PathLike[str]) -> IntegerNetwork:
             kind = "a directory" if os.path.isdir(path) else "not a regular file"
             raise InputError(f"it is {kind}")
         with open(path, "rb") as file:
-            return _decode(TensorFile(file))
+            with citing("R-container"):
+                opened = TensorFile(file)
+            return _decode(opened)
     except OSError as error:
         raise ModelFileError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
     except RecursionError as error:
-        raise ModelFileError(f"{os.fspath(path)}: its graph is nested too deeply") from error
+        message = f"{os.fspath(path)}: its graph is nested too deeply [L-nesting]"
+        raise ModelFileError(message, rule="L-nesting") from error
     except InputError as error:
         message = " ".join(str(error).split())
         if len(message) > _MAX_MESSAGE:
             message = f"{message[:_MAX_MESSAGE]} ..."
-        raise ModelFileError(f"{os.fspath(path)}: {message}") from error
+        rule = "" if error.rule is None else f" [{error.rule}]"
+        raise ModelFileError(f"{os.fspath(path)}: {message}{rule}", rule=error.rule) from error
 
 
 class _Tensors:
@@ -110,12 +117,13 @@ class _Tensors:
     def take(self, name: str, dtype: str, rank: int) -> NDArray[Any]:
         """Read a tensor; InputError if it is missing or of another type or rank."""
         if name not in self._left:
-            raise InputError(f"the tensor {name!r} is missing")
+            raise InputError(f"the tensor {name!r} is missing", rule="R-tensors")
         entry = self._file.entries[name]
         if (entry.dtype, len(entry.shape)) != (dtype, rank):
             raise InputError(
                 f"the tensor {name!r} must be {dtype} with {rank} dimensions, "
-                f"not {entry.dtype} with {len(entry.shape)}"
+                f"not {entry.dtype} with {len(entry.shape)}",
+                rule="R-tensors",
             )
         self._left.remove(name)
         return self._file.read(name)
@@ -127,16 +135,23 @@ class _Tensors:
 
     def finish(self) -> None:
         if self._left:
-            raise InputError(f"it has an unknown tensor {min(self._left)[:80]!r}")
+            raise InputError(f"it has an unknown tensor {min(self._left)[:80]!r}", rule="R-tensors")
 
 
 def _decode(file: TensorFile) -> IntegerNetwork:
-    metadata = Fields("its metadata", file.metadata)
-    if not metadata.has("format") or metadata.string("format") != FORMAT:
-        raise InputError("it is not a model file: its metadata names another format or none")
-    version = _version(metadata.string("version"))
-    graph = Fields("its graph", parse_json("its graph", metadata.string("graph")))
-    metadata.finish()
+    with citing("R-metadata"):
+        metadata = Fields("its metadata", file.metadata)
+        if not metadata.has("format") or metadata.string("format") != FORMAT:
+            raise InputError("it is not a model file: its metadata names another format or none")
+        version = _version(metadata.string("version"))
+        text = metadata.string("graph")
+        metadata.finish()
+    with citing("R-graph"):
+        graph = Fields("its graph", parse_json("its graph", text))
+        return _decode_graph(graph, file, version)
+
+
+def _decode_graph(graph: Fields, file: TensorFile, version: int) -> IntegerNetwork:
     layers = graph.array("layers")
     _check_counts(len(layers), {name: entry.elements for name, entry in file.entries.items()})
     tensors = _Tensors(file)
@@ -169,13 +184,15 @@ def _version(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
         raise InputError(f"version {text[:40]!r} is no version of a model file")
     if int(text) > VERSION:
-        raise InputError(f"version {text} is newer than this program reads ({VERSION})")
+        message = f"version {text} is newer than this program reads ({VERSION})"
+        raise InputError(message, rule="L-version")
     return int(text)
 
 
 def _check_counts(layers: int, elements: dict[str, int]) -> None:
     if layers > MAX_LAYERS:
-        raise InputError(f"it has {layers} layers; at most {MAX_LAYERS} are read")
+        message = f"it has {layers} layers; at most {MAX_LAYERS} are read"
+        raise InputError(message, rule="L-layer-count")
     small = sum(
         count
         for name, count in elements.items()
@@ -184,5 +201,6 @@ def _check_counts(layers: int, elements: dict[str, int]) -> None:
     if small > MAX_SMALL_ELEMENTS:
         raise InputError(
             f"its tensors beside the weight codes have {small} elements; "
-            f"at most {MAX_SMALL_ELEMENTS} are read"
+            f"at most {MAX_SMALL_ELEMENTS} are read",
+            rule="L-tensor-elements",
         )

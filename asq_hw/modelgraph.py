@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
 from asq_hw.checks import check_name
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, citing
 from asq_hw.fields import Fields
 from asq_hw.grids import Encoding, Grid, Scheme
 from asq_hw.images import ImageSpec
@@ -52,6 +52,10 @@ _KINDS: Mapping[type[Layer], str] = {
     AveragePool: "average_pool",
     GlobalAveragePool: "global_average_pool",
 }
+
+
+_CODE_TYPE = "U8"
+"""Of weight codes: grids with codes of 9 bits span more than a network's weights may."""
 
 
 class TensorSource(Protocol):
@@ -123,7 +127,7 @@ def _encode_window(layer: MaxPool | AveragePool) -> dict[str, object]:
 
 def _encode_weighted(layer: Conv | Linear, tensors: NamedTensors) -> dict[str, object]:
     grid = layer.weight_grid
-    tensors["weight_codes"] = (_code_dtype(grid), layer.weight_codes)
+    tensors["weight_codes"] = (_CODE_TYPE, layer.weight_codes)
     tensors["multiplier"] = ("I16", layer.multiplier)
     tensors["bias"] = ("I32", layer.bias)
     return {
@@ -166,10 +170,6 @@ def _encode_stage(stage: AdapterStage) -> dict[str, object]:
         "minimum": stage.minimum,
         "maximum": stage.maximum,
     }
-
-
-def _code_dtype(grid: Grid) -> str:
-    return "U8" if grid.stored_bits <= 8 else "U16"
 
 
 # Reading
@@ -219,7 +219,9 @@ def decode_layer(value: object, number: int, tensors: TensorSource) -> Layer:
         fields.finish()
     except InputError as error:
         prefix = "" if str(error).startswith((f"{name}:", f"{name} ")) else f"{name}: "
-        raise InputError(f"{prefix}{error}") from None
+        known = kind in _KINDS.values()
+        rule = error.rule or (f"R-{kind.replace('_', '-')}" if known else None)
+        raise InputError(f"{prefix}{error}", rule=rule) from None
     return layer
 
 
@@ -279,9 +281,12 @@ def _decode_source(fields: Fields) -> str:
 
 
 def _decode_format(fields: Fields) -> FeatureFormat:
-    output = fields.nested("output")
-    made = FeatureFormat(bits=output.integer("bits"), fraction_bits=output.integer("fraction_bits"))
-    output.finish()
+    with citing("R-output"):
+        output = fields.nested("output")
+        made = FeatureFormat(
+            bits=output.integer("bits"), fraction_bits=output.integer("fraction_bits")
+        )
+        output.finish()
     return made
 
 
@@ -293,13 +298,16 @@ def _decode_weighted(
     name: str, fields: Fields, tensors: TensorSource, *, rank: int
 ) -> dict[str, Any]:
     """The arguments that `Conv` and `Linear` share."""
-    grid = _decode_weight_grid(fields)
+    with citing("R-weights"):
+        grid = _decode_weight_grid(fields)
+    with citing("R-quantizer"):
+        quantizer = _decode_quantizer(name, fields.nested("quantizer"), tensors)
     return {
         "name": name,
         "source": _decode_source(fields),
-        "quantizer": _decode_quantizer(name, fields.nested("quantizer"), tensors),
+        "quantizer": quantizer,
         "weight_grid": grid,
-        "weight_codes": tensors.take(f"{name}/weight_codes", _code_dtype(grid), rank),
+        "weight_codes": tensors.take(f"{name}/weight_codes", _CODE_TYPE, rank),
         "multiplier": tensors.take(f"{name}/multiplier", "I16", 1),
         "bias": tensors.take(f"{name}/bias", "I32", 1),
         "narrow_shift": fields.integer("narrow_shift"),
@@ -324,7 +332,8 @@ def _decode_quantizer(name: str, fields: Fields, tensors: TensorSource) -> Activ
     grid = Grid(scheme=Scheme.UNIFORM, bits=fields.integer("bits"), signed=fields.boolean("signed"))
     step: FixedStep | AdaptiveStep
     if fields.has("adapter"):
-        step = _decode_adapter(name, fields.nested("adapter"), tensors)
+        with citing("R-adapter"):
+            step = _decode_adapter(name, fields.nested("adapter"), tensors)
     else:
         step = FixedStep(step=fields.integer("step"))
     fraction_bits = fields.integer("step_fraction_bits")
@@ -335,18 +344,10 @@ def _decode_quantizer(name: str, fields: Fields, tensors: TensorSource) -> Activ
 def _decode_adapter(name: str, fields: Fields, tensors: TensorSource) -> AdaptiveStep:
     stages = []
     for index, value in enumerate(fields.array("stages")):
-        stage = Fields(f"{fields.what}: stage {index}", value)
-        stages.append(
-            AdapterStage(
-                weight=tensors.take(f"{name}/adapter.{index}.weight", "I8", 2),
-                bias=tensors.take(f"{name}/adapter.{index}.bias", "I32", 1),
-                multiplier=stage.integer("multiplier"),
-                shift=stage.integer("shift"),
-                minimum=stage.integer("minimum"),
-                maximum=stage.integer("maximum"),
+        with citing("R-stage"):
+            stages.append(
+                _decode_stage(Fields(f"{fields.what}: stage {index}", value), name, index, tensors)
             )
-        )
-        stage.finish()
     step = AdaptiveStep(
         pool_multiplier=fields.integer("pool_multiplier"),
         pool_shift=fields.integer("pool_shift"),
@@ -354,3 +355,16 @@ def _decode_adapter(name: str, fields: Fields, tensors: TensorSource) -> Adaptiv
     )
     fields.finish()
     return step
+
+
+def _decode_stage(fields: Fields, name: str, index: int, tensors: TensorSource) -> AdapterStage:
+    stage = AdapterStage(
+        weight=tensors.take(f"{name}/adapter.{index}.weight", "I8", 2),
+        bias=tensors.take(f"{name}/adapter.{index}.bias", "I32", 1),
+        multiplier=fields.integer("multiplier"),
+        shift=fields.integer("shift"),
+        minimum=fields.integer("minimum"),
+        maximum=fields.integer("maximum"),
+    )
+    fields.finish()
+    return stage

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from asq_hw.bounds import check_widths
 from asq_hw.checks import check_codes, check_name
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, citing
 from asq_hw.images import ImageSpec
 from asq_hw.layers import (
     Add,
@@ -43,6 +43,7 @@ PIXEL_MAX = 255
 RESERVED_NAME = "reference"
 """Begins the names of the references' tensors in a model file, and so cannot be a layer's."""
 
+_KIND = re.compile(r"(?<!^)(?=[A-Z])")
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 Shape = tuple[int, int, int]
@@ -105,9 +106,11 @@ class IntegerNetwork:
             if not isinstance(dataset, str) or not _DATASET.fullmatch(dataset):
                 raise InputError(
                     f"a data set's name must be letters, digits, '_', '-' and '.', at most 64 "
-                    f"characters, not {str(dataset)[:80]!r}"
+                    f"characters, not {str(dataset)[:80]!r}",
+                    rule="R-reference",
                 )
-            references[dataset] = check_codes(f"reference classes for {dataset}", classes, 1)
+            with citing("R-reference"):
+                references[dataset] = check_codes(f"reference classes for {dataset}", classes, 1)
         object.__setattr__(self, "references", MappingProxyType(references))
         scores = self.feature_maps()[self.output.name].shape
         if scores[1:] != (1, 1):
@@ -157,11 +160,14 @@ class IntegerNetwork:
                     )
             if layer.name == RESERVED_NAME:
                 raise InputError(
-                    f"no layer can be named {RESERVED_NAME!r}; model files need the name"
+                    f"no layer can be named {RESERVED_NAME!r}; model files need the name",
+                    rule="R-name",
                 )
-            maps[layer.name] = made = _feature_map(layer, maps)
+            with citing(f"R-{_KIND.sub('-', type(layer).__name__).lower()}"):
+                maps[layer.name] = made = _feature_map(layer, maps)
             if made.size > MAX_FEATURES:
-                raise InputError(f"{layer.name}: a feature map of {made.shape} is too large")
+                message = f"{layer.name}: a feature map of {made.shape} is too large"
+                raise InputError(message, rule="L-map-elements")
         return maps
 
     def check_product(self, product: Product) -> None:

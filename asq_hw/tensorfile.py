@@ -134,11 +134,11 @@ def parse_json(what: str, text: bytes | str) -> object:
             parse_constant=_refuse_number,
         )
     except InputError as error:
-        raise InputError(f"{what} {error}") from None
+        raise InputError(f"{what} {error}", rule="R-json") from None
     except RecursionError:
-        raise InputError(f"{what} is nested too deeply") from None
+        raise InputError(f"{what} is nested too deeply", rule="L-nesting") from None
     except ValueError as error:  # not UTF-8, not JSON, or a number of thousands of digits
-        raise InputError(f"{what} is not JSON: {error}") from None
+        raise InputError(f"{what} is not JSON: {error}", rule="R-json") from None
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -156,10 +156,12 @@ def _refuse_number(text: str) -> object:
 
 def _check_sizes(file_bytes: int, header_bytes: int) -> None:
     if file_bytes > MAX_FILE_BYTES:
-        raise InputError(f"it would be {file_bytes} bytes long; at most {MAX_FILE_BYTES} are read")
+        message = f"it would be {file_bytes} bytes long; at most {MAX_FILE_BYTES} are read"
+        raise InputError(message, rule="L-file-bytes")
     if header_bytes > MAX_HEADER_BYTES:
         raise InputError(
-            f"its header would be {header_bytes} bytes long; at most {MAX_HEADER_BYTES} are read"
+            f"its header would be {header_bytes} bytes long; at most {MAX_HEADER_BYTES} are read",
+            rule="L-header-bytes",
         )
 
 
@@ -183,7 +185,7 @@ def _parse_header(header: bytes, data_bytes: int) -> tuple[dict[str, str], dict[
     try:
         text = header.decode("utf-8")
     except UnicodeDecodeError:
-        raise InputError("its header is not UTF-8") from None
+        raise InputError("its header is not UTF-8", rule="R-json") from None
     fields = parse_json("its header", text)
     if not isinstance(fields, dict):
         raise InputError("its header is not a JSON object")
@@ -191,7 +193,8 @@ def _parse_header(header: bytes, data_bytes: int) -> tuple[dict[str, str], dict[
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise InputError(f"its {_METADATA} is not an object of strings")
     if len(fields) > MAX_TENSORS:
-        raise InputError(f"it has {len(fields)} tensors; at most {MAX_TENSORS} are read")
+        message = f"it has {len(fields)} tensors; at most {MAX_TENSORS} are read"
+        raise InputError(message, rule="L-tensor-count")
     entries = {name: _parse_entry(name, value) for name, value in fields.items()}
     _check_places(entries, data_bytes)
     return metadata, entries

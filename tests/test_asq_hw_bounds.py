@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,8 @@ from asq_hw.fixedpoint import shift_right_half_up
 from asq_hw.grids import Grid
 from asq_hw.layers import CODES_AT_A_TIME, Conv, GlobalAveragePool, Layer, Linear
 from asq_hw.network import IntegerNetwork
+from asq_hw.oracle import plain, weighted
+from asq_hw.oracle import quantizer as oracle_quantizer
 from asq_hw.products import Product, ProductKind
 from tests.networks import (
     WEIGHT_GRIDS,
@@ -132,6 +136,12 @@ def test_ranges_of_many_weights_are_exact_in_every_block() -> None:
     assert accumulator_ranges(layer, Product()) == (Range(low=0, high=75),)
 
 
+def replace_rshift(patch: pytest.MonkeyPatch, function: Callable[[int, int], int]) -> None:
+    """Let the oracle shift by another function."""
+    for module in (plain, oracle_quantizer, weighted):
+        patch.setattr(module, "rshift", function)
+
+
 @settings(max_examples=150)
 @given(case=cases())
 def test_nothing_on_the_way_leaves_64_bits(
@@ -147,7 +157,7 @@ def test_nothing_on_the_way_leaves_64_bits(
         return rounded >> shift
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(oracle, "shift_right_half_up", shift_recorded)
+        replace_rshift(patch, shift_recorded)
         oracle.run(net, images, product)
     assert 0 < largest < 2**63
 
@@ -252,7 +262,7 @@ def test_the_tightest_layer_that_is_accepted_stays_inside_at_its_largest_input()
         return shift_right_half_up(value, shift)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(oracle, "shift_right_half_up", shift_recorded)
+        replace_rshift(patch, shift_recorded)
         oracle.run(net, np.full((1, 1, 1, 1), 255, np.uint8))
     # 255 * 2**30 * (65535 * 32767 / 2**6)
     assert 0.99 * 2**62 < max(recorded) < 2**63 - 2**31

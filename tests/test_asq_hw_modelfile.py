@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,9 @@ def assert_same(a: object, b: object) -> None:
             assert_same(a[key], b[key])  # type: ignore[index]
     else:
         assert a == b
+
+
+CONTRACT = (Path(__file__).parents[1] / "docs" / "arithmetic.md").read_text(encoding="utf-8")
 
 
 # Round trip
@@ -218,7 +222,17 @@ def refusal(path: Path) -> str:
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
-    return message.removeprefix(f"{path}: ")
+    return said_before_the_rule(message.removeprefix(f"{path}: "), caught.value.rule)
+
+
+def said_before_the_rule(message: str, rule: str | None) -> str:
+    """A message less the name of the rule that it ends with; a file without one cannot be read."""
+    if rule is None:
+        assert re.match("cannot be read: |it is a directory$|it is not a regular file$", message)
+        return message
+    assert message.endswith(f" [{rule}]")
+    assert f"**{rule}" in CONTRACT
+    return message.removesuffix(f" [{rule}]")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -201,11 +204,9 @@ def test_counting_thresholds_is_the_same_as_dividing(
     layer = conv([[[[0]]]], activations=activations)
     codes = codes_of(layer, from_signed([values.tolist()]), signed_input(1, 256))
     low, high = (-4, 3) if signed else (0, 7)
-    counted = [
-        low + sum(2 * x * 2**fraction_bits >= (2 * k - 1) * step for k in range(low + 1, high + 1))
-        for x in values.tolist()
-    ]
-    assert codes == [[counted]]
+    scale = Fraction(2**fraction_bits, step)
+    divided = [min(max(math.floor(x * scale + Fraction(1, 2)), low), high) for x in values.tolist()]
+    assert codes == [[divided]]
 
 
 def one_stage(**changes: int) -> AdaptiveStep:

@@ -60,28 +60,11 @@ def _traced(
     }
 
 
-def _judged(
-    network: IntegerNetwork, images: NDArray[np.uint8], product: Product
-) -> dict[str, NDArray[np.int64]]:
-    """The oracle's tensors by the names of a trace, in the order of execution."""
-    judge = oracle.trace(network, images, product)
-    tensors = {}
-    for name, feature_map in judge.feature_maps.items():
-        if name in judge.steps:
-            tensors[f"{name}-step"] = judge.steps[name]
-            tensors[f"{name}-codes"] = judge.codes[name]
-            sums = judge.accumulators[name]
-            parts = ("even", "odd") if len(sums) == 2 else ("sum",)
-            tensors |= {f"{name}-{part}": value for part, value in zip(parts, sums, strict=True)}
-        tensors[name] = feature_map
-    return tensors
-
-
 def _check_against_oracle(
     network: IntegerNetwork, images: NDArray[np.uint8], product: Product = SPLIT
 ) -> None:
     """Every tensor, the scores and the predictions, with every kernel, kept and not kept."""
-    expected = _judged(network, images, product)
+    expected = oracle.trace(network, images, product).tensors()
     for kernel in KERNELS:
         result, tensors = _traced(network, images, product, kernel=kernel)
         assert list(tensors) == list(expected)
@@ -287,7 +270,7 @@ def test_codes_of_any_step_equal_the_oracle(
         ),
     )
     images = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
-    expected = _judged(network, images, SPLIT)
+    expected = oracle.trace(network, images).tensors()
     result, tensors = _traced(network, images)
     np.testing.assert_array_equal(tensors["conv-codes"], expected["conv-codes"])
     values = [int(x) << fraction_bits for x in expected["input"].reshape(-1)]

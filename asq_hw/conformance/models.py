@@ -1,0 +1,107 @@
+"""The examples: each is small, and hard on one part of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.conformance import networks, weights
+from asq_hw.conformance.builders import arbitrary
+from asq_hw.network import IntegerNetwork
+from asq_hw.products import Product, ProductKind
+
+__all__ = ["EXAMPLES", "Example"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Example:
+    """A network, pixels for it, and the product it is run with.
+
+    Attributes
+    ----------
+    name : str
+        Of the example's folder.
+    shows : str
+        What an executor that gets it wrong has got wrong.
+    images : uint8 array (N, C, H, W)
+    version : int
+        Of the model file's format.
+    """
+
+    name: str
+    shows: str
+    network: IntegerNetwork
+    images: NDArray[np.uint8]
+    product: Product
+    version: int = 1
+
+
+def _pixels(height: int, width: int, *, channels: int = 1, noise: int = 1) -> NDArray[np.uint8]:
+    """Noise, then one image of black and white and one with a ramp: (noise + 2, C, H, W)."""
+    size = channels * height * width
+    images = [arbitrary(seed, size, 0, 255) for seed in range(1, noise + 1)]
+    images.append([255 * bit for bit in arbitrary(9, size, 0, 1)])
+    images.append([(7 * place) % 256 for place in range(size)])
+    return np.array(images, dtype=np.uint8).reshape(-1, channels, height, width)
+
+
+SPLIT = Product()
+
+
+def _lut(fraction_bits: int) -> Product:
+    return Product(kind=ProductKind.POST_LUT, lut_fraction_bits=fraction_bits)
+
+
+def _example(
+    name: str,
+    shows: str,
+    make: Callable[[], IntegerNetwork],
+    product: Product = SPLIT,
+    *,
+    noise: int = 1,
+) -> Example:
+    network = make()
+    source = network.input
+    images = _pixels(source.height, source.width, channels=source.channels, noise=noise)
+    if source.channels > 1:
+        images = images[:1]
+    return Example(name=name, shows=shows, network=network, images=images, product=product)
+
+
+EXAMPLES: tuple[Example, ...] = (
+    _example(
+        "plain-layers",
+        "layers without weights: windows, padding, saturation",
+        networks.plain_layers,
+    ),
+    _example("uniform", "every code of uniform weights of 2, 4, 5 and 8 bits", weights.uniform),
+    _example("pot", "every code of POT weights in all three encodings", weights.pot),
+    _example("apot", "every code of APoT weights of 2 to 8 bits", weights.apot),
+    _example("post-split", "every code of POST weights, odd parts joined once", weights.post),
+    _example("post-lut", "the same network with the paper's table", weights.post, _lut(0)),
+    _example(
+        "post-encodings",
+        "the other encodings, a table with 6 fraction bits",
+        weights.post_paper,
+        _lut(6),
+    ),
+    _example(
+        "ties", "values midway between two integers, in every rounding", weights.ties, noise=3
+    ),
+    _example("negative-sqrt2", "negative odd parts, joined once", weights.negative_odd),
+    _example("negative-sqrt2-lut", "negative entries of the table", weights.negative_odd, _lut(3)),
+    _example("wide", "maps of 24 bits, sums near 64 bits", networks.wide),
+    _example("narrow", "maps of 4 bits, which saturate", networks.narrow),
+    _example(
+        "adaptive-one-stage", "ASQ steps from one layer", networks.adaptive_one_stage, noise=3
+    ),
+    _example(
+        "adaptive-two-stages", "ASQ steps from two layers", networks.adaptive_two_stages, noise=3
+    ),
+    _example("residual", "every layer kind in one network", networks.residual),
+    _example("color", "three channels of pixels", networks.color),
+)
+"""What is written, in this order."""

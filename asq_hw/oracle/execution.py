@@ -1,0 +1,144 @@
+"""A network run from its first layer to its last, with every integer that the contract names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.errors import InputError
+from asq_hw.layers import Conv, Input, Linear
+from asq_hw.network import IntegerNetwork
+from asq_hw.oracle.plain import Tensor, run_input, run_plain
+from asq_hw.oracle.quantizer import quantize, step_size
+from asq_hw.oracle.shapes import MapShape, map_shapes, sources
+from asq_hw.oracle.weighted import accumulate, product_tables, requantize
+from asq_hw.products import Product
+
+__all__ = ["OracleTrace", "predict", "run", "trace"]
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OracleTrace:
+    """Every integer that the contract names, by layer, in execution order; all arrays are int64.
+
+    Attributes
+    ----------
+    feature_maps : dict of (N, C, H, W) arrays
+        Output ``X`` of every layer.
+    codes : dict of (N, C, H, W) arrays
+        Activation codes ``q`` that a convolution or linear layer reads.
+    steps : dict of (N,) arrays
+        Step ``D`` of each sample in a convolution or linear layer.
+    accumulators : dict of tuples of (N, O, H, W) arrays
+        ``(E, O)`` for a grid with the square root of two and ``post-split``, ``(V,)`` for the
+        same with ``post-lut``, ``(E,)`` for other grids.
+    """
+
+    feature_maps: dict[str, IntArray]
+    codes: dict[str, IntArray]
+    steps: dict[str, IntArray]
+    accumulators: dict[str, tuple[IntArray, ...]]
+
+    def tensors(self) -> dict[str, IntArray]:
+        """All of them in the order of execution, by the names of a trace's files (section 9)."""
+        named = {}
+        for name, feature_map in self.feature_maps.items():
+            if name in self.steps:
+                named[f"{name}-step"] = self.steps[name]
+                named[f"{name}-codes"] = self.codes[name]
+                sums = self.accumulators[name]
+                parts = ("even", "odd") if len(sums) == 2 else ("sum",)
+                named |= {f"{name}-{part}": made for part, made in zip(parts, sums, strict=True)}
+            named[name] = feature_map
+        return named
+
+
+def run(
+    network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
+) -> dict[str, IntArray]:
+    """Every layer's feature map, int64 (N, C, H, W), for uint8 images (N, C, H, W)."""
+    return trace(network, images, product).feature_maps
+
+
+def predict(
+    network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
+) -> IntArray:
+    """Predicted classes, int64 (N,): the lowest index among the largest scores."""
+    scores = run(network, images, product)[network.layers[-1].name].tolist()
+    classes = []
+    for sample in scores:
+        flat = [value for plane in sample for row in plane for value in row]
+        classes.append(flat.index(max(flat)))
+    return np.array(classes, dtype=np.int64)
+
+
+def trace(
+    network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
+) -> OracleTrace:
+    """Run uint8 images (N, C, H, W) through the network and keep everything.
+
+    Raises
+    ------
+    InputError
+        If the images do not fit the network's input, or the network's 64-bit bounds do not hold
+        for `product` (``post-split`` where none is given).
+    """
+    product = Product() if product is None else product
+    network.check_product(product)
+    shapes = map_shapes(network)
+    _check_images(shapes[network.layers[0].name], images)
+    made: dict[str, list[Tensor]] = {}
+    result = OracleTrace(feature_maps={}, codes={}, steps={}, accumulators={})
+    for layer in network.layers:
+        read = [made[name] for name in sources(layer)]
+        if isinstance(layer, Conv | Linear):
+            made[layer.name] = _run_weighted(layer, read[0], product, shapes, result)
+        elif isinstance(layer, Input):
+            made[layer.name] = [run_input(layer, image) for image in images.tolist()]
+        else:
+            bits = shapes[layer.name].bits
+            made[layer.name] = [
+                run_plain(layer, sample, bits) for sample in zip(*read, strict=True)
+            ]
+        result.feature_maps[layer.name] = _pack(made[layer.name], shapes[layer.name])
+    return result
+
+
+def _check_images(shape: MapShape, images: NDArray[np.uint8]) -> None:
+    if images.dtype != np.uint8:
+        raise InputError(f"images must be uint8, not {images.dtype}")
+    if images.ndim != 4 or images.shape[1:] != shape.tensor:
+        raise InputError(f"images must be (N, {str(shape.tensor)[1:]}, not {images.shape}")
+
+
+def _pack(samples: Sequence[Tensor], shape: MapShape) -> IntArray:
+    return np.array(samples, dtype=np.int64).reshape(len(samples), *shape.tensor)
+
+
+def _run_weighted(
+    layer: Conv | Linear,
+    source: list[Tensor],
+    product: Product,
+    shapes: dict[str, MapShape],
+    result: OracleTrace,
+) -> list[Tensor]:
+    """The layer's outputs, sample by sample; everything on the way goes to `result`."""
+    steps = [step_size(layer.quantizer, sample) for sample in source]
+    codes = [quantize(layer.quantizer, step, x) for step, x in zip(steps, source, strict=True)]
+    tables = product_tables(layer, product)
+    accumulators = [accumulate(layer, tables, sample) for sample in codes]
+    result.steps[layer.name] = np.array(steps, dtype=np.int64)
+    result.codes[layer.name] = _pack(codes, shapes[layer.source])
+    result.accumulators[layer.name] = tuple(
+        _pack([sample[index] for sample in accumulators], shapes[layer.name])
+        for index in range(len(tables))
+    )
+    return [
+        requantize(layer, step, sample, product)
+        for step, sample in zip(steps, accumulators, strict=True)
+    ]
