@@ -177,7 +177,8 @@ def _decode_images(graph: Fields, layers: tuple[Layer, ...]) -> ImageSpec | None
         return None
     if not layers or not isinstance(layers[0], Input):
         raise InputError("a network's first layer must be its input")
-    return decode_images(images, layers[0])
+    with citing("R-images"):
+        return decode_images(images, layers[0])
 
 
 def _version(text: str) -> int:

@@ -118,7 +118,8 @@ class IntegerNetwork:
                 f"{self.output.name}: a network's last layer must make (C, 1, 1), not {scores}"
             )
         if self.images is not None:
-            _check_images(self.images, self, scores[0])
+            with citing("R-images"):
+                _check_images(self.images, self, scores[0])
         self.check_product(Product())
 
     @property
