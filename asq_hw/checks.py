@@ -41,7 +41,7 @@ BIAS_BITS = 32
 ADAPTER_BITS = 8
 """Width of the adapter's signed weights."""
 CODE_BITS = 16
-"""Width that weight codes are held in; a grid's own codes have at most 9 bits."""
+"""Width that codes are held in; those of the grids that weights can have fit 8 bits."""
 MAX_SHIFT = 62
 """Largest right shift."""
 MAX_WEIGHT_SHIFT = 31

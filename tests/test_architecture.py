@@ -71,7 +71,14 @@ def test_the_document_of_the_command_line_names_exactly_its_commands() -> None:
     assert documented == list(EXAMPLES)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/README.md", "docs/cli.md", "CONTRIBUTING.md"])
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{name}.md" for name in ("README", "arithmetic", "cli", "conformance", "reliability")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_between_the_documents_lead_somewhere(page: str) -> None:
     path = ROOT / page
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))

@@ -1,0 +1,551 @@
+"""docs/arithmetic.md against the code: every example, rule, table and limit of the page."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asq_hw import checks, fixedpoint, grids, modelfile, modelgraph, products, tensorfile
+from asq_hw import network as network_module
+from asq_hw.errors import InputError
+from asq_hw.fields import Fields
+from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.modelfile import ModelFileError
+from asq_hw.network import IntegerNetwork
+from asq_hw.oracle import arithmetic, codes
+from asq_hw.products import Product, ProductKind
+from asq_hw.sim import tensor_shapes
+from asq_hw.sim.tensors import tensor_type
+from tests.modelfiles import join, split
+from tests.networks import network_of_every_kind, networks
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "arithmetic.md").read_text(encoding="utf-8")
+SCHEMA = json.loads((ROOT / "asq_hw" / "modelgraph.schema.json").read_text(encoding="utf-8"))
+
+
+# Examples
+
+EXAMPLES = [
+    line
+    for block in re.findall(r"^```examples\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def code_by_oracle(scheme: str, bits: int, encoding: str, code: int) -> tuple[int, int]:
+    return codes.grid_codes(scheme, bits, encoding).pairs[code]
+
+
+def code_by_grid(scheme: str, bits: int, encoding: str, code: int) -> tuple[int, int]:
+    grid = Grid(scheme=Scheme(scheme), bits=bits, encoding=Encoding(encoding))
+    return grid.decode_table()[code]
+
+
+RULES: dict[str, dict[str, object]] = {
+    "oracle": {
+        "rshift": arithmetic.rshift,
+        "rdiv": arithmetic.rdiv,
+        "sat": arithmetic.sat,
+        "clamp": arithmetic.clamp,
+        "sqrt2": arithmetic.sqrt2,
+        "R2": arithmetic.R2,
+        "code": code_by_oracle,
+    },
+    "fixedpoint": {
+        "rshift": fixedpoint.shift_right_half_up,
+        "rdiv": fixedpoint.divide_half_up,
+        "sat": fixedpoint.saturate,
+        "clamp": lambda value, low, high: min(max(value, low), high),
+        "sqrt2": fixedpoint.sqrt2_times,
+        "R2": fixedpoint.SQRT2_MULTIPLIER,
+        "code": code_by_grid,
+    },
+}
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_every_worked_example_is_right(rules: str) -> None:
+    assert len(EXAMPLES) > 50
+    for line in EXAMPLES:
+        expression, _, expected = line.rpartition(" = ")
+        made = eval(expression, {"__builtins__": {"max": max}}, RULES[rules])
+        assert made == ast.literal_eval(expected), line
+
+
+def test_every_rule_of_the_first_section_has_an_example() -> None:
+    text = "\n".join(EXAMPLES)
+    assert all(f"{rule}(" in text for rule in ("rshift", "rdiv", "sat", "clamp", "sqrt2", "code"))
+
+
+# Rules by name
+
+
+def rules_of_the_page() -> set[str]:
+    return set(re.findall(r"\*\*([RL]-[a-z-]+)", PAGE))
+
+
+def test_the_page_names_a_rule_once_and_uses_no_other() -> None:
+    named = re.findall(r"\*\*([RL]-[a-z-]+)", PAGE)
+    assert sorted(named) == sorted(set(named))
+    assert set(re.findall(r"\b([RL]-[a-z]+(?:-[a-z]+)*)\b", PAGE)) == set(named)
+
+
+def test_the_code_cites_every_rule_of_the_page_and_no_other() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "asq_hw").glob("*.py"))
+    cited = set(re.findall(r'"([RL]-[a-z-]+)"', source))
+    cited |= {f"R-{kind.replace('_', '-')}" for kind in modelgraph._KINDS.values()}
+    assert cited == rules_of_the_page()
+
+
+# Tables of fields
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table of fields."""
+
+    rule: str
+    field: str
+    kind: str
+    low: int | None
+    high: int | None
+
+
+def tables() -> dict[str, list[Row]]:
+    """The tables of fields, by the rule that stands above each."""
+    found: dict[str, list[Row]] = {}
+    pattern = r"\*\*(R-[a-z-]+)\*\*[^|\n]*\n\n\| field \| type \| range \| constraint \|\n(.*?)\n\n"
+    for rule, body in re.findall(pattern, PAGE, re.DOTALL):
+        rows = []
+        for line in body.splitlines()[1:]:
+            field, kind, limits, _ = (
+                cell.strip().replace("`", "") for cell in re.split(r"(?<!\\)\|", line)[1:-1]
+            )
+            ends = (
+                [int(end.replace("\N{MINUS SIGN}", "-")) for end in limits.split(" … ")]
+                if limits
+                else []
+            )
+            low, high = ends if ends else (None, None)
+            rows.append(Row(rule=rule, field=field, kind=kind, low=low, high=high))
+        found[rule] = rows
+    return found
+
+
+TABLES = tables()
+PLACES: dict[str, tuple[str | int, ...]] = {
+    "R-input": (0,),
+    "R-conv": (2,),
+    "R-linear": (10,),
+    "R-relu": (3,),
+    "R-max-pool": (4,),
+    "R-average-pool": (5,),
+    "R-global-average-pool": (8,),
+    "R-output": (2, "output"),
+    "R-weights": (2, "weights"),
+    "R-quantizer": (2, "quantizer"),
+    "R-adapter": (1, "quantizer", "adapter"),
+    "R-stage": (1, "quantizer", "adapter", "stages", 0),
+}
+"""Where an object of each table stands among the layers of `network_of_every_kind`."""
+
+
+def whole_graph(tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "model.asq"
+    modelfile.save(network_of_every_kind(), path)
+    graph: dict[str, Any] = json.loads(split(path.read_bytes())[0]["__metadata__"]["graph"])
+    return graph
+
+
+def part_of(graph: dict[str, Any], rule: str) -> dict[str, Any]:
+    part: Any = graph["layers"]
+    for key in PLACES[rule]:
+        part = part[key]
+    assert isinstance(part, dict)
+    return part
+
+
+def test_every_table_is_found() -> None:
+    assert set(TABLES) == set(PLACES)
+    assert sum(len(rows) for rows in TABLES.values()) > 50
+
+
+def test_tables_name_exactly_the_fields_that_are_written(tmp_path: Path) -> None:
+    graph = whole_graph(tmp_path)
+    for rule, rows in TABLES.items():
+        fields = {row.field for row in rows if not row.field.startswith("tensor ")}
+        written = set(part_of(graph, rule)) - {"kind", "name", "sources"}
+        if rule == "R-quantizer":
+            assert fields - written == {"adapter"}
+            fields.remove("adapter")
+        assert written == fields, rule
+    assert set(graph) - {"images"} == {"name", "metadata", "layers"}
+
+
+def test_the_page_names_exactly_the_kinds() -> None:
+    kinds = {f"R-{kind.replace('_', '-')}" for kind in modelgraph._KINDS.values()}
+    objects = {"R-output", "R-weights", "R-quantizer", "R-adapter", "R-stage"}
+    assert set(TABLES) - objects | {"R-add", "R-flatten"} == kinds
+
+
+def test_tables_name_exactly_the_tensors_with_type_and_rank() -> None:
+    written: dict[str, set[tuple[str, str, int]]] = {}
+    for layer in network_of_every_kind().layers:
+        rule = f"R-{modelgraph._KINDS[type(layer)].replace('_', '-')}"
+        for name, (kind, values) in modelgraph.encode_layer(layer)[1].items():
+            field = name.partition("/")[2]
+            stage = field.startswith("adapter.")
+            field = re.sub(r"\d", "K", field) if stage else field
+            written.setdefault("R-stage" if stage else rule, set()).add((field, kind, values.ndim))
+    described = {
+        rule: {
+            (row.field.removeprefix("tensor "), row.kind[:3].strip(), row.kind.count(",") + 1)
+            for row in rows
+            if row.field.startswith("tensor ")
+        }
+        for rule, rows in TABLES.items()
+    }
+    assert {rule: tensors for rule, tensors in described.items() if tensors} == written
+
+
+def refusal(path: Path, graph: dict[str, Any]) -> tuple[str, str | None]:
+    """What is said of a file with another graph, and the rule; empty if it is read."""
+    header, body = split(path.read_bytes())
+    header["__metadata__"]["graph"] = json.dumps(graph)
+    changed = path.with_name("changed.asq")
+    changed.write_bytes(join(header, body))
+    try:
+        modelfile.load(changed)
+    except ModelFileError as error:
+        return str(error), error.rule
+    return "", None
+
+
+RANGES = [row for rows in TABLES.values() for row in rows if row.low is not None]
+
+
+@pytest.mark.parametrize("row", RANGES, ids=lambda row: f"{row.rule}.{row.field}")
+def test_a_range_of_the_page_is_the_readers(tmp_path: Path, row: Row) -> None:
+    graph = whole_graph(tmp_path)
+    assert row.low is not None and row.high is not None
+
+    def said_of(value: int) -> tuple[str, str | None]:
+        changed = copy.deepcopy(graph)
+        part_of(changed, row.rule)[row.field] = [value, value] if row.kind == "pair" else value
+        if row.rule == "R-stage" and row.field == "minimum":
+            part_of(changed, row.rule)["maximum"] = row.high
+        if row.rule == "R-stage" and row.field == "maximum":
+            part_of(changed, row.rule)["minimum"] = row.low
+        return refusal(tmp_path / "model.asq", changed)
+
+    complaint = rf"(must be|bits must be)( an integer in)? {row.low}\.\.{row.high}, not "
+    for value in (row.low, row.high):
+        assert not re.search(complaint, said_of(value)[0])
+    for value in (row.low - 1, row.high + 1):
+        message, rule = said_of(value)
+        assert re.search(complaint + str(value), message)
+        assert rule == row.rule
+
+
+def test_either_step_or_adapter(tmp_path: Path) -> None:
+    graph = whole_graph(tmp_path)
+    both = copy.deepcopy(graph)
+    both["layers"][1]["quantizer"]["step"] = 3
+    neither = copy.deepcopy(graph)
+    del neither["layers"][2]["quantizer"]["step"]
+    for changed in (both, neither):
+        assert refusal(tmp_path / "model.asq", changed)[1] == "R-quantizer"
+
+
+def test_a_network_may_be_named_reference_and_a_layer_not(tmp_path: Path) -> None:
+    graph = whole_graph(tmp_path)
+    graph["name"] = "reference"
+    assert refusal(tmp_path / "model.asq", graph) == ("", None)
+    graph["layers"][3]["name"] = "reference"
+    assert refusal(tmp_path / "model.asq", graph)[1] == "R-name"
+
+
+# Limits and widths
+
+
+def number_of(rule: str) -> int:
+    found = re.search(rf"\| \*\*{rule}\*\* \| (\d+) ", PAGE)
+    assert found is not None, rule
+    return int(found[1])
+
+
+def test_limits_of_the_reader_are_the_pages() -> None:
+    limits = {
+        "L-file-bytes": tensorfile.MAX_FILE_BYTES,
+        "L-header-bytes": tensorfile.MAX_HEADER_BYTES,
+        "L-tensor-count": tensorfile.MAX_TENSORS,
+        "L-layer-count": modelfile.MAX_LAYERS,
+        "L-tensor-elements": modelfile.MAX_SMALL_ELEMENTS,
+        "L-map-elements": network_module.MAX_FEATURES,
+    }
+    assert {rule: number_of(rule) for rule in limits} == limits
+    assert rules_of_the_page() >= {*limits, "L-nesting", "L-width", "L-version"}
+
+
+def test_widths_are_the_pages() -> None:
+    rows = dict(re.findall(r"^\| ([^|]+) \| (\d+), (?:un)?signed \|$", PAGE, re.MULTILINE))
+    assert {int(bits) for bits in rows.values()} == {8, 16, 32}
+    assert rows == {
+        "step `D`, a stage's outputs, `minimum`, `maximum`": str(checks.STEP_BITS),
+        "`multiplier` of a layer": str(checks.MULTIPLIER_BITS),
+        "`multiplier` of pooling and adapter": str(checks.MULTIPLIER_BITS),
+        "biases, an input's multipliers and offsets": str(checks.BIAS_BITS),
+        "adapter's weights": str(checks.ADAPTER_BITS),
+    }
+    assert f"`S ≤ {checks.MAX_WEIGHT_SHIFT}`" in PAGE
+    assert f"`S > {checks.MAX_WEIGHT_SHIFT}`" in PAGE
+    assert f"at most {checks._MAX_NAME_LENGTH} characters. No layer" in PAGE
+    assert f"`{checks._NAME.pattern}`" in PAGE
+    assert f"1 to {tensorfile.MAX_RANK} integers of at least 1" in PAGE
+    assert "`U8`, `U16`, `I8`, `I16` or `I32`" in PAGE
+    assert list(tensorfile._DTYPES) == ["U8", "U16", "I8", "I16", "I32"]
+
+
+def test_products_are_the_pages() -> None:
+    assert f"with `f` fraction bits (0 … {products.MAX_LUT_FRACTION_BITS})" in PAGE
+    assert products.SPLIT_FRACTION_BITS == 4
+    assert fixedpoint.SQRT2_FRACTION_BITS == 15
+    for grid in every_grid():
+        has_sqrt2 = codes.grid_codes(str(grid.scheme), grid.bits, str(grid.encoding)).has_sqrt2
+        assert has_sqrt2 == (
+            grid.scheme is Scheme.POST and (grid.bits, grid.encoding) != (2, Encoding.PACKED)
+        )
+        assert Product().fraction_bits(grid) == (4 if has_sqrt2 else 0)
+        lut = Product(kind=ProductKind.POST_LUT, lut_fraction_bits=7)
+        assert lut.fraction_bits(grid) == (7 if has_sqrt2 else 0)
+
+
+def every_grid() -> Iterator[Grid]:
+    for scheme in Scheme:
+        for bits in range(grids.MIN_BITS, grids.MAX_BITS + 1):
+            for encoding in Encoding if scheme in (Scheme.POT, Scheme.POST) else [Encoding.PACKED]:
+                yield Grid(scheme=scheme, bits=bits, encoding=encoding)
+
+
+def formula(text: str, **values: int) -> int:
+    """A formula of the page, such as ``2^(b−1) − 2``, with values for its letters."""
+    python = text.replace("\N{MINUS SIGN}", "-").replace("·", "*").replace("^", "**")
+    python = python.replace("m/2", "m // 2").replace("mod", "%")
+    return int(eval(python, {"__builtins__": {}, "floor": int}, values))
+
+
+def table_below(header: str) -> list[list[str]]:
+    """Cells of a table, without backticks."""
+    body = PAGE.partition(header)[2].partition("\n\n")[0]
+    lines = [line for line in body.splitlines() if line.startswith("| ")]
+    return [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_common_shifts_are_the_pages() -> None:
+    rows = table_below("| scheme | `S` where `packed` | `S` in the other encodings |")
+    shifts = {scheme: (packed.partition(";")[0], other) for scheme, packed, other in rows}
+    assert set(shifts) == set(Scheme)
+    widest: dict[tuple[Scheme, Encoding], int] = {}
+    for grid in every_grid():
+        text = shifts[grid.scheme][grid.encoding is not Encoding.PACKED]
+        assert grid.shift == formula(text, b=grid.bits, m=grid.bits - 1), grid
+        if grid.shift <= checks.MAX_WEIGHT_SHIFT:
+            widest[grid.scheme, grid.encoding] = grid.bits
+            assert grid.stored_bits <= 8
+    assert widest[Scheme.UNIFORM, Encoding.PACKED] == widest[Scheme.APOT, Encoding.PACKED] == 8
+    assert {widest[Scheme.POT, encoding] for encoding in Encoding} == {6}
+    assert [widest[Scheme.POST, encoding] for encoding in Encoding] == [7, 6, 6]
+
+
+def test_encodings_are_the_pages() -> None:
+    rows = table_below("| encoding | stored bits | index | exponent `n` | zero |")
+    assert [row[0] for row in rows] == list(Encoding)
+    for encoding, stored, indices, exponent, zero in rows:
+        for b in range(2, 9):
+            grid = Grid(scheme=Scheme.POT, bits=b, encoding=Encoding(encoding))
+            assert grid.stored_bits == formula(stored, b=b)
+            first, last = (formula(end, b=b) for end in indices.split(" … "))
+            positive = {level.code: level.shift for level in grid.levels if level.even > 0}
+            assert positive == {
+                index: formula(exponent, b=b, index=index) for index in range(first, last + 1)
+            }
+            assert [level.code for level in grid.levels if level.even == 0] == (
+                [] if zero == "none" else [int(zero.removeprefix("code "))]
+            )
+
+
+def test_versions_are_the_pages() -> None:
+    table = PAGE.partition("| version | adds |")[2].partition("\n\n")[0]
+    versions = [int(version) for version in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
+    assert versions == list(range(1, modelfile.VERSION + 1))
+
+
+# Traces
+
+
+def test_traces_are_the_pages() -> None:
+    table = PAGE.partition("| tensor | shape | holds | written as |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`LAYER[^|]*) \|.*\| `(int\d+)` \|$", table, re.MULTILINE)
+    described = {
+        name.strip("`").removeprefix("LAYER"): kind
+        for names, kind in rows
+        for name in names.split(", ")
+    }
+    net = network_of_every_kind()
+    made: dict[str, str] = {}
+    for product in (Product(), Product(kind=ProductKind.POST_LUT)):
+        for name in tensor_shapes(net, product):
+            layer, dash, part = name.partition("-")
+            assert layer in net.feature_maps()
+            made[f"{dash}{part}"] = str(np.dtype(tensor_type(name)))
+    assert made == described
+
+
+# The schema
+
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def graph_of(network: IntegerNetwork) -> dict[str, Any]:
+    layers = [modelgraph.encode_layer(layer)[0] for layer in network.layers]
+    graph = {"name": network.name, "metadata": dict(network.metadata), "layers": layers}
+    plain: dict[str, Any] = json.loads(json.dumps(graph))
+    return plain
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@settings(max_examples=100)
+@given(drawn=networks())
+def test_the_schema_takes_every_valid_graph(drawn: IntegerNetwork) -> None:
+    VALIDATOR.validate(graph_of(drawn))
+
+
+class _AnyTensors:
+    """The tensors of a network, by name."""
+
+    def __init__(self, network: IntegerNetwork) -> None:
+        self._tensors = {}
+        for layer in network.layers:
+            self._tensors |= modelgraph.encode_layer(layer)[1]
+
+    def take(self, name: str, dtype: str, rank: int) -> Any:
+        if name not in self._tensors:
+            raise InputError("missing")
+        return self._tensors[name][1]
+
+
+def is_read(graph: Any, network: IntegerNetwork) -> bool:
+    """Whether the codec takes the graph with the network's tensors."""
+    try:
+        fields = Fields("graph", graph)
+        layers = [
+            modelgraph.decode_layer(value, number, _AnyTensors(network))
+            for number, value in enumerate(fields.array("layers"), 1)
+        ]
+        IntegerNetwork(
+            name=fields.string("name"),
+            layers=tuple(layers),
+            metadata=fields.string_mapping("metadata"),
+        )
+        fields.finish()
+    except InputError:
+        return False
+    return True
+
+
+def places_in(tree: Any) -> list[tuple[Any, Any]]:
+    keys = (
+        list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+    )
+    return [place for key in keys for place in [(tree, key), *places_in(tree[key])]]
+
+
+WILD: list[Callable[[Any], Any]] = [
+    lambda value: value + 1 if type(value) is int else "x",
+    lambda value: value - 1 if type(value) is int else [],
+    lambda value: -1,
+    lambda value: 2**40,
+    lambda value: None,
+    lambda value: True,
+    lambda value: [value],
+    lambda value: {"bits": value},
+    lambda value: "reference",
+    lambda value: [2, 2],
+    lambda value: "paper",
+    lambda value: "uniform",
+]
+
+
+@settings(max_examples=150)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_the_reader_takes_the_schema_takes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = network_of_every_kind()
+    graph = graph_of(network)
+    places = places_in(graph)
+    parent, key = places[rng.integers(len(places))]
+    match int(rng.integers(4)):
+        case 0 if isinstance(parent, dict):
+            del parent[key]
+        case 1 if isinstance(parent, dict):
+            parent["more"] = 1
+        case _:
+            parent[key] = WILD[rng.integers(len(WILD))](parent[key])
+    if is_read(graph, network):
+        VALIDATOR.validate(graph)
+
+
+@pytest.mark.parametrize("row", RANGES, ids=lambda row: f"{row.rule}.{row.field}")
+def test_the_schema_has_the_ranges_of_the_page(row: Row) -> None:
+    graph = graph_of(network_of_every_kind())
+    assert row.low is not None and row.high is not None
+    for value, valid in (
+        (row.low, True), (row.high, True), (row.low - 1, False), (row.high + 1, False)
+    ):  # fmt: skip
+        changed = copy.deepcopy(graph)
+        part_of(changed, row.rule)[row.field] = [value, value] if row.kind == "pair" else value
+        if (row.rule, row.field, value) == ("R-weights", "bits", row.high):
+            continue  # beyond S <= 31 for the example's pot grid
+        assert VALIDATOR.is_valid(changed) == valid, value
+
+
+@pytest.mark.parametrize("rule", PLACES)
+def test_the_schema_refuses_missing_and_unknown_fields(rule: str) -> None:
+    graph = graph_of(network_of_every_kind())
+    for field in part_of(graph, rule):
+        changed = copy.deepcopy(graph)
+        del part_of(changed, rule)[field]
+        assert not VALIDATOR.is_valid(changed), field
+    part_of(graph, rule)["more"] = 1
+    assert not VALIDATOR.is_valid(graph)
+
+
+def test_the_schema_knows_which_grids_there_are() -> None:
+    graph = graph_of(network_of_every_kind())
+    for scheme in Scheme:
+        for bits in range(2, 9):
+            for encoding in Encoding:
+                weights = {"scheme": str(scheme), "bits": bits, "encoding": str(encoding)}
+                graph["layers"][2]["weights"] = weights
+                try:
+                    grid = Grid(scheme=scheme, bits=bits, encoding=encoding)
+                    exists = grid.shift <= checks.MAX_WEIGHT_SHIFT
+                except InputError:
+                    exists = False
+                assert VALIDATOR.is_valid(graph) == exists, weights

@@ -1,0 +1,143 @@
+"""The bounds of docs/arithmetic.md, section 8, from the page and held against the reader's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from asq_hw import bounds
+from asq_hw.activation import AdaptiveStep
+from asq_hw.layers import AveragePool, Conv, GlobalAveragePool, Layer, Linear
+from asq_hw.network import FeatureMap, IntegerNetwork
+from asq_hw.oracle.arithmetic import R2, rshift, sqrt2
+from asq_hw.oracle.codes import code_range, weight_codes
+from asq_hw.products import Product, ProductKind
+from tests.networks import Pixels, cases, network_of_every_kind
+
+Bound = tuple[str, str, int]
+"""Layer, what is bounded, magnitude."""
+
+PAGE = (Path(__file__).parents[1] / "docs" / "arithmetic.md").read_text(encoding="utf-8")
+
+
+def largest_sums(layer: Conv | Linear, product: Product) -> list[int]:
+    """``E*`` and ``O*``, or the one magnitude of a single sum."""
+    pairs, has_sqrt2 = weight_codes(layer)
+    ends = code_range(layer.quantizer)
+    f = product.lut_fraction_bits
+
+    def term(part: int | None, code: int, q: int) -> int:
+        even, odd = pairs[code]
+        if part is None:
+            return 2**f * even * q + sqrt2(odd * q, f)
+        return (even, odd)[part] * q
+
+    lut = has_sqrt2 and product.kind is ProductKind.POST_LUT
+    parts: list[int | None] = [None] if lut else [0, 1] if has_sqrt2 else [0]
+    rows = layer.weight_codes.reshape(len(layer.weight_codes), -1).tolist()
+    found = []
+    for part in parts:
+        low = min(sum(min(term(part, c, q) for q in ends) for c in row) for row in rows)
+        high = max(sum(max(term(part, c, q) for q in ends) for c in row) for row in rows)
+        found.append(max(-low, high))
+    return found
+
+
+def bounds_of_weights(layer: Conv | Linear, product: Product) -> Iterator[Bound]:
+    sums = largest_sums(layer, product)
+    has_sqrt2 = weight_codes(layer).has_sqrt2
+    split = len(sums) == 2
+    fraction = 4 if split else product.lut_fraction_bits if has_sqrt2 else 0
+    pairs = weight_codes(layer).pairs.values()
+    # S: a grid's largest level is 1, that is 2**S, but for uniform and apot ones.
+    shift = layer.weight_grid.shift
+    assert max(abs(even) for even, _ in pairs) <= 2**shift
+    terms = int(layer.weight_codes[0].size)
+    top = code_range(layer.quantizer)[1] + 1
+    yield layer.name, "dot product", terms * top * 2 ** (shift + fraction + 1)
+    if split:
+        yield layer.name, "odd part", sums[1] * 2**16
+    v = 2**4 * sums[0] + rshift(sums[1] * R2, 11) if split else sums[0]
+    step = layer.quantizer.step
+    largest = step.stages[-1].maximum if isinstance(step, AdaptiveStep) else step.step
+    m = rshift(max(map(abs, layer.multiplier.tolist())) * largest, layer.narrow_shift) + 1
+    yield layer.name, "requantization", v * m + 2 ** (layer.shift + fraction) + 2**32
+
+
+def bounds_of_step(layer: Conv | Linear, source: FeatureMap) -> Iterator[Bound]:
+    bits, (_, height, width) = source.format.bits, source.shape
+    quantizer = layer.quantizer
+    yield layer.name, "step comparison", 2 ** (bits + quantizer.step_fraction_bits + 1)
+    step = quantizer.step
+    if not isinstance(step, AdaptiveStep):
+        return
+    pooled = height * width * 2 ** (bits - 1) * step.pool_multiplier + 2**step.pool_shift
+    yield layer.name, "adapter's pooled sum", pooled
+    reach = pooled // 2**step.pool_shift
+    for stage in step.stages:
+        weights = max(sum(map(abs, row)) for row in stage.weight.tolist())
+        total = weights * (reach + 1) + max(map(abs, stage.bias.tolist()))
+        yield layer.name, "adapter's sum", total * max(1, stage.multiplier) + 2**stage.shift
+        reach = stage.maximum
+
+
+def bounds_of(layer: Layer, source: FeatureMap | None, product: Product) -> Iterator[Bound]:
+    match layer:
+        case Conv() | Linear():
+            assert source is not None
+            yield from bounds_of_weights(layer, product)
+            yield from bounds_of_step(layer, source)
+        case AveragePool() | GlobalAveragePool():
+            assert source is not None
+            kernel = layer.kernel_size if isinstance(layer, AveragePool) else source.shape[1:]
+            window = kernel[0] * kernel[1]
+            yield layer.name, "pooled sum", window * 2**source.format.bits * layer.multiplier
+        case _:
+            pass
+
+
+def checked(network: IntegerNetwork, product: Product) -> list[Bound]:
+    """What the reader compares with 64 bits, in its order."""
+    found: list[Bound] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounds, "_check_fits", lambda *bound: found.append(bound))
+        network.check_product(product)
+    return found
+
+
+def expected(network: IntegerNetwork, product: Product) -> list[Bound]:
+    maps = network.feature_maps()
+    return [
+        bound
+        for layer in network.layers
+        for bound in bounds_of(layer, maps.get(getattr(layer, "source", "")), product)
+    ]
+
+
+@settings(max_examples=100)
+@given(case=cases())
+def test_bounds_are_the_pages(case: tuple[IntegerNetwork, Pixels, Product]) -> None:
+    network, _, product = case
+    assert checked(network, product) == expected(network, product)
+
+
+def test_every_row_of_the_page_is_a_bound() -> None:
+    table = PAGE.partition("| bound | magnitude |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| ([a-z' ]+) \|", table, re.MULTILINE)
+    met = {what for _, what, _ in checked(network_of_every_kind(), Product())}
+    assert sorted(rows) == sorted(met)
+
+
+@pytest.mark.parametrize(("magnitude", "fits"), [(2**63 - 1, True), (2**63, False)])
+def test_the_limit_is_the_pages(magnitude: int, fits: bool) -> None:
+    assert "is 2^63 or more" in PAGE
+    if fits:
+        bounds._check_fits("layer", "sum", magnitude)
+        return
+    with pytest.raises(ValueError, match="needs 65 bits") as caught:
+        bounds._check_fits("layer", "sum", magnitude)
+    assert getattr(caught.value, "rule", None) == "L-width"
