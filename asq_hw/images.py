@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from asq_hw.errors import InputError
 
-__all__ = ["MAX_CLASS_NAME", "ImageSpec", "check_classes"]
+__all__ = ["MAX_CLASS_NAME", "MAX_MAGNITUDE", "ImageSpec", "check_classes"]
 
 MAX_CLASS_NAME = 200
 """Most characters of a class's name."""
 
-_MAX_MAGNITUDE = 1e6
+MAX_MAGNITUDE = 1e6
 """Largest mean and deviation of ``pixel / 255``, and largest inverse of a deviation."""
 
 Shape = tuple[int, int, int]
@@ -58,8 +58,8 @@ class ImageSpec:
         object.__setattr__(self, "mean", _channels("mean", self.mean, self.shape[0]))
         object.__setattr__(self, "std", _channels("std", self.std, self.shape[0]))
         for value in self.std:
-            if value < 1 / _MAX_MAGNITUDE:
-                raise InputError(f"std must be at least {1 / _MAX_MAGNITUDE:g}, not {value!r}")
+            if value < 1 / MAX_MAGNITUDE:
+                raise InputError(f"std must be at least {1 / MAX_MAGNITUDE:g}, not {value!r}")
         object.__setattr__(self, "classes", check_classes(self.classes))
 
 
@@ -95,6 +95,6 @@ def _channels(key: str, values: Sequence[float], channels: int) -> tuple[float, 
             f"{key} must hold one number for each of {channels} channels, not {len(values)}"
         )
     for value in values:
-        if not math.isfinite(value) or abs(value) > _MAX_MAGNITUDE:
-            raise InputError(f"{key} must be finite and at most {_MAX_MAGNITUDE:g}, not {value!r}")
+        if not math.isfinite(value) or abs(value) > MAX_MAGNITUDE:
+            raise InputError(f"{key} must be finite and at most {MAX_MAGNITUDE:g}, not {value!r}")
     return tuple(float(value) for value in values)

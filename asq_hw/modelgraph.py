@@ -30,6 +30,7 @@ from asq_hw.layers import (
 )
 
 __all__ = [
+    "DECIMAL",
     "NamedTensors",
     "TensorSource",
     "decode_images",
@@ -65,7 +66,8 @@ class TensorSource(Protocol):
         """The named tensor; InputError if it is missing or of another type or rank."""
 
 
-_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?")
+DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?")
+"""How a real number is written: the strict JSON of a model file has none."""
 
 # Writing
 
@@ -197,7 +199,7 @@ def _decode_reals(fields: Fields, name: str) -> tuple[float, ...]:
     """Decimal strings as the nearest floats."""
     texts = fields.string_list(name)
     for text in texts:
-        if not _DECIMAL.fullmatch(text):
+        if not DECIMAL.fullmatch(text):
             raise InputError(f"{fields.what}: {name} must hold decimal numbers, not {text[:40]!r}")
     return tuple(float(text) for text in texts)
 
