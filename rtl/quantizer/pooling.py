@@ -87,6 +87,12 @@ class PoolingAccumulator(Design):
         return signed_width(-self.elements << (self.feature_bits - 1), 0)
 
     @property
+    def product_bits(self) -> int:
+        """Width that every sum times the multiplier fits."""
+        low = -self.elements * self.multiplier << (self.feature_bits - 1)
+        return signed_width(low, 0)
+
+    @property
     def ports(self) -> tuple[Port, ...]:
         """``feature`` and ``last`` in, ``mean`` out."""
         return (
@@ -165,7 +171,7 @@ class _Pooling(wiring.Component):
         design = self._design
         total = Signal(signed(design.sum_bits))
         begins = Signal(init=1)
-        product = Signal(signed(design.sum_bits + MULTIPLIER_BITS + 1))
+        product = Signal(signed(design.product_bits))
         with m.If(self.valid_in):
             m.d.sync += [
                 total.eq(Mux(begins, 0, total) + self.feature),
