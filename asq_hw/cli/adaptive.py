@@ -11,6 +11,7 @@ from asq_hw.cli.hardware_options import (
     ClockOption,
     CyclesOption,
     FeatureBitsOption,
+    ForceOption,
     MethodOption,
     MutantsOption,
     OutputOption,
@@ -58,6 +59,7 @@ def rtl_pooling(
     multiplier: PoolMultiplierOption = 1024,
     shift: ShiftOption = 16,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a pooling accumulator, likewise: features to the mean of their channel."""
@@ -66,7 +68,7 @@ def rtl_pooling(
     design = PoolingAccumulator(
         feature_bits=feature_bits, elements=elements, multiplier=multiplier, shift=shift
     )
-    emit_design(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form, force=force)
 
 
 def rtl_adapter(
@@ -75,10 +77,11 @@ def rtl_adapter(
     layer: LayerOption = None,
     mean_bits: MeanBitsOption = 16,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write the adapter of a network's layer, likewise: channel means to a step."""
-    emit_design(_adapter(model, layer, mean_bits), output, clock_mhz, form)
+    emit_design(_adapter(model, layer, mean_bits), output, clock_mhz, form, force=force)
 
 
 def verify_pooling(
@@ -160,4 +163,4 @@ def _adapter(model: str, layer: str | None, mean_bits: int) -> Adapter:
     name = next(iter(stages)) if layer is None else layer
     if name not in stages:
         raise InputError(f"layer must be one of {', '.join(stages)}, not {name!r}")
-    return Adapter(stages=stages[name], mean_bits=mean_bits)
+    return Adapter(stages=stages[name], mean_bits=mean_bits, layer=name)

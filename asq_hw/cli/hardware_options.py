@@ -17,6 +17,7 @@ __all__ = [
     "ClockOption",
     "CyclesOption",
     "FeatureBitsOption",
+    "ForceOption",
     "GridOption",
     "JobsOption",
     "MethodOption",
@@ -127,6 +128,11 @@ OutputOption = Annotated[
 ClockOption = Annotated[
     float,
     typer.Option("--clock-mhz", metavar="MHZ", help="Clock of the constraints files."),
+]
+
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", metavar="", help="Replace another unit that DIR holds."),
 ]
 
 # verify

@@ -13,6 +13,7 @@ from asq_hw.cli.hardware_options import (
     ArrangementOption,
     ClockOption,
     FeatureBitsOption,
+    ForceOption,
     GridOption,
     MultiplierBitsOption,
     OutputBitsOption,
@@ -100,6 +101,7 @@ def rtl_mac(
         ),
     ] = 0,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a multiply-accumulate unit: Verilog, test bench, vectors, constraints, manifest.
@@ -127,7 +129,7 @@ def rtl_mac(
     )
     if length is not None:
         mac = Mac.for_length(length, mac)
-    emit_design(mac, output, clock_mhz, form)
+    emit_design(mac, output, clock_mhz, form, force=force)
 
 
 def rtl_quantizer(
@@ -138,13 +140,14 @@ def rtl_quantizer(
     feature_bits: FeatureBitsOption = 16,
     step_fraction_bits: StepFractionBitsOption = 8,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write an ASQ activation quantizer, likewise: the step comes late and is a port."""
     design = step_quantizer(
         arrangement, activation_bits, signed=signed, features=(feature_bits, step_fraction_bits)
     )
-    emit_design(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form, force=force)
 
 
 def rtl_requantizer(
@@ -155,6 +158,7 @@ def rtl_requantizer(
     bits: OutputBitsOption = 16,
     pair: PairOption = False,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a requantizer, likewise: dot products, or pairs of sums, to features."""
@@ -163,7 +167,7 @@ def rtl_requantizer(
     design = Requantizer(
         value_bits=value_bits, multiplier_bits=multiplier_bits, shift=shift, bits=bits, pair=pair
     )
-    emit_design(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form, force=force)
 
 
 def step_quantizer(
@@ -182,17 +186,22 @@ def step_quantizer(
     )
 
 
-def emit_design(design: Design, output: Path, clock_mhz: float, form: OutputFormat) -> None:
+def emit_design(
+    design: Design, output: Path, clock_mhz: float, form: OutputFormat, *, force: bool
+) -> None:
     """Write the folder and say what is in it."""
     import json
 
     from rtl.emit.folder import MANIFEST, emit
 
-    emitted = emit(design, output, clock_mhz=clock_mhz)
+    emitted = emit(design, output, clock_mhz=clock_mhz, force=force)
     document = json.loads((emitted.folder / MANIFEST).read_text(encoding="utf-8"))
     show(
         Report(
-            headline=[f"{document['title']}: {emitted.top}, latency {design.latency_cyc} cycles"],
+            headline=[
+                f"{document['title']}: {emitted.top}, latency {design.latency_cyc} cycles, "
+                f"one operation each {design.interval_cyc}"
+            ],
             table=Table(columns=PORTS, rows=document["ports"]),
             document={"folder": str(emitted.folder), **document},
             notes=[f"Wrote {len(emitted.files)} files to {emitted.folder}."],
