@@ -68,11 +68,16 @@ class MissingToolError(InputError):
 
 
 class ToolError(ExternalToolError):
-    """A program that is there and failed, ran out of time, or cannot work; `log`: what it said."""
+    """A program that is there and failed, ran out of time, or cannot work.
 
-    def __init__(self, message: str, log: str = "") -> None:
-        super().__init__(message)
+    `log` is what it said, and `mend` the command that helps, where one is known.
+    """
+
+    def __init__(self, message: str, log: str = "", *, mend: str = "") -> None:
+        super().__init__(f"{message}: {mend}" if mend else message)
+        self.problem = message
         self.log = log
+        self.mend = mend
 
 
 def run_tool(
@@ -221,8 +226,8 @@ def find_verilator() -> tuple[str, dict[str, str]]:
     for needed in ("perl", "make", "g++"):
         if shutil.which(needed) is None:
             raise ToolError(
-                f"verilator cannot work without {needed}, which was not found: "
-                f"apt-get install {needed}"
+                f"verilator cannot work without {needed}, which was not found",
+                mend=f"apt-get install {needed}",
             )
     if program is not None:
         try:
@@ -255,8 +260,9 @@ def _check_verilator(program: str) -> None:
         oldest = f"{_OLDEST_VERILATOR[0]}.{_OLDEST_VERILATOR[1]:03}"
         raise ToolError(
             f"verilator ({program}) is version {found[1]}.{found[2]}, and must be {oldest} or "
-            f"newer: {_EDA}",
+            "newer",
             said,
+            mend=_EDA,
         )
 
 

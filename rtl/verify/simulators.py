@@ -64,6 +64,11 @@ class BenchResult:
     verdict: str
     log: str
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether it said FAIL, and not nothing at all."""
+        return self.verdict.startswith("FAIL")
+
 
 def verdicts(log: str) -> dict[str, BenchResult]:
     """Read the output of test benches, by top module."""
