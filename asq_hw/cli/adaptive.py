@@ -11,6 +11,7 @@ from asq_hw.cli.hardware_options import (
     ClockOption,
     CyclesOption,
     FeatureBitsOption,
+    ForceOption,
     LayerOption,
     MethodOption,
     ModelArgument,
@@ -72,6 +73,7 @@ def rtl_pooling(
     multiplier: PoolMultiplierOption = None,
     shift: ShiftOption = None,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a pooling accumulator, likewise: features to the mean of their channel."""
@@ -82,7 +84,7 @@ def rtl_pooling(
         multiplier=multiplier,
         shift=shift,
     )
-    emit_design(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form, force=force)
 
 
 def rtl_adapter(
@@ -91,11 +93,12 @@ def rtl_adapter(
     layer: AdaptiveLayerOption = None,
     mean_bits: MeanBitsOption = None,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write the adapter of a network's layer, likewise: channel means to a step."""
     design = adaptive_units(model, layer).adapter(mean_bits=mean_bits)
-    emit_design(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form, force=force)
 
 
 def verify_pooling(

@@ -18,6 +18,7 @@ __all__ = [
     "CodeBitsOption",
     "CyclesOption",
     "FeatureBitsOption",
+    "ForceOption",
     "GridOption",
     "JobsOption",
     "LayerOption",
@@ -170,6 +171,11 @@ OutputOption = Annotated[
 ClockOption = Annotated[
     float,
     typer.Option("--clock-mhz", metavar="MHZ", help="Clock of the constraints files."),
+]
+
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", metavar="", help="Replace another unit that DIR holds."),
 ]
 
 # verify

@@ -14,6 +14,7 @@ from asq_hw.cli.hardware_options import (
     ClockOption,
     CodeBitsOption,
     FeatureBitsOption,
+    ForceOption,
     GridOption,
     LayerOption,
     ModelArgument,
@@ -101,6 +102,7 @@ def rtl_mac(
         ),
     ] = 0,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a multiply-accumulate unit: Verilog, test bench, vectors, constraints, manifest.
@@ -128,7 +130,7 @@ def rtl_mac(
     )
     if length is not None:
         mac = Mac.for_length(length, mac)
-    emit_design(mac, output, clock_mhz, form)
+    emit_design(mac, output, clock_mhz, form, force=force)
 
 
 def rtl_quantizer(
@@ -141,6 +143,7 @@ def rtl_quantizer(
     feature_bits: FeatureBitsOption = None,
     step_fraction_bits: StepFractionBitsOption = None,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write an ASQ activation quantizer, likewise: the step comes late and is a port."""
@@ -152,7 +155,7 @@ def rtl_quantizer(
         feature_bits=feature_bits,
         step_fraction_bits=step_fraction_bits,
     )
-    emit_design(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form, force=force)
 
 
 def rtl_requantizer(
@@ -165,6 +168,7 @@ def rtl_requantizer(
     bits: OutputBitsOption = None,
     pair: PairOption = False,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a requantizer, likewise: dot products, or pairs of sums, to features."""
@@ -176,20 +180,25 @@ def rtl_requantizer(
         shift=shift,
         bits=bits,
     )
-    emit_design(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form, force=force)
 
 
-def emit_design(design: Design, output: Path, clock_mhz: float, form: OutputFormat) -> None:
+def emit_design(
+    design: Design, output: Path, clock_mhz: float, form: OutputFormat, *, force: bool
+) -> None:
     """Write the folder and say what is in it."""
     import json
 
     from rtl.emit.folder import MANIFEST, emit
 
-    emitted = emit(design, output, clock_mhz=clock_mhz)
+    emitted = emit(design, output, clock_mhz=clock_mhz, force=force)
     document = json.loads((emitted.folder / MANIFEST).read_text(encoding="utf-8"))
     show(
         Report(
-            headline=[f"{document['title']}: {emitted.top}, latency {design.latency_cyc} cycles"],
+            headline=[
+                f"{document['title']}: {emitted.top}, latency {design.latency_cyc} cycles, "
+                f"one operation each {design.interval_cyc}"
+            ],
             table=Table(columns=PORTS, rows=document["ports"]),
             document={"folder": str(emitted.folder), **document},
             notes=[f"Wrote {len(emitted.files)} files to {emitted.folder}."],

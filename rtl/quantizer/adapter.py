@@ -16,6 +16,7 @@ from asq_hw.checks import STEP_BITS, check_range
 from asq_hw.errors import InputError
 from asq_hw.fixedpoint import integer_range, shift_right_half_up
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
+from rtl.pace import Pause
 
 __all__ = ["Adapter"]
 
@@ -60,8 +61,8 @@ class Adapter(Design):
         return int(self.stages[0].weight.shape[0])
 
     @property
-    def name(self) -> str:
-        """Verilog identifier: ``adapter_c64_h16_p16``."""
+    def stem(self) -> str:
+        """Beginning of its name: ``adapter_c64_h16_p16``."""
         hidden = f"_h{self.outputs_of_first}" if len(self.stages) > 1 else ""
         return f"adapter_c{self.channels}{hidden}_p{self.mean_bits}"
 
@@ -139,9 +140,15 @@ class Adapter(Design):
         place = np.arange(len(inputs["mean"])) % self.channels
         return np.equal(place, self.channels - 1)
 
-    def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
+    @property
+    def pause(self) -> Pause | None:
         """The first stage hands on its outputs before it takes the next sample."""
-        return np.where(self.emits(inputs), self.outputs_of_first - 1, 0)
+        idle_cyc = self.outputs_of_first - 1
+        return Pause(after="a sample's last mean", idle_cyc=idle_cyc) if idle_cyc else None
+
+    def pauses(self, inputs: Rows) -> NDArray[np.bool_]:
+        """A sample's last mean has it behind it."""
+        return self.emits(inputs)
 
 
 def _run_stage(stage: AdapterStage, values: list[int]) -> list[int]:

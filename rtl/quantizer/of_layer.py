@@ -154,6 +154,7 @@ class LayerUnits:
         _, height, width = self.source.shape
         bits = self.source.format.bits
         return PoolingAccumulator(
+            layer=name,
             feature_bits=at_least("feature bits", feature_bits, bits, name),
             elements=at_least("elements", elements, height * width, name),
             multiplier=exactly("the pooling multiplier", multiplier, step.pool_multiplier, name),
@@ -163,7 +164,8 @@ class LayerUnits:
     def adapter(self, *, mean_bits: int | None = None) -> Adapter:
         """The layer's adapter."""
         bits = at_least("mean bits", mean_bits, max(2, self.means.bits), self.layer.name)
-        return Adapter(stages=self.adaptive_step.stages, mean_bits=bits)
+        stages = self.adaptive_step.stages
+        return Adapter(layer=self.layer.name, stages=stages, mean_bits=bits)
 
     def quantizer(
         self,
@@ -180,6 +182,7 @@ class LayerUnits:
             raise InputError(f"activation codes of layer {name} must be unsigned, not signed")
         fraction = own.step_fraction_bits
         return kind(
+            layer=name,
             bits=exactly("activation bits", bits, own.grid.bits, name),
             signed=own.grid.signed,
             feature_bits=at_least("feature bits", feature_bits, self.source.format.bits, name),
@@ -203,6 +206,7 @@ class LayerUnits:
         fraction = self.product.fraction_bits(layer.weight_grid)
         needed = max(2, *(bound.bits for bound in sums))
         return Requantizer(
+            layer=name,
             value_bits=at_least("value bits", value_bits, needed, name),
             multiplier_bits=at_least(
                 "multiplier bits", multiplier_bits, max(2, multipliers.bits), name

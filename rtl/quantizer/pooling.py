@@ -53,8 +53,8 @@ class PoolingAccumulator(Design):
         check_range("mean bits", self.mean_bits, 1, _MAX_BITS)
 
     @property
-    def name(self) -> str:
-        """Verilog identifier: ``pooling_x16_n64_m1024_s16``."""
+    def stem(self) -> str:
+        """Beginning of its name: ``pooling_x16_n64_m1024_s16``."""
         return f"pooling_x{self.feature_bits}_n{self.elements}_m{self.multiplier}_s{self.shift}"
 
     @property

@@ -64,8 +64,8 @@ class Requantizer(Design):
         check_range("feature bits", self.bits, 4, 24)
 
     @property
-    def name(self) -> str:
-        """Verilog identifier: ``requantizer_v24_m16_s20_x16``."""
+    def stem(self) -> str:
+        """Beginning of its name: ``requantizer_v24_m16_s20_x16``."""
         kind = "_pair" if self.pair else ""
         widths = f"v{self.value_bits}_m{self.multiplier_bits}_s{self.shift}_x{self.bits}"
         return f"requantizer{kind}_{widths}"
