@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asq_hw.cli.options import BUNDLED, model_path
 from asq_hw.errors import InputError
@@ -106,5 +106,5 @@ def network_rung(
     return {Method.NETWORK: lambda: check_in_network(unit, design, units)}
 
 
-def _stated(given: dict[str, Given]) -> dict[str, int]:
+def _stated(given: dict[str, Given]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}

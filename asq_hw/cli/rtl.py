@@ -197,7 +197,7 @@ def emit_design(
         Report(
             headline=[
                 f"{document['title']}: {emitted.top}, latency {design.latency_cyc} cycles, "
-                f"one operation each {design.interval_cyc}"
+                f"interval {design.interval_cyc}"
             ],
             table=Table(columns=PORTS, rows=document["ports"]),
             document={"folder": str(emitted.folder), **document},
