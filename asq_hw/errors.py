@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ExternalToolError", "InputError", "check_range"]
+__all__ = ["ExternalToolError", "InputError", "StorageError", "check_range"]
 
 
 class InputError(ValueError):
@@ -21,3 +21,7 @@ def check_range(what: str, value: int, low: int, high: int) -> None:
 
 class ExternalToolError(RuntimeError):
     """Another program failed or ran out of time: nothing that other input would mend."""
+
+
+class StorageError(RuntimeError):
+    """A disk is full or failed: nothing that other input would mend."""
