@@ -15,11 +15,12 @@ from numpy.random import Generator
 from asq_hw.cli import main
 from tests.guards import no_hang
 
-PATIENCE = 120
+PATIENCE = 900  # a first simulation compiles
 
 WORDS = [
     "", " ", "-", "--", "-1", "0", "1", "2", "3", "4", "8", "9", "17", "1e9", "nan", "inf", "-inf",
-    "3000000000", str(2**63), str(2**64), "9" * 5000, "1_0", "\u0663", "0x10", "2,3", ",", "2,", "1,1000000",
+    "3000000000", str(2**63), str(2**64), "9" * 5000, "1_0", "\u0663", "0x10", "2,3", ",", "2,",
+    "1,1000000",
     "bundled", "digits", "post", "pot", "uniform", "apot", "packed", "paper", "zero-free", "json",
     "csv", "markdown", "table", "resnet18", "resnet20", "mobilenetv2", "auto", "portable", "vnni",
     "post-split", "post-lut", "digits-float", "digits-asq-post-w4a4", "local:0", "local:x",
@@ -32,7 +33,8 @@ WORDS = [
 SETTINGS = [
     "epochs=inf", "epochs=1e400", "epochs=" + "9" * 5000, "epochs=nan", "learning_rate=nan",
     "learning_rate=inf", "learning_rate=1e400", "name=../esc", "name=", "name=a/b", "name=.",
-    "width=3000000000", "batch_size=99999999999999999999", "seed=" + "9" * 30, "image_size=99999999",
+    "width=3000000000", "batch_size=99999999999999999999", "seed=" + "9" * 30,
+    "image_size=99999999",
     "crop_padding=9999999999", "model=x", "dataset=", "dataset=/dev/zero", "dataset=pipe",
     "dataset=..", "layers=1", "=", "a", "weights=\x1b[31m", "accumulate=0", "training_images=-1",
     "encoding=x", "flip=2", "momentum=2", "momentum=nan", "min_crop_area=nan", "precision=x",
@@ -50,7 +52,7 @@ def draw(rng: Generator, *usual: str) -> str:
 def options(rng: Generator, **usual: tuple[str, ...]) -> list[str]:
     made = []
     for name, values in usual.items():
-        if rng.random() < 0.35:
+        if rng.random() < 0.25:
             option = f"--{name.replace('_', '-')}"
             made += [option] if values == ("flag",) else [option, draw(rng, *values)]
     return made
@@ -87,7 +89,8 @@ COMMANDS: dict[str, Callable[[Generator], list[str]]] = {
         *("--set", "epochs=0"),
     ],
     "eval": lambda rng: [
-        draw(rng, "bad.pt", "pipe"), *options(rng, data=("digits", "pipe"), limit=("1",), format=FORMS)
+        draw(rng, "bad.pt", "pipe"),
+        *options(rng, data=("digits", "pipe"), limit=("1",), format=FORMS),
     ],
     "export": lambda rng: [
         draw(rng, "bad.pt", "pipe"), "-o", draw(rng, "x.asq", "empty"),
@@ -137,6 +140,7 @@ def test_125_drawn_command_lines_end_well_or_in_one_line(
     before = sorted(path.name for path in workplace.parent.iterdir())
     rng = np.random.default_rng(part)
     done = dict.fromkeys((0, 1, 2), 0)
+    wrong = []
     for _ in range(125):
         name = str(rng.choice(list(COMMANDS)))
         arguments = [name, *COMMANDS[name](rng)]
@@ -150,11 +154,12 @@ def test_125_drawn_command_lines_end_well_or_in_one_line(
         ):
             status = main(arguments)
         said = errors.getvalue()
-        assert status in done, (arguments, said)
-        done[status] += 1
-        if status:
-            assert said.startswith("asq-hw: ") and said.count("\n") == 1, (arguments, said)
-        assert all(char.isprintable() or char == "\n" for char in said), arguments
+        done[status] = done.get(status, 0) + 1
+        one_line = said.startswith("asq-hw: ") and said.count("\n") == 1
+        plain = all(char.isprintable() or char == "\n" for char in said)
+        if status not in (0, 1, 2) or (status and not one_line) or not plain:
+            wrong.append((arguments, status, said))
+    assert not wrong
     assert sorted(path.name for path in workplace.parent.iterdir()) == before
     # Neither all nor none may be refused.
     assert done[0] > 5 and done[2] > 60
