@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import signal
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ def no_hang(seconds: int) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
     # Signals are heard between instructions of Python only, not inside one that never ends.
-    faulthandler.dump_traceback_later(2 * seconds, exit=True)
+    faulthandler.dump_traceback_later(2 * seconds, exit=True, file=sys.__stderr__ or 2)
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from asq_hw.atomicfile import make_folder
 from asq_hw.errors import InputError
 from asq_hw.images import ImageSpec
 from asq_hw.train import checkpoint as checkpoints
@@ -200,10 +201,7 @@ class _Run:
                 path.unlink(missing_ok=True)
 
     def _make_output(self) -> None:
-        try:
-            self.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"output {self.output} could not be made: {error.strerror}") from None
+        make_folder(self.output, "output")
 
     def _restore(self, saved: Checkpoint) -> None:
         state = saved.training
