@@ -151,6 +151,8 @@ def _cause(log: str) -> str:
         return "it said nothing"
     is_traceback = any(line.startswith("Traceback") for line in lines)
     found = [] if is_traceback else [line for line in lines if _CAUSE.search(line)]
+    if found and found[0].startswith("%Error: Exiting due to"):  # Verilator, after its warnings
+        found = [line for line in lines if line.startswith("%Warning")] or found
     return (found[0] if found else lines[-1])[:_MOST_CAUSE_CHARACTERS]
 
 

@@ -28,7 +28,6 @@ class Simulate(Protocol):
     def __call__(self, folder: Path, top: str, *, fails: bool = False) -> str: ...
 
 
-
 def missing(*finders: Callable[[], object]) -> str:
     """Which tool is missing and how to get it; empty where all are there."""
     for find in finders:
