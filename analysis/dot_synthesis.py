@@ -10,7 +10,7 @@ from asq_hw.errors import InputError
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.mac.schemes import Accumulation, MacScheme, Style
-from rtl.synthesis.measure import Measurement, measure
+from rtl.synthesis.measure import Measurement, check_pins, measure
 from rtl.synthesis.targets import Target
 
 __all__ = ["measure_units", "units"]
@@ -68,6 +68,9 @@ def measure_units(
     """
     if seeds and not any(target.is_routable for target, _ in planned):
         raise InputError("place and route is for ice40 and ecp5")
+    for target, design in planned if seeds else ():
+        if target.is_routable:
+            check_pins(design, target)
 
     def one(unit: Planned) -> Measurement:
         target, design = unit
@@ -108,5 +111,5 @@ def _row(unit: Planned, measured: Measurement) -> dict[str, object]:
         "cells": measured.cells,
         "transistors": resources.transistors,
         "fmax_mhz": measured.fmax_mhz,
-        "unit": design.name,
+        "unit": design.stem,
     }

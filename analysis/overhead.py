@@ -183,7 +183,7 @@ def _row(
     network: NetworkShape, bits: int | None, convention: Convention, encoding: Encoding | None
 ) -> OverheadRow:
     grids = [_weight_grid(layer, bits, encoding) for layer in network.layers]
-    nominal = _nominal_bits(network, grids)
+    nominal = _nominal_bits(network, bits, grids)
     counts: list[Counts]
     total: Counts
     if convention is Convention.PAPER:
@@ -206,10 +206,16 @@ def _row(
     return OverheadRow(bits=nominal, counts=total, layers=tuple(layers))
 
 
-def _nominal_bits(network: NetworkShape, grids: Sequence[Grid]) -> int | None:
-    """The one width of the quantized layers, or None."""
+def _nominal_bits(network: NetworkShape, bits: int | None, grids: Sequence[Grid]) -> int | None:
+    """The one width of the quantized layers, or None where there are several.
+
+    A first and a last layer alone have no quantized ones between them, and no adapter: their
+    width is what was asked for, or that of all such layers.
+    """
     pairs = zip(network.layers, grids, strict=True)
     widths = {grid.bits for layer, grid in pairs if layer.quantized}
+    if not widths:
+        return UNQUANTIZED_BITS if bits is None else bits
     return widths.pop() if len(widths) == 1 else None
 
 

@@ -14,7 +14,7 @@ from asq_hw.checks import check_range
 from asq_hw.grids import Encoding, Scheme
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
-from rtl.synthesis.measure import Measurement, measure
+from rtl.synthesis.measure import Measurement, check_pins, measure
 from rtl.synthesis.targets import Target
 
 __all__ = [
@@ -73,7 +73,7 @@ class Row:
             "fmax_mhz": self.measurement.fmax_mhz,
             "fmax_by_seed_mhz": list(self.measurement.fmax_by_seed_mhz),
             "latency_cyc": mac.latency_cyc,
-            "cycles_per_product": mac.cycles_per_product,
+            "cycles_per_product": mac.interval_cyc,
             "activation_bits": mac.activation_bits,
             "activation_signed": mac.activation_signed,
             "accumulator_bits": mac.accumulator_bits,
@@ -83,7 +83,7 @@ class Row:
             "pipeline": mac.pipeline,
             "segments": mac.segments,
             "encoding": str(mac.encoding),
-            "unit": mac.name,
+            "unit": mac.stem,
         }
 
 
@@ -127,8 +127,8 @@ class Comparison:
                 "fmax_mhz": fast.fmax_mhz,
                 "baseline_fmax_mhz": base.fmax_mhz,
                 "fmax_ratio": fast.fmax_mhz / base.fmax_mhz,
-                "fastest": self.fastest.mac.name,
-                "baseline_fastest": self.baseline_fastest.mac.name,
+                "fastest": self.fastest.mac.stem,
+                "baseline_fastest": self.baseline_fastest.mac.stem,
             }
             if self.plain and self.plain.measurement.fmax_mhz:
                 plain["plain_fmax_mhz"] = self.plain.measurement.fmax_mhz
@@ -140,8 +140,8 @@ class Comparison:
             "area": self.smallest.area,
             "baseline_area": self.baseline_smallest.area,
             "area_ratio": self.smallest.area / self.baseline_smallest.area,
-            "smallest": self.smallest.mac.name,
-            "baseline_smallest": self.baseline_smallest.mac.name,
+            "smallest": self.smallest.mac.stem,
+            "baseline_smallest": self.baseline_smallest.mac.stem,
             **speeds,
             **plain,
         }
@@ -202,7 +202,15 @@ def measure_all(
     jobs: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[Row]:
-    """Synthesize (and, with `seeds`, place and route) each unit; `jobs` of them at a time."""
+    """Synthesize (and, with `seeds`, place and route) each unit; `jobs` of them at a time.
+
+    Raises
+    ------
+    InputError
+        If a unit to route has more ports than the device has pins: before any work is done.
+    """
+    for mac in macs if seeds and target.is_routable else ():
+        check_pins(mac, target)
 
     def one(mac: Mac) -> Measurement:
         return measure(mac, target, seeds=seeds, dsp=dsp)
@@ -228,7 +236,8 @@ def each_in_turn(
     with ThreadPoolExecutor(max_workers=workers) as pool:
         runs = [pool.submit(function, unit) for unit in units]
         try:
-            for done, _ in enumerate(as_completed(runs), start=1):
+            for done, run in enumerate(as_completed(runs), start=1):
+                run.result()  # what failed ends the others
                 if progress is not None:
                     progress(done)
             return [run.result() for run in runs]
@@ -271,7 +280,7 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
 
 
 def _label(mac: Mac) -> str:
-    if mac.cycles_per_product > 1:
+    if mac.interval_cyc > 1:
         return f"{mac.scheme} serial"
     return f"{mac.scheme} {mac.accumulation}" if mac.splits else str(mac.scheme)
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, StorageError
 
-__all__ = ["atomic_write"]
+if sys.platform != "win32":  # where leftovers stay
+    import fcntl
+
+__all__ = ["atomic_write", "make_folder", "write_error"]
 
 _WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
@@ -23,7 +29,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     What is written goes to a temporary file beside the target, which is flushed to the disk
     and renamed over the target. On any exception, Ctrl-C included, the temporary file is
-    removed and whatever stood at `path` stays. A symbolic link stays a link.
+    removed and whatever stood at `path` stays. A symbolic link stays a link. Temporary files
+    that a killed process left for the same target are removed.
 
     Yields
     ------
@@ -33,15 +40,18 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     InputError
-        If `path` is a directory or a device, its folder is missing or not writable, or the disk
-        is full.
+        If `path` is empty, a directory or a device, or its folder is missing or not writable.
+    StorageError
+        If the disk is full or fails.
     """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}.tmp")
+    target = _target(path)
+    temporary = target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.tmp")
     _check_target(path, target)
+    _remove_leftovers(target)
     try:
         # "x" gives the permissions that any new file gets, which tempfile would not.
         with open(temporary, "xb") as file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -50,9 +60,79 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and _is_about(error, temporary):
-            raise InputError(f"cannot write {os.fspath(path)}: {error.strerror}") from error
+            raise write_error(f"cannot write {os.fspath(path)}", error) from error
         raise
     _sync_folder(target.parent)
+
+
+def make_folder(path: str | os.PathLike[str], what: str) -> None:
+    """Make a folder, and those above it, unless it is there; `what` is for messages.
+
+    Raises
+    ------
+    InputError, StorageError
+        If it cannot be made: by its name, or by the disk.
+    """
+    if not os.fspath(path):
+        raise InputError(f"{what} must be a path, not an empty string")
+    try:
+        os.makedirs(path, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise write_error(f"{what} {os.fspath(path)} could not be made", error) from error
+
+
+def write_error(what: str, error: OSError | ValueError) -> InputError | StorageError:
+    """The error to be raised for one of the system's: the user's fault, or the disk's."""
+    reason = getattr(error, "strerror", None) or error
+    full = isinstance(error, OSError) and error.errno in _WRITE_ERRORS
+    return StorageError(f"{what}: {reason}") if full else InputError(f"{what}: {reason}")
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """Where the file is, links followed."""
+    if not os.fspath(path):
+        raise InputError("a file to write must be a path, not an empty string")
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:  # a zero byte
+        raise InputError(f"cannot write {os.fspath(path)!r}: {error}") from None
+
+
+def _prefix(target: Path) -> str:
+    """How temporary files for a target begin."""
+    name = os.fsencode(target.name)[:64]
+    return f".{os.fsdecode(name)}."
+
+
+def _lock(file: BinaryIO) -> None:
+    """Show that the temporary file has somebody who writes it, for as long as he lives."""
+    with suppress(OSError):
+        _lock_or_fail(file)
+
+
+def _lock_or_fail(file: BinaryIO) -> None:
+    if sys.platform != "win32":
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove temporary files for `target` that nobody writes any more."""
+    if sys.platform == "win32":
+        return
+    prefix = _prefix(target)
+    ours = re.compile(re.escape(prefix) + r"[0-9a-f]{16}\.tmp", re.DOTALL)
+    with suppress(OSError):
+        for entry in os.scandir(target.parent):
+            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                _remove_unlocked(entry.path)
+
+
+def _remove_unlocked(path: str) -> None:
+    with suppress(OSError), open(path, "rb") as file:
+        # A writer that has not locked its file yet has just made it.
+        if os.fstat(file.fileno()).st_size or os.fstat(file.fileno()).st_mtime < time.time() - 60:
+            _lock_or_fail(file)
+            os.unlink(path)
 
 
 def _check_target(path: str | os.PathLike[str], target: Path) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "BIAS_BITS",
     "CODE_BITS",
     "FEATURE_BITS",
+    "MAX_NAME_LENGTH",
     "MAX_SHIFT",
     "MAX_WEIGHT_SHIFT",
     "MULTIPLIER_BITS",
@@ -47,17 +48,18 @@ MAX_WEIGHT_SHIFT = 31
 """Largest common shift of a grid whose weights still fit the executors' 64-bit arithmetic."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
-_MAX_NAME_LENGTH = 64
+MAX_NAME_LENGTH = 64
+"""Most characters of a layer's or a network's name."""
 
 IntArray = NDArray[np.int64]
 
 
 def check_name(name: str) -> str:
     """Return `name` if it is letters, digits, ``_`` and inner dots, at most 64 characters."""
-    if not isinstance(name, str) or len(name) > _MAX_NAME_LENGTH or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not _NAME.fullmatch(name):
         raise InputError(
             f"a layer's name must be letters, digits, '_' and inner dots, at most "
-            f"{_MAX_NAME_LENGTH} characters, not {str(name)[:80]!r}",
+            f"{MAX_NAME_LENGTH} characters, not {str(name)[:80]!r}",
             rule="R-name",
         )
     return name

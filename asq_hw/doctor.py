@@ -1,21 +1,26 @@
 """What is installed, what an absent piece would enable, and the command that brings it.
 
 Nothing heavy is imported to find out: distributions are looked up by their metadata, programs on
-the PATH, data on the disk, what the processor has by LLVM.
+the PATH, data on the disk, what the processor has by LLVM. Hardware tools are not only looked for:
+each does a tiny job, in a process of its own and with a time limit.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, distribution
 
 from asq_hw.errors import InputError
 from asq_hw.processor import KERNELS, host_features
+from rtl.tools import MissingToolError
+from rtl.trials import TRIALS, Problem, try_tool
 
 __all__ = ["CATALOGUE", "Finding", "Kind", "Requirement", "examine"]
 
@@ -62,16 +67,25 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found of a requirement; where nothing was, `place` is None."""
+    """What was found of a requirement; where nothing was, `place` is None.
+
+    `problem` says what was wrong where it is there and its tiny job failed, and how to mend it.
+    """
 
     requirement: Requirement
     version: str | None = None
     place: str | None = None
+    problem: Problem | None = None
 
     @property
     def found(self) -> bool:
         """Whether it is there."""
         return self.place is not None
+
+    @property
+    def works(self) -> bool:
+        """Whether it is there and, if it is a hardware tool, did its job."""
+        return self.found and self.problem is None
 
 
 def _packages(
@@ -159,9 +173,20 @@ CATALOGUE: tuple[Requirement, ...] = (
 """Everything that any part of the toolkit uses, the required things first."""
 
 
-def examine() -> list[Finding]:
-    """Look for everything in the catalogue, in its order."""
-    return [_find(requirement) for requirement in CATALOGUE]
+def examine(requirements: Sequence[Requirement] = CATALOGUE) -> list[Finding]:
+    """Look for everything in the catalogue, in its order, and try the hardware tools."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(_examine, requirements))
+
+
+def _examine(requirement: Requirement) -> Finding:
+    finding = _find(requirement)
+    if requirement.name not in TRIALS or not finding.found:
+        return finding
+    try:
+        return replace(finding, problem=try_tool(requirement.name))
+    except MissingToolError as error:  # a part of it is there
+        return replace(finding, problem=Problem(text=str(error), mend=requirement.install))
 
 
 def _find(requirement: Requirement) -> Finding:

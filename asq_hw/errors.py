@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["ExternalToolError", "InputError", "check_range", "citing"]
+__all__ = ["ExternalToolError", "InputError", "StorageError", "check_range", "citing"]
 
 
 class InputError(ValueError):
@@ -45,3 +45,7 @@ def check_range(what: str, value: int, low: int, high: int) -> None:
 
 class ExternalToolError(RuntimeError):
     """Another program failed or ran out of time: nothing that other input would mend."""
+
+
+class StorageError(RuntimeError):
+    """A disk is full or failed: nothing that other input would mend."""

@@ -79,6 +79,15 @@ class Fields:
         """A nested object."""
         return Fields(f"{self.what}: {name}", self.take(name))
 
+    def optional_nested(self, name: str) -> Fields | None:
+        """A nested object or null."""
+        value = self.take(name)
+        return None if value is None else Fields(f"{self.what}: {name}", value)
+
+    def string_list(self, name: str) -> list[str]:
+        """A list of any number of strings."""
+        return [self._string(name, item) for item in self.array(name)]
+
     def string_mapping(self, name: str) -> dict[str, str]:
         """A nested object of strings."""
         inner = self.nested(name)

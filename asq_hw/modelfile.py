@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 
 from asq_hw.errors import InputError, citing
 from asq_hw.fields import Fields
-from asq_hw.modelgraph import NamedTensors, decode_layer, encode_layer
+from asq_hw.images import ImageSpec
+from asq_hw.layers import Input, Layer
+from asq_hw.modelgraph import NamedTensors, decode_images, decode_layer, encode_images, encode_layer
 from asq_hw.network import RESERVED_NAME, IntegerNetwork
 from asq_hw.tensorfile import TensorFile, parse_json, write
 
 __all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save"]
 
 FORMAT = "asq-hw integer network"
-VERSION = 1
+VERSION = 2
+"""What is written; every version from 1 on is read."""
+_VERSION_WITH_IMAGES = 2
 MAX_LAYERS = 10_000
 MAX_SMALL_ELEMENTS = 1 << 22
 """Most elements of all tensors but weight codes and references: they grow to 64 bits each."""
@@ -59,6 +63,7 @@ def save(network: IntegerNetwork, path: str | os.PathLike[str]) -> None:
     graph = {
         "name": network.name,
         "metadata": dict(sorted(network.metadata.items())),
+        "images": None if network.images is None else encode_images(network.images),
         "layers": layers,
     }
     metadata = {
@@ -138,14 +143,15 @@ def _decode(file: TensorFile) -> IntegerNetwork:
         metadata = Fields("its metadata", file.metadata)
         if not metadata.has("format") or metadata.string("format") != FORMAT:
             raise InputError("it is not a model file: its metadata names another format or none")
-        _check_version(metadata.string("version"))
+        version = _version(metadata.string("version"))
         text = metadata.string("graph")
         metadata.finish()
     with citing("R-graph"):
-        return _decode_graph(Fields("its graph", parse_json("its graph", text)), file)
+        graph = Fields("its graph", parse_json("its graph", text))
+        return _decode_graph(graph, file, version)
 
 
-def _decode_graph(graph: Fields, file: TensorFile) -> IntegerNetwork:
+def _decode_graph(graph: Fields, file: TensorFile, version: int) -> IntegerNetwork:
     layers = graph.array("layers")
     _check_counts(len(layers), {name: entry.elements for name, entry in file.entries.items()})
     tensors = _Tensors(file)
@@ -157,18 +163,31 @@ def _decode_graph(graph: Fields, file: TensorFile) -> IntegerNetwork:
         layers=made,
         metadata=graph.string_mapping("metadata"),
         references=tensors.references(),
+        images=None if version < _VERSION_WITH_IMAGES else _decode_images(graph, made),
     )
     graph.finish()
     tensors.finish()
     return network
 
 
-def _check_version(text: str) -> None:
+def _decode_images(graph: Fields, layers: tuple[Layer, ...]) -> ImageSpec | None:
+    """The images that the network takes; their shape is its input's."""
+    images = graph.optional_nested("images")
+    if images is None:
+        return None
+    if not layers or not isinstance(layers[0], Input):
+        raise InputError("a network's first layer must be its input")
+    with citing("R-images"):
+        return decode_images(images, layers[0])
+
+
+def _version(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
         raise InputError(f"version {text[:40]!r} is no version of a model file")
     if int(text) > VERSION:
         message = f"version {text} is newer than this program reads ({VERSION})"
         raise InputError(message, rule="L-version")
+    return int(text)
 
 
 def _check_counts(layers: int, elements: dict[str, int]) -> None:

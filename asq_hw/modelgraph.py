@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol, assert_never
 
@@ -12,6 +13,7 @@ from asq_hw.checks import check_name
 from asq_hw.errors import InputError, citing
 from asq_hw.fields import Fields
 from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.images import ImageSpec
 from asq_hw.layers import (
     Add,
     AveragePool,
@@ -27,7 +29,15 @@ from asq_hw.layers import (
     layer_sources,
 )
 
-__all__ = ["NamedTensors", "TensorSource", "decode_layer", "encode_layer"]
+__all__ = [
+    "DECIMAL",
+    "NamedTensors",
+    "TensorSource",
+    "decode_images",
+    "decode_layer",
+    "encode_images",
+    "encode_layer",
+]
 
 NamedTensors = dict[str, tuple[str, NDArray[Any]]]
 """Type in the file (``I16``, ...) and values, by name."""
@@ -56,7 +66,19 @@ class TensorSource(Protocol):
         """The named tensor; InputError if it is missing or of another type or rank."""
 
 
+DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?")
+"""How a real number is written: the strict JSON of a model file has none."""
+
 # Writing
+
+
+def encode_images(images: ImageSpec) -> dict[str, object]:
+    """The graph's object for the images that a network takes; reals are decimal strings."""
+    return {
+        "classes": list(images.classes),
+        "mean": [repr(value) for value in images.mean],
+        "std": [repr(value) for value in images.std],
+    }
 
 
 def encode_layer(layer: Layer) -> tuple[dict[str, object], NamedTensors]:
@@ -153,6 +175,33 @@ def _encode_stage(stage: AdapterStage) -> dict[str, object]:
 
 
 # Reading
+
+
+def decode_images(fields: Fields, layer: Input) -> ImageSpec:
+    """The images that the graph's object describes, of the shape that its input takes.
+
+    Raises
+    ------
+    InputError
+        If a field is missing, unknown, of another type, or out of its range.
+    """
+    images = ImageSpec(
+        shape=(layer.channels, layer.height, layer.width),
+        mean=_decode_reals(fields, "mean"),
+        std=_decode_reals(fields, "std"),
+        classes=tuple(fields.string_list("classes")),
+    )
+    fields.finish()
+    return images
+
+
+def _decode_reals(fields: Fields, name: str) -> tuple[float, ...]:
+    """Decimal strings as the nearest floats."""
+    texts = fields.string_list(name)
+    for text in texts:
+        if not DECIMAL.fullmatch(text):
+            raise InputError(f"{fields.what}: {name} must hold decimal numbers, not {text[:40]!r}")
+    return tuple(float(text) for text in texts)
 
 
 def decode_layer(value: object, number: int, tensors: TensorSource) -> Layer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import MappingProxyType
 from typing import assert_never
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from asq_hw.bounds import check_widths
 from asq_hw.checks import check_codes, check_name
 from asq_hw.errors import InputError, citing
+from asq_hw.images import ImageSpec
 from asq_hw.layers import (
     Add,
     AveragePool,
@@ -30,10 +32,13 @@ from asq_hw.layers import (
 )
 from asq_hw.products import Product
 
-__all__ = ["RESERVED_NAME", "FeatureMap", "IntegerNetwork", "window_positions"]
+__all__ = ["PIXEL_MAX", "RESERVED_NAME", "FeatureMap", "IntegerNetwork", "window_positions"]
 
 MAX_FEATURES = 1 << 28
 """Largest number of elements of one sample's feature map."""
+
+PIXEL_MAX = 255
+"""Largest pixel."""
 
 RESERVED_NAME = "reference"
 """Begins the names of the references' tensors in a model file, and so cannot be a layer's."""
@@ -72,19 +77,22 @@ class IntegerNetwork:
         The trained network's own predicted classes, by data set, from its first sample on.
     metadata : mapping of str to str
         Anything worth keeping about where the network came from.
+    images : ImageSpec or None
+        Which images it takes and what its scores stand for; None where only `layers` tells.
 
     Raises
     ------
     InputError
         If a name is missing or used twice, shapes or formats do not fit, the output is not
-        (C, 1, 1), or a dot product or requantization could overflow the executors' 64-bit
-        arithmetic.
+        (C, 1, 1), `images` contradicts the layers, or a dot product or requantization could
+        overflow the executors' 64-bit arithmetic.
     """
 
     name: str
     layers: tuple[Layer, ...]
     references: Mapping[str, NDArray[np.uint16]] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    images: ImageSpec | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -109,6 +117,9 @@ class IntegerNetwork:
             raise InputError(
                 f"{self.output.name}: a network's last layer must make (C, 1, 1), not {scores}"
             )
+        if self.images is not None:
+            with citing("R-images"):
+                _check_images(self.images, self, scores[0])
         self.check_product(Product())
 
     @property
@@ -122,6 +133,16 @@ class IntegerNetwork:
     def output(self) -> Layer:
         """The layer whose output is the scores."""
         return self.layers[-1]
+
+    @property
+    def image_shape(self) -> Shape:
+        """Channels, height and width of the images it takes."""
+        return self.input.channels, self.input.height, self.input.width
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What each score stands for; empty where that is not known."""
+        return () if self.images is None else self.images.classes
 
     def feature_maps(self) -> dict[str, FeatureMap]:
         """Shape and format of every layer's output, by name, in execution order."""
@@ -171,6 +192,36 @@ class IntegerNetwork:
                 layer.weight_codes.size * height * width if isinstance(layer, Conv | Linear) else 0
             )
         return counts
+
+
+def _check_images(images: ImageSpec, network: IntegerNetwork, scores: int) -> None:
+    """Raise InputError where `images` contradicts what the input computes or the scores.
+
+    ``X * 2**-fraction_bits = (pixel / 255 - mean) / std`` makes an input's multiplier
+    ``2**(shift + fraction_bits) / (255 * std)`` and its offset ``-255 * mean`` times that.
+    """
+    layer = network.input
+    if images.shape != network.image_shape:
+        raise InputError(
+            f"{layer.name}: images must have shape {network.image_shape}, not {images.shape}"
+        )
+    if images.classes and len(images.classes) != scores:
+        raise InputError(
+            f"a network of {scores} scores must have as many classes, not {len(images.classes)}"
+        )
+    scale = Fraction(2) ** (layer.shift + layer.output.fraction_bits)
+    for channel, (mean, std) in enumerate(zip(images.mean, images.std, strict=True)):
+        slope = scale / (PIXEL_MAX * Fraction(std))
+        offset = -PIXEL_MAX * Fraction(mean) * slope
+        for what, exact, stored in (
+            ("multiplier", slope, int(layer.multiplier[channel])),
+            ("offset", offset, int(layer.offset[channel])),
+        ):
+            if abs(exact - stored) > 1:
+                raise InputError(
+                    f"{layer.name}: {what} must be within 1 of {float(exact):.10g} for mean "
+                    f"{mean!r} and std {std!r}, not {stored}"
+                )
 
 
 def window_positions(size: int, kernel: int, stride: int, padding: int) -> int:

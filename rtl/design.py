@@ -26,7 +26,9 @@ from asq_hw.errors import InputError
 from asq_hw.fixedpoint import integer_range
 from asq_hw.grids import Grid
 from asq_hw.products import Product
+from rtl.digest import digest, unit_name
 from rtl.identifiers import check_identifier
+from rtl.pace import Pause
 
 __all__ = [
     "VALID_IN",
@@ -137,18 +139,38 @@ VALID_OUT = Port(
 """The port that every design gives its results with."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Design(ABC):
     """Parameters of a circuit, with the circuit and its software model made from them.
 
-    Subclasses are frozen keyword-only dataclasses, checked when made.
+    Subclasses are frozen keyword-only dataclasses, checked when made. Everything that a circuit
+    depends on is a field: that is what `digest` reads.
+
+    Parameters
+    ----------
+    layer : str
+        Name of the network's layer that the circuit is made for; empty where there is none.
     """
 
-    __slots__ = ()
+    layer: str = ""
 
     @property
     @abstractmethod
+    def stem(self) -> str:
+        """What the circuit is, as the beginning of its name: a Verilog identifier."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the circuit was made with, 64 hexadecimal digits."""
+        return digest(self)
+
+    @property
     def name(self) -> str:
-        """Name of the top module, a valid Verilog identifier that tells members apart."""
+        """Name of the top module, of files and cores: stem, layer and digest.
+
+        A Verilog identifier that no other circuit has.
+        """
+        return check_identifier("a design's name", unit_name(self.stem, self.layer, self.digest))
 
     @property
     @abstractmethod
@@ -194,9 +216,25 @@ class Design(ABC):
         """Which operations have an output, bool (N,): all, unless a design says otherwise."""
         return np.ones(len(next(iter(inputs.values()))), dtype=np.bool_)
 
+    @property
+    def interval_cyc(self) -> int:
+        """Cycles from one operation to the next at the least; ``valid_in`` is low in between."""
+        return 1
+
+    @property
+    def pause(self) -> Pause | None:
+        """What has to stay idle behind some operations (`pauses`), where there are such."""
+        return None
+
+    def pauses(self, inputs: Rows) -> NDArray[np.bool_]:
+        """Which operations need `pause` behind them, bool (N,)."""
+        return np.zeros(len(next(iter(inputs.values()))), dtype=np.bool_)
+
     def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
-        """Cycles without ``valid_in`` that each operation needs behind it, int64 (N,); mostly 0."""
-        return np.zeros(len(next(iter(inputs.values()))), dtype=np.int64)
+        """Cycles without ``valid_in`` that each operation needs behind it, int64 (N,)."""
+        between = self.interval_cyc - 1
+        behind = between if self.pause is None else self.pause.idle_cyc
+        return np.where(self.pauses(inputs), behind, between).astype(np.int64)
 
     def stimulus(
         self, random: np.random.Generator, operations: int
@@ -229,16 +267,16 @@ class Design(ABC):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
 class MacDesign(Design):
     """A multiply-accumulate unit: what the proofs know of it, beside its ports.
 
     Data inputs are ``start`` (1: this product begins a new sum), ``activation`` (an integer of
     `activation_grid`) and ``weight`` (a code of `weight_grid`, whose valid codes are the port's
     `Port.values`). Outputs are ``accumulator``, or ``even`` and ``odd``; each holds the sum after
-    its operation, modulo its own width.
+    its operation, modulo its own width. Where `Design.interval_cyc` is more than 1, sums change
+    between one product and the next.
     """
-
-    __slots__ = ()
 
     @property
     @abstractmethod
@@ -254,11 +292,6 @@ class MacDesign(Design):
     @abstractmethod
     def product(self) -> Product:
         """Which product a grid with the square root of two has; others have only one."""
-
-    @property
-    def cycles_per_product(self) -> int:
-        """Cycles from one product to the next; if more than 1, sums change in between."""
-        return 1
 
     def stimulus(
         self, random: np.random.Generator, operations: int

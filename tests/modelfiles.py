@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 
@@ -17,15 +14,3 @@ def split(data: bytes) -> tuple[dict[str, Any], bytes]:
 def join(header: dict[str, Any] | str, body: bytes) -> bytes:
     text = (header if isinstance(header, str) else json.dumps(header)).encode("utf-8", "replace")
     return len(text).to_bytes(8, "little") + text + body
-
-
-@contextmanager
-def peak_memory() -> Iterator[list[int]]:
-    """Bytes that the block took at most; numpy's arrays are counted."""
-    result = [0]
-    tracemalloc.start()
-    try:
-        yield result
-        result[0] = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()

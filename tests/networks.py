@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
 from asq_hw.checks import MAX_WEIGHT_SHIFT, IntArray
 from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.images import ImageSpec
 from asq_hw.layers import (
     Add,
     AveragePool,
@@ -241,6 +242,13 @@ def network_of_every_kind() -> IntegerNetwork:
         ),
         references={"fashion-mnist": np.array([3, 1, 2], dtype=np.uint16)},
         metadata={"made_by": "a test", "note": "\u221a2 \U0001f600"},
+        # 4 / (255 * 0.0052) = 3.02, and -255 * 0.13 times that is -100.0.
+        images=ImageSpec(
+            shape=(2, 6, 6),
+            mean=(0.13, 0.13),
+            std=(0.0052, 0.0052),
+            classes=("ankle boot", "sac \u00e0 main", "3"),
+        ),
     )
 
 

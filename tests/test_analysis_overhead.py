@@ -198,6 +198,15 @@ def test_a_models_own_widths_are_the_default():
     assert row["comparisons"] == 5 * 160
 
 
+@pytest.mark.parametrize(("bits", "shown"), [(None, 8), (4, 4)])
+def test_a_first_and_a_last_layer_alone_have_no_adapters(bits, shown):
+    whole = with_grids(EIGHT, Grid(scheme=Scheme.POST, bits=3), EIGHT)
+    edges = replace(whole, layers=(whole.layers[0], whole.layers[-1]))
+    (row,) = overhead(edges, bits=None if bits is None else (bits,)).rows
+    assert row.bits == shown
+    assert row.as_dict()["param_percent"] == row.as_dict()["adapter_weights"] == 0
+
+
 def test_a_models_widths_can_be_replaced():
     body = Grid(scheme=Scheme.POST, bits=3, encoding=Encoding.PAPER)
     row = stored_row(with_grids(EIGHT, body, EIGHT), 6, Encoding.PACKED)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from asq_hw.atomicfile import atomic_write
-from asq_hw.errors import InputError
+from asq_hw.atomicfile import atomic_write, make_folder
+from asq_hw.errors import InputError, StorageError
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -70,7 +70,7 @@ def test_a_failure_while_finishing_keeps_the_old_file(
         raise error
 
     monkeypatch.setattr(os, step, fail)
-    expected = InputError if isinstance(error, OSError) else KeyboardInterrupt
+    expected = StorageError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected), atomic_write(target) as file:
         file.write(b"new")
     assert listing(tmp_path) == {"out": b"old"}
@@ -79,7 +79,7 @@ def test_a_failure_while_finishing_keeps_the_old_file(
 def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.write_bytes(b"old")
-    with pytest.raises(InputError) as caught, atomic_write(target) as file:
+    with pytest.raises(StorageError) as caught, atomic_write(target) as file:
         file.write(b"part")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert str(caught.value) == f"cannot write {target}: No space left on device"
@@ -94,7 +94,7 @@ def test_a_disk_that_fills_up_in_flush_is_one_line(
     monkeypatch.setattr(
         "builtins.open", lambda *_: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb")
     )
-    with pytest.raises(InputError, match="No space left"), atomic_write(tmp_path / "out") as file:
+    with pytest.raises(StorageError, match="No space left"), atomic_write(tmp_path / "out") as file:
         file.write(b"never arrives")
     assert listing(tmp_path) == {}
 
@@ -159,3 +159,24 @@ def test_a_name_of_the_greatest_length_is_written(tmp_path: Path) -> None:
     with atomic_write(tmp_path / ("n" * 255)) as file:
         file.write(b"long")
     assert listing(tmp_path) == {"n" * 255: b"long"}
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """Not what somebody is writing, nor what only looks similar."""
+    left, others = f".out.{'0' * 16}.tmp", f".out2.{'0' * 16}.tmp"
+    for name in (left, others, ".out.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    with atomic_write(tmp_path / "out") as first:
+        first.write(b"first")
+        first.flush()
+        with atomic_write(tmp_path / "out") as second:
+            second.write(b"second")
+    assert listing(tmp_path) == {"out": b"first", others: b"half", ".out.tmp": b"half"}
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_what_is_no_path_is_one_line(path: str) -> None:
+    with pytest.raises(InputError), atomic_write(path):
+        pytest.fail("the block must not run")
+    with pytest.raises(InputError, match="^output "):
+        make_folder(path, "output")

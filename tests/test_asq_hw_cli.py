@@ -24,6 +24,7 @@ from asq_hw import __version__, cli
 from asq_hw.cli import main
 from asq_hw.cli.app import EXAMPLES
 from asq_hw.doctor import examine
+from asq_hw.errors import StorageError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -236,13 +237,21 @@ def test_bad_input_is_one_line(
     assert not left, "something was written"
 
 
-def test_a_bug_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_ours_is_one_line_that_asks_for_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken(arguments: list[str]) -> int:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("of\nours \x1b[31m")
 
     monkeypatch.setattr(cli, "_run", broken)
-    with pytest.raises(ZeroDivisionError):
-        main([])
+    monkeypatch.delenv("ASQ_HW_DEBUG", raising=False)
+    assert main([]) == 70
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "\x1b" not in said
+    assert "ZeroDivisionError at test_asq_hw_cli.py:" in said and "please report it" in said
+    monkeypatch.setenv("ASQ_HW_DEBUG", "1")
+    assert main([]) == 70
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_without_torch_training_says_what_to_install(
@@ -252,12 +261,46 @@ def test_without_torch_training_says_what_to_install(
     assert "pip install 'asq-hw[train]'" in complaint("train", "--recipe", "digits-float")
 
 
-def test_a_full_disk_is_one_line(complaint: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(arguments: list[str]) -> int:
-        raise OSError(28, os.strerror(28))
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OSError(28, "No space left on device"), 1),
+        (OSError(5, "Input/output error"), 1),
+        (StorageError("No space"), 1),
+        (ConnectionError("the cluster went away"), 1),
+        (MemoryError(), 1),
+        (FileNotFoundError(2, "No such file or directory", "x"), 2),
+        (PermissionError(13, "Permission denied", b"x"), 2),
+    ],
+)
+def test_only_bad_input_is_status_2(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    status: int,
+) -> None:
+    def failing(arguments: list[str]) -> int:
+        raise error
 
-    monkeypatch.setattr(cli, "_run", full)
-    assert "No space left on device" in complaint("levels", "post", "--bits", "3")
+    monkeypatch.setattr(cli, "_run", failing)
+    assert main([]) == status
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_closed_streams_and_ascii_are_no_bug() -> None:
+    command = f"{sys.executable} -m asq_hw.cli"
+    for text, status in {
+        f"{command} levels post --bits 3 >&-": 1,
+        f"{command} levels nonsense --bits 3 2>&-": 2,
+        f"PYTHONIOENCODING=ascii {command} levels post --bits 3 >/dev/null": 0,
+        f"PYTHONIOENCODING=ascii LC_ALL=C {command} simulate --help >/dev/null": 0,
+        f"{command} levels post --bits 3 >/dev/full": 1,
+    }.items():
+        done = subprocess.run(
+            text, shell=True, cwd=ROOT, stderr=subprocess.PIPE, timeout=PATIENCE, check=False
+        )
+        assert done.returncode == status, text
+        assert done.stderr.count(b"\n") <= 1 and b"Traceback" not in done.stderr, done.stderr
 
 
 # The process: streams and signals

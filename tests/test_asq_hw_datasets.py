@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from asq_hw import datasets
+from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 
 IMAGES = np.arange(3 * 2 * 4, dtype=np.uint8).reshape(3, 2, 4)
@@ -132,18 +133,56 @@ def test_as_many_labels_as_images(folder: Path) -> None:
         datasets.load(folder)
 
 
-def test_labels_must_name_a_class(folder: Path) -> None:
+def test_fashion_mnists_labels_must_name_a_class(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(folder, "t10k-labels-idx1-ubyte", idx(np.array([0, 10, 1], dtype=np.uint8)))
+    (folder.parent / "data").mkdir()
+    folder.rename(folder.parent / "data" / "fashion-mnist")
+    monkeypatch.setenv(datasets.DATA_VARIABLE, str(folder.parent / "data"))
     with pytest.raises(InputError, match=r"labels 0\.\.9, not 10"):
-        datasets.load(folder)
+        datasets.load("fashion-mnist")
 
 
-def test_limit_keeps_the_first_images(folder: Path) -> None:
-    dataset = datasets.load(folder, limit=2)
-    assert np.array_equal(dataset.images[:, 0], IMAGES[:2])
+def test_idx_files_of_ones_own_name_no_classes(folder: Path) -> None:
+    write(folder, "t10k-labels-idx1-ubyte", idx(np.array([0, 46, 1], dtype=np.uint8)))
+    dataset = datasets.load(folder)
+    assert dataset.classes == ()
     assert dataset.labels is not None
-    assert dataset.labels.tolist() == [7, 0]
+    assert dataset.labels.tolist() == [0, 46, 1]
+    spec = datasets.image_spec(dataset)
+    assert spec.classes == tuple(str(label) for label in range(47))
+    assert (spec.shape, spec.mean, spec.std) == ((1, 2, 4), (0.286,), (0.353,))
+
+
+def test_a_limit_draws_evenly_and_always_the_same(folder: Path) -> None:
+    whole = datasets.load(folder)
+    dataset = datasets.load(folder, limit=2)
+    assert dataset.places is not None
+    first, second = dataset.places
+    assert first == 0 and second in (1, 2)  # of three images, one of the first and one of the rest
+    assert np.array_equal(dataset.images, whole.images[[first, second]])
+    assert dataset.labels is not None and whole.labels is not None
+    assert np.array_equal(dataset.labels, whole.labels[[first, second]])
     assert len(datasets.load(folder, limit=1000)) == 3
+
+
+@pytest.mark.parametrize("order", ["sorted", "taking turns"])
+def test_a_sample_holds_every_class(order: str) -> None:
+    """Ten classes of 60: whatever their order, a sample of 100 has about ten of each."""
+    labels = np.repeat(np.arange(10), 60) if order == "sorted" else np.tile(np.arange(10), 60)
+    images = np.zeros((600, 1, 1, 1), dtype=np.uint8)
+    classes = tuple("abcdefghij")
+    whole = Dataset(name="x", images=images, labels=labels, classes=classes, mean=0.0, std=1.0)
+    part = whole.sample(100)
+    assert part.labels is not None and part.places is not None
+    counts = np.bincount(part.labels, minlength=10)
+    assert counts.min() >= 3 and counts.max() <= 20
+    assert np.array_equal(part.places, whole.sample(100).places)
+    assert np.array_equal(part.labels, labels[part.places])
+    again = part.sample(10)
+    assert again.places is not None and again.labels is not None
+    assert np.array_equal(again.labels, labels[again.places])
 
 
 @pytest.mark.parametrize("limit", [0, -1])
@@ -215,8 +254,8 @@ def test_the_bundled_images_are_the_first_of_the_system_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(datasets.DATA_VARIABLE, raising=False)
-    whole, bundled = datasets.load("fashion-mnist", limit=1000), datasets.load("bundled")
-    assert np.array_equal(whole.images, bundled.images)
+    whole, bundled = datasets.load("fashion-mnist"), datasets.load("bundled")
+    assert np.array_equal(whole.images[:1000], bundled.images)
     assert whole.labels is not None
     assert bundled.labels is not None
-    assert np.array_equal(whole.labels, bundled.labels)
+    assert np.array_equal(whole.labels[:1000], bundled.labels)

@@ -138,10 +138,29 @@ def test_a_folder_of_classes_alone_is_for_testing(tmp_path: Path) -> None:
         datasets.load(tmp_path, split="train")
 
 
-def test_what_does_not_fit_in_memory_says_what_would(folder: Path) -> None:
-    with pytest.raises(InputError, match="holds 5 images of 17000 x 17000, and at most 1 fit"):
-        datasets.load(folder, split="train", image_size=17000)
+def test_what_does_not_fit_in_memory_says_what_would(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asq_hw.datasets.folders._ARRAY_LIMIT", 3 * 100 * 100 * 5 - 1)
+    with pytest.raises(InputError, match="holds 5 images of 100 x 100, and at most 4 fit"):
+        datasets.load(folder, split="train", image_size=100)
     assert len(datasets.load(folder, split="train", image_size=8, limit=2)) == 2
+
+
+@pytest.mark.parametrize("size", [-1, 0, 4097])
+def test_an_image_size_is_in_a_range(folder: Path, size: int) -> None:
+    with pytest.raises(InputError, match=rf"image size must be 1\.\.4096, not {size}"):
+        datasets.open_dataset(folder, image_size=size)
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_very_long_image_is_cut_before_it_is_scaled(tmp_path: Path, upright: bool) -> None:
+    """Its middle is what is seen; scaled whole, it would have 256 x 15,360,000 pixels."""
+    pixels = np.zeros((1, 60_000, 3), dtype=np.uint8)
+    pixels[:, 29_990:30_010] = [10, 20, 30]
+    save(tmp_path / "val" / "a" / "x.png", pixels.transpose(1, 0, 2) if upright else pixels)
+    image = opened(tmp_path).image(0)
+    assert np.array_equal(image, np.broadcast_to(np.array([[[10]], [[20]], [[30]]]), image.shape))
 
 
 def empty(folder: Path) -> None:

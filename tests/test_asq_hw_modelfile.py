@@ -20,7 +20,8 @@ from asq_hw.errors import InputError
 from asq_hw.layers import Flatten
 from asq_hw.modelfile import ModelFileError, load, save
 from asq_hw.network import IntegerNetwork
-from tests.modelfiles import join, peak_memory, split
+from tests.guards import peak_memory
+from tests.modelfiles import join, split
 from tests.networks import (
     conv,
     input_layer,
@@ -131,9 +132,14 @@ def test_another_process_writes_the_same_bytes(model: Path) -> None:
 def test_the_graph_is_what_the_contract_says(model: Path) -> None:
     header, _ = split(model.read_bytes())
     assert header["__metadata__"]["format"] == "asq-hw integer network"
-    assert header["__metadata__"]["version"] == "1"
+    assert header["__metadata__"]["version"] == "2"
     graph = json.loads(header["__metadata__"]["graph"])
-    assert list(graph) == ["name", "metadata", "layers"]
+    assert list(graph) == ["name", "metadata", "images", "layers"]
+    assert graph["images"] == {
+        "classes": ["ankle boot", "sac \u00e0 main", "3"],
+        "mean": ["0.13", "0.13"],
+        "std": ["0.0052", "0.0052"],
+    }
     assert graph["layers"][0] == {
         "kind": "input",
         "name": "input",
@@ -261,11 +267,58 @@ def test_a_file_that_is_none_of_ours(tmp_path: Path, data: bytes, message: str) 
     assert refusal(tmp_path / "file").startswith(message)
 
 
+def test_files_of_version_1_are_read(model: Path) -> None:
+    """They do not tell which images the network takes."""
+
+    def change(header: dict[str, Any]) -> None:
+        graph = json.loads(header["__metadata__"]["graph"])
+        del graph["images"]
+        header["__metadata__"] |= {"version": "1", "graph": json.dumps(graph)}
+
+    edit_header(model, change)
+    old = load(model)
+    assert old.images is None and old.classes == ()
+    assert old.image_shape == (2, 6, 6)
+    assert_same(dataclasses.replace(network_of_every_kind(), images=None), old)
+    save(old, model)
+    assert_same(old, load(model))
+
+
+def test_files_of_version_1_tell_nothing_of_images(model: Path) -> None:
+    edit_header(model, lambda header: header["__metadata__"].update({"version": "1"}))
+    assert refusal(model) == "its graph has an unknown field 'images'"
+
+
+BAD_IMAGES = [
+    ({"classes": ["a", "b"]}, "a network of 3 scores must have as many classes, not 2"),
+    ({"classes": ["a", "b", "a"]}, "a class's name must be used once, not twice: 'a'"),
+    ({"classes": ["a", "", "c"]}, "a class's name must be 1..200 printable characters, not ''"),
+    ({"classes": ["a", "b\n", "c"]}, "a class's name must be 1..200 printable characters"),
+    ({"classes": ["a", 1, "c"]}, "its graph: images: classes must be a string, not 1"),
+    ({"classes": "abc"}, "its graph: images: classes must be a list"),
+    ({"mean": ["0.13"]}, "mean must hold one number for each of 2 channels, not 1"),
+    ({"mean": ["0.13", "nan"]}, "its graph: images: mean must hold decimal numbers, not 'nan'"),
+    ({"mean": ["0.13", "1e999"]}, "mean must be finite and at most 1e+06, not inf"),
+    ({"mean": ["0.13", "0.2"]}, "input: offset must be within 1 of -153.8461538 for mean 0.2"),
+    ({"std": ["0.0052", "0.0"]}, "std must be at least 1e-06, not 0.0"),
+    ({"std": ["0.0052", "0.003"]}, "input: multiplier must be within 1 of 5.22875817 for mean"),
+    ({"more": 1}, "its graph: images has an unknown field 'more'"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_IMAGES)
+def test_images_that_the_network_does_not_take(
+    model: Path, change: dict[str, Any], message: str
+) -> None:
+    edit_graph(model, lambda graph: graph["images"].update(change))
+    assert refusal(model).startswith(message)
+
+
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("2", "version 2 is newer than this program reads (1)"),
-        ("10", "version 10 is newer than this program reads (1)"),
+        ("3", "version 3 is newer than this program reads (2)"),
+        ("10", "version 10 is newer than this program reads (2)"),
         ("0", "version '0' is no version of a model file"),
         ("one", "version 'one' is no version of a model file"),
         ("9" * 5000, f"version '{'9' * 40}' is no version of a model file"),
@@ -312,8 +365,8 @@ def deep(text: str) -> str:
         ('"__metadata__"', '"metadata"', "tensor 'metadata' must have the fields"),
         ('"__metadata__"', '"__metadata__":[1],"x"', "its __metadata__ is not an object of"),
         ('"__metadata__"', '"__metadata__":{"format":1},"x"', "its __metadata__ is not an"),
-        ('"version":"1"', '"version":"1","more":"x"', "its metadata has an unknown field 'more'"),
-        ('"version":"1",', "", "its metadata has no field 'version'"),
+        ('"version":"2"', '"version":"2","more":"x"', "its metadata has an unknown field 'more'"),
+        ('"version":"2",', "", "its metadata has no field 'version'"),
         ('"format":"asq-hw', '"format":"another', "its metadata names another"),
     ],
 )
@@ -445,7 +498,10 @@ def test_a_bad_field_of_a_layer(
         (lambda g: g.update(layers=[]), "a network's first layer must be its input"),
         (lambda g: g.update(layers=[[]]), "layer 1 must be an object, not a list"),
         (lambda g: g.update(layers=[{}] * 10_001), "it has 10001 layers; at most 10000 are read"),
-        (lambda g: g["layers"].pop(), "it has an unknown tensor 'head/bias'"),
+        (
+            lambda g: g.update(layers=g["layers"][:-1], images=None),
+            "it has an unknown tensor 'head/bias'",
+        ),
         (lambda g: g["layers"].reverse(), "a network's first layer must be its input"),
         (lambda g: g["layers"].append(g["layers"][0]), "tensor 'input/multiplier' is missing"),
         (lambda g: g["layers"].append(g["layers"][3]), "relu6: the name is used by two layers"),

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,8 @@ from numpy.random import Generator
 from asq_hw import oracle
 from asq_hw.modelfile import ModelFileError, load, save
 from asq_hw.network import IntegerNetwork
-from tests.modelfiles import join, peak_memory, split
+from tests.guards import no_hang, peak_memory
+from tests.modelfiles import join, split
 from tests.networks import network_of_every_kind, random_images
 
 WILD: list[object] = [
@@ -140,22 +138,6 @@ def change_somewhere(tree: Any, rng: Generator) -> None:
             node[f"{key}x"] = node.pop(key)
         case _:
             node[key] = WILD[rng.integers(len(WILD))]
-
-
-@contextmanager
-def no_hang(seconds: int) -> Iterator[None]:
-    """Break off, with a failure, what does not end by itself."""
-
-    def stop(*_: object) -> None:
-        pytest.fail(f"still reading after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("part", range(4))

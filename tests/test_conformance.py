@@ -134,7 +134,7 @@ def test_every_kind_scheme_encoding_and_version_is_there() -> None:
         assert {grid.encoding for grid in grids if grid.scheme is scheme} == set(Encoding)
     assert {layer.quantizer.grid.signed for layer in weighted} == {True, False}
     assert {24, 4} <= {layer.output.bits for layer in weighted}
-    assert 1 in {example.version for example in EXAMPLES}
+    assert {example.version for example in EXAMPLES} == {1, modelfile.VERSION}
 
 
 @pytest.mark.parametrize(

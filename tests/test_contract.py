@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asq_hw import checks, fixedpoint, grids, modelfile, modelgraph, products, tensorfile
+from asq_hw import checks, fixedpoint, grids, images, modelfile, modelgraph, products, tensorfile
 from asq_hw import network as network_module
 from asq_hw.errors import InputError
 from asq_hw.fields import Fields
@@ -312,7 +312,7 @@ def test_widths_are_the_pages() -> None:
     }
     assert f"`S ≤ {checks.MAX_WEIGHT_SHIFT}`" in PAGE
     assert f"`S > {checks.MAX_WEIGHT_SHIFT}`" in PAGE
-    assert f"at most {checks._MAX_NAME_LENGTH} characters. No layer" in PAGE
+    assert f"at most {checks.MAX_NAME_LENGTH} characters. No layer" in PAGE
     assert f"`{checks._NAME.pattern}`" in PAGE
     assert f"1 to {tensorfile.MAX_RANK} integers of at least 1" in PAGE
     assert "`U8`, `U16`, `I8`, `I16` or `I32`" in PAGE
@@ -549,3 +549,36 @@ def test_the_schema_knows_which_grids_there_are() -> None:
                 except InputError:
                     exists = False
                 assert VALIDATOR.is_valid(graph) == exists, weights
+
+
+# The images that a network takes
+
+
+def test_images_are_the_pages() -> None:
+    text = PAGE.partition("**R-images.**")[2].partition("**R-tensors.**")[0]
+    assert f"of 1 to {images.MAX_CLASS_NAME} printable characters" in text
+    assert f"at most {images.MAX_MAGNITUDE:.0f} in magnitude" in text
+    assert f"at least {1 / images.MAX_MAGNITUDE:f}" in text
+    assert f"`{modelgraph.DECIMAL.pattern}`" in text
+    found = SCHEMA["$defs"]
+    assert found["reals"]["items"]["pattern"] == f"^{modelgraph.DECIMAL.pattern}$"
+    assert found["images"]["properties"]["classes"]["items"]["maxLength"] == images.MAX_CLASS_NAME
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["a", "a", "b"]},
+        {"classes": ["a", "", "b"]},
+        {"mean": [0.5, 0.5]},
+        {"std": ["1,5", "1"]},
+        {"more": None},
+    ],
+)
+def test_the_schema_refuses_images(tmp_path: Path, change: dict[str, Any]) -> None:
+    modelfile.save(network_of_every_kind(), tmp_path / "model.asq")
+    header, _ = split((tmp_path / "model.asq").read_bytes())
+    graph = json.loads(header["__metadata__"]["graph"])
+    assert VALIDATOR.is_valid(graph)
+    graph["images"] |= change
+    assert not VALIDATOR.is_valid(graph)

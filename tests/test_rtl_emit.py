@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from rtl.quantizer.ladder import LadderQuantizer
 from rtl.tools import MissingToolError, find_iverilog, find_verilator, find_yosys
 from tests.hardware import PlainMac
 
-Simulate = Callable[[Path, str], str]
+
+class Simulate(Protocol):
+    def __call__(self, folder: Path, top: str, *, fails: bool = False) -> str: ...
 
 
 def missing(*finders: Callable[[], object]) -> str:
@@ -38,17 +41,19 @@ def missing(*finders: Callable[[], object]) -> str:
 needs_yosys = pytest.mark.skipif(bool(missing(find_yosys)), reason=missing(find_yosys))
 
 
-def run(command: Sequence[str], folder: Path, environment: dict[str, str]) -> str:
+def run(
+    command: Sequence[str], folder: Path, environment: dict[str, str], *, fails: bool = False
+) -> str:
     """Run a program with nothing of this project in its environment."""
     plain = {"PATH": "/usr/local/bin:/usr/bin:/bin", **environment}
     done = subprocess.run(
         command, cwd=folder, env=plain, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.returncode != 0) is fails, done.stdout + done.stderr
     return done.stdout
 
 
-def with_verilator(folder: Path, top: str) -> str:
+def with_verilator(folder: Path, top: str, *, fails: bool = False) -> str:
     program, environment = find_verilator()
     options = ("--binary", "--timing", "-Wno-fatal", "-MAKEFLAGS", "OPT_GLOBAL=-O0 OPT_FAST=-O0")
     run(
@@ -56,13 +61,13 @@ def with_verilator(folder: Path, top: str) -> str:
         folder,
         environment,
     )
-    return run([f"./obj_dir/V{top}_tb"], folder, {})
+    return run([f"./obj_dir/V{top}_tb"], folder, {}, fails=fails)
 
 
-def with_icarus(folder: Path, top: str) -> str:
+def with_icarus(folder: Path, top: str, *, fails: bool = False) -> str:
     compiler, runtime = find_iverilog()
     run([compiler, "-g2001", "-o", f"{top}_tb", f"{top}_tb.v", f"{top}.v"], folder, {})
-    return run([runtime, f"{top}_tb"], folder, {})
+    return run([runtime, "-n", f"{top}_tb"], folder, {}, fails=fails)
 
 
 SIMULATORS = [
@@ -83,14 +88,29 @@ def test_a_folder_stands_alone_and_notices_a_changed_line(
 ) -> None:
     design = PlainMac()
     emitted = emit(design, tmp_path / "mac", operations=500)
-    assert "PASS: plain_mac, 500 results" in simulate(emitted.folder, emitted.top)
+    assert f"PASS: {emitted.top}, 500 results" in simulate(emitted.folder, emitted.top)
     source = emitted.folder / emitted.files["verilog"]
     text = source.read_text(encoding="utf-8")
     changed, count = re.subn(r"(activation \}\) )\*( \$signed\(weight)", r"\1+\2", text)
     assert count == 1
     source.write_text(changed, encoding="utf-8")
-    report = simulate(emitted.folder, emitted.top)
-    assert "FAIL: plain_mac" in report and "PASS" not in report
+    report = simulate(emitted.folder, emitted.top, fails=True)
+    assert f"FAIL: {emitted.top}" in report and "PASS" not in report
+
+
+@needs_yosys
+@pytest.mark.parametrize("lines", [None, 0, 10])
+@pytest.mark.parametrize("simulate", SIMULATORS)
+def test_vectors_that_are_missing_or_cut_short_are_a_failure(
+    simulate: Simulate, lines: int | None, tmp_path: Path
+) -> None:
+    emitted = emit(PlainMac(), tmp_path / "mac", operations=20)
+    vectors = emitted.folder / emitted.files["vectors"]
+    kept = vectors.read_text(encoding="ascii").splitlines(keepends=True)
+    vectors.unlink()
+    if lines is not None:
+        vectors.write_text("".join(kept[:lines]), encoding="ascii")
+    assert "PASS" not in simulate(emitted.folder, emitted.top, fails=True)
 
 
 @needs_yosys
@@ -108,7 +128,7 @@ def test_a_reset_that_forgets_nothing_is_noticed(simulate: Simulate, tmp_path: P
     text = source.read_text(encoding="utf-8")
     assert text.count("if (rst) accumulator <=") == 1
     source.write_text(text.replace("if (rst) acc", "if (1'b0) acc"), encoding="utf-8")
-    assert "FAIL" in simulate(emitted.folder, emitted.top)
+    assert "FAIL" in simulate(emitted.folder, emitted.top, fails=True)
 
 
 @pytest.fixture(scope="module", params=DESIGNS, ids=lambda design: design.name)
@@ -125,6 +145,12 @@ def test_the_manifest_names_every_file_and_port(emitted: Emitted) -> None:
     assert document["top"] == design.name
     assert document["latency_cyc"] == design.latency_cyc
     assert document["parameters"] == design.parameters
+    assert document["interval_cyc"] == 1
+    pause = design.pause
+    assert document["idle_cyc"] == (pause.idle_cyc if pause else 0)
+    assert document["idle_after"] == (pause.after if pause else None)
+    assert document["layer"] is None
+    assert design.name.endswith(document["digest"][:10]) and len(document["digest"]) == 64
     assert [port["name"] for port in document["ports"]] == [
         *("clk", "rst"),
         *(port.name for port in design.ports),
@@ -150,6 +176,10 @@ def test_the_header_names_parameters_and_nothing_of_this_machine(emitted: Emitte
     for name in emitted.vectors.design.parameters:
         assert f"//   {name} = " in header
     assert "/tmp" not in text and "src =" not in text
+    assert "in every cycle (interval_cyc = 1)" in header
+    pause = emitted.vectors.design.pause
+    if pause:
+        assert f"behind {pause.after},\n" in header and f"(idle_cyc = {pause.idle_cyc})" in header
 
 
 def test_the_core_file_names_files_that_are_there(emitted: Emitted) -> None:
@@ -204,10 +234,57 @@ def test_a_failure_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @needs_yosys
 def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / MANIFEST).write_text("old")
-    emit(PlainMac(), tmp_path, operations=20)
+    first = emit(PlainMac(), tmp_path, operations=20)
+    emit(PlainMac(), tmp_path, operations=30)
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))["top"] == "plain_mac"
+    document = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))
+    assert (document["top"], document["vectors"]["operations"]) == (first.top, 30)
+
+
+@needs_yosys
+def test_a_folder_that_holds_another_unit_is_left_alone_unless_forced(tmp_path: Path) -> None:
+    first = emit(PlainMac(), tmp_path, operations=20)
+    (tmp_path / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = PlainMac(weight_bits=4)
+    with pytest.raises(InputError) as raised:
+        emit(other, tmp_path, operations=20)
+    said = str(raised.value)
+    assert str(tmp_path) in said and first.top in said and other.name in said and "--force" in said
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    second = emit(other, tmp_path, operations=20, force=True)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {*second.files.values(), "notes.txt"}
+
+
+FOREIGN = {
+    "not JSON": "old",
+    "another program's": '{"name": "web", "top": "plain_mac"}',
+    "a list": "[1, 2]",
+    "no top": '{"format": "asq-hw hardware", "files": {}}',
+    "deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN.keys())
+def test_a_manifest_of_something_else_is_not_overwritten(text: str, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(InputError, match="holds a manifest.json that is not of an emitted unit"):
+        emit(PlainMac(), tmp_path, operations=20)
+    assert (tmp_path / MANIFEST).read_text() == text
+
+
+@needs_yosys
+def test_replacing_a_unit_removes_plain_names_in_the_folder_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "outside.v").write_text("kept")
+    files = {"verilog": "../outside.v", "core": "old.core", "other": 3}
+    text = json.dumps({"format": "asq-hw hardware", "top": "old", "files": files})
+    (tmp_path / "out" / MANIFEST).write_text(text)
+    (tmp_path / "out" / "old.core").write_text("removed")
+    emit(PlainMac(), tmp_path / "out", operations=20, force=True)
+    assert (tmp_path / "outside.v").read_text() == "kept"
+    assert not (tmp_path / "out" / "old.core").exists()
 
 
 def test_a_missing_tool_is_named_with_its_cure(

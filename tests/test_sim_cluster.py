@@ -14,8 +14,9 @@ from pathlib import Path
 
 import dask
 import numpy as np
+import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 
 from asq_hw import cli, modelfile
 from asq_hw.errors import InputError
@@ -110,6 +111,57 @@ def test_a_cluster_elsewhere_is_left_as_it_was(network, images, address) -> None
         assert len(plugins) == 2
         assert not any(name.startswith("asq-hw") for names in plugins.values() for name in names)
         assert client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0
+
+
+def test_local_workers_listen_to_this_machine_alone(network, images) -> None:
+    """Whoever reaches a Dask scheduler, or a worker, can run code there."""
+    heard: set[str] = set()
+
+    def look(done: int) -> None:
+        ours = psutil.Process()
+        for process in (ours, *ours.children(recursive=True)):
+            heard.update(
+                connection.laddr.ip
+                for connection in process.net_connections("inet")
+                if connection.status == psutil.CONN_LISTEN
+            )
+
+    cluster.simulate(network, images, cluster="local:2", batch_size=50, progress=look)
+    assert heard == {"127.0.0.1"}
+
+
+def test_a_cluster_over_tls_asks_for_certificates(network, images, tmp_path) -> None:
+    """With the settings of the worked example in docs/simulation.md."""
+    made = Security.temporary()
+    for name in ("tls_ca_file", "tls_client_cert", "tls_client_key"):
+        (tmp_path / name).write_text(getattr(made, name))
+    files = {name: str(tmp_path / name) for name in ("tls_ca_file",)}
+    for role in ("client", "scheduler", "worker"):
+        files[f"tls_{role}_cert"] = str(tmp_path / "tls_client_cert")
+        files[f"tls_{role}_key"] = str(tmp_path / "tls_client_key")
+    tls = "distributed.comm.tls."
+    settings = {f"{tls}ca-file": files["tls_ca_file"]}
+    for part in ("cert", "key"):
+        settings[f"{tls}client.{part}"] = files[f"tls_client_{part}"]
+    with (
+        dask.config.set({"logging.distributed": "critical"}),
+        LocalCluster(
+            n_workers=1,
+            processes=False,
+            protocol="tls",
+            host="127.0.0.1",
+            dashboard_address=None,
+            security=Security(require_encryption=True, **files),
+        ) as running,
+    ):
+        address = running.scheduler_address
+        assert address.startswith("tls://")
+        with dask.config.set(settings):
+            result = cluster.simulate(network, images, cluster=address)
+        assert_same(result, simulate(network, images, threads=1))
+        for wrong in (address, address.replace("tls:", "tcp:")):
+            with pytest.raises(InputError, match="must have a scheduler that answers"):
+                cluster.simulate(network, images, cluster=wrong)
 
 
 def test_an_error_on_a_worker_is_the_users_error(network, images) -> None:

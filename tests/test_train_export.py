@@ -29,7 +29,7 @@ METHODS += [(activations, "post") for activations in ACTIVATIONS if activations 
 
 @pytest.fixture(scope="module")
 def images() -> Dataset:
-    return datasets.load("digits", split="train", limit=64)
+    return datasets.load("digits", split="train").first(64)
 
 
 def make_recipe(activations: str = "asq", weights: str = "post") -> Recipe:

@@ -27,7 +27,7 @@ import sklearn.datasets  # here, so that no child has to
 import torch
 import torch._dynamo  # the optimizer's first step imports it
 
-from asq_hw.errors import InputError
+from asq_hw.errors import StorageError
 from asq_hw.train import checkpoint, loop, recipes
 from tests import processes
 
@@ -145,7 +145,7 @@ def fill(progress):
 def work():
     try:
         run("full/run", fill)
-    except InputError as error:
+    except StorageError as error:
         print(error)
         return
     raise AssertionError("the disk was not full")

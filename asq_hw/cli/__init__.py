@@ -1,24 +1,46 @@
 """The ``asq-hw`` program: parse, call, print.
 
-Exit status: 0 done; 1 a check or a tool failed; 2 bad input, with one line on standard error; 130
-interrupted; 141 the reader of standard output went away.
+Exit status: 0 done; 1 a check, a tool, a cluster or the disk failed; 2 bad input, with one line on
+standard error; 70 a bug of ours; 130 interrupted; 141 the reader of standard output went away.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
-from asq_hw.errors import ExternalToolError, InputError
+from asq_hw.errors import ExternalToolError, InputError, StorageError
 
 __all__ = ["main"]
 
 FAILED = 1
 BAD_INPUT = 2
+OUR_BUG = 70
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+
+DEBUG_VARIABLE = "ASQ_HW_DEBUG"
+"""Environment variable that shows where in the program a bug is."""
+
+_ABOUT_THE_PATH = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EEXIST,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+        errno.ENXIO,
+    }
+)
+"""Errors of the system that another name on the command line would mend."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status. Only a bug of ours leaves as an exception.
+        The exit status. Nothing leaves as an exception: what nothing else has caught is a bug of
+        ours, and ends in one line that asks for a report.
     """
+    _print_anything()
+    if sys.stdout is None:  # and the next file that is opened would take its number
+        return _complain("error: standard output is closed", FAILED)
     try:
         return _run(sys.argv[1:] if arguments is None else list(arguments))
     except (BrokenPipeError, SystemExit):  # the second is how Rich reports the first
@@ -43,11 +69,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _leave(_complain("interrupted", INTERRUPTED))
     except InputError as error:
         return _complain(f"error: {error}", BAD_INPUT)
-    except ExternalToolError as error:
+    except (ExternalToolError, StorageError) as error:
         return _complain(f"error: {error}", FAILED)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"error: {where}{error.strerror or error}", BAD_INPUT)
+        where = f"{_name(error.filename)}: " if error.filename else ""
+        status = BAD_INPUT if error.errno in _ABOUT_THE_PATH else FAILED
+        return _complain(f"error: {where}{error.strerror or error or type(error).__name__}", status)
+    except MemoryError:
+        return _complain("error: there is not enough memory", FAILED)
+    except BaseException as error:
+        return _complain_of_ourselves(error)
+
+
+def _print_anything() -> None:
+    """Let no character stop a result: what a stream cannot hold is printed as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # closed, or in memory
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if sys.stderr is None:  # it was closed before we were started
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as we live
+
+
+def _complain_of_ourselves(error: BaseException) -> int:
+    """Say in one line what nothing has caught, and where; all of it where that is wished."""
+    if os.environ.get(DEBUG_VARIABLE):
+        with contextlib.suppress(OSError, ValueError):
+            traceback.print_exception(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    with contextlib.suppress(Exception):
+        return _complain(
+            f"bug: {type(error).__name__}{place}: {error}; please report it, with the command "
+            f"and what {DEBUG_VARIABLE}=1 shows",
+            OUR_BUG,
+        )
+    return OUR_BUG
+
+
+def _name(filename: object) -> str:
+    return os.fsdecode(filename) if isinstance(filename, str | bytes) else str(filename)
 
 
 def _leave(status: int) -> int:
@@ -89,6 +149,14 @@ def _discard_output() -> None:
 
 def _complain(message: str, status: int) -> int:
     """Print one line, whatever was in the message, and pass the status on."""
-    with contextlib.suppress(OSError):
-        print("asq-hw:", " ".join(message.split()), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):
+        print("asq-hw:", _one_line(message), file=sys.stderr, flush=True)
     return status
+
+
+def _one_line(message: str) -> str:
+    """A message without line breaks, and without what a terminal would obey."""
+    text = " ".join(message.split())
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from asq_hw.cli.output import warn
+from asq_hw.errors import InputError
 
+if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from asq_hw.datasets import Dataset
+    from asq_hw.datasets import Dataset, ImageFolder
+    from asq_hw.network import IntegerNetwork
 
-__all__ = ["Accuracy", "measure_accuracy"]
+__all__ = ["Accuracy", "load_for", "measure_accuracy"]
 
 _FIRST_IMAGES_OF = {"bundled": "fashion-mnist"}
 """Data sets that are the beginning of another one, whose reference predictions hold for them."""
@@ -37,16 +40,70 @@ class Accuracy:
     agreement: float | None
 
 
+def load_for(
+    network: IntegerNetwork, data: str, limit: int | None
+) -> tuple[Dataset, NDArray[Any] | None]:
+    """Load images as a network takes them, and the trained network's predictions for them.
+
+    Labels are places in the network's classes; where it does not name them and the data set has
+    another number of classes, nothing says what is right, and the images are left without labels.
+
+    Parameters
+    ----------
+    network : IntegerNetwork
+        What the images are for.
+    data : str
+        Data set by name, or its folder or archive.
+    limit : int or None
+        Keep only so many images, drawn evenly.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be read, or its images or classes are not the network's.
+    """
+    from asq_hw import datasets
+    from asq_hw.datasets import ImageFolder
+
+    if limit is not None and limit < 1:
+        raise InputError(f"limit must be at least 1, not {limit}")
+    whole = datasets.open_dataset(data, shape=network.image_shape, classes=network.classes)
+    scores = network.feature_maps()[network.output.name].shape[0]
+    chosen = whole.sample(limit)
+    dataset = chosen.load() if isinstance(chosen, ImageFolder) else chosen
+    if dataset.labels is not None and len(dataset.classes or range(scores)) != scores:
+        warn(
+            f"{dataset.name} has {len(dataset.classes)} classes and the network {scores} scores "
+            "without names: labels are not used"
+        )
+        dataset = replace(dataset, labels=None)
+    return dataset, _reference(network, whole, dataset.places)
+
+
+def _reference(
+    network: IntegerNetwork, whole: Dataset | ImageFolder, places: NDArray[np.int64] | None
+) -> NDArray[Any] | None:
+    """The trained network's predictions for the images at `places` of a whole data set."""
+    if not network.references:
+        return None
+    from asq_hw.datasets import find_reference
+
+    found = find_reference(network.references, whole)
+    if found is not None and len(found) != len(whole):
+        found = None
+    if found is None:
+        found = network.references.get(_FIRST_IMAGES_OF.get(whole.name, ""))
+        found = None if found is None or len(found) < len(whole) else found[: len(whole)]
+    return found if found is None or places is None else found[places]
+
+
 def measure_accuracy(
-    predictions: NDArray[Any], dataset: Dataset, references: Mapping[str, NDArray[Any]]
+    predictions: NDArray[Any], labels: NDArray[Any] | None, reference: NDArray[Any] | None
 ) -> Accuracy:
-    """Hold predicted classes (N,) against labels and against the reference predictions."""
-    known = (dataset.name, _FIRST_IMAGES_OF.get(dataset.name, ""))
-    found = (references[name] for name in known if name in references)
-    reference = next((r[: len(dataset)] for r in found if len(r) >= len(dataset)), None)
+    """Hold predicted classes (N,) against labels (N,) and reference predictions (N,)."""
     return Accuracy(
-        top1=_share(predictions, dataset.labels),
-        reference_top1=_share(reference, dataset.labels),
+        top1=_share(predictions, labels),
+        reference_top1=_share(reference, labels),
         agreement=_share(predictions, reference),
     )
 

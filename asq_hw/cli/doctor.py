@@ -20,12 +20,17 @@ COLUMNS = (
 
 
 def doctor(form: FormatOption = OutputFormat.TABLE) -> None:
-    """Say what is installed, what a missing piece would enable, and how to install it."""
+    """Say what is installed and works, what a missing piece would enable, and how to install it.
+
+    Hardware tools do a tiny job each, to show that they work. Exit status 1 if something is missing
+    that nothing works without, or if a tool is there and does not work.
+    """
     findings = examine()
     rows = [_row(finding) for finding in findings]
     missing = [f.requirement.name for f in findings if f.requirement.required and not f.found]
     verdict = f"Missing: {', '.join(missing)}." if missing else "Everything needed is installed."
-    notes = [verdict]
+    broken = [finding for finding in findings if finding.found and not finding.works]
+    notes = [verdict, *map(_complaint, broken)]
     show(
         Report(
             table=Table(columns=COLUMNS, rows=rows),
@@ -34,8 +39,14 @@ def doctor(form: FormatOption = OutputFormat.TABLE) -> None:
         ),
         form,
     )
-    if missing:
+    if missing or broken:
         raise typer.Exit(1)
+
+
+def _complaint(finding: Finding) -> str:
+    assert finding.problem is not None
+    name, problem = finding.requirement.name, finding.problem
+    return f"{name} does not work: {problem.text}. To mend it: {problem.mend}"
 
 
 def _row(finding: Finding) -> dict[str, str | None]:
@@ -43,7 +54,7 @@ def _row(finding: Finding) -> dict[str, str | None]:
     absent = "MISSING" if wanted.required else "optional"
     return {
         "name": wanted.name,
-        "status": "found" if finding.found else absent,
+        "status": ("found" if finding.works else "BROKEN") if finding.found else absent,
         "version": finding.version,
         "enables": wanted.enables,
         "where": finding.place or wanted.install,
@@ -57,6 +68,9 @@ def _entry(finding: Finding) -> dict[str, str | bool | None]:
         "kind": str(wanted.kind),
         "required": wanted.required,
         "found": finding.found,
+        "works": finding.works,
+        "problem": finding.problem.text if finding.problem else None,
+        "mend": finding.problem.mend if finding.problem else None,
         "version": finding.version,
         "path": finding.place,
         "enables": wanted.enables,

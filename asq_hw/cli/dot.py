@@ -12,6 +12,7 @@ from asq_hw.cli.hardware_options import (
     ActivationBitsOption,
     ClockOption,
     CyclesOption,
+    ForceOption,
     GridOption,
     JobsOption,
     MethodOption,
@@ -77,6 +78,7 @@ def rtl_dot(
     style: StyleOption = None,
     accumulation: AccumulationOption = None,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a dot-product unit, likewise: N products each cycle, an adder tree, accumulators."""
@@ -87,7 +89,7 @@ def rtl_dot(
         accumulator_bits=accumulator_bits,
         built=(style, accumulation),
     )
-    emit_design(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form, force=force)
 
 
 def verify_dot(

@@ -15,11 +15,15 @@ __all__ = [
     "ActivationBitsOption",
     "ArrangementOption",
     "ClockOption",
+    "CodeBitsOption",
     "CyclesOption",
     "FeatureBitsOption",
+    "ForceOption",
     "GridOption",
     "JobsOption",
+    "LayerOption",
     "MethodOption",
+    "ModelArgument",
     "MultiplierBitsOption",
     "MutantsOption",
     "OutputBitsOption",
@@ -68,12 +72,34 @@ StyleOption = Annotated[
     typer.Option("--style", metavar="STYLE", help="How products are made; see docs/mac.md."),
 ]
 
-# Quantizer, requantizer and pooling
+# Quantizer, requantizer, pooling and adapter
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Model file; bundled is the packaged network.")
+]
+LayerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--layer", metavar="L", help="Layer of MODEL that the unit is for: widths follow from it."
+    ),
+]
+CodeBitsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--activation-bits",
+        parser=integer,
+        metavar="A",
+        help="Width of a code, 2 to 8; default: 4, or the layer's.",
+    ),
+]
 
 FeatureBitsOption = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--feature-bits", parser=integer, metavar="N", help="Width of a feature X, 4 to 24."
+        "--feature-bits",
+        parser=integer,
+        metavar="N",
+        help="Width of a feature X, 4 to 24; default: 16, or the layer's.",
     ),
 ]
 ArrangementOption = Annotated[
@@ -88,31 +114,49 @@ SignedCodesOption = Annotated[
     bool, typer.Option("--signed", metavar="", help="Two's complement codes.")
 ]
 StepFractionBitsOption = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--step-fraction-bits",
         parser=integer,
         metavar="T",
-        help="Fraction bits of the step, 0 to 24.",
+        help="Fraction bits of the step, 0 to 24; default: 8, or the layer's.",
     ),
 ]
 ValueBitsOption = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--value-bits", parser=integer, metavar="N", help="Width of a dot product, 2 to 40."
+        "--value-bits",
+        parser=integer,
+        metavar="N",
+        help="Width of a dot product, 2 to 40; default: 24 (verify: 20), or the layer's.",
     ),
 ]
 MultiplierBitsOption = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--multiplier-bits", parser=integer, metavar="N", help="Width of a multiplier, 2 to 32."
+        "--multiplier-bits",
+        parser=integer,
+        metavar="N",
+        help="Width of a multiplier, 2 to 32; default: 16, or the layer's.",
     ),
 ]
 ShiftOption = Annotated[
-    int, typer.Option("--shift", parser=integer, metavar="N", help="Right shift, 0 to 62.")
+    int | None,
+    typer.Option(
+        "--shift",
+        parser=integer,
+        metavar="N",
+        help="Right shift, 0 to 62; default: 20 (pooling: 16), or the layer's.",
+    ),
 ]
 OutputBitsOption = Annotated[
-    int, typer.Option("--bits", parser=integer, metavar="N", help="Width of a feature, 4 to 24.")
+    int | None,
+    typer.Option(
+        "--bits",
+        parser=integer,
+        metavar="N",
+        help="Width of a feature, 4 to 24; default: 16, or the layer's.",
+    ),
 ]
 PairOption = Annotated[
     bool,
@@ -129,13 +173,18 @@ ClockOption = Annotated[
     typer.Option("--clock-mhz", metavar="MHZ", help="Clock of the constraints files."),
 ]
 
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", metavar="", help="Replace another unit that DIR holds."),
+]
+
 # verify
 
 MethodOption = Annotated[
     str | None,
     typer.Option(
         "--method",
-        metavar="exhaustive|cosim|formal|mutation",
+        metavar="exhaustive|cosim|network|formal|mutation",
         help="One rung of the ladder (docs/verification.md); default: all.",
     ),
 ]

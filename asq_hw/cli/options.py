@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "examples",
     "integer",
     "integers",
+    "memory_size",
     "model_path",
     "output_format",
 ]
@@ -46,6 +48,14 @@ def integer(text: str) -> int:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"must be an integer, not {text!r}") from None
+
+
+def memory_size(text: str) -> int:
+    """Read a number of bytes such as ``4G``; K, M and G are powers of 1,024."""
+    found = re.fullmatch(r"([1-9][0-9]{0,14})([KMG]?)", text)
+    if not found:
+        raise typer.BadParameter(f"must be a size such as 500M or 4G, not {text!r}")
+    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]
 
 
 def integers(thing: str, text: str) -> tuple[int, ...]:
@@ -95,7 +105,9 @@ DataOption = Annotated[
 ]
 LimitOption = Annotated[
     int | None,
-    typer.Option("--limit", parser=integer, metavar="N", help="Use the first N images only."),
+    typer.Option(
+        "--limit", parser=integer, metavar="N", help="Use N images only, drawn evenly from all."
+    ),
 ]
 ThreadsOption = Annotated[
     int | None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Column", "OutputFormat", "Report", "Table", "progress_bar", "show"]
+__all__ = ["Column", "OutputFormat", "Report", "Table", "progress_bar", "show", "warn"]
 
 PIPED_WIDTH = 200
 """Columns of a table that goes to a file or a pipe, where no terminal sets them."""
@@ -81,6 +81,11 @@ def show(report: Report, form: OutputFormat) -> None:
             _show_csv(report.table)
         case OutputFormat.MARKDOWN:
             _show_markdown(report.table)
+
+
+def warn(message: str) -> None:
+    """Print a warning, on standard error: the command goes on."""
+    print("asq-hw: warning:", " ".join(message.split()), file=sys.stderr, flush=True)
 
 
 def _show_table(report: Report) -> None:

@@ -12,8 +12,12 @@ from asq_hw.cli.hardware_options import (
     ActivationBitsOption,
     ArrangementOption,
     ClockOption,
+    CodeBitsOption,
     FeatureBitsOption,
+    ForceOption,
     GridOption,
+    LayerOption,
+    ModelArgument,
     MultiplierBitsOption,
     OutputBitsOption,
     OutputOption,
@@ -27,21 +31,19 @@ from asq_hw.cli.hardware_options import (
     ValueBitsOption,
     WeightBitsOption,
 )
-from asq_hw.cli.options import FormatOption, choose, integer
+from asq_hw.cli.layer_units import layer_units, requantizer, step_quantizer
+from asq_hw.cli.options import BUNDLED, FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
-from asq_hw.errors import InputError
 from asq_hw.grids import Encoding
 
 if TYPE_CHECKING:
     from rtl.design import Design
-    from rtl.quantizer.activation import StepQuantizer
 
 __all__ = [
     "emit_design",
     "rtl_mac",
     "rtl_quantizer",
     "rtl_requantizer",
-    "step_quantizer",
 ]
 
 MOST_ACCUMULATOR_BITS = 48
@@ -100,6 +102,7 @@ def rtl_mac(
         ),
     ] = 0,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a multiply-accumulate unit: Verilog, test bench, vectors, constraints, manifest.
@@ -127,72 +130,75 @@ def rtl_mac(
     )
     if length is not None:
         mac = Mac.for_length(length, mac)
-    emit_design(mac, output, clock_mhz, form)
+    emit_design(mac, output, clock_mhz, form, force=force)
 
 
 def rtl_quantizer(
     output: OutputOption,
+    model: ModelArgument = BUNDLED,
+    layer: LayerOption = None,
     arrangement: ArrangementOption = "ladder",
-    activation_bits: ActivationBitsOption = 4,
+    activation_bits: CodeBitsOption = None,
     signed: SignedCodesOption = False,
-    feature_bits: FeatureBitsOption = 16,
-    step_fraction_bits: StepFractionBitsOption = 8,
+    feature_bits: FeatureBitsOption = None,
+    step_fraction_bits: StepFractionBitsOption = None,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write an ASQ activation quantizer, likewise: the step comes late and is a port."""
     design = step_quantizer(
-        arrangement, activation_bits, signed=signed, features=(feature_bits, step_fraction_bits)
+        layer_units(model, layer),
+        arrangement,
+        bits=activation_bits,
+        signed=signed,
+        feature_bits=feature_bits,
+        step_fraction_bits=step_fraction_bits,
     )
-    emit_design(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form, force=force)
 
 
 def rtl_requantizer(
     output: OutputOption,
-    value_bits: ValueBitsOption = 24,
-    multiplier_bits: MultiplierBitsOption = 16,
-    shift: ShiftOption = 20,
-    bits: OutputBitsOption = 16,
+    model: ModelArgument = BUNDLED,
+    layer: LayerOption = None,
+    value_bits: ValueBitsOption = None,
+    multiplier_bits: MultiplierBitsOption = None,
+    shift: ShiftOption = None,
+    bits: OutputBitsOption = None,
     pair: PairOption = False,
     clock_mhz: ClockOption = 100.0,
+    force: ForceOption = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a requantizer, likewise: dot products, or pairs of sums, to features."""
-    from rtl.quantizer.requantizer import Requantizer
-
-    design = Requantizer(
-        value_bits=value_bits, multiplier_bits=multiplier_bits, shift=shift, bits=bits, pair=pair
+    design = requantizer(
+        layer_units(model, layer),
+        pair=pair,
+        value_bits=value_bits,
+        multiplier_bits=multiplier_bits,
+        shift=shift,
+        bits=bits,
     )
-    emit_design(design, output, clock_mhz, form)
+    emit_design(design, output, clock_mhz, form, force=force)
 
 
-def step_quantizer(
-    arrangement: str, bits: int, *, signed: bool, features: tuple[int, int]
-) -> StepQuantizer:
-    """The quantizer of that arrangement; `features` are feature bits and step fraction bits."""
-    from rtl.quantizer.ladder import LadderQuantizer
-    from rtl.quantizer.reciprocal import ReciprocalQuantizer
-
-    kinds = {"ladder": LadderQuantizer, "reciprocal": ReciprocalQuantizer}
-    if arrangement not in kinds:
-        known = ", ".join(kinds)
-        raise InputError(f"arrangement must be one of {known}, not {arrangement!r}")
-    return kinds[arrangement](
-        bits=bits, signed=signed, feature_bits=features[0], step_fraction_bits=features[1]
-    )
-
-
-def emit_design(design: Design, output: Path, clock_mhz: float, form: OutputFormat) -> None:
+def emit_design(
+    design: Design, output: Path, clock_mhz: float, form: OutputFormat, *, force: bool
+) -> None:
     """Write the folder and say what is in it."""
     import json
 
     from rtl.emit.folder import MANIFEST, emit
 
-    emitted = emit(design, output, clock_mhz=clock_mhz)
+    emitted = emit(design, output, clock_mhz=clock_mhz, force=force)
     document = json.loads((emitted.folder / MANIFEST).read_text(encoding="utf-8"))
     show(
         Report(
-            headline=[f"{document['title']}: {emitted.top}, latency {design.latency_cyc} cycles"],
+            headline=[
+                f"{document['title']}: {emitted.top}, latency {design.latency_cyc} cycles, "
+                f"interval {design.interval_cyc}"
+            ],
             table=Table(columns=PORTS, rows=document["ports"]),
             document={"folder": str(emitted.folder), **document},
             notes=[f"Wrote {len(emitted.files)} files to {emitted.folder}."],

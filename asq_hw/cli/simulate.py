@@ -21,14 +21,16 @@ from asq_hw.cli.options import (
     ThreadsOption,
     choose,
     integer,
+    memory_size,
     model_path,
 )
-from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
 from asq_hw.errors import InputError
 from asq_hw.products import Product, ProductKind
 
 if TYPE_CHECKING:
     from asq_hw.cli.accuracy import Accuracy
+    from asq_hw.network import IntegerNetwork
     from asq_hw.sim import LayerStatistics, SimulationResult, TraceBatch
 
 __all__ = ["simulate"]
@@ -95,6 +97,16 @@ def simulate(
             "--compare", metavar="DIR", help="Name the first tensor that differs from a trace."
         ),
     ] = None,
+    memory_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-limit",
+            parser=memory_size,
+            metavar="SIZE",
+            help="Memory that the network may take, such as 4G; default: 2G, and 64 for each "
+            "weight.",
+        ),
+    ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -112,11 +124,11 @@ def simulate(
     arithmetic = Product(
         kind=choose(ProductKind, "product", product), lut_fraction_bits=lut_fraction_bits
     )
-    from asq_hw import datasets, modelfile, sim
-    from asq_hw.cli.accuracy import measure_accuracy
+    from asq_hw import modelfile, sim
+    from asq_hw.cli.accuracy import load_for, measure_accuracy
 
-    dataset = datasets.load(data, limit=limit)
     network = modelfile.load(model_path(model))
+    dataset, reference = load_for(network, data, limit)
     run = partial(sim.simulate, threads=threads) if cluster is None else _on_cluster(cluster)
     run = run if batch_size is None else partial(run, batch_size=batch_size)
     comparison = None if compare is None else sim.TraceComparison(compare, network, arithmetic)
@@ -130,10 +142,12 @@ def simulate(
             dataset.images,
             product=arithmetic,
             kernel=kernel,
+            memory_limit=memory_limit,
             **({"trace": partial(_pass_on, readers)} if readers else {}),
             progress=stack.enter_context(progress_bar("simulating", len(dataset))),
         )
-    accuracy = measure_accuracy(result.predictions, dataset, network.references)
+    _warn_of_saturation(network, result)
+    accuracy = measure_accuracy(result.predictions, dataset.labels, reference)
     report = _report(network.name, dataset.name, arithmetic, accuracy, result)
     if comparison is None:
         show(report, form)
@@ -145,6 +159,16 @@ def simulate(
     if difference is not None:
         print(f"asq-hw: not the trace in {compare}: {difference}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _warn_of_saturation(network: IntegerNetwork, result: SimulationResult) -> None:
+    """Say so where pixels did not fit the input's format: the network then sees other images."""
+    first = next(layer for layer in result.layers if layer.name == network.input.name)
+    if first.saturated:
+        warn(
+            f"{first.saturated:,} values of {first.name} do not fit its "
+            f"{network.input.output.bits} bits: export the network again"
+        )
 
 
 def _check_cluster_options(others: Sequence[str]) -> None:

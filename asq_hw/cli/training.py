@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +13,12 @@ import typer
 from typer.core import TyperCommand
 
 from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer
-from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
     from asq_hw.train.loop import Progress
+    from asq_hw.train.recipes import Recipe
 
 __all__ = ["TrainCommand", "evaluate", "export", "train"]
 
@@ -95,6 +95,10 @@ def train(
         Path | None,
         typer.Option("--log-dir", metavar="DIR", help="Write TensorBoard's files there."),
     ] = None,
+    no_export: Annotated[
+        bool,
+        typer.Option("--no-export", metavar="", help="Train also what could not be exported."),
+    ] = False,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Train a network as a recipe says; it can be stopped at any moment and resumed.
@@ -109,6 +113,8 @@ def train(
     from asq_hw.train.distributed import default_workers, is_main_process
     from asq_hw.train.loop import train as run
 
+    if is_main_process():
+        _warn_of_methods(chosen)
     loops = accelerated_training() if chosen.is_quantized else nullcontext()
     progress = _training_progress(chosen.epochs) if is_main_process() else nullcontext()
     with loops, progress as report:
@@ -122,6 +128,7 @@ def train(
             device=device,
             log_dir=log_dir,
             report=report,
+            must_export=not no_export,
         )
     if not is_main_process():
         return
@@ -161,17 +168,16 @@ def evaluate(
 ) -> None:
     """Measure a trained network in floating point, on test images."""
     _require_torch("eval")
-    from asq_hw import datasets
-    from asq_hw.train.checkpoint import load_model
+    from asq_hw.train import checkpoint as checkpoints
     from asq_hw.train.distributed import default_workers
     from asq_hw.train.evaluation import evaluate as measure
+    from asq_hw.train.images import images_of, open_as_trained
 
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, not {limit}")
-    model, recipe = load_model(checkpoint)
-    dataset = datasets.open_dataset(
-        data or recipe.dataset, image_size=recipe.image_size or None
-    ).first(limit)
+    trained = checkpoints.load(checkpoint)
+    model, recipe = trained.build_model(), trained.recipe
+    dataset = open_as_trained(data or recipe.dataset, images_of(trained)).sample(limit)
     row = {
         "checkpoint": str(checkpoint),
         "recipe": recipe.name,
@@ -208,25 +214,31 @@ def export(
             "--calibration-images",
             parser=integer,
             metavar="N",
-            help="Choose the number formats from the first N training images.",
+            help="Choose the number formats from N training images, drawn evenly.",
         ),
     ] = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Turn a trained network into an integer network, and write its model file."""
     _require_torch("export")
-    from asq_hw import datasets, modelfile
-    from asq_hw.train.checkpoint import load_model
+    from asq_hw import modelfile
+    from asq_hw.datasets import ImageFolder
+    from asq_hw.train import checkpoint as checkpoints
     from asq_hw.train.export import DEFAULT_CALIBRATION_IMAGES, export_network
+    from asq_hw.train.images import images_of, open_as_trained
 
-    model, recipe = load_model(checkpoint)
-    images = DEFAULT_CALIBRATION_IMAGES if calibration_images is None else calibration_images
-    load = partial(datasets.load, image_size=recipe.image_size or None)
+    if calibration_images is not None and calibration_images < 1:
+        raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
+    trained = checkpoints.load(checkpoint)
+    model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
+    count = DEFAULT_CALIBRATION_IMAGES if calibration_images is None else calibration_images
+    calibration = open_as_trained(recipe.dataset, images, split="train").sample(count)
     network = export_network(
         model,
         recipe,
-        load(recipe.dataset, limit=images, split="train"),
-        [load(name) for name in references or [recipe.dataset]],
+        calibration.load() if isinstance(calibration, ImageFolder) else calibration,
+        [open_as_trained(name, images) for name in references or [recipe.dataset]],
+        images=images,
     )
     modelfile.save(network, output)
     row = {
@@ -242,6 +254,15 @@ def export(
     )
     document = {**row, "references": {n: len(p) for n, p in network.references.items()}}
     show(Report(table=Table(columns=columns, rows=[row]), document=document), form)
+
+
+def _warn_of_methods(recipe: Recipe) -> None:
+    """Say what the trained network will not be good for."""
+    from asq_hw.train.exportable import methods_without_integers
+
+    missing = methods_without_integers(recipe)
+    if missing:
+        warn(f"{' and '.join(missing)} have no integer form: the network cannot be exported")
 
 
 def _require_torch(command: str) -> None:

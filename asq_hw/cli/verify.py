@@ -11,10 +11,13 @@ from asq_hw.cli.hardware_options import (
     AccumulatorBitsOption,
     ActivationBitsOption,
     ArrangementOption,
+    CodeBitsOption,
     CyclesOption,
     FeatureBitsOption,
     GridOption,
+    LayerOption,
     MethodOption,
+    ModelArgument,
     MultiplierBitsOption,
     MutantsOption,
     OutputBitsOption,
@@ -25,9 +28,9 @@ from asq_hw.cli.hardware_options import (
     StepFractionBitsOption,
     ValueBitsOption,
 )
-from asq_hw.cli.options import FormatOption, choose, integer, integers
+from asq_hw.cli.layer_units import layer_units, network_rung, requantizer, step_quantizer
+from asq_hw.cli.options import BUNDLED, FormatOption, choose, integer, integers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
-from asq_hw.cli.rtl import step_quantizer
 from asq_hw.errors import InputError
 from asq_hw.grids import Encoding
 
@@ -51,6 +54,10 @@ COLUMNS = (
     Column(key="seconds", heading="seconds", form=".1f"),
     Column(key="detail", heading="detail"),
 )
+
+
+_VALUE_BITS = 20
+"""Of a requantizer without a layer: few enough to try every value."""
 
 
 def verify_mac(
@@ -112,11 +119,13 @@ def verify_mac(
 
 
 def verify_quantizer(
+    model: ModelArgument = BUNDLED,
+    layer: LayerOption = None,
     arrangement: ArrangementOption = "ladder",
-    activation_bits: ActivationBitsOption = 4,
+    activation_bits: CodeBitsOption = None,
     signed: SignedCodesOption = False,
-    feature_bits: FeatureBitsOption = 16,
-    step_fraction_bits: StepFractionBitsOption = 8,
+    feature_bits: FeatureBitsOption = None,
+    step_fraction_bits: StepFractionBitsOption = None,
     steps: Annotated[
         int,
         typer.Option(
@@ -139,12 +148,19 @@ def verify_quantizer(
     from rtl.verify.quantizer import exhaustive_quantizer, long_run
 
     check_counts(cycles, mutants, steps)
+    units = layer_units(model, layer)
     design = step_quantizer(
-        arrangement, activation_bits, signed=signed, features=(feature_bits, step_fraction_bits)
+        units,
+        arrangement,
+        bits=activation_bits,
+        signed=signed,
+        feature_bits=feature_bits,
+        step_fraction_bits=step_fraction_bits,
     )
     rungs: dict[Method, Callable[[], list[Check]]] = {
         Method.EXHAUSTIVE: lambda: exhaustive_quantizer(design, steps=steps),
         Method.COSIM: lambda: long_run(design, operations=cycles),
+        **network_rung("quantizer", design, units),
         Method.MUTATION: lambda: mutation([design], mutants=mutants),
     }
     if isinstance(design, LadderQuantizer):
@@ -153,10 +169,12 @@ def verify_quantizer(
 
 
 def verify_requantizer(
-    value_bits: ValueBitsOption = 20,
-    multiplier_bits: MultiplierBitsOption = 16,
-    shift: ShiftOption = 20,
-    bits: OutputBitsOption = 16,
+    model: ModelArgument = BUNDLED,
+    layer: LayerOption = None,
+    value_bits: ValueBitsOption = None,
+    multiplier_bits: MultiplierBitsOption = None,
+    shift: ShiftOption = None,
+    bits: OutputBitsOption = None,
     pair: PairOption = False,
     steps: Annotated[
         int,
@@ -176,21 +194,29 @@ def verify_requantizer(
 
     Exit status 1 if a check fails, or could not be decided.
     """
-    from rtl.quantizer.requantizer import Requantizer
     from rtl.verify.checks import Method
     from rtl.verify.mutation import mutation
     from rtl.verify.parts import prove_design
     from rtl.verify.quantizer import exhaustive_requantizer, long_run
 
     check_counts(cycles, mutants, steps)
-    design = Requantizer(
-        value_bits=value_bits, multiplier_bits=multiplier_bits, shift=shift, bits=bits, pair=pair
+    units = layer_units(model, layer)
+    if units is None and value_bits is None:
+        value_bits = _VALUE_BITS
+    design = requantizer(
+        units,
+        pair=pair,
+        value_bits=value_bits,
+        multiplier_bits=multiplier_bits,
+        shift=shift,
+        bits=bits,
     )
     rungs: dict[Method, Callable[[], list[Check]]] = {
         Method.COSIM: lambda: long_run(design, operations=cycles),
+        **network_rung("requantizer", design, units),
         Method.MUTATION: lambda: mutation([design], mutants=mutants),
     }
-    if not pair:
+    if not design.pair:
         rungs = {
             Method.EXHAUSTIVE: lambda: exhaustive_requantizer(design, steps=steps),
             **rungs,

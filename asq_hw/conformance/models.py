@@ -27,8 +27,6 @@ class Example:
     shows : str
         What an executor that gets it wrong has got wrong.
     images : uint8 array (N, C, H, W)
-    version : int
-        Of the model file's format.
     """
 
     name: str
@@ -36,7 +34,11 @@ class Example:
     network: IntegerNetwork
     images: NDArray[np.uint8]
     product: Product
-    version: int = 1
+
+    @property
+    def version(self) -> int:
+        """Of the model file's format: the first that holds what the network has."""
+        return 1 if self.network.images is None else 2
 
 
 def _pixels(height: int, width: int, *, channels: int = 1, noise: int = 1) -> NDArray[np.uint8]:
@@ -102,6 +104,6 @@ EXAMPLES: tuple[Example, ...] = (
         "adaptive-two-stages", "ASQ steps from two layers", networks.adaptive_two_stages, noise=3
     ),
     _example("residual", "every layer kind in one network", networks.residual),
-    _example("color", "three channels of pixels", networks.color),
+    _example("color", "three channels of pixels, classes with names", networks.color),
 )
 """What is written, in this order."""

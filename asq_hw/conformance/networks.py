@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from asq_hw.activation import AdapterStage, AdaptiveStep
@@ -14,6 +16,8 @@ from asq_hw.conformance.builders import (
     network,
     quantizer,
 )
+from asq_hw.datasets.cifar import CLASSES as CIFAR10_CLASSES
+from asq_hw.images import ImageSpec
 from asq_hw.layers import Add, AveragePool, Flatten, GlobalAveragePool, MaxPool, Relu
 from asq_hw.network import IntegerNetwork
 
@@ -280,17 +284,22 @@ def residual() -> IntegerNetwork:
 
 
 def color() -> IntegerNetwork:
-    """Three channels, each with a multiplier and an offset of its own."""
-    return network(
+    """Three channels, each with a multiplier and an offset of its own, and classes with names."""
+    made = network(
         "color",
         input_layer(
-            32, 32, multiplier=[1049, -1061, 997], offset=[-130000, 130001, 7], shift=10, bits=10
+            32,
+            32,
+            multiplier=[1004, 1057, 956],
+            offset=[-125798, -129940, -108861],
+            shift=10,
+            bits=10,
         ),
         conv(
             "conv",
             "input",
             "uniform 4 packed",
-            codes_for("uniform 4 packed", (4, 3, 5, 5), 20),
+            codes_for("uniform 4 packed", (10, 3, 5, 5), 20),
             quantizer(4, 17, signed=True),
             stride=(8, 8),
             padding=(2, 2),
@@ -299,3 +308,10 @@ def color() -> IntegerNetwork:
         ),
         GlobalAveragePool(name="scores", source="conv", multiplier=1, shift=4),
     )
+    images = ImageSpec(
+        shape=made.image_shape,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.004, 0.0038, 0.0042),
+        classes=CIFAR10_CLASSES,
+    )
+    return replace(made, images=images)

@@ -7,10 +7,13 @@ folders where they are (`ImageFolder`); `load` reads them into arrays (`Dataset`
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from asq_hw.datasets.cifar import cifar10_place, holds_cifar10, is_archive, load_cifar10
 from asq_hw.datasets.dataset import Dataset, Normalisation
+from asq_hw.datasets.fitting import DIGEST_LETTERS, content_name, fitted, image_spec
 from asq_hw.datasets.folders import (
     DEFAULT_IMAGE_SIZE,
     ImageFolder,
@@ -31,16 +34,27 @@ __all__ = [
     "ImageFolder",
     "Normalisation",
     "fashion_mnist_folder",
+    "find_reference",
+    "fitted",
+    "image_spec",
     "load",
     "open_dataset",
+    "reference_name",
 ]
 
 NAMES = ("fashion-mnist", "cifar10", "imagenet", "digits", "bundled")
 """The datasets that are known by name."""
 
+Reference = TypeVar("Reference")
+
 
 def open_dataset(
-    name_or_path: str | Path, *, split: str = "test", image_size: int | None = None
+    name_or_path: str | Path,
+    *,
+    split: str = "test",
+    image_size: int | None = None,
+    shape: tuple[int, int, int] | None = None,
+    classes: Sequence[str] = (),
 ) -> Dataset | ImageFolder:
     """Open a dataset by name, or from a folder or an archive.
 
@@ -55,14 +69,22 @@ def open_dataset(
     image_size : int, optional
         Height and width of images in folders as the network sees them, 224 by default. All
         others are what they are.
+    shape, classes : optional
+        Channels, height and width of the images that a network takes, and the names of its
+        classes: images in folders are read so, and labels are places in these classes.
 
     Raises
     ------
     InputError
-        If the name is unknown, a file is missing or damaged, or an argument is out of range.
+        If the name is unknown, a file is missing or damaged, an argument is out of range, or
+        the images or their classes are not the network's.
     """
     if split not in ("test", "train"):
         raise InputError(f"split must be test or train, not {split!r}")
+    if shape is not None:
+        found = _open(str(name_or_path), split, DEFAULT_IMAGE_SIZE)
+        found = found.shaped(shape) if isinstance(found, ImageFolder) else found
+        return fitted(found, shape, classes)
     size = DEFAULT_IMAGE_SIZE if image_size is None else image_size
     dataset = _open(str(name_or_path), split, size)
     _, height, width = dataset.image_shape
@@ -80,15 +102,17 @@ def load(
     limit: int | None = None,
     split: str = "test",
     image_size: int | None = None,
+    shape: tuple[int, int, int] | None = None,
+    classes: Sequence[str] = (),
 ) -> Dataset:
     """Load a dataset into memory.
 
     Parameters
     ----------
-    name_or_path, split, image_size
+    name_or_path, split, image_size, shape, classes
         As for `open_dataset`.
     limit : int, optional
-        Keep the first `limit` images only.
+        Keep only `limit` images, drawn evenly and always the same ones.
 
     Raises
     ------
@@ -97,8 +121,29 @@ def load(
     """
     if limit is not None and (isinstance(limit, bool) or limit < 1):
         raise InputError(f"limit must be at least 1, not {limit}")
-    dataset = open_dataset(name_or_path, split=split, image_size=image_size).first(limit)
+    dataset = open_dataset(
+        name_or_path, split=split, image_size=image_size, shape=shape, classes=classes
+    ).sample(limit)
     return dataset if isinstance(dataset, Dataset) else dataset.load()
+
+
+def reference_name(dataset: Dataset | ImageFolder) -> str:
+    """Return what a network's predictions on a whole data set are kept under.
+
+    A data set that is known by name has that name; any other one is named for what it holds.
+    """
+    return dataset.name if dataset.name in NAMES else content_name(dataset)
+
+
+def find_reference(
+    references: Mapping[str, Reference], dataset: Dataset | ImageFolder
+) -> Reference | None:
+    """Return what is kept for a whole data set, if anything is; its path does not count."""
+    name = reference_name(dataset)
+    if dataset.name in NAMES:
+        return references.get(name)
+    digest = name[-DIGEST_LETTERS:]
+    return next((kept for key, kept in references.items() if key.endswith(f"-{digest}")), None)
 
 
 def _open(name: str, split: str, size: int) -> Dataset | ImageFolder:

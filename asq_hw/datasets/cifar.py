@@ -8,11 +8,8 @@ plane first. In the python one it is a pickled dictionary with ``data`` and ``la
 
 from __future__ import annotations
 
-import gzip
-import tarfile
-import zlib
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -21,7 +18,9 @@ from numpy.typing import NDArray
 from asq_hw.datasets.dataset import Dataset, check_labels
 from asq_hw.datasets.pickled import PickleError, read_pickle
 from asq_hw.datasets.places import find_place
+from asq_hw.datasets.unpacked import Gunzip, PlainFile, UnpackError, tar_members
 from asq_hw.errors import InputError
+from asq_hw.inputfile import open_regular, read_bounded
 
 __all__ = ["cifar10_place", "holds_cifar10", "is_archive", "load_cifar10"]
 
@@ -111,51 +110,36 @@ def _complete(
 
 
 def _read_folder(folder: Path, wanted: tuple[str, ...]) -> list[tuple[str, bytes]]:
-    found = {}
+    found: dict[str, bytes] = {}
     for name in (f"{name}{end}" for end in ("", _BINARY) for name in wanted):
         path = folder / name
-        if path.is_file():
-            with path.open("rb") as stored:
-                found[name] = _bounded(f"{path}", stored.read(_BATCH_LIMIT + 1))
+        if path.is_file() and not _is_complete(wanted, found):
+            found[name] = read_bounded(path, "batch", _BATCH_LIMIT)
     return _complete(folder, wanted, found)
 
 
 def _read_archive(path: Path, wanted: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    """Read on until every batch of one version is found, and not further."""
     names = {f"{name}{end}" for end in ("", _BINARY) for name in wanted}
-    found = {}
+    found: dict[str, bytes] = {}
     try:
-        with path.open("rb") as stored:
-            stream = stored if path.suffix == ".tar" else _BoundedGzip(fileobj=stored)
-            with tarfile.open(fileobj=stream, mode="r:") as archive:
-                for member in archive:
-                    name = PurePosixPath(member.name).name
-                    content = archive.extractfile(member) if member.isreg() else None
-                    if name in names and content is not None:
-                        inside = f"{path}/{name}"
-                        found[name] = _bounded(inside, content.read(_BATCH_LIMIT + 1))
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        with open_regular(path, "archive") as stored:
+            unpacker = PlainFile if path.suffix == ".tar" else Gunzip
+            for name, size, content in tar_members(unpacker(stored, _ARCHIVE_LIMIT)):
+                if name in names and name not in found:
+                    if size > _BATCH_LIMIT:
+                        raise InputError(f"{path}/{name} must be at most {_BATCH_LIMIT} bytes")
+                    found[name] = content.read(size)
+                if _is_complete(wanted, found):
+                    break
+    except (OSError, UnpackError) as error:
         raise InputError(f"{path} could not be read as an archive: {error}") from error
     return _complete(path, wanted, found)
 
 
-class _BoundedGzip(gzip.GzipFile):
-    """A gzipped stream that does not go on for ever."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or size < 0 or self.tell() + size > _ARCHIVE_LIMIT:
-            raise OSError(f"it must unpack to at most {_ARCHIVE_LIMIT} bytes")
-        return super().read(size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        if offset > _ARCHIVE_LIMIT:
-            raise OSError(f"it must unpack to at most {_ARCHIVE_LIMIT} bytes")
-        return super().seek(offset, whence)
-
-
-def _bounded(name: str, content: bytes) -> bytes:
-    if len(content) > _BATCH_LIMIT:
-        raise InputError(f"{name} must be at most {_BATCH_LIMIT} bytes")
-    return content
+def _is_complete(wanted: Iterable[str], found: Collection[str]) -> bool:
+    """Whether all batches of one version are there."""
+    return any(all(f"{name}{end}" in found for name in wanted) for end in ("", _BINARY))
 
 
 def _decode(name: str, content: bytes) -> Batch:

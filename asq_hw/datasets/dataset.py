@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.errors import InputError
 
-__all__ = ["Dataset", "Normalisation"]
+__all__ = ["Dataset", "Normalisation", "check_labels", "even_places"]
 
 Normalisation = float | tuple[float, ...]
 """One number, or one for each channel."""
+
+_SEED = 0
+"""Of the places that samples are drawn from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +33,11 @@ class Dataset:
     labels : int64 array of shape (N,), or None
         Index into `classes`, where labels are known.
     classes : tuple of str
-        Names of the classes.
+        Names of the classes; empty where the data has none, and labels are places.
     mean, std : float, or tuple of C floats
         Mean and standard deviation of ``pixel / 255`` that the trainer normalises with.
+    places : int64 array of shape (N,), or None
+        Where each image stands in the data set that `sample` drew it from; None for a whole one.
     """
 
     name: str
@@ -39,6 +46,7 @@ class Dataset:
     classes: tuple[str, ...]
     mean: Normalisation
     std: Normalisation
+    places: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
@@ -68,18 +76,50 @@ class Dataset:
 
     def first(self, count: int | None) -> Dataset:
         """Return the first `count` images; all of them for None."""
-        if count is None or count >= len(self):
+        return self._chosen(None if count is None or count >= len(self) else np.arange(count))
+
+    def sample(self, count: int | None) -> Dataset:
+        """Return `count` images drawn evenly from all (`even_places`); all of them for None."""
+        return self._chosen(even_places(len(self), count))
+
+    def _chosen(self, places: NDArray[np.int64] | None) -> Dataset:
+        if places is None:
             return self
-        labels = None if self.labels is None else self.labels[:count]
-        return replace(self, images=self.images[:count], labels=labels)
+        return replace(
+            self,
+            images=self.images[places],
+            labels=None if self.labels is None else self.labels[places],
+            places=places if self.places is None else self.places[places],
+        )
+
+
+def even_places(total: int, count: int | None) -> NDArray[np.int64] | None:
+    """Draw `count` of `total` places, evenly and always the same ones; None for all of them.
+
+    The places are divided into `count` runs as long as each other, give or take one, and one
+    place is drawn from each run. So a data set that is sorted by class gives every class its
+    share, and so does one whose classes take turns, where equal distances would not.
+    """
+    if count is None or count >= total:
+        return None
+    draw = random.Random(_SEED)  # its random() is the same in every version of Python
+    starts = [index * total // count for index in range(count + 1)]
+    return np.array(
+        [low + int(draw.random() * (high - low)) for low, high in pairwise(starts)],
+        dtype=np.int64,
+    )
 
 
 def check_labels(name: str, labels: NDArray[np.int64], images: int, classes: int) -> None:
-    """Refuse labels that do not fit their images or their classes."""
+    """Refuse labels that do not fit their images or their classes; 0 classes: nothing is known."""
     if labels.dtype != np.int64 or labels.shape != (images,):
         raise InputError(
             f"{name} must have one int64 label for each of {images} images, "
             f"not {labels.dtype} {labels.shape}"
         )
-    if images and not (labels.min() >= 0 and labels.max() < classes):
+    if not images:
+        return
+    if labels.min() < 0:
+        raise InputError(f"{name} must have labels from 0 on, not {int(labels.min())}")
+    if classes and labels.max() >= classes:
         raise InputError(f"{name} must have labels 0..{classes - 1}, not {int(labels.max())}")

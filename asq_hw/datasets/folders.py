@@ -12,13 +12,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.datasets.dataset import Dataset, Normalisation, check_labels
+from asq_hw.datasets.dataset import Dataset, Normalisation, check_labels, even_places
+from asq_hw.datasets.images import ENDINGS, pillow, read_image
 from asq_hw.datasets.places import find_place
 from asq_hw.errors import InputError
 
@@ -34,9 +34,13 @@ DEFAULT_IMAGE_SIZE: Final = 224
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)
 
-_ENDINGS: Final = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+_MODES: Final = {1: "L", 3: "RGB"}
+"""Pillow's name for what the network sees, by channels."""
 _PARTS: Final = {"train": ("train",), "test": ("val", "test")}
 _ARRAY_LIMIT: Final = 1 << 30
+_MOST_SIZE: Final = 4096
+_LONGEST: Final = 16
+"""An image that is longer, in its shorter side, is cut before it is scaled."""
 _ATTEMPTS: Final = 10
 _LOG_RATIO: Final = math.log(4 / 3)
 
@@ -61,8 +65,12 @@ class ImageFolder:
         Names of the classes' folders, sorted.
     size : int
         Height and width of the images as the network sees them.
-    mean, std : tuple of 3 floats
+    channels : int
+        3 for color, or 1 for gray.
+    mean, std : float, or tuple of floats
         Of ``pixel / 255``, for the trainer to normalise with.
+    places : int64 array of shape (N,), or None
+        Where each image stands in the data set that `sample` drew it from; None for a whole one.
     """
 
     name: str
@@ -71,12 +79,16 @@ class ImageFolder:
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     size: int = DEFAULT_IMAGE_SIZE
+    channels: int = 3
     mean: Normalisation = MEAN
     std: Normalisation = STD
+    places: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise InputError(f"image size must be at least 1, not {self.size}")
+        if not 1 <= self.size <= _MOST_SIZE:
+            raise InputError(f"image size must be 1..{_MOST_SIZE}, not {self.size}")
+        if self.channels not in _MODES:
+            raise InputError(f"images in folders must have 1 or 3 channels, not {self.channels}")
         check_labels(self.name, self.labels, len(self.files), len(self.classes))
 
     def __len__(self) -> int:
@@ -86,13 +98,54 @@ class ImageFolder:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image as the network sees it."""
-        return 3, self.size, self.size
+        return self.channels, self.size, self.size
 
-    def first(self, count: int | None) -> ImageFolder:
-        """Return the first `count` images, in the order of classes; all of them for None."""
-        if count is None or count >= len(self):
+    def sample(self, count: int | None) -> ImageFolder:
+        """Return `count` images drawn evenly, so of every class; all of them for None."""
+        places = even_places(len(self), count)
+        if places is None:
             return self
-        return replace(self, files=self.files[:count], labels=self.labels[:count])
+        return replace(
+            self,
+            files=self.files[places],
+            labels=self.labels[places],
+            places=places if self.places is None else self.places[places],
+        )
+
+    def shaped(self, shape: tuple[int, int, int]) -> ImageFolder:
+        """Return the same images as a network of another shape (C, H, W) sees them.
+
+        Raises
+        ------
+        InputError
+            If it sees no squares, or neither gray nor color.
+        """
+        channels, height, width = shape
+        if height != width:
+            raise InputError(
+                f"images in folders are cut to squares, and the network takes {height} x {width}"
+            )
+        if channels == self.channels:
+            return replace(self, size=height)
+        mean, std = (sum(value) / len(value) for value in (MEAN, STD))
+        return replace(self, size=height, channels=channels, mean=mean, std=std)
+
+    def file_sizes(self) -> NDArray[np.int64]:
+        """Return the bytes of every file, int64 of shape (N,).
+
+        Raises
+        ------
+        InputError
+            If a file is missing.
+        """
+        sizes = np.empty(len(self), dtype=np.int64)
+        for index in range(len(self)):
+            path = self._path(index)
+            try:
+                sizes[index] = path.stat().st_size
+            except OSError as error:
+                raise InputError(f"image {path} could not be read: {error.strerror}") from None
+        return sizes
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return the centre of an image as ``(3, size, size)``: what is evaluated.
@@ -102,7 +155,7 @@ class ImageFolder:
         InputError
             If the file is missing or damaged.
         """
-        whole = self._open(index)
+        whole = _middle(self._open(index))
         width, height = whole.size
         scale = _resized_side(self.size) / min(width, height)
         width, height = max(self.size, int(width * scale)), max(self.size, int(height * scale))
@@ -161,19 +214,16 @@ class ImageFolder:
             classes=self.classes,
             mean=self.mean,
             std=self.std,
+            places=self.places,
         )
+
+    def _path(self, index: int) -> Path:
+        return self.folder / os.fsdecode(bytes(self.files[index]))
 
     def _open(self, index: int) -> Image:
         """Read and decode one file."""
-        pillow = _pillow()
-        path = self.folder / os.fsdecode(bytes(self.files[index]))
-        try:
-            with pillow.open(path) as stored:
-                image: Image = stored.convert("RGB")
-                return image
-        # What Pillow raises on a damaged file depends on the format and on the damage.
-        except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
-            raise InputError(f"image {path} could not be read: {error}") from None
+        image = read_image(self._path(index))
+        return image if self.channels == 3 else image.convert(_MODES[self.channels])
 
 
 def random_box(size: tuple[int, int], rng: np.random.Generator, *, min_area: float) -> Box:
@@ -278,12 +328,12 @@ def _scan(part: Path, classes: Sequence[str]) -> tuple[NDArray[np.bytes_], NDArr
     for name in classes:
         folder = part / name
         found = (
-            sorted(e.name for e in os.scandir(folder) if e.name.lower().endswith(_ENDINGS))
+            sorted(e.name for e in os.scandir(folder) if e.name.lower().endswith(ENDINGS))
             if folder.is_dir()
             else []
         )
         if not found and folder.is_dir():
-            raise InputError(f"{folder} must hold at least one image ({', '.join(_ENDINGS)})")
+            raise InputError(f"{folder} must hold at least one image ({', '.join(ENDINGS)})")
         files += [os.fsencode(f"{name}/{file}") for file in found]
         counts.append(len(found))
     return np.array(files, dtype=np.bytes_), np.repeat(np.arange(len(classes)), counts)
@@ -294,19 +344,21 @@ def _resized_side(size: int) -> int:
     return round(size * 8 / 7)
 
 
+def _middle(image: Image) -> Image:
+    """An image without most of what would be cut off after scaling, where that is very much."""
+    width, height = image.size
+    longest = _LONGEST * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    wide, high = min(width, longest), min(height, longest)
+    left, top = (width - wide) // 2, (height - high) // 2
+    return image.crop((left, top, left + wide, top + high))
+
+
 def _resized(image: Image, width: int, height: int) -> Image:
-    return image.resize((width, height), _pillow().Resampling.BILINEAR)
+    return image.resize((width, height), pillow().Resampling.BILINEAR)
 
 
 def _pixels(image: Image) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
-
-
-def _pillow() -> ModuleType:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise InputError(
-            "images in folders need Pillow: install it with pip install pillow"
-        ) from None
-    return Image
+    pixels = np.atleast_3d(np.asarray(image, dtype=np.uint8))
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +11,14 @@ from numpy.typing import NDArray
 
 from asq_hw.datasets.dataset import Dataset
 from asq_hw.datasets.places import find_place
+from asq_hw.datasets.unpacked import Gunzip, PlainFile, Source, UnpackError
 from asq_hw.errors import InputError
+from asq_hw.inputfile import open_regular
 
-__all__ = ["fashion_mnist_folder", "holds_idx", "labelled_as_fashion_mnist", "load_idx_folder"]
+__all__ = ["fashion_mnist_folder", "holds_idx", "like_fashion_mnist", "load_idx_folder"]
+
+FASHION_MNIST = "fashion-mnist"
+"""What Fashion-MNIST is called on the command line and in recipes."""
 
 _FASHION_MNIST_CLASSES = (
     "T-shirt/top",
@@ -40,7 +43,7 @@ _IDX_UNSIGNED_BYTE = 0x08
 def fashion_mnist_folder() -> Path:
     """Find the folder with Fashion-MNIST: the user's first, then the system's."""
     advice = "install Debian's package dataset-fashion-mnist, or "
-    return find_place("fashion-mnist", ["fashion-mnist"], advice)
+    return find_place(FASHION_MNIST, [FASHION_MNIST], advice)
 
 
 def holds_idx(folder: Path) -> bool:
@@ -49,22 +52,26 @@ def holds_idx(folder: Path) -> bool:
 
 
 def load_idx_folder(name: str, folder: Path, split: str) -> Dataset:
-    """Read one part of an MNIST-like folder; it is normalised as Fashion-MNIST is."""
+    """Read one part of an MNIST-like folder; it is normalised as Fashion-MNIST is.
+
+    Only Fashion-MNIST's own labels have names: the files hold none.
+    """
     prefix = _IDX_PREFIXES[split]
     images = _read_idx(_find_idx(folder, f"{prefix}-images-idx3-ubyte"), dimensions=3)
     labels = _read_idx(_find_idx(folder, f"{prefix}-labels-idx1-ubyte"), dimensions=1)
-    return labelled_as_fashion_mnist(name, images[:, np.newaxis], labels.astype(np.int64))
+    named = name == FASHION_MNIST
+    return like_fashion_mnist(name, images[:, np.newaxis], labels.astype(np.int64), named=named)
 
 
-def labelled_as_fashion_mnist(
-    name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]
+def like_fashion_mnist(
+    name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], *, named: bool = True
 ) -> Dataset:
-    """Images ``(N, 1, H, W)`` with Fashion-MNIST's classes, mean and deviation."""
+    """Images ``(N, 1, H, W)`` normalised as Fashion-MNIST is, with its classes if `named`."""
     return Dataset(
         name=name,
         images=images,
         labels=labels,
-        classes=_FASHION_MNIST_CLASSES,
+        classes=_FASHION_MNIST_CLASSES if named else (),
         mean=_FASHION_MNIST_MEAN,
         std=_FASHION_MNIST_STD,
     )
@@ -79,32 +86,32 @@ def _find_idx(folder: Path, stem: str) -> Path:
 
 def _read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes: magic, one big-endian size for each axis, the data."""
-    content = _read_bytes(path)
+    with open_regular(path, "file") as stored:
+        unpacker = Gunzip if path.suffix == ".gz" else PlainFile
+        try:
+            return _decode_idx(path, unpacker(stored, _IDX_BYTES_LIMIT), dimensions)
+        except (OSError, UnpackError) as error:
+            raise InputError(f"{path} could not be read: {error}") from error
+
+
+def _decode_idx(path: Path, source: Source, dimensions: int) -> NDArray[np.uint8]:
     header_bytes = 4 + 4 * dimensions
-    if len(content) < header_bytes:
+    header = source.read(header_bytes)
+    if len(header) < header_bytes:
         raise InputError(f"{path} must have an IDX header of {header_bytes} bytes")
-    magic = struct.unpack_from(">I", content)[0]
+    magic = struct.unpack_from(">I", header)[0]
     expected = _IDX_UNSIGNED_BYTE << 8 | dimensions
     if magic != expected:
         raise InputError(f"{path} must begin with IDX magic 0x{expected:08x}, not 0x{magic:08x}")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    shape = struct.unpack_from(f">{dimensions}I", header, 4)
     size = math.prod(shape)
-    if len(content) != header_bytes + size:
-        found = len(content) - header_bytes
-        raise InputError(f"{path} must hold {size} bytes for its shape {shape}, not {found}")
     if size == 0:
         raise InputError(f"{path} must not be empty: its shape is {shape}")
-    return np.frombuffer(content, dtype=np.uint8, offset=header_bytes).reshape(shape)
-
-
-def _read_bytes(path: Path) -> bytes:
-    """Read a file, unpacked if it is gzipped; never more than the limit."""
-    try:
-        with path.open("rb") as stored:
-            stream = gzip.GzipFile(fileobj=stored) if path.suffix == ".gz" else stored
-            content = stream.read(_IDX_BYTES_LIMIT + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} could not be read: {error}") from error
-    if len(content) > _IDX_BYTES_LIMIT:
-        raise InputError(f"{path} must unpack to at most {_IDX_BYTES_LIMIT} bytes")
-    return content
+    if size > _IDX_BYTES_LIMIT - header_bytes:
+        raise InputError(
+            f"{path} must hold at most {_IDX_BYTES_LIMIT} bytes for its shape {shape}, not {size}"
+        )
+    content = source.read(size)
+    if len(content) != size or source.read(1):
+        raise InputError(f"{path} must hold {size} bytes for its shape {shape}, and does not")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)

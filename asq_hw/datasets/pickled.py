@@ -4,6 +4,10 @@ A pickle is a program for a stack machine, and loading it may call anything. The
 library's `pickletools` splits it into instructions and runs none; the reader here carries out
 the twenty-odd that Python 2 wrote a dictionary of lists, strings and NumPy arrays with, and
 refuses all others. No function that a file names is ever looked up.
+
+What can be built is bounded: keys are strings or integers, a list holds only those, a tuple stands
+in one other at most, and a program has a limited number of instructions. So nothing is deep, holds
+itself, or takes long to be looked at or thrown away.
 """
 
 from __future__ import annotations
@@ -27,6 +31,12 @@ _NAMES: Final = {
     "numpy ndarray",
     "numpy dtype",
 }
+
+
+_MOST_INSTRUCTIONS: Final = 500_000
+"""A batch of 10,000 images takes 40,000."""
+_MOST_SIZE: Final = 1 << 31
+_SCALARS: Final = (bytes, int, bool, type(None))
 
 
 class PickleError(ValueError):
@@ -66,10 +76,12 @@ def read_pickle(content: bytes) -> object:
     """
     machine = _Machine()
     try:
-        for instruction, argument, _ in pickletools.genops(content):
+        for count, (instruction, argument, _) in enumerate(pickletools.genops(content)):
+            if count >= _MOST_INSTRUCTIONS:
+                raise PickleError(f"it must have at most {_MOST_INSTRUCTIONS} instructions")
             machine.do(instruction.name, argument)
         return machine.result()
-    except (ValueError, IndexError, KeyError, TypeError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
         raise PickleError(str(error) or "it is damaged") from error
 
 
@@ -96,7 +108,7 @@ class _Machine:
         elif name in _STRINGS:
             self.stack.append(argument.encode("latin-1"))
         elif name in _TUPLES:
-            self.stack.append(tuple(self._pop(_TUPLES[name])))
+            self._push_tuple(self._pop(_TUPLES[name]))
         elif name in _METHODS:
             _METHODS[name](self, argument)
         else:
@@ -135,7 +147,15 @@ class _Machine:
         self.stack.append(())
 
     def make_tuple(self, _: Any) -> None:
-        self.stack.append(tuple(self._pop_to_mark()))
+        self._push_tuple(self._pop_to_mark())
+
+    def _push_tuple(self, values: list[Any]) -> None:
+        """Put a tuple on the stack: of plain values, and of tuples that hold no other."""
+        for value in values:
+            inner = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(item, tuple | list | dict) for item in inner):
+                raise PickleError("it nests tuples, lists and dictionaries as no batch does")
+        self.stack.append(tuple(values))
 
     def append(self, _: Any) -> None:
         self._extend(self._pop(1))
@@ -146,6 +166,8 @@ class _Machine:
     def _extend(self, values: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):
             raise TypeError("values are appended to what is no list")
+        if not all(type(value) in _SCALARS for value in values):
+            raise PickleError("a list in it must hold numbers and strings only")
         self.stack[-1].extend(values)
 
     def set_item(self, _: Any) -> None:
@@ -157,6 +179,10 @@ class _Machine:
     def _update(self, pairs: list[Any]) -> None:
         if not isinstance(self.stack[-1], dict):
             raise TypeError("items are set in what is no dictionary")
+        if not all(type(key) in (bytes, int) for key in pairs[0::2]):
+            raise PickleError("a key in it must be a string or an integer")
+        if any(isinstance(value, dict | tuple) for value in pairs[1::2]):
+            raise PickleError("it nests tuples, lists and dictionaries as no batch does")
         values = (value.values if isinstance(value, _Array) else value for value in pairs[1::2])
         self.stack[-1].update(zip(pairs[0::2], values, strict=True))
 
@@ -189,7 +215,7 @@ def _array(state: object) -> NDArray[np.uint8]:
     """The array of a state ``(version, shape, type, column-major, bytes)``."""
     match state:
         case (int(), tuple(shape), _Type(b"u1"), bool(columns_first), bytes(data)) if all(
-            type(size) is int and size >= 0 for size in shape
+            type(size) is int and 0 <= size < _MOST_SIZE for size in shape
         ):
             flat = np.frombuffer(data, dtype=np.uint8)
             return flat.reshape(shape, order="F" if columns_first else "C")

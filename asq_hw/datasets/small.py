@@ -7,7 +7,7 @@ from importlib.resources import files
 import numpy as np
 
 from asq_hw.datasets.dataset import Dataset
-from asq_hw.datasets.idx import labelled_as_fashion_mnist
+from asq_hw.datasets.idx import like_fashion_mnist
 from asq_hw.errors import InputError
 
 __all__ = ["load_bundled", "load_digits"]
@@ -44,4 +44,4 @@ def load_bundled(split: str) -> Dataset:
     resource = files("asq_hw").joinpath("bundled", "fashion-mnist-1000.npz")
     with resource.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         images, labels = archive["images"], archive["labels"]
-    return labelled_as_fashion_mnist("bundled", images, labels.astype(np.int64))
+    return like_fashion_mnist("bundled", images, labels.astype(np.int64))

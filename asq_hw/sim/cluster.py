@@ -77,6 +77,7 @@ def simulate(
     batch_size: int = 32,
     progress: Callable[[int], None] | None = None,
     kernel: str = Kernel.AUTO,
+    memory_limit: int | None = None,
 ) -> SimulationResult:
     """Run uint8 images (N, C, H, W) through `network` on a Dask cluster.
 
@@ -89,8 +90,8 @@ def simulate(
         Address of a Dask scheduler, such as ``tcp://10.0.0.5:8786``, whose workers have the same
         version of asq-hw; or ``local:N`` for N processes of one thread on this machine, which end
         with the run.
-    product, kernel : Product, str
-        As in `asq_hw.sim.simulate`.
+    product, kernel, memory_limit : Product, str, int
+        As in `asq_hw.sim.simulate`; the limit holds for each worker.
     batch_size : int
         Images in a chunk; fewer where they are large.
     progress : callable
@@ -111,7 +112,7 @@ def simulate(
     scores: IntArray | None = None
     counts = empty_statistics(len(images), len(network.layers))
     done = 0
-    plugin = _Simulator(network, product, kernel)
+    plugin = _Simulator(network, product, kernel, memory_limit)
     with _quiet(), _connect(cluster) as client, _sent(client, plugin):
         start = time.perf_counter()
         for chunk in _compute(client, plugin.name, images, batch_size):
@@ -145,11 +146,13 @@ class _Chunk:
 class _Simulator(WorkerPlugin):
     """The network on a worker, ready to run; a worker takes no task before this is set up."""
 
-    def __init__(self, network: IntegerNetwork, product: Product, kernel: str) -> None:
+    def __init__(
+        self, network: IntegerNetwork, product: Product, kernel: str, memory_limit: int | None
+    ) -> None:
         self.name = f"asq-hw-{uuid4().hex}"
         # A network's mappings cannot be pickled, and references and metadata are not needed.
         self.parts = (network.name, network.layers)
-        self.product, self.kernel = product, kernel
+        self.product, self.kernel, self.memory_limit = product, kernel, memory_limit
         self.version = asq_hw.__version__
 
     async def setup(self, worker: object) -> None:
@@ -164,7 +167,13 @@ class _Simulator(WorkerPlugin):
         network = IntegerNetwork(name=name, layers=layers)
         entry = network.input
         nothing = np.zeros((0, entry.channels, entry.height, entry.width), dtype=np.uint8)
-        self.run = Run(network, nothing, product=self.product, kernel=self.kernel)
+        self.run = Run(
+            network,
+            nothing,
+            product=self.product,
+            kernel=self.kernel,
+            memory_limit=self.memory_limit,
+        )
         self.run.warm_up()
 
     def compute(self, start: int, images: Images) -> _Chunk:
@@ -291,7 +300,7 @@ def _local_workers(count: int) -> Iterator[LocalCluster]:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=":0",
+            dashboard_address=None,
             memory_limit=0,
         )
     try:
@@ -330,7 +339,7 @@ def _uninterrupted_children() -> Iterator[None]:
 def _client(target: str | LocalCluster, cluster: str) -> Iterator[Client]:
     try:
         client = Client(target, timeout=_CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # by address and certificates, anything may be what it dislikes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"cluster {cluster} must have a scheduler that answers: {reason}"

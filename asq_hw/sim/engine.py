@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
 from collections.abc import Callable, Generator
@@ -18,17 +19,20 @@ from asq_hw.checks import IntArray
 from asq_hw.errors import InputError
 from asq_hw.network import IntegerNetwork
 from asq_hw.products import Product
+from asq_hw.sim.budget import Budget
 from asq_hw.sim.interpreter import interpreter
 from asq_hw.sim.jit import Kernel, choose_kernel, compile_aside
 from asq_hw.sim.lower import lower
-from asq_hw.sim.memory import allocate
-from asq_hw.sim.program import Avx2, Form, Memory, Portable, Vnni
+from asq_hw.sim.memory import allocate, memory_bytes
+from asq_hw.sim.program import Avx2, Form, Memory, Portable, Statistic, Vnni
 from asq_hw.sim.statistics import LayerStatistics, empty_statistics, summarize
 from asq_hw.sim.tensors import TraceBatch, read_batch
 
 __all__ = ["Run", "SimulationResult", "check_counts", "check_images", "simulate"]
 
 Images = NDArray[np.uint8]
+MAX_THREADS = 4096
+MAX_BATCH = 1 << 30
 _TRACE_BYTES = 1 << 26
 """Most memory for the tensors of a traced batch; each thread has a few batches."""
 _FORMS: dict[Kernel, type[Form]] = {
@@ -79,6 +83,7 @@ def simulate(
     trace: Callable[[TraceBatch], None] | None = None,
     progress: Callable[[int], None] | None = None,
     kernel: str = Kernel.AUTO,
+    memory_limit: int | None = None,
 ) -> SimulationResult:
     """Run uint8 images (N, C, H, W) through `network`; the result is the same bits everywhere.
 
@@ -97,18 +102,28 @@ def simulate(
         Is given the number of images done so far.
     kernel : str
         ``auto``, ``vnni``, ``avx2`` or ``portable``.
+    memory_limit : int
+        Bytes that the network, its tables and all threads may take; by default 2 GiB, and 64 for
+        each weight.
 
     Raises
     ------
     InputError
-        If the images do not fit the network, an argument is out of range, or the chosen product
-        could overflow 64 bits.
+        If the images do not fit the network, an argument is out of range, the chosen product
+        could overflow 64 bits, or more memory would be taken than the limit; it is not taken.
     """
     product = Product() if product is None else product
-    threads = _default_threads() if threads is None else threads
     check_images(network, images)
-    check_counts(threads, batch_size)
-    work = Run(network, images, product=product, kernel=kernel, keep=trace is not None)
+    check_counts(1 if threads is None else threads, batch_size)
+    work = Run(
+        network,
+        images,
+        product=product,
+        kernel=kernel,
+        keep=trace is not None,
+        memory_limit=memory_limit,
+    )
+    threads = work.fitting_threads(threads, batch_size)
     work.warm_up()
     start = time.perf_counter()
     with closing(work.run(threads, batch_size)) as batches:
@@ -138,20 +153,52 @@ class Run:
         product: Product,
         kernel: str,
         keep: bool = False,
+        memory_limit: int | None = None,
     ) -> None:
         network.check_product(product)
         chosen = choose_kernel(kernel)
         self.network, self.product, self.keep = network, product, keep
-        self.plan = lower(network, product, kernel=chosen, keep=keep)
+        self.budget = Budget(network, memory_limit)
+        self.plan = lower(network, product, kernel=chosen, keep=keep, budget=self.budget)
         self.shape = network.feature_maps()[network.output.name].shape
         self.form = _FORMS[chosen]()
         self.interpret = interpreter()
         self._take(images)
 
     def _take(self, images: Images) -> None:
+        self.budget.check(self.plan.taken_bytes + self._result_bytes(len(images)))
         self.images = np.ascontiguousarray(images)
-        self.scores = np.zeros((len(images), int(np.prod(self.shape))), dtype=np.int32)
+        self.scores = np.zeros((len(images), math.prod(self.shape)), dtype=np.int32)
         self.counts = empty_statistics(len(images), len(self.network.layers))
+
+    def _result_bytes(self, images: int) -> int:
+        """Bytes of scores, in two types, and statistics."""
+        statistics = 8 * len(Statistic) * len(self.network.layers)
+        return images * ((4 + 8) * math.prod(self.shape) + statistics)
+
+    def fitting_threads(self, threads: int | None, batch_size: int) -> int:
+        """Return how many threads work, each in its own memory.
+
+        Raises
+        ------
+        InputError
+            If so many were asked for that their memory is beyond the limit. Without a wish, it
+            is as many as there are processors and as have memory.
+        """
+        wanted = _default_threads() if threads is None else threads
+        wanted = min(wanted, -(-len(self.images) // self._rows(batch_size)))
+        shared = self.plan.taken_bytes + self._result_bytes(len(self.images))
+        each = memory_bytes(self.plan.layout, self._rows(batch_size) if self.keep else 1)
+        if threads is None:
+            wanted = max(1, min(wanted, (self.budget.limit - shared) // each))
+        self.budget.check(shared + wanted * each)
+        return wanted
+
+    def _rows(self, batch_size: int) -> int:
+        """Images in a batch: fewer where each leaves much behind."""
+        if not self.keep:
+            return batch_size
+        return min(batch_size, max(_TRACE_BYTES // self.plan.layout.kept_bytes, 1))
 
     def on(self, images: Images) -> Run:
         """Return a run of the same plan on other images."""
@@ -183,8 +230,7 @@ class Run:
 
     def run(self, threads: int, batch_size: int) -> Generator[_Batch, None, None]:
         """Compute all batches and yield them in order; interrupted, stop soon."""
-        if self.keep:
-            batch_size = min(batch_size, max(_TRACE_BYTES // self.plan.layout.kept_bytes, 1))
+        batch_size = self._rows(batch_size)
         spans = [
             (start, min(start + batch_size, len(self.images)))
             for start in range(0, len(self.images), batch_size)
@@ -248,7 +294,8 @@ def check_images(network: IntegerNetwork, images: Images) -> None:
 
 
 def check_counts(threads: int, batch_size: int) -> None:
-    """Raise InputError unless both are integers of at least 1."""
-    for name, value in (("threads", threads), ("batch size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} must be an integer of at least 1, not {value!r}")
+    """Raise InputError unless both are integers of at least 1, and few threads or images."""
+    limits = {"threads": (threads, MAX_THREADS), "batch size": (batch_size, MAX_BATCH)}
+    for name, (value, most) in limits.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise InputError(f"{name} must be an integer in 1..{most}, not {value!r}")

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from threading import Thread
@@ -57,9 +58,28 @@ def cached(function: _Function, **options: Any) -> _Function:
     The options are further ones of `numba.njit`.
     """
     try:
-        return cast(_Function, numba.njit(nogil=True, cache=True, **options)(function))
-    except RuntimeError:  # no folder that the cache could be written to
-        return cast(_Function, numba.njit(nogil=True, **options)(function))
+        compiled = numba.njit(nogil=True, cache=True, **options)(function)
+        _tolerate(compiled._cache)
+    except (RuntimeError, OSError):  # no folder that the cache could be written to
+        compiled = numba.njit(nogil=True, **options)(function)
+    return cast(_Function, compiled)
+
+
+def _tolerate(cache: Any) -> None:
+    """Let a cache that is damaged, or on a full disk, cost time and nothing else."""
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_if_whole(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:  # whatever unpacking a damaged file raises
+            return None
+
+    def save_if_possible(*arguments: Any) -> None:
+        with suppress(OSError, EOFError, ValueError):
+            save(*arguments)
+
+    cache.load_overload, cache.save_overload = load_if_whole, save_if_possible
 
 
 def compile_aside(work: Callable[[], object]) -> None:

@@ -26,6 +26,7 @@ from asq_hw.layers import (
 from asq_hw.network import FeatureMap, IntegerNetwork
 from asq_hw.products import Product
 from asq_hw.sim import program as program_tables
+from asq_hw.sim.budget import Budget, plan_bytes, weight_bytes
 from asq_hw.sim.fusion import fused_relus
 from asq_hw.sim.jit import Kernel
 from asq_hw.sim.memory import (
@@ -36,8 +37,8 @@ from asq_hw.sim.memory import (
     plan_memory,
     transformed_row,
 )
-from asq_hw.sim.pack import PackedWeights, pack_weights
-from asq_hw.sim.panels import arrange, quads_in_words
+from asq_hw.sim.pack import LANE_TYPES, PackedWeights, pack_weights
+from asq_hw.sim.panels import Places, arrange, quads_in_words
 from asq_hw.sim.program import VECTOR, Kind, Lane, Program
 
 __all__ = ["Plan", "lower"]
@@ -61,6 +62,8 @@ class Plan:
     layout: Layout
     step_names: tuple[str, ...]
     """Layers in the order of the program's steps."""
+    taken_bytes: int
+    """What it took at most, with one thread's memory."""
 
 
 @dataclass(slots=True)
@@ -78,6 +81,9 @@ class _Tables:
     )
     constants: list[IntArray] = field(default_factory=list)
     constant_count: int = 0
+    places: Places = field(default_factory=Places)
+    places_at: dict[int, int] = field(default_factory=dict)
+    """Where lists of places stand among the constants, by the identity of what `places` holds."""
     starts: list[IntArray] = field(default_factory=list)
     biases: list[IntArray] = field(default_factory=list)
     adapters: list[IntArray] = field(default_factory=list)
@@ -95,6 +101,12 @@ class _Tables:
         self.constants.append(values.reshape(-1))
         self.constant_count += values.size
         return at
+
+    def add_places(self, values: IntArray) -> int:
+        """The same, for a list out of `places`: once for all layers of its geometry."""
+        if id(values) not in self.places_at:
+            self.places_at[id(values)] = self.add_constants(values)
+        return self.places_at[id(values)]
 
     def add_starts(self, values: IntArray) -> int:
         at = sum(array.size for array in self.starts)
@@ -114,15 +126,29 @@ class _Tables:
 
     def add_weights(self, lane: Lane, values: NDArray[np.signedinteger]) -> int:
         at = sum(array.size for array in self.weights[lane])
-        self.weights[lane].append(values.reshape(-1))
+        self.weights[lane].append(values.reshape(-1).astype(LANE_TYPES[lane], copy=False))
         return at
 
 
-def lower(network: IntegerNetwork, product: Product, *, kernel: Kernel, keep: bool) -> Plan:
+def lower(
+    network: IntegerNetwork,
+    product: Product,
+    *,
+    kernel: Kernel,
+    keep: bool,
+    budget: Budget | None = None,
+) -> Plan:
     """Pack weights, place every map in memory and write the program.
 
     With `keep` every intermediate tensor has a place of its own.
+
+    Raises
+    ------
+    InputError
+        If that would take more memory than the budget has; it is not taken.
     """
+    budget = Budget(network, None) if budget is None else budget
+    budget.check(weight_bytes(network, product))
     maps = network.feature_maps()
     packed = {
         layer.name: pack_weights(layer, product, vectors=kernel is not Kernel.PORTABLE)
@@ -131,6 +157,7 @@ def lower(network: IntegerNetwork, product: Product, *, kernel: Kernel, keep: bo
     }
     fused = {} if keep else fused_relus(network)
     layout = plan_memory(network, packed, fused, keep=keep)
+    budget.check(taken := plan_bytes(network, packed, layout))
     made = _Tables(
         kernel=kernel, ends={name: relu_ends(relu, maps) for name, relu in fused.items()}
     )
@@ -141,6 +168,7 @@ def lower(network: IntegerNetwork, product: Product, *, kernel: Kernel, keep: bo
     return Plan(
         program=_finish(made),
         layout=layout,
+        taken_bytes=taken,
         step_names=tuple(network.layers[layer].name for _, _, layer in made.steps),
     )
 
@@ -356,7 +384,7 @@ def _dot_row(
     packed: PackedWeights,
 ) -> dict[str, int]:
     region = layout.codes[layer.name]
-    panels = arrange(packed, layer, region, maps[layer.name].shape)
+    panels = arrange(packed, layer, region, maps[layer.name].shape, made.places)
     return {
         "lane": packed.lane,
         "method": packed.method,
@@ -373,8 +401,8 @@ def _dot_row(
         "quads": panels.quads.size,
         "quads_at": made.add_constants(panels.quads),
         "pixels": maps[layer.name].shape[1] * maps[layer.name].shape[2],
-        "pixels_at": made.add_constants(panels.pixels),
-        "places_at": made.add_constants(panels.places),
+        "pixels_at": made.add_places(panels.pixels),
+        "places_at": made.add_places(panels.places),
         "tiles": panels.tiles,
         "tiles_across": panels.tiles_across,
         "transformed_row": transformed_row(region.channels),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = [
     "aligned",
     "allocate",
     "block_pixels",
+    "memory_bytes",
     "pixels_at_once",
     "plan_memory",
     "transformed_row",
@@ -38,6 +40,7 @@ weights come from farther away and are to be used often."""
 _LOOP_SUMS = 256
 """Sums of one loop over requantizations: enough to make the start of the loop cheap."""
 _CODE_TYPES = {Lane.INT8: np.uint8, Lane.INT32: np.int32, Lane.INT64: np.int64}
+_CODE_NAMES = {Lane.INT8: "codes8", Lane.INT32: "codes32", Lane.INT64: "codes64"}
 
 _ALIGN = 64
 """Bytes of a cache line; maps start at multiples of as many values."""
@@ -190,7 +193,7 @@ def pixels_at_once(packed: PackedWeights, layer: Conv | Linear) -> int:
 
 def aligned(shape: int | tuple[int, ...], kind: npt.DTypeLike) -> NDArray[Any]:
     """An array of zeros that starts at a cache line: the kernels load whole lines."""
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(kind).itemsize
     memory = np.zeros(size + _ALIGN, dtype=np.uint8)
     start = -memory.ctypes.data % _ALIGN
     return memory[start : start + size].view(kind).reshape(shape)
@@ -198,30 +201,45 @@ def aligned(shape: int | tuple[int, ...], kind: npt.DTypeLike) -> NDArray[Any]:
 
 def allocate(layout: Layout, rows: int) -> Memory:
     """One thread's memory; the padding in the maps of codes is filled in, for good."""
-    codes = {lane: aligned(_code_count(layout, lane), _CODE_TYPES[lane]) for lane in Lane}
+    made = {name: aligned(shape, kind) for name, (shape, kind) in _arrays(layout, rows).items()}
+    codes = {lane: made[name] for lane, name in _CODE_NAMES.items()}
     for region in layout.codes.values():
         if any(region.padding) and region.values.any():
             padded = codes[region.lane][region.start : region.start + region.held]
             padded.reshape(-1, region.values.size, region.channels)[:] = region.values[:, None]
-    counts = layout.sum_counts
-    return Memory(
-        maps=aligned((rows, layout.map_count + _SLACK), np.int16 if layout.narrow else np.int32),
-        indices=aligned((rows, layout.index_count), np.uint8),
-        accumulators=aligned((rows, layout.accumulator_count), np.int64),
-        codes8=codes[Lane.INT8],
-        codes32=codes[Lane.INT32],
-        codes64=codes[Lane.INT64],
-        sums32=aligned(max(counts[Lane.INT8], counts[Lane.INT32]), np.int32),
-        sums64=aligned(counts[Lane.INT64], np.int64),
-        transformed=aligned(16 * layout.transformed_count, np.uint8),
-        products=aligned(16 * 2 * VECTOR * _BLOCK_TILES_MANY, np.int32),
-        multipliers=aligned(layout.multiplier_count, np.int64),
-        multipliers32=aligned(layout.multiplier_count + VECTOR, np.int32),
-        pooled=aligned(layout.pooled_count, np.int64),
-        vectors=aligned((2, layout.vector_size), np.int64),
-        halves=aligned((2, layout.vector_size), np.int32),
-        stop=np.zeros(1, dtype=np.uint8),
+    return Memory(**made, stop=np.zeros(1, dtype=np.uint8))
+
+
+def memory_bytes(layout: Layout, rows: int) -> int:
+    """Bytes that `allocate` takes, for one thread."""
+    return sum(
+        math.prod(shape) * np.dtype(kind).itemsize for shape, kind in _arrays(layout, rows).values()
     )
+
+
+def _arrays(layout: Layout, rows: int) -> dict[str, tuple[tuple[int, ...], npt.DTypeLike]]:
+    """Shape and type of each array in `Memory`."""
+    counts = layout.sum_counts
+    codes = {
+        name: ((_code_count(layout, lane),), _CODE_TYPES[lane])
+        for lane, name in _CODE_NAMES.items()
+    }
+    narrow_or_wide = np.int16 if layout.narrow else np.int32
+    return {
+        "maps": ((rows, layout.map_count + _SLACK), narrow_or_wide),
+        "indices": ((rows, layout.index_count), np.uint8),
+        "accumulators": ((rows, layout.accumulator_count), np.int64),
+        **codes,
+        "sums32": ((max(counts[Lane.INT8], counts[Lane.INT32]),), np.int32),
+        "sums64": ((counts[Lane.INT64],), np.int64),
+        "transformed": ((16 * layout.transformed_count,), np.uint8),
+        "products": ((16 * 2 * VECTOR * _BLOCK_TILES_MANY,), np.int32),
+        "multipliers": ((layout.multiplier_count,), np.int64),
+        "multipliers32": ((layout.multiplier_count + VECTOR,), np.int32),
+        "pooled": ((layout.pooled_count,), np.int64),
+        "vectors": ((2, layout.vector_size), np.int64),
+        "halves": ((2, layout.vector_size), np.int32),
+    }
 
 
 def _transformed_count(packed: PackedWeights) -> int:

@@ -8,7 +8,10 @@ its weights are then the scaled even parts and the signs of the odd ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +29,12 @@ from asq_hw.layers import Conv, Linear
 from asq_hw.products import Product
 from asq_hw.sim.program import VECTOR, Finish, Lane, Method
 
-__all__ = ["PackedWeights", "pack_weights", "transform_weights"]
+__all__ = ["LANE_TYPES", "PackedWeights", "pack_weights", "packed_bytes", "transform_weights"]
+
+LANE_TYPES: Mapping[Lane, type[np.signedinteger[Any]]] = MappingProxyType(
+    {Lane.INT8: np.int8, Lane.INT32: np.int32, Lane.INT64: np.int64}
+)
+"""What a lane's weights are held in."""
 
 WINOGRAD_CHANNELS = 32
 """Fewer inputs or outputs do not fill the 16 matrix products."""
@@ -53,7 +61,7 @@ class PackedWeights:
     groups : int
         Groups of the packed form; small groups of the layer are joined, with zeros between.
     weights : (groups, kH, kW, planes, I / groups, columns) array
-        Columns of each part are padded with zeros to whole vectors.
+        Of the lane's integers. Columns of each part are padded with zeros to whole vectors.
     starts : (groups, columns) array
         What sums begin with: bytes are moved so that none is negative, this takes it back.
     parts : int
@@ -69,7 +77,7 @@ class PackedWeights:
     tables: IntArray
     padding: IntArray
     groups: int
-    weights: IntArray
+    weights: NDArray[np.signedinteger[Any]]
     starts: IntArray
     parts: int
     finish: Finish
@@ -117,7 +125,7 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vectors: bool) -> Pa
         tables=tables,
         padding=tables[:, -low],
         groups=groups,
-        weights=weights,
+        weights=weights.astype(LANE_TYPES[lane]),
         starts=starts,
         parts=parts.shape[0],
         finish=_choose_finish(method, split, halves=halves),
@@ -274,13 +282,8 @@ def _join_groups(parts: IntArray, groups: int) -> tuple[IntArray, int]:
     """
     count, outputs, planes, inputs, *kernel = parts.shape
     group_outputs = outputs // groups
-    joined = max(
-        m
-        for m in range(1, groups + 1)
-        if groups % m == 0 and (m == 1 or m * group_outputs <= VECTOR)
-    )
+    joined, width = _joined_groups(groups, group_outputs)
     merged = groups // joined
-    width = -(-joined * group_outputs // VECTOR) * VECTOR
     shape = (merged, *kernel, planes, joined * inputs, count * width)
     weights = np.zeros(shape, dtype=np.int64)
     split = parts.reshape(count, merged, joined, group_outputs, planes, inputs, *kernel)
@@ -291,6 +294,45 @@ def _join_groups(parts: IntArray, groups: int) -> tuple[IntArray, int]:
             block = split[part, :, j].transpose(0, 4, 5, 2, 3, 1)
             weights[..., j * inputs : (j + 1) * inputs, first : first + group_outputs] = block
     return weights, merged
+
+
+def _joined_groups(groups: int, group_outputs: int) -> tuple[int, int]:
+    """How many groups are joined, and the columns that they take in each part."""
+    joined = max(
+        m
+        for m in range(1, min(groups, VECTOR) + 1)
+        if groups % m == 0 and (m == 1 or m * group_outputs <= VECTOR)
+    )
+    return joined, -(-joined * group_outputs // VECTOR) * VECTOR
+
+
+def packed_bytes(layer: Conv | Linear, product: Product) -> tuple[int, int]:
+    """Bytes that a layer's weights may take while all is made ready, at most, before they do.
+
+    Returns
+    -------
+    kept, passing : int
+        As the kernels read them, with the copies that are joined at last; and while this
+        layer is packed.
+    """
+    grid = layer.weight_grid
+    groups = layer.groups if isinstance(layer, Conv) else 1
+    kernel = layer.kernel_size if isinstance(layer, Conv) else (1, 1)
+    parts, planes = (2 if grid.uses_sqrt2 else 1), 1
+    if product.uses_lut(grid):
+        odd = {abs(odd_part) for _, odd_part in grid.decode_table().values()}
+        parts, planes = 1, 1 + len(odd - {0})
+    joined, width = _joined_groups(groups, layer.out_channels // groups)
+    inputs = layer.in_channels // groups
+    taps = kernel[0] * kernel[1] * planes
+    # Runs of a kernel's row, or of a group's inputs, are padded to whole quads.
+    quads = groups // joined * taps * (joined * inputs + 3) * parts * width
+    depthwise = taps * parts * (-(-layer.out_channels // (2 * VECTOR)) * 2 * VECTOR)
+    winograd = 16 * -(-inputs // 4) * 4 * parts * width if kernel == (3, 3) else 0
+    elements = max(quads, depthwise, winograd)
+    narrow = grid.stored_bits <= 8 and planes == 1
+    decoded = layer.weight_codes.size * (2 + parts * planes)
+    return (4 if narrow else 32) * elements, 8 * (decoded + 2 * elements)
 
 
 def _choose_lane(weights: IntArray, tables: IntArray, *, bytes_allowed: bool) -> Lane:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from asq_hw.sim.memory import CodeMap, transformed_row
 from asq_hw.sim.pack import PackedWeights, transform_weights
 from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Method
 
-__all__ = ["Panels", "arrange", "quads_in_words"]
+__all__ = ["Panels", "Places", "arrange", "place_keys", "quads_in_words"]
 
 _NOT_STORED = -1
 _LARGEST_WORD = 2**15 - 1
@@ -54,14 +56,50 @@ class Panels:
     largest: int = 0
 
 
-def arrange(
+class Places:
+    """Lists of places in maps: layers of the same geometry have the same list, the same array."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, ...], IntArray] = {}
+
+    def get(self, key: tuple[int, ...], make: Callable[[], IntArray]) -> IntArray:
+        """Return the list of a geometry, made where there is none yet."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
+def place_keys(
     packed: PackedWeights, layer: Conv | Linear, region: CodeMap, shape: tuple[int, int, int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What a layer's lists of windows and of outputs depend on; `arrange` says what they hold."""
+    _, height, width = shape
+    if packed.method is Method.WINOGRAD:
+        row = transformed_row(packed.weights.shape[4])
+        return (0, row), (0, *shape)
+    stride = layer.stride if isinstance(layer, Conv) else (1, 1)
+    return (1, *stride, height, width, region.width, region.pixel), (1, *shape)
+
+
+def arrange(
+    packed: PackedWeights,
+    layer: Conv | Linear,
+    region: CodeMap,
+    shape: tuple[int, int, int],
+    made: Places,
 ) -> Panels:
     """Arrange a layer's weights; `shape` is that of its output, (O, H, W)."""
+    pixels_key, places_key = place_keys(packed, layer, region, shape)
     if packed.method is Method.WINOGRAD:
-        return _arrange_winograd(packed, layer, shape)
-    pixels = _pixels(layer, shape, region)
-    places = np.arange(shape[1] * shape[2], dtype=np.int64) * shape[0]
+        return _arrange_winograd(
+            packed,
+            layer,
+            shape,
+            pixels=made.get(pixels_key, lambda: np.arange(PIXEL_TILE) * pixels_key[1]),
+            places=made.get(places_key, lambda: _winograd_places(shape)),
+        )
+    pixels = made.get(pixels_key, lambda: _pixels(layer, shape, region))
+    places = made.get(places_key, lambda: np.arange(shape[1] * shape[2], dtype=np.int64) * shape[0])
     if packed.method is Method.TAPS:
         return _arrange_taps(packed, region, pixels, places)
     quads, weights = _quads(packed, region.width)
@@ -104,7 +142,9 @@ def quads_in_words(panels: Panels) -> int:
     return 0
 
 
-def _quads(packed: PackedWeights, padded_width: int) -> tuple[IntArray, IntArray]:
+def _quads(
+    packed: PackedWeights, padded_width: int
+) -> tuple[IntArray, NDArray[np.signedinteger[Any]]]:
     """Places of the quads in a window, and the weights (groups, ...) in their order.
 
     Runs of weights whose codes stand side by side are padded with zero weights to whole quads; what
@@ -119,7 +159,7 @@ def _quads(packed: PackedWeights, padded_width: int) -> tuple[IntArray, IntArray
         places = np.arange(width)[:, None] * pixel + np.arange(planes) * groups * inputs
         starts, length = (rows + places).reshape(-1), inputs
     count = -(-length // 4)
-    runs = np.zeros((groups, starts.size, 4 * count, columns), dtype=np.int64)
+    runs = np.zeros((groups, starts.size, 4 * count, columns), dtype=packed.weights.dtype)
     runs[:, :, :length] = packed.weights.reshape(groups, starts.size, length, columns)
     quads = (starts[:, None] + 4 * np.arange(count)).reshape(-1).astype(np.int64)
     if packed.lane is not Lane.INT8:
@@ -154,8 +194,23 @@ def _arrange_taps(
     )
 
 
+def _winograd_places(shape: tuple[int, int, int]) -> IntArray:
+    """Where the four outputs of each piece go."""
+    down, across = -(-shape[1] // 2), -(-shape[2] // 2)
+    y = 2 * np.arange(down)[:, None, None, None] + np.arange(2)[:, None]
+    x = 2 * np.arange(across)[:, None, None] + np.arange(2)
+    inside = (y < shape[1]) & (x < shape[2])
+    places = np.where(inside, (y * shape[2] + x) * shape[0], _NOT_STORED)
+    return places.reshape(-1).astype(np.int64)
+
+
 def _arrange_winograd(
-    packed: PackedWeights, layer: Conv | Linear, shape: tuple[int, int, int]
+    packed: PackedWeights,
+    layer: Conv | Linear,
+    shape: tuple[int, int, int],
+    *,
+    pixels: IntArray,
+    places: IntArray,
 ) -> Panels:
     """Weights (pairs, 16, 2, quads, 16, 4): of every pair of vectors, all pieces' products."""
     inputs, columns = packed.weights.shape[4:]
@@ -174,16 +229,12 @@ def _arrange_winograd(
     starts = -pairs.sum(axis=0, dtype=np.int64) * added
     ordered = pairs.reshape(quads, 4, -1, 2, VECTOR, 16).transpose(2, 5, 3, 0, 4, 1)
     down, across = -(-shape[1] // 2), -(-shape[2] // 2)
-    y = 2 * np.arange(down)[:, None, None, None] + np.arange(2)[:, None]
-    x = 2 * np.arange(across)[:, None, None] + np.arange(2)
-    inside = (y < shape[1]) & (x < shape[2])
-    places = np.where(inside, (y * shape[2] + x) * shape[0], _NOT_STORED)
     return Panels(
         weights=ordered,
         starts=starts.transpose(0, 3, 1, 2),
         quads=4 * np.arange(quads, dtype=np.int64),
-        pixels=np.arange(PIXEL_TILE, dtype=np.int64) * transformed_row(inputs),
-        places=places.reshape(-1).astype(np.int64),
+        pixels=pixels,
+        places=places,
         tiles=down * across,
         tiles_across=across,
         transform_offset=int(added[0]),

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from asq_hw.atomicfile import atomic_write
+from asq_hw.atomicfile import atomic_write, make_folder
 from asq_hw.errors import InputError
 from asq_hw.network import IntegerNetwork
 from asq_hw.products import Product
@@ -69,10 +69,7 @@ def write_trace(
     """
     product = Product() if product is None else product
     shapes = tensor_shapes(network, product)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make folder {folder}: {error.strerror}") from error
+    make_folder(folder, "trace folder")
     with ExitStack() as stack:
         files = {name: stack.enter_context(atomic_write(_file(folder, name))) for name in shapes}
         for name, shape in shapes.items():

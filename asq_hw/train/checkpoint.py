@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.images import ImageSpec
+from asq_hw.inputfile import read_bounded
+from asq_hw.train.archive import ArchiveError, check_archive
 from asq_hw.train.convert import quantize
 from asq_hw.train.models import build
 from asq_hw.train.pretrained import fill
@@ -23,6 +26,11 @@ FORMAT: Final = "asq-hw checkpoint"
 VERSION: Final = 1
 
 _ZIP_MAGIC: Final = b"PK\x03\x04"
+_MOST_BYTES: Final = 1 << 32
+_SPARE_BYTES: Final = 1 << 24
+_MOST_CHANNELS, _MOST_CLASSES = 4096, 1 << 16
+_DAMAGE = (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError)
+"""What looking at values of the wrong kind raises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +51,8 @@ class Checkpoint:
         The network's state.
     training : dict
         What only resuming needs: plain values and tensors; empty if training is over.
+    images : ImageSpec or None
+        The images that it was trained on; None in files that were written before they told.
     """
 
     recipe: Recipe
@@ -52,6 +62,7 @@ class Checkpoint:
     accuracy: float | None
     weights: dict[str, Tensor]
     training: dict[str, Any] = field(default_factory=dict)
+    images: ImageSpec | None = None
 
     def build_model(self) -> nn.Module:
         """Return the network with its weights, in evaluation mode.
@@ -62,11 +73,28 @@ class Checkpoint:
             If the weights do not fit the recipe's network.
         """
         shape = {"in_channels": self.in_channels, "num_classes": self.num_classes}
+        self._check_memory(shape)
         with torch.random.fork_rng(devices=[]):
             model = build(self.recipe.model, width=self.recipe.width, **shape)
             model = quantize(model, self.recipe)
         fill(model, self.weights, f"checkpoint of {self.recipe.name}")
         return model.eval()
+
+    def _check_memory(self, shape: dict[str, int]) -> None:
+        """Refuse a recipe whose network is much larger than the weights, before it is made."""
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            skeleton = build(self.recipe.model, width=self.recipe.width, **shape)
+        needed = sum(tensor.nbytes for tensor in skeleton.state_dict().values())
+        storages = {
+            tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+            for tensor in self.weights.values()
+            if isinstance(tensor, Tensor) and tensor.layout is torch.strided
+        }
+        if needed > 2 * sum(storages.values()) + _SPARE_BYTES:
+            raise InputError(
+                f"checkpoint of {self.recipe.name} must hold the {needed} bytes of its network, "
+                f"not {sum(storages.values())}"
+            )
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -79,6 +107,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "num_classes": checkpoint.num_classes,
         "epoch": checkpoint.epoch,
         "accuracy": checkpoint.accuracy,
+        "images": None if checkpoint.images is None else asdict(checkpoint.images),
         "weights": checkpoint.weights,
         "training": checkpoint.training,
     }
@@ -96,26 +125,29 @@ def load(path: str | Path) -> Checkpoint:
     InputError
         If the file is missing, damaged, no checkpoint of ours, or of a later version.
     """
-    if not Path(path).is_file():
-        raise InputError(f"checkpoint {path} does not exist")
     content = _unpack(Path(path))
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or not _is(content.get("format"), FORMAT):
         raise InputError(f"{path} is not a checkpoint of asq-hw train")
-    if content.get("version") != VERSION:
-        found = content.get("version")
+    if not _is(found := content.get("version"), VERSION):
+        found = found if isinstance(found, int) else type(found).__name__
         raise InputError(f"checkpoint {path} must be of version {VERSION}, not {found!r}")
     try:
         return Checkpoint(
             recipe=from_dict(_current(content["recipe"])),
-            in_channels=int(content["in_channels"]),
-            num_classes=int(content["num_classes"]),
-            epoch=int(content["epoch"]),
-            accuracy=content["accuracy"],
+            in_channels=_counted(content, "in_channels", 1, _MOST_CHANNELS),
+            num_classes=_counted(content, "num_classes", 1, _MOST_CLASSES),
+            epoch=_counted(content, "epoch", 0, 1 << 31),
+            accuracy=None if content["accuracy"] is None else float(content["accuracy"]),
             weights=dict(content["weights"]),
             training=dict(content["training"]),
+            images=_images(content.get("images")),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"checkpoint {path} is damaged: {error}") from None
+    except _DAMAGE as error:
+        raise InputError(f"checkpoint {path} is damaged: {str(error)[:300]}") from None
+
+
+def _images(values: dict[str, Any] | None) -> ImageSpec | None:
+    return None if values is None else ImageSpec(**values)
 
 
 def load_state(path: str | Path) -> dict[str, Tensor] | None:
@@ -126,16 +158,26 @@ def load_state(path: str | Path) -> dict[str, Tensor] | None:
     InputError
         If the file is missing, damaged, or holds anything but tensors by name.
     """
-    if not Path(path).is_file():
-        raise InputError(f"checkpoint {path} does not exist")
     content = _unpack(Path(path))
     entries: dict[Any, Any] = content if isinstance(content, dict) else {}
-    if entries.get("format") == FORMAT:
+    if _is(entries.get("format"), FORMAT):
         return None
     named = all(isinstance(k, str) and isinstance(v, Tensor) for k, v in entries.items())
     if not entries or not named:
         raise InputError(f"{path} is neither a checkpoint of asq-hw train nor a state dict")
     return entries
+
+
+def _is(found: object, wanted: str | int) -> bool:
+    """Whether a value is the one that is wanted, of its type; a tensor is compared otherwise."""
+    return type(found) is type(wanted) and found == wanted
+
+
+def _counted(content: dict[str, Any], key: str, low: int, high: int) -> int:
+    value = content[key]
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{key} must be an integer in {low}..{high}")
+    return value
 
 
 def _current(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -148,13 +190,16 @@ def _current(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _unpack(path: Path) -> object:
     """Read a file of torch's, or say in one line why it is none."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"checkpoint {path} could not be read: {error.strerror}") from None
+    content = read_bounded(path, "checkpoint", _MOST_BYTES)
     # torch also reads older formats than its zip archive; we never wrote one.
     if not content.startswith(_ZIP_MAGIC):
         raise InputError(f"{path} is not a checkpoint of asq-hw train")
+    try:
+        check_archive(content)
+    except ArchiveError as error:
+        raise InputError(
+            f"{path} is not a checkpoint of asq-hw train, or is damaged: {error}"
+        ) from None
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception:

@@ -3,50 +3,54 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from asq_hw.checks import BIAS_BITS, FEATURE_BITS, IntArray
-from asq_hw.datasets import Dataset
+from asq_hw.checks import BIAS_BITS, FEATURE_BITS, MAX_NAME_LENGTH, IntArray
+from asq_hw.datasets import Dataset, ImageFolder, image_spec, reference_name
 from asq_hw.errors import InputError
 from asq_hw.fixedpoint import divide_half_up, quantize_multiplier
+from asq_hw.images import ImageSpec
 from asq_hw.layers import (
     Add,
     AveragePool,
+    Conv,
     FeatureFormat,
     Flatten,
     GlobalAveragePool,
     Input,
     Layer,
+    Linear,
     MaxPool,
     Relu,
 )
-from asq_hw.network import IntegerNetwork
+from asq_hw.network import PIXEL_MAX, IntegerNetwork
 from asq_hw.train.calibration import Calibration, calibrate
+from asq_hw.train.evaluation import predict
 from asq_hw.train.graph import Operation, OperationKind, trace
 from asq_hw.train.integer_layers import POOL_MULTIPLIER_BITS, WeightedSource, integer_weighted
-from asq_hw.train.loop import predict
 from asq_hw.train.recipes import Recipe
 
-__all__ = ["DEFAULT_CALIBRATION_IMAGES", "export_network"]
+__all__ = ["DEFAULT_CALIBRATION_IMAGES", "export_network", "network_name"]
 
 DEFAULT_CALIBRATION_IMAGES = 1024
 _HEADROOM = 1.5
 """Feature maps get room for values this much larger than calibration saw."""
-_PIXEL_MAX = 255
 
 
 def export_network(
     model: nn.Module,
     recipe: Recipe,
     calibration: Dataset,
-    references: Sequence[Dataset] = (),
+    references: Sequence[Dataset | ImageFolder] = (),
     *,
+    images: ImageSpec | None = None,
     feature_bits: int = FEATURE_BITS,
 ) -> IntegerNetwork:
     """Turn a trained, quantized network into integers.
@@ -63,8 +67,12 @@ def export_network(
         What it was trained by.
     calibration : Dataset
         Images whose feature maps set the scales; training images are the honest choice.
-    references : sequence of Dataset
-        Data sets whose predictions by `model` are kept in the network for comparison.
+    references : sequence of Dataset or ImageFolder
+        Data sets whose predictions by `model` are kept in the network for comparison, each under
+        its `asq_hw.datasets.reference_name`.
+    images : ImageSpec, optional
+        The images that it was trained on, and its classes; by default those of `calibration`,
+        its classes only where there are as many as scores.
     feature_bits : int
         Width of the feature maps' integers.
 
@@ -77,24 +85,50 @@ def export_network(
     model.eval()
     operations = trace(model)
     ranges = calibrate(model, operations, calibration)
-    formats = _formats(operations, ranges, feature_bits)
-    exporter = _Exporter(formats=formats, ranges=ranges, calibration=calibration)
+    spec = images or image_spec(calibration)
+    formats = _formats(operations, ranges, feature_bits, _pixel_reach(spec))
+    exporter = _Exporter(formats=formats, ranges=ranges, images=spec)
+    layers = tuple(exporter.layer(operation) for operation in operations)
+    if images is None and len(spec.classes) != _scores(layers[-1]):
+        spec = replace(spec, classes=())  # the calibration images are of other classes
     return IntegerNetwork(
-        name=recipe.name.replace("-", "_"),
-        layers=tuple(exporter.layer(operation) for operation in operations),
+        name=network_name(recipe.name),
+        layers=layers,
         references={
-            dataset.name: predict(model, dataset).astype(np.uint16) for dataset in references
+            reference_name(dataset): predict(model, dataset).astype(np.uint16)
+            for dataset in references
         },
         metadata={
             "recipe": recipe.name,
             "dataset": recipe.dataset,
             "calibration": f"{len(calibration.images)} images of {calibration.name}",
         },
+        images=spec,
+    )
+
+
+def _scores(layer: Layer) -> int | None:
+    """How many scores a network's last layer makes, where that can be seen of it alone."""
+    return layer.out_channels if isinstance(layer, Conv | Linear) else None
+
+
+def network_name(recipe: str) -> str:
+    """Return a network's name for a recipe of any name: letters, digits, ``_`` and inner dots."""
+    name = re.sub(r"[^A-Za-z0-9_.]+", "_", recipe)
+    name = re.sub(r"\.+", ".", name).strip(".") or "network"
+    return f"{'_' if name[0].isdigit() else ''}{name}"[:MAX_NAME_LENGTH].rstrip(".")
+
+
+def _pixel_reach(images: ImageSpec) -> float:
+    """Largest magnitude that any pixel, 0 to 255, has for the network."""
+    return max(
+        max(abs(mean), abs(1 - mean)) / std
+        for mean, std in zip(images.mean, images.std, strict=True)
     )
 
 
 def _formats(
-    operations: Sequence[Operation], ranges: Calibration, feature_bits: int
+    operations: Sequence[Operation], ranges: Calibration, feature_bits: int, pixel_reach: float
 ) -> dict[str, FeatureFormat]:
     """One format for each set of feature maps that must share one, with room for all of them."""
     leader = {operation.name: operation.name for operation in operations}
@@ -111,7 +145,9 @@ def _formats(
     reach: dict[str, float] = {}
     for operation in operations:
         top = find(operation.name)
-        reach[top] = max(reach.get(top, 0.0), ranges.magnitude(operation.name))
+        is_input = operation.kind is OperationKind.INPUT
+        magnitude = pixel_reach if is_input else ranges.magnitude(operation.name)
+        reach[top] = max(reach.get(top, 0.0), magnitude)
     return {
         operation.name: FeatureFormat(
             bits=feature_bits,
@@ -132,7 +168,7 @@ def _fraction_bits(magnitude: float, bits: int) -> int:
 class _Exporter:
     formats: dict[str, FeatureFormat]
     ranges: Calibration
-    calibration: Dataset
+    images: ImageSpec
 
     def layer(self, operation: Operation) -> Layer:
         """The integer layer of one traced operation."""
@@ -152,13 +188,10 @@ class _Exporter:
     def _input(self, operation: Operation) -> Input:
         """``X = (p / 255 - mean) / std`` as multiplier, offset and shift."""
         output = self.formats[operation.name]
-        channels, height, width = self.calibration.image_shape
-        mean, std = (
-            np.broadcast_to(np.asarray(value, dtype=np.float64), channels)
-            for value in (self.calibration.mean, self.calibration.std)
-        )
+        _, height, width = self.images.shape
+        mean, std = np.array(self.images.mean), np.array(self.images.std)
         scale = 2.0**output.fraction_bits / std
-        slope, offset = scale / _PIXEL_MAX, -mean * scale
+        slope, offset = scale / PIXEL_MAX, -mean * scale
         largest = max(slope.max(), np.abs(offset).max())
         shift = max(0, BIAS_BITS - 2 - math.ceil(math.log2(largest)))
         return Input(

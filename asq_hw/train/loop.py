@@ -20,15 +20,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from asq_hw import datasets
-from asq_hw.datasets import Dataset, ImageFolder
+from asq_hw.atomicfile import make_folder
 from asq_hw.errors import InputError
+from asq_hw.images import ImageSpec
 from asq_hw.train import checkpoint as checkpoints
 from asq_hw.train.batchnorm import freeze_batch_norm, share_batch_norm
 from asq_hw.train.checkpoint import Checkpoint
 from asq_hw.train.data import Batch, normalise, training_batches, training_steps
 from asq_hw.train.distributed import Processes, join_processes
 from asq_hw.train.evaluation import evaluate, predict
+from asq_hw.train.exportable import check_export
+from asq_hw.train.images import training_data
 from asq_hw.train.optimizer import learning_rate, make_optimizer
 from asq_hw.train.progress import Progress, Report, TrainingResult
 from asq_hw.train.recipes import Recipe
@@ -60,6 +62,7 @@ def train(
     device: str = "auto",
     log_dir: Path | None = None,
     report: Report | None = None,
+    must_export: bool = True,
 ) -> TrainingResult:
     """Train a network and leave ``last.pt``, ``best.pt`` and ``log.jsonl`` in `output`.
 
@@ -87,6 +90,8 @@ def train(
     report : callable, optional
         Called in process 0 with `Progress` after every batch (on a GPU, every 20) and every
         epoch.
+    must_export : bool
+        Refuse a network that `export` would refuse, before its first step.
 
     Raises
     ------
@@ -102,7 +107,14 @@ def train(
     torch.set_num_threads(threads or before)
     try:
         with torch.random.fork_rng(devices=[]), join_processes(device) as processes:
-            run = _Run(recipe, output=output, init=init, resume=resume, processes=processes)
+            run = _Run(
+                recipe,
+                output=output,
+                init=init,
+                resume=resume,
+                processes=processes,
+                must_export=must_export,
+            )
             run.finish(
                 report if report and processes.is_main else _say_nothing,
                 workers=workers,
@@ -134,12 +146,10 @@ class _Run:
         init: Path | None,
         resume: bool,
         processes: Processes,
+        must_export: bool,
     ) -> None:
         self.recipe, self.output, self.processes = recipe, output, processes
-        size = recipe.image_size or None
-        training = datasets.open_dataset(recipe.dataset, split="train", image_size=size)
-        self.training_data = training.first(recipe.training_images or None)
-        self.test_data = datasets.open_dataset(recipe.dataset, split="test", image_size=size)
+        self.training_data, self.test_data, self.images = training_data(recipe)
         self.steps = training_steps(self.training_data, recipe, processes.share)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.epoch, self.accuracy, self.best_accuracy = 0, 0.0, -1.0
@@ -147,7 +157,9 @@ class _Run:
         processes.wait()  # every process has looked before process 0 writes
         torch.manual_seed(recipe.seed)
         if saved is None:
-            self.model = new_model(recipe, init, **_shape(self.training_data))
+            self.model = new_model(recipe, init, **_shape(self.images))
+            if must_export:
+                check_export(self.model, recipe, self.training_data, self.images)
         else:
             self.model = saved.build_model()
         # Convolutions here read the channels of a pixel together.
@@ -175,6 +187,11 @@ class _Run:
         saved = checkpoints.load(path)
         if saved.recipe != self.recipe:
             raise InputError(f"{path} is a run of another recipe, {saved.recipe.name}: not resumed")
+        if saved.images is not None and saved.images != self.images:
+            raise InputError(
+                f"{path} is a run on other images or classes than {self.recipe.dataset} holds now: "
+                "not resumed"
+            )
         return saved
 
     def _remove_leftovers(self) -> None:
@@ -184,10 +201,7 @@ class _Run:
                 path.unlink(missing_ok=True)
 
     def _make_output(self) -> None:
-        try:
-            self.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"output {self.output} could not be made: {error.strerror}") from None
+        make_folder(self.output, "output")
 
     def _restore(self, saved: Checkpoint) -> None:
         state = saved.training
@@ -360,10 +374,11 @@ class _Run:
             accuracy=accuracy,
             weights=self.model.state_dict(),
             training=state if resumable else {},
-            **_shape(self.training_data),
+            images=self.images,
+            **_shape(self.images),
         )
         checkpoints.save(self.output / name, checkpoint)
 
 
-def _shape(dataset: Dataset | ImageFolder) -> dict[str, int]:
-    return {"in_channels": dataset.image_shape[0], "num_classes": len(dataset.classes)}
+def _shape(images: ImageSpec) -> dict[str, int]:
+    return {"in_channels": images.shape[0], "num_classes": len(images.classes)}

@@ -13,11 +13,12 @@ from asq_hw.errors import InputError
 from rtl.design import Design
 from rtl.emit.constraints import DEFAULT_CLOCK_MHZ, constraints
 from rtl.emit.manifest import core, manifest
+from rtl.emit.occupant import Occupant, occupant
 from rtl.emit.testbench import testbench
 from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog
 
-__all__ = ["DEFAULT_OPERATIONS", "MANIFEST", "Emitted", "emit"]
+__all__ = ["DEFAULT_OPERATIONS", "MANIFEST", "Emitted", "check_free", "emit"]
 
 DEFAULT_OPERATIONS = 8192
 """Operations in an emitted folder's vectors."""
@@ -41,19 +42,23 @@ def emit(
     *,
     operations: int = DEFAULT_OPERATIONS,
     clock_mhz: float = DEFAULT_CLOCK_MHZ,
+    force: bool = False,
 ) -> Emitted:
     """Write a design's Verilog, test bench, vectors, constraints and manifest into a folder.
 
-    A new folder appears at once; in one that exists each file is replaced whole, the manifest
-    last, and other files stay.
+    A new folder appears at once. In one that holds the same unit each file is replaced whole, the
+    manifest last, and other files stay. One that holds another unit is left as it is, or with
+    `force` that unit's files are removed behind the new ones.
 
     Raises
     ------
     InputError
-        If `output` cannot be a folder or be written to, or Yosys is missing.
+        If `output` cannot be a folder or be written to, holds another unit, or Yosys is missing.
     """
     target = Path(output)
     _check_folder(target)
+    before = occupant(target, MANIFEST)
+    check_free(target, design.name, before, force=force)
     vectors = Vectors.random(design, operations)
     texts, files = _texts(design, vectors, clock_mhz)
     try:
@@ -66,9 +71,21 @@ def emit(
             with atomic_write(work / name) as file:
                 file.write(text.encode())
         _move(work, target, list(texts))
+        for name in before.files - texts.keys() if before else ():
+            (target / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Emitted(folder=target, top=design.name, files=files, vectors=vectors)
+
+
+def check_free(target: Path, name: str, before: Occupant | None, *, force: bool) -> None:
+    """Raise InputError if `target` holds another unit than `name`, unless it may be replaced."""
+    if before is None or before.name == name or force:
+        return
+    raise InputError(
+        f"{target} holds {before.description}: write {name} into another folder, or replace what "
+        "is there with --force"
+    )
 
 
 def _check_folder(target: Path) -> None:

@@ -26,8 +26,13 @@ def manifest(design: Design, vectors: Vectors, files: Mapping[str, str]) -> str:
         "generator": f"asq-hw {__version__}",
         "top": design.name,
         "title": design.title,
+        "layer": design.layer or None,
+        "digest": design.digest,
         "parameters": design.parameters,
         "latency_cyc": design.latency_cyc,
+        "interval_cyc": design.interval_cyc,
+        "idle_cyc": design.pause.idle_cyc if design.pause else 0,
+        "idle_after": design.pause.after if design.pause else None,
         "ports": [
             {
                 "name": port.name,
@@ -90,5 +95,5 @@ targets:
 
 def core(design: Design, files: Mapping[str, str]) -> str:
     """FuseSoC's core description (CAPI2): simulation, and a target for each constraints file."""
-    title = json.dumps(design.title)
+    title = json.dumps(f"{design.title}, layer {design.layer}" if design.layer else design.title)
     return _CORE.format(top=design.name, version=__version__, title=title, **files)

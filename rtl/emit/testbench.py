@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rtl.design import VALID_OUT, Design, Direction, Port
+from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Port
 from rtl.emit.vectors import row_fields
+from rtl.pace import pace_lines
 
 __all__ = ["RESETS", "RUN_UP_CYC", "testbench"]
 
@@ -19,6 +20,9 @@ _TEXT = """\
 // outputs as they must be LATENCY cycles later, and only where valid_out is 1.
 // Before that, some rows run unchecked and are cut off by a reset, and the first rows
 // behind it are checked; RESETS times, each time with other rows.
+{pace}
+//
+// Ends with another status than 0 where something is wrong, a missing {top}.mem included.
 //
 //   $ verilator --binary --timing -Wno-fatal --top-module {top}_tb {top}_tb.v {top}.v
 //   $ ./obj_dir/V{top}_tb
@@ -27,6 +31,9 @@ _TEXT = """\
 //
 // +{top}_rows=N runs the first N rows only; +together leaves ending the simulation
 // to others, so that several test benches can run in one.
+
+/* verilator lint_off DECLFILENAME */
+/* verilator lint_off STMTDLY */
 
 `timescale 1ns / 1ps
 
@@ -102,8 +109,19 @@ module {top}_tb;
   endtask
 
   initial begin
-    $readmemh("{top}.mem", rows);
     if (!$value$plusargs("{top}_rows=%d", count)) count = ROWS;
+    if (count < 1 || count > ROWS) begin
+      $display("FAIL: {top}, there are 1 to %0d rows, not %0d", ROWS, count);
+      $fatal(1);
+    end
+    $readmemh("{top}.mem", rows);
+    // Whether a row was read shows in its valid_in, which is 0 or 1 in every one.
+    given = rows[0];
+    wanted = rows[count-1];
+    if ((given[{valid_in_low}] ^ wanted[{valid_in_low}]) === 1'bx) begin
+      $display("FAIL: {top}, {top}.mem is missing or has less than %0d rows", count);
+      $fatal(1);
+    end
     clk = 1'b0;
     checked = 0;
     failures = 0;
@@ -133,8 +151,10 @@ module {top}_tb;
     end
     if (failures == 0 && checked > 0)
       $display("PASS: {top}, %0d results in %0d cycles", checked, count);
-    else
+    else begin
       $display("FAIL: {top}, %0d wrong of %0d results in %0d cycles", failures, checked, count);
+      if (!$test$plusargs("together")) $fatal(1);
+    end
     if (!$test$plusargs("together")) $finish;
   end
 endmodule
@@ -156,6 +176,8 @@ def testbench(design: Design, rows: int) -> str:
         row_bits=bits,
         row_high=bits - 1,
         valid_low=low[VALID_OUT.name],
+        valid_in_low=low[VALID_IN.name],
+        pace="\n".join(f"// {line}" for line in pace_lines(design.interval_cyc, design.pause)),
         declarations="\n".join(_declaration(port) for port in design.ports),
         connections=",\n".join(f"    .{port.name}({port.name})" for port in design.ports),
         assignments="\n".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -11,9 +12,10 @@ from amaranth.back import rtlil
 from asq_hw import __version__
 from rtl.design import Design, Direction, Port
 from rtl.identifiers import check_identifier
-from rtl.tools import run_yosys
+from rtl.pace import pace_lines
+from rtl.tools import produced, run_yosys
 
-__all__ = ["to_rtlil", "to_verilog"]
+__all__ = ["WAIVERS", "header", "to_rtlil", "to_verilog"]
 
 # Processes become registers and expressions, which reads better than Amaranth's own blocks, and
 # Yosys' numbered names (_00_) replace its $-names. The circuit is not optimized beyond that.
@@ -30,6 +32,19 @@ attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy
 write_verilog -noattr -simple-lhs design.v
 """
 _MODULE = re.compile(r"^module \\(\S+)$", re.MULTILINE)
+_INITIAL = re.compile(
+    r"^(  reg(?: signed)?(?: \[\d+:\d+\])?) (\\\S+ |\w[\w$]*) = ([^;]+);$", re.MULTILINE
+)
+"""A register with its value at power-up, which is written as a block of its own instead: Verilator
+warns of a value in a declaration."""
+
+WAIVERS = {
+    "WIDTH": "operands that are narrower than their result are extended, as Verilog defines it",
+    "CASEOVERLAP": "a selector has one bit set: the order of its cases does not matter",
+    "UNUSED": "names of the source are kept for waveforms, and a sum's carry may go nowhere",
+    "DECLFILENAME": "the parts of a unit stand in the unit's file, so that one file is the unit",
+}
+"""What Verilator would warn of (``-Wall``) and why it may: written into the Verilog."""
 _PORT = re.compile(r"^(  wire .*(?:input|output) )\d+( .*\\(\w+))$", re.MULTILINE)
 
 
@@ -52,9 +67,19 @@ def to_verilog(design: Design) -> str:
         folder = Path(name)
         (folder / "design.il").write_text(to_rtlil(design), encoding="utf-8")
         run_yosys(_SCRIPT.format(top=design.name), folder=folder)
-        text = (folder / "design.v").read_text(encoding="utf-8")
+        text = produced(folder / "design.v", "Yosys").read_text(encoding="utf-8")
     body = re.sub(r"\A/\*.*?\*/\s*", "", text, flags=re.DOTALL)
-    return f"{header(design)}\n`timescale 1ns / 1ps\n\n{body}"
+    body = _INITIAL.sub(r"\1 \2;\n  initial \2 = \3;", body)
+    return f"{header(design)}\n{_waivers('off')}\n`timescale 1ns / 1ps\n\n{body}\n{_waivers('on')}"
+
+
+def _waivers(switch: str) -> str:
+    """Verilator's comments that turn what is waived off, each under its reason, or on again."""
+    lines = []
+    for code, reason in WAIVERS.items():
+        lines += [f"// {code}: {reason}.\n"] if switch == "off" else []
+        lines += [f"/* verilator lint_{switch} {code} */\n"]
+    return "".join(lines)
 
 
 def header(design: Design) -> str:
@@ -63,10 +88,13 @@ def header(design: Design) -> str:
         f"{design.name}: {design.title}",
         "",
         f"Made by asq-hw {__version__} with",
+        *([f"  layer = {json.dumps(design.layer)}"] if design.layer else []),
         *(f"  {name} = {_text(value)}" for name, value in design.parameters.items()),
+        f"  digest = {design.digest}",
         "",
         f"One operation in a cycle with valid_in high; its result {_cycles(design.latency_cyc)}"
         " later with valid_out high.",
+        *pace_lines(design.interval_cyc, design.pause),
         "",
         "  input  clk                         rising edge",
         "  input  rst                         synchronous, active high",

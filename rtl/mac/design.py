@@ -69,13 +69,9 @@ class Mac(MacParameters):
         return serial_latency_cyc(self) if self.style is Style.SERIAL else latency_cyc(self)
 
     @property
-    def cycles_per_product(self) -> int:
+    def interval_cyc(self) -> int:
         """Cycles from one product to the next: 1, or the weight's bits where it is bit-serial."""
         return self.weight_bits if self.style is Style.SERIAL else 1
-
-    def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
-        """Cycles without ``valid_in`` that each product needs behind it."""
-        return np.full(len(inputs["weight"]), self.cycles_per_product - 1, dtype=np.int64)
 
     @property
     def parameters(self) -> dict[str, Parameter]:

@@ -65,9 +65,9 @@ class DotProduct(Design):
             raise InputError("sums of a dot-product unit must be masked and in one segment")
 
     @property
-    def name(self) -> str:
-        """Verilog identifier: ``dot16_post_split_w4a4_acc24_shift_pair_masked_p1``."""
-        return f"dot{self.lanes}_{self.mac.name}"
+    def stem(self) -> str:
+        """Beginning of its name: ``dot16_post_split_w4a4_acc24_shift_pair_masked_p1``."""
+        return f"dot{self.lanes}_{self.mac.stem}"
 
     @property
     def title(self) -> str:

@@ -147,8 +147,8 @@ class MacParameters(MacDesign):
         return replace(mac, accumulator_bits=max(_widths(mac._term_ranges, length)))
 
     @property
-    def name(self) -> str:
-        """Verilog identifier, the scheme first: ``post_split_w4a4_acc24_shift_masked``."""
+    def stem(self) -> str:
+        """Beginning of its name, the scheme first: ``post_split_w4a4_acc24_shift_masked``."""
         sign = "s" if self.activation_signed else ""
         parts = [f"{self.scheme}_w{self.weight_bits}a{self.activation_bits}{sign}"]
         if self.encoding is not Encoding.PACKED:

@@ -75,11 +75,12 @@ class ProductUnit(wiring.Component):
         """Register the operands and hand them to `build`."""
         m = Module()
         activation = Signal(self.activation.shape())
-        # With the activation at 0 every product is 0, whatever the weight.
-        weight = Signal(self.weight.shape(), reset_less=True)
+        weight = Signal(self.weight.shape())
         m.d.sync += [activation.eq(self.activation), weight.eq(self.weight)]
+        # With the activation at 0 every product is 0, whatever the weight; but what is unknown at
+        # the inputs must not even pass through: in four-state simulation 0 times X is X.
         with m.If(~self.valid):
-            m.d.sync += activation.eq(0)
+            m.d.sync += [activation.eq(0), weight.eq(0)]
         self.build(m, activation, weight)
         return m
 

@@ -20,7 +20,7 @@ class SerialMacComponent(wiring.Component):
     """Adds the activation, shifted, once for each bit of a two's complement weight.
 
     Ports are those of `Mac.ports`. It takes a product every `Mac.weight_bits` cycles, which is its
-    `Mac.cycles_per_product`; ``valid_in`` must be low between. Latency is `Mac.latency_cyc`.
+    `Mac.interval_cyc`; ``valid_in`` must be low between. Latency is `Mac.latency_cyc`.
     """
 
     def __init__(self, mac: MacParameters) -> None:

@@ -55,7 +55,7 @@ class ShiftUnit(ProductUnit):
     def _finish(self, m: Module, magnitude: Value, index: Value, negative: Value) -> None:
         """Apply the sign, and tell which accumulator the product is for."""
         domain = m.d.sync if self._mac.style is Style.SHIFT else m.d.comb
-        chosen_sign = Signal(reset_less=True)
+        chosen_sign = Signal()
         domain += chosen_sign.eq(negative)
         sign = self.step(m, chosen_sign, "shifted_sign")
         m.d.comb += [
@@ -63,7 +63,7 @@ class ShiftUnit(ProductUnit):
             self.negative.eq(sign),
         ]
         if self._mac.has_pair:
-            odd = Signal(reset_less=True)
+            odd = Signal()
             domain += odd.eq(_is_among(index, _odd_indices(self._mac)))
             m.d.comb += self.odd.eq(self.step(m, odd, "shifted_odd"))
 

@@ -12,6 +12,7 @@ from asq_hw.checks import STEP_BITS, check_range
 from asq_hw.fixedpoint import divide_half_up
 from asq_hw.grids import Grid, Scheme
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
+from rtl.pace import Pause
 
 __all__ = ["StepQuantizer"]
 
@@ -62,8 +63,8 @@ class StepQuantizer(Design):
         return Grid(scheme=Scheme.UNIFORM, bits=self.bits, signed=self.signed)
 
     @property
-    def name(self) -> str:
-        """Verilog identifier: ``asq_ladder_a4_x16_t0``."""
+    def stem(self) -> str:
+        """Beginning of its name: ``asq_ladder_a4_x16_t0``."""
         sign = "s" if self.signed else ""
         width = f"a{self.bits}{sign}_x{self.feature_bits}_t{self.step_fraction_bits}"
         return f"asq_{self.arrangement}_{width}"
@@ -132,9 +133,14 @@ class StepQuantizer(Design):
         """Features have a code, steps have none."""
         return np.equal(inputs["load"], 0)
 
-    def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
-        """The pause behind each step."""
-        return np.where(inputs["load"] == 1, self.load_cyc, 0)
+    @property
+    def pause(self) -> Pause:
+        """`load_cyc`, behind each step."""
+        return Pause(after="a step (load 1)", idle_cyc=self.load_cyc)
+
+    def pauses(self, inputs: Rows) -> NDArray[np.bool_]:
+        """Steps have it behind them."""
+        return np.equal(inputs["load"], 1)
 
     def stimulus(
         self, random: np.random.Generator, operations: int

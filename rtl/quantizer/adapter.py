@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,16 @@ from amaranth.lib import wiring
 from numpy.typing import NDArray
 
 from asq_hw.activation import AdapterStage
+from asq_hw.bounds import Range
 from asq_hw.checks import STEP_BITS, check_range
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import integer_range, shift_right_half_up, signed_width
+from asq_hw.fixedpoint import integer_range, shift_right_half_up
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
+from rtl.pace import Pause
 
 __all__ = ["Adapter"]
+
+_MAX_MEAN_BITS = 62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +39,14 @@ class Adapter(Design):
     stages : tuple of AdapterStage
         One or two; the last has one output.
     mean_bits : int
-        Width of a mean, signed, 2 to 32.
+        Width of a mean, signed, 2 to 62; a network's means need what `LayerUnits.means` says.
     """
 
     stages: tuple[AdapterStage, ...]
     mean_bits: int = 16
 
     def __post_init__(self) -> None:
-        check_range("mean bits", self.mean_bits, 2, 32)
+        check_range("mean bits", self.mean_bits, 2, _MAX_MEAN_BITS)
         if not 1 <= len(self.stages) <= 2 or self.stages[-1].weight.shape[0] != 1:
             raise InputError("an adapter must have 1 or 2 stages and one output")
 
@@ -56,8 +61,8 @@ class Adapter(Design):
         return int(self.stages[0].weight.shape[0])
 
     @property
-    def name(self) -> str:
-        """Verilog identifier: ``adapter_c64_h16_p16``."""
+    def stem(self) -> str:
+        """Beginning of its name: ``adapter_c64_h16_p16``."""
         hidden = f"_h{self.outputs_of_first}" if len(self.stages) > 1 else ""
         return f"adapter_c{self.channels}{hidden}_p{self.mean_bits}"
 
@@ -113,23 +118,51 @@ class Adapter(Design):
             steps[first + self.channels - 1] = values[0]
         return {"step": steps}
 
+    def stimulus(
+        self, random: np.random.Generator, operations: int
+    ) -> dict[str, NDArray[np.int64]]:
+        """Samples of every size; before them, those that bring each sum to both of its ends."""
+        rows = super().stimulus(random, operations)
+        low, high = integer_range(self.mean_bits)
+        samples = rows["mean"][: operations // self.channels * self.channels]
+        samples = samples.reshape(-1, self.channels)
+        samples >>= random.integers(0, self.mean_bits, (len(samples), 1))
+        weights = self.stages[0].weight
+        through = np.abs(self.stages[-1].weight) @ weights if len(self.stages) > 1 else weights
+        signs = np.concatenate([weights, through, np.ones((1, self.channels), dtype=np.int64)])
+        ends = np.concatenate([np.where(signs > 0, high, low), np.where(signs > 0, low, high)])
+        count = min(len(ends), len(samples))
+        samples[:count] = ends[:count]
+        return rows
+
     def emits(self, inputs: Rows) -> NDArray[np.bool_]:
         """Only a sample's last mean has a step."""
         place = np.arange(len(inputs["mean"])) % self.channels
         return np.equal(place, self.channels - 1)
 
-    def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
+    @property
+    def pause(self) -> Pause | None:
         """The first stage hands on its outputs before it takes the next sample."""
-        return np.where(self.emits(inputs), self.outputs_of_first - 1, 0)
+        idle_cyc = self.outputs_of_first - 1
+        return Pause(after="a sample's last mean", idle_cyc=idle_cyc) if idle_cyc else None
+
+    def pauses(self, inputs: Rows) -> NDArray[np.bool_]:
+        """A sample's last mean has it behind it."""
+        return self.emits(inputs)
 
 
 def _run_stage(stage: AdapterStage, values: list[int]) -> list[int]:
     outputs = []
     for weights, bias in zip(stage.weight.tolist(), stage.bias.tolist(), strict=True):
         total = bias + sum(weight * value for weight, value in zip(weights, values, strict=True))
-        scaled = shift_right_half_up(total * stage.multiplier, stage.shift)
-        outputs.append(min(max(scaled, stage.minimum), stage.maximum))
+        outputs.append(_limited(stage, total))
     return outputs
+
+
+def _limited(stage: AdapterStage, total: int) -> int:
+    """An output, of its sum."""
+    scaled = shift_right_half_up(total * stage.multiplier, stage.shift)
+    return min(max(scaled, stage.minimum), stage.maximum)
 
 
 class _Adapter(wiring.Component):
@@ -142,11 +175,12 @@ class _Adapter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Stage after stage."""
         m = Module()
-        bounds = integer_range(self._design.mean_bits)
+        bounds = [_whole(self._design.mean_bits)] * self._design.channels
         valid, value = self.valid_in, self.mean
         for index, stage in enumerate(self._design.stages):
-            valid, value = self._stage(m, f"stage{index + 1}", stage, bounds, valid, value)
-            bounds = (0, stage.maximum)
+            sums = _sum_ranges(stage, bounds)
+            valid, value = self._stage(m, f"stage{index + 1}", stage, sums, valid, value)
+            bounds = [_output_range(stage, total) for total in sums]
         m.d.comb += [self.valid_out.eq(valid), self.step.eq(value)]
         return m
 
@@ -155,7 +189,7 @@ class _Adapter(wiring.Component):
         m: Module,
         name: str,
         stage: AdapterStage,
-        bounds: tuple[int, int],
+        ranges: list[Range],
         valid: Value,
         value: Value,
     ) -> tuple[Value, Value]:
@@ -163,7 +197,7 @@ class _Adapter(wiring.Component):
         outputs, inputs = stage.weight.shape
         place = Signal(range(max(2, inputs)), name=f"{name}_place")
         last = place == inputs - 1
-        sums = self._sums(m, name, stage, bounds, valid & (place == 0), valid, place, value)
+        sums = self._sums(m, name, stage, ranges, valid, place, value)
         turn = Signal(range(max(2, outputs)), name=f"{name}_turn")
         sending, sent = Signal(name=f"{name}_sending"), Signal(name=f"{name}_sent")
         with m.If(valid):
@@ -173,7 +207,11 @@ class _Adapter(wiring.Component):
         with m.Elif(sending):
             m.d.sync += [sending.eq(turn != outputs - 1), turn.eq(turn + 1)]
         chosen = Array(sums)[turn]
-        product = Signal(signed(len(sums[0]) + STEP_BITS + 1), name=f"{name}_product")
+        scaled = Range(
+            low=min(total.low for total in ranges) * stage.multiplier,
+            high=max(total.high for total in ranges) * stage.multiplier,
+        )
+        product = Signal(signed(scaled.bits), name=f"{name}_product")
         rounded = (product + (1 << stage.shift >> 1)) >> stage.shift
         output = Signal(unsigned(STEP_BITS), name=f"{name}_output")
         output_valid = Signal(name=f"{name}_valid")
@@ -191,30 +229,48 @@ class _Adapter(wiring.Component):
         m: Module,
         name: str,
         stage: AdapterStage,
-        bounds: tuple[int, int],
-        begins: Value,
+        ranges: list[Range],
         valid: Value,
         place: Signal,
         value: Value,
     ) -> list[Signal]:
-        """One accumulator for each output, all of the width that the widest needs."""
-        reach = max(map(abs, bounds))
-        totals = [
-            abs(bias) + reach * sum(map(abs, weights))
-            for weights, bias in zip(stage.weight.tolist(), stage.bias.tolist(), strict=True)
-        ]
-        width = signed_width(-max(totals), max(totals))
+        """One accumulator for each output, as wide as that one needs."""
         sums = []
-        for index, (weights, bias) in enumerate(
-            zip(stage.weight.tolist(), stage.bias.tolist(), strict=True)
-        ):
+        rows = zip(stage.weight.tolist(), stage.bias.tolist(), ranges, strict=True)
+        for index, (weights, bias, bound) in enumerate(rows):
             weight = Signal(signed(8), name=f"{name}_weight{index}")
-            total = Signal(signed(width), name=f"{name}_sum{index}")
+            total = Signal(signed(bound.bits), name=f"{name}_sum{index}")
             with m.Switch(place):
                 for position, constant in enumerate(weights):
                     with m.Case(position):
                         m.d.comb += weight.eq(constant)
             with m.If(valid):
-                m.d.sync += total.eq(Mux(begins, bias, total) + weight * value)
+                m.d.sync += total.eq(Mux(place == 0, bias, total) + weight * value)
             sums.append(total)
         return sums
+
+
+def _sum_ranges(stage: AdapterStage, inputs: Sequence[Range]) -> list[Range]:
+    """Of each output's sum, for inputs of those ranges; partial sums stay inside.
+
+    Each term's range is made to include 0, which a sum has of it until it comes.
+    """
+    ranges = []
+    for weights, bias in zip(stage.weight.tolist(), stage.bias.tolist(), strict=True):
+        terms = [
+            (0, weight * bound.low, weight * bound.high)
+            for weight, bound in zip(weights, inputs, strict=True)
+        ]
+        ranges.append(Range(low=bias + sum(map(min, terms)), high=bias + sum(map(max, terms))))
+    return ranges
+
+
+def _output_range(stage: AdapterStage, total: Range) -> Range:
+    """Of an output, for a sum of that range."""
+    low, high = (_limited(stage, end) for end in (total.low, total.high))
+    return Range(low=low, high=high)
+
+
+def _whole(bits: int) -> Range:
+    low, high = integer_range(bits)
+    return Range(low=low, high=high)

@@ -53,8 +53,8 @@ class PoolingAccumulator(Design):
         check_range("mean bits", self.mean_bits, 1, _MAX_BITS)
 
     @property
-    def name(self) -> str:
-        """Verilog identifier: ``pooling_x16_n64_m1024_s16``."""
+    def stem(self) -> str:
+        """Beginning of its name: ``pooling_x16_n64_m1024_s16``."""
         return f"pooling_x{self.feature_bits}_n{self.elements}_m{self.multiplier}_s{self.shift}"
 
     @property
@@ -85,6 +85,12 @@ class PoolingAccumulator(Design):
     def sum_bits(self) -> int:
         """Width that every sum fits."""
         return signed_width(-self.elements << (self.feature_bits - 1), 0)
+
+    @property
+    def product_bits(self) -> int:
+        """Width that every sum times the multiplier fits."""
+        low = -self.elements * self.multiplier << (self.feature_bits - 1)
+        return signed_width(low, 0)
 
     @property
     def ports(self) -> tuple[Port, ...]:
@@ -165,7 +171,7 @@ class _Pooling(wiring.Component):
         design = self._design
         total = Signal(signed(design.sum_bits))
         begins = Signal(init=1)
-        product = Signal(signed(design.sum_bits + MULTIPLIER_BITS + 1))
+        product = Signal(signed(design.product_bits))
         with m.If(self.valid_in):
             m.d.sync += [
                 total.eq(Mux(begins, 0, total) + self.feature),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
+from asq_hw.bounds import Range
 from asq_hw.checks import BIAS_BITS, check_range
 from asq_hw.fixedpoint import (
     SQRT2_FRACTION_BITS,
     SQRT2_MULTIPLIER,
+    integer_range,
     saturate,
     shift_right_half_up,
     sqrt2_times_pair,
@@ -61,8 +64,8 @@ class Requantizer(Design):
         check_range("feature bits", self.bits, 4, 24)
 
     @property
-    def name(self) -> str:
-        """Verilog identifier: ``requantizer_v24_m16_s20_x16``."""
+    def stem(self) -> str:
+        """Beginning of its name: ``requantizer_v24_m16_s20_x16``."""
         kind = "_pair" if self.pair else ""
         widths = f"v{self.value_bits}_m{self.multiplier_bits}_s{self.shift}_x{self.bits}"
         return f"requantizer{kind}_{widths}"
@@ -110,6 +113,39 @@ class Requantizer(Design):
         )
 
     @property
+    def root(self) -> Range:
+        """Every odd sum times the square root of two, before it is rounded."""
+        low, high = integer_range(self.value_bits)
+        return Range(low=low * SQRT2_MULTIPLIER, high=high * SQRT2_MULTIPLIER)
+
+    @property
+    def joined(self) -> Range:
+        """Every V: the value itself, or an even and an odd sum joined."""
+        low, high = integer_range(self.value_bits)
+        if not self.pair:
+            return Range(low=low, high=high)
+        return Range(
+            low=sqrt2_times_pair(low, low, SPLIT_FRACTION_BITS),
+            high=sqrt2_times_pair(high, high, SPLIT_FRACTION_BITS),
+        )
+
+    @property
+    def products(self) -> Range:
+        """Every ``V * m``."""
+        values, ends = self.joined, integer_range(self.multiplier_bits)
+        made = [value * end for value in (values.low, values.high) for end in ends]
+        return Range(low=min(made), high=max(made))
+
+    @property
+    def totals(self) -> Range:
+        """Every feature before it is saturated."""
+        low, high = integer_range(BIAS_BITS)
+        return Range(
+            low=shift_right_half_up(self.products.low, self.shift) + low,
+            high=shift_right_half_up(self.products.high, self.shift) + high,
+        )
+
+    @property
     def latency_cyc(self) -> int:
         """Two more cycles where E and O are joined."""
         return 5 if self.pair else 3
@@ -136,6 +172,12 @@ class Requantizer(Design):
     ) -> dict[str, NDArray[np.int64]]:
         """Edges, and biases that bring many outputs to the feature's range and its ends."""
         rows = super().stimulus(random, operations)
+        # Every combination of ends first: they are what widths are made for.
+        ends = [(*port.range, 0) if port.name == "bias" else port.range for port in self.inputs]
+        corners = np.array(list(product(*ends)), dtype=np.int64)
+        count = min(len(corners), operations // 2)
+        for port, column in zip(self.inputs, corners[:count].T, strict=True):
+            rows[port.name][:count] = column
         if self.pair:
             pairs = zip(rows["even"].tolist(), rows["odd"].tolist(), strict=True)
             values = [sqrt2_times_pair(even, odd, SPLIT_FRACTION_BITS) for even, odd in pairs]
@@ -143,19 +185,19 @@ class Requantizer(Design):
             values = rows["value"].tolist()
         scaled = np.array(values, dtype=object) * rows["multiplier"]
         wanted = random.integers(-(1 << self.bits), 1 << self.bits, operations)
-        ends = np.array([-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1])
+        limits = np.array(integer_range(self.bits))
         wanted = np.where(
             random.random(operations) < 0.5,
             wanted,
-            random.choice(ends, operations) + random.integers(-2, 3, operations),
+            random.choice(limits, operations) + random.integers(-2, 3, operations),
         )
         bias = wanted - (scaled >> self.shift)
         low, high = -(1 << (BIAS_BITS - 1)), (1 << (BIAS_BITS - 1)) - 1
         fits = np.array([low <= value <= high for value in bias], dtype=np.bool_)
         near = np.where(fits, bias, 0).astype(np.int64)
-        return rows | {
-            "bias": np.where(fits & (random.random(operations) < 0.75), near, rows["bias"])
-        }
+        chosen = fits & (random.random(operations) < 0.75)
+        chosen[:count] = False
+        return rows | {"bias": np.where(chosen, near, rows["bias"])}
 
 
 class _Requantizer(wiring.Component):
@@ -175,11 +217,11 @@ class _Requantizer(wiring.Component):
             later = Signal(name=f"valid{index + 1}")
             m.d.sync += later.eq(valid)
             valid = later
-        product = Signal(signed(len(value) + design.multiplier_bits))
+        scaled = Signal(signed(design.products.bits), name="product")
         bias_1 = Signal.like(self.bias)
-        m.d.sync += [product.eq(value * multiplier), bias_1.eq(bias)]
-        rounded = (product + (1 << design.shift >> 1)) >> design.shift
-        total = Signal(signed(max(len(product) + 1, design.shift + 1, len(bias)) + 2))
+        m.d.sync += [scaled.eq(value * multiplier), bias_1.eq(bias)]
+        rounded = (scaled + (1 << design.shift >> 1)) >> design.shift
+        total = Signal(signed(design.totals.bits))
         m.d.sync += total.eq(rounded + bias_1)
         low, high = -(1 << (design.bits - 1)), (1 << (design.bits - 1)) - 1
         saturated = Mux(total > high, high, Mux(total < low, low, total))
@@ -193,10 +235,9 @@ class _Requantizer(wiring.Component):
     def _joined(self, m: Module) -> tuple[Value, Value, Value]:
         """``2**4 * E + rshift(O * R2, 15 - 4)`` in two cycles, the rest delayed beside it."""
         drop = SQRT2_FRACTION_BITS - SPLIT_FRACTION_BITS
-        bits = self._design.value_bits
-        root = Signal(signed(bits + SQRT2_MULTIPLIER.bit_length() + 1))
+        root = Signal(signed(self._design.root.bits))
         even = Signal.like(self.even, name="even_1")
-        joined = Signal(signed(bits + SPLIT_FRACTION_BITS + 2))
+        joined = Signal(signed(self._design.joined.bits))
         m.d.sync += [
             root.eq(self.odd * Const(SQRT2_MULTIPLIER)),
             even.eq(self.even),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +14,12 @@ from amaranth.back import rtlil
 
 from asq_hw.checks import check_range
 from asq_hw.errors import InputError
+from rtl import tools
 from rtl.design import Design
 from rtl.synthesis.targets import RIPPLE_CARRY, Resources, Target, count, script
-from rtl.tools import MissingToolError, ToolError, run_tool, run_yosys
+from rtl.tools import ToolError, produced, run_tool, run_yosys
 
-__all__ = ["MAX_SEEDS", "Measurement", "find_nextpnr", "measure"]
+__all__ = ["MAX_SEEDS", "Measurement", "check_pins", "find_nextpnr", "measure"]
 
 MAX_SEEDS = 100
 
@@ -31,6 +30,8 @@ _DEVICES = {
         ["--25k", "--package", "CABGA381", "--speed", "6", "--lpf-allow-unconstrained"],
     ),
 }
+_PINS = {Target.ICE40: ("HX8K in CT256", 206), Target.ECP5: ("LFE5U-25 in CABGA381", 197)}
+"""The devices and how many of their pins a design can have."""
 _CELLS = {Target.ICE40: "ICESTORM_LC", Target.ECP5: "TRELLIS_COMB"}
 _GOAL_MHZ = 500
 """More than any design reaches, so that the router never stops early."""
@@ -82,10 +83,14 @@ def measure(design: Design, target: Target, *, seeds: int = 0, dsp: bool = False
         If pyosys or nextpnr is not installed.
     ToolError
         If one of them fails.
+    InputError
+        If the target cannot be routed, or the design has more ports than it has pins.
     """
     check_range("seeds", seeds, 0, MAX_SEEDS)
     if seeds and not target.is_routable:
         raise InputError(f"place and route is for ice40 and ecp5, not for {target}")
+    if seeds:
+        check_pins(design, target)
     program = find_nextpnr(target) if seeds else ""
     with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
         folder = Path(name)
@@ -102,14 +107,18 @@ def measure(design: Design, target: Target, *, seeds: int = 0, dsp: bool = False
 
 def find_nextpnr(target: Target) -> str:
     """A native nextpnr on the PATH, or the WebAssembly one that pip installs."""
-    family = _DEVICES[target][0]
-    beside = Path(sys.executable).parent / f"yowasp-nextpnr-{family}"
-    found = shutil.which(f"nextpnr-{family}") or shutil.which(beside.name)
-    if found is None and beside.exists():
-        found = str(beside)
-    if found is None:
-        raise MissingToolError(beside.name, "pip install 'asq-hw[eda]'")
-    return found
+    return tools.find_nextpnr(_DEVICES[target][0])
+
+
+def check_pins(design: Design, target: Target) -> None:
+    """Raise InputError if a design has more port bits than the device to route on has pins."""
+    bits = 2 + sum(port.width for port in design.ports)  # clock and reset
+    device, pins = _PINS[target]
+    if bits > pins:
+        raise InputError(
+            f"{design.stem} has ports of {bits} bits, and place and route on {target} is for at "
+            f"most {pins}, the pins of {device}"
+        )
 
 
 def _synthesize(design: Design, target: Target, folder: Path, *, dsp: bool) -> Resources:
@@ -124,7 +133,7 @@ def _synthesize(design: Design, target: Target, folder: Path, *, dsp: bool) -> R
         f"tee -q -o cells.json {counting}",
     ]
     run_yosys("\n".join(lines) + "\n", folder=folder)
-    counted = _read_json(folder / "cells.json")["design"]
+    counted = _read_json(folder / "cells.json", "Yosys")["design"]
     transistors = str(counted.get("estimated_num_transistors", 0))
     if transistors.endswith("+"):
         raise ToolError(f"Yosys has no price for some cells of {design.name}", str(counted))
@@ -142,13 +151,19 @@ def _route(name: str, program: str, target: Target, folder: Path, seed: int) -> 
         run_tool([program, *options], folder=folder, timeout_s=300)
     except ToolError as error:
         raise ToolError(f"{name}: {error}", error.log) from None
-    report = _read_json(folder / "report.json")
-    mhz = min(float(clock["achieved"]) for clock in report["fmax"].values())
-    return mhz, int(report["utilization"][_CELLS[target]]["used"])
+    report = _read_json(folder / "report.json", f"nextpnr ({program})")
+    try:
+        mhz = min(float(clock["achieved"]) for clock in report["fmax"].values())
+        return mhz, int(report["utilization"][_CELLS[target]]["used"])
+    except (KeyError, TypeError, ValueError):
+        raise ToolError(f"{name}: nextpnr ({program}) reported no frequency or no cells") from None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, tool: str) -> dict[str, Any]:
     """The object in a tool's output, whatever the tool says before it."""
-    text = path.read_text(encoding="utf-8")
-    document: dict[str, Any] = json.loads(text[text.index("{") :])
+    text = produced(path, tool).read_text(encoding="utf-8", errors="replace")
+    try:
+        document: dict[str, Any] = json.loads(text[text.index("{") :])
+    except ValueError:
+        raise ToolError(f"{tool} wrote a {path.name} that is no JSON", text) from None
     return document

@@ -17,6 +17,8 @@ class Method(StrEnum):
     """Every weight code times every activation, every accumulator value: emitted Verilog, run."""
     COSIM = "cosim"
     """A million and more random and directed cycles, through the accumulators' whole range."""
+    NETWORK = "network"
+    """What the network's layer before gives: its range's ends, and traced tensors."""
     FORMAL = "formal"
     """Proofs for all inputs, each with a twin that has a bug and must be refuted."""
     MUTATION = "mutation"

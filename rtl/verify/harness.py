@@ -101,7 +101,7 @@ class Harness(Elaboratable):
 
     def _paused(self, m: Module) -> Value:
         """Whether a product, if there is one, comes late enough behind the one before it."""
-        pause = self._design.cycles_per_product - 1
+        pause = self._design.interval_cyc - 1
         rest = Signal(range(pause + 1), name="rest")
         with m.If(self.inputs["valid_in"]):
             m.d.sync += rest.eq(pause)
@@ -198,7 +198,7 @@ class Harness(Elaboratable):
         wrong = outputs["valid_out"] != valid
         # A unit that takes its time changes the sum meanwhile.
         settled: Value = Const(1)
-        if self._design.cycles_per_product > 1:
+        if self._design.interval_cyc > 1:
             inside = [
                 _delayed(m, self.inputs["valid_in"], cycles, f"inside{cycles}")
                 for cycles in range(1, latency)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,11 @@ from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.formal import Answer, read_answer
+from rtl.verify.narrow import Word, narrowed
 from rtl.verify.parts import is_proven
-from rtl.verify.simulators import Bench
+from rtl.verify.simulators import Bench, Simulator
 
-__all__ = ["MUTANTS", "MutationResult", "mutate", "mutation"]
+__all__ = ["MUTANTS", "MutationResult", "mutate", "mutation", "narrow_words"]
 
 MUTANTS = 120
 """Mutants of each design, evenly sampled from all that Yosys' ``mutate`` can make."""
@@ -91,17 +92,7 @@ def mutate(
     with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
         folder = Path(name)
         made = _make(design, mutants, folder)
-        vectors = Vectors.random(design, operations)
-        text = _selector(design) + (folder / f"{_MUTANTS}.v").read_text(encoding="utf-8")
-        bench = Bench({design: text}, folder, most_cycles=vectors.cycles)
-        if not bench.run({design: vectors})[design].passed:
-            raise RuntimeError(f"{design.name} fails without a mutation")
-        rows = {design: vectors.cycles}
-        killed = tuple(
-            number
-            for number in range(1, made + 1)
-            if not bench.run_again(rows, f"+mutant={number}")[design].passed
-        )
+        killed = _killed(design, range(1, made + 1), Vectors.random(design, operations), folder)
         survivors = [number for number in range(1, made + 1) if number not in killed]
         equivalent = tuple(n for n in survivors if _is_equivalent(design, n, folder))
     return MutationResult(
@@ -109,6 +100,56 @@ def mutate(
         killed=killed,
         equivalent=equivalent,
         unknown=tuple(number for number in survivors if number not in equivalent),
+    )
+
+
+def narrow_words(
+    design: Design,
+    vectors: Vectors,
+    *,
+    inputs: Collection[str] | None = None,
+    simulator: Simulator = Simulator.VERILATOR,
+) -> dict[Word, bool]:
+    """Every data input and register wider than a bit, and whether the vectors tell it narrowed.
+
+    With `inputs`, these data inputs alone.
+
+    Raises
+    ------
+    RuntimeError
+        If the vectors already fail on the design as it is.
+    """
+    with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
+        folder = Path(name)
+        (folder / "unit.v").write_text(to_verilog(design), encoding="utf-8")
+        flat = _FLAT.format(top=design.name)
+        words = narrowed(design, flat, _MUTANTS, ("mutant", _SELECT_BITS), folder)
+        chosen = {
+            number: word
+            for number, word in enumerate(words, start=1)
+            if inputs is None or (word.is_input and word.name in inputs)
+        }
+        killed = _killed(design, tuple(chosen), vectors, folder, simulator)
+    return {word: number in killed for number, word in chosen.items()}
+
+
+def _killed(
+    design: Design,
+    numbers: Sequence[int],
+    vectors: Vectors,
+    folder: Path,
+    simulator: Simulator = Simulator.VERILATOR,
+) -> tuple[int, ...]:
+    """Numbers of the variants in the folder's module that the vectors tell from the design."""
+    text = _selector(design) + (folder / f"{_MUTANTS}.v").read_text(encoding="utf-8")
+    bench = Bench({design: text}, folder, most_cycles=vectors.cycles, simulator=simulator)
+    if not bench.run({design: vectors})[design].passed:
+        raise RuntimeError(f"{design.name} fails without a mutation")
+    rows = {design: vectors.cycles}
+    return tuple(
+        number
+        for number in numbers
+        if not bench.run_again(rows, f"+mutant={number}")[design].passed
     )
 
 
@@ -171,6 +212,14 @@ def _is_equivalent(design: Design, number: int, folder: Path) -> bool:
     )
 
 
+def _legal(port: Port) -> str:
+    """Verilog of whether an unsigned port carries one of its values."""
+    values = port.legal_values
+    if isinstance(values, range) and values.step == 1:
+        return f"({port.name} >= {values[0]} && {port.name} <= {values[-1]})"
+    return "(" + " || ".join(f"{port.name} == {value}" for value in values) + ")"
+
+
 def _has_equal_steps(design: Design, alone: str, folder: Path) -> bool:
     """Whether from any state, with any inputs, each register and output goes as the design's."""
     script = "".join(
@@ -207,11 +256,7 @@ def _pair(design: Design, number: int) -> str:
     inputs = [port for port in design.ports if port.direction is Direction.IN]
     outputs = [VALID_OUT, *design.outputs]
     shared = ", ".join([".clk(clk), .rst(rst)", *(f".{p.name}({p.name})" for p in inputs)])
-    legal = [
-        "(" + " || ".join(f"{port.name} == {value}" for value in port.values) + ")"
-        for port in inputs
-        if port.values is not None
-    ]
+    legal = [_legal(port) for port in inputs if port.values is not None]
     wires = [f"  wire [{p.width - 1}:0] {side}_{p.name};" for p in outputs for side in "ab"]
     units = [
         f"  {_MUTANTS} {side} ({shared}, .mutant({_SELECT_BITS}'d{select}), "

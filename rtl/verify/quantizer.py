@@ -20,6 +20,7 @@ from rtl.emit.vectors import Vectors
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.requantizer import Requantizer
 from rtl.verify.checks import Check, Method, Outcome, timed
+from rtl.verify.pace import check_pace
 from rtl.verify.simulation import COSIM_CYCLES, simulate
 
 __all__ = [
@@ -63,12 +64,12 @@ def exhaustive_requantizer(design: Requantizer, *, steps: int = STEPS) -> list[C
 
 
 def long_run(design: Design, *, operations: int = COSIM_CYCLES) -> list[Check]:
-    """One long run of the design's own stimulus: edges, thresholds, saturation."""
+    """One long run of the design's own stimulus: edges, thresholds, saturation; and its pace."""
 
     def run() -> Outcome:
         return _run(design, Vectors.random(design, operations))
 
-    return [timed(f"{design.name} run", Method.COSIM, run)]
+    return [timed(f"{design.name} run", Method.COSIM, run), *check_pace([design])]
 
 
 def _exhaustive(design: StepQuantizer, steps: Sequence[int]) -> Outcome:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 
-from asq_hw.checks import MULTIPLIER_BITS
 from asq_hw.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER, integer_range
 from asq_hw.products import SPLIT_FRACTION_BITS
 from rtl.quantizer.pooling import PoolingAccumulator
@@ -26,13 +25,10 @@ class RequantizerHarness(UnitHarness):
     def __init__(self, design: Requantizer, bug: Bug | None = None) -> None:
         super().__init__(design, bug)
         self._design = design
-        bits = design.value_bits
         if design.pair:
-            bits += SPLIT_FRACTION_BITS + 2
-            self._joined = self.probe("joined", signed(bits))
-            root_bits = design.value_bits + SQRT2_MULTIPLIER.bit_length() + 1
-            self._root = self.probe("root", signed(root_bits))
-        self._product = self.probe("product", signed(bits + design.multiplier_bits))
+            self._joined = self.probe("joined", signed(design.joined.bits))
+            self._root = self.probe("root", signed(design.root.bits))
+        self._product = self.probe("product", signed(design.products.bits))
 
     def claim(self, m: Module) -> Claims:
         """The registers in their order; each is held where its operation is valid."""
@@ -82,7 +78,7 @@ class PoolingHarness(UnitHarness):
         self._design = design
         self._begins = self.probe("begins", 1)
         self._total = self.probe("total", signed(design.sum_bits))
-        self._product = self.probe("product", signed(design.sum_bits + MULTIPLIER_BITS + 1))
+        self._product = self.probe("product", signed(design.product_bits))
 
     def claim(self, m: Module) -> Claims:
         """The exact sum beside the unit's, in a width that nothing overflows."""

@@ -14,6 +14,7 @@ from rtl.design import Design, MacDesign, Rows
 from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog
 from rtl.verify.checks import Check, Method, Outcome, timed
+from rtl.verify.pace import check_pace
 from rtl.verify.products import ProductTable, products
 from rtl.verify.simulators import Bench, BenchResult, Simulator, installed
 
@@ -49,8 +50,12 @@ def exhaustive_mac(designs: Sequence[MacDesign]) -> list[Check]:
 
 
 def cosim(designs: Sequence[MacDesign], *, operations: int = COSIM_CYCLES) -> list[Check]:
-    """One uninterrupted run of random sums, then to both ends of each accumulator and past them."""
-    return _checked(designs, Method.COSIM, "sums", lambda design: _sums(design, operations))
+    """One uninterrupted run of random sums, then to both ends of each accumulator and past them.
+
+    Units that state an interval are also held to it.
+    """
+    checks = _checked(designs, Method.COSIM, "sums", lambda design: _sums(design, operations))
+    return [*checks, *check_pace(designs)]
 
 
 _Prepared = tuple[Vectors, str]

@@ -18,6 +18,8 @@ from rtl.tools import (
     MissingToolError,
     ToolError,
     find_iverilog,
+    plain_folder,
+    produced,
     run_iverilog,
     run_tool,
     run_verilator,
@@ -62,6 +64,11 @@ class BenchResult:
     verdict: str
     log: str
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether it said FAIL, and not nothing at all."""
+        return self.verdict.startswith("FAIL")
+
 
 def verdicts(log: str) -> dict[str, BenchResult]:
     """Read the output of test benches, by top module."""
@@ -74,7 +81,7 @@ def verdicts(log: str) -> dict[str, BenchResult]:
 @cache
 def _object_folder() -> tempfile.TemporaryDirectory[str]:
     """Where Verilator compiles: one folder, since its run-time library is the same for all."""
-    return tempfile.TemporaryDirectory(prefix="asq-hw-verilator-")
+    return tempfile.TemporaryDirectory(prefix="asq-hw-verilator-", dir=plain_folder())
 
 
 class Bench:
@@ -107,16 +114,16 @@ class Bench:
     ) -> None:
         self.designs = tuple(sources)
         self.folder = folder
-        paths = [folder / f"{_ALL}.v"]
-        paths[0].write_text(_together(self.designs), encoding="utf-8")
+        names = [f"{_ALL}.v"]
+        (folder / names[0]).write_text(_together(self.designs), encoding="utf-8")
         for design, verilog in sources.items():
             for name, text in (
                 (f"{design.name}_tb.v", testbench(design, most_cycles)),
                 (f"{design.name}.v", verilog),
             ):
-                paths.append(folder / name)
-                paths[-1].write_text(text, encoding="utf-8")
-        self._command = self._compile(simulator, paths)
+                names.append(name)
+                (folder / name).write_text(text, encoding="utf-8")
+        self._command = self._compile(simulator, names)
 
     def run(
         self, vectors: Mapping[Design, Vectors], *arguments: str, timeout_s: float = 300
@@ -145,7 +152,7 @@ class Bench:
         silent = BenchResult(passed=False, verdict="no verdict", log=log)
         return {design: said.get(design.name, silent) for design in cycles}
 
-    def _compile(self, simulator: Simulator, sources: list[Path]) -> list[str]:
+    def _compile(self, simulator: Simulator, sources: list[str]) -> list[str]:
         match simulator:
             case Simulator.VERILATOR:
                 objects = Path(_object_folder().name)
@@ -155,10 +162,11 @@ class Bench:
                     timeout_s=COMPILE_TIMEOUT_S,
                 )
                 program = self.folder / _ALL
-                shutil.move(objects / f"V{_ALL}", program)
+                shutil.move(produced(objects / f"V{_ALL}", "verilator"), program)
                 return [str(program)]
             case Simulator.ICARUS:
                 run_iverilog(["-g2001", "-s", _ALL, "-o", _ALL, *sources], folder=self.folder)
+                produced(self.folder / _ALL, "iverilog")
                 return [find_iverilog()[1], _ALL]
 
 

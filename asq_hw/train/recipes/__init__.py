@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from asq_hw.errors import InputError
 from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding
+from asq_hw.inputfile import read_bounded
 from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod
 from asq_hw.train.recipes.layer_rules import LayerRule, rules_from_plain, rules_to_plain
 
@@ -28,6 +30,23 @@ __all__ = [
     "load",
     "names",
 ]
+
+
+_RANGES: Final = {
+    "epochs": (1, 1_000_000),
+    "batch_size": (1, 1 << 24),
+    "accumulate": (1, 1 << 24),
+    "width": (1, 4096),
+    "training_images": (0, 1 << 40),
+    "warmup_epochs": (0, 1_000_000),
+    "crop_padding": (0, 1024),
+    "freeze_bn_epochs": (0, 1_000_000),
+    "seed": (0, (1 << 32) - 1),
+    "image_size": (0, 4096),
+}
+"""Smallest and largest value of each integer but the widths of codes."""
+_MOST_BYTES: Final = 1 << 20
+_MOST_NAME_BYTES: Final = 200
 
 
 class Precision(StrEnum):
@@ -133,11 +152,11 @@ class Recipe:
     def __post_init__(self) -> None:
         for key in ("weight_bits", "activation_bits", "edge_bits"):
             _require(MIN_BITS <= getattr(self, key) <= MAX_BITS, self, key, "2..8")
-        for key in ("epochs", "batch_size", "accumulate", "width"):
-            _require(getattr(self, key) >= 1, self, key, "at least 1")
-        for key in ("training_images", "warmup_epochs", "crop_padding", "freeze_bn_epochs", "seed"):
-            _require(getattr(self, key) >= 0, self, key, "at least 0")
-        _require(self.image_size >= 0, self, "image_size", "at least 0")
+        for key, (low, high) in _RANGES.items():
+            value = getattr(self, key)
+            _require(value >= low, self, key, f"at least {low}")
+            _require(value <= high, self, key, f"at most {high}")
+        _require(_is_folder_name(self.name), self, "name", "a name for a folder")
         _require(0 < self.min_crop_area <= 1, self, "min_crop_area", "above 0 and at most 1")
         _require(
             self.batch_size % self.accumulate == 0,
@@ -166,7 +185,26 @@ class Recipe:
 
 def _require(holds: bool, recipe: Recipe, key: str, rule: str) -> None:
     if not holds:
-        raise InputError(f"recipe key {key} must be {rule}, not {getattr(recipe, key)!r}")
+        raise InputError(f"recipe key {key} must be {rule}, not {_shown(getattr(recipe, key))}")
+
+
+def _shown(value: object) -> str:
+    """A value for a message; what is long or deep, or a number of thousands of digits, is cut."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _is_folder_name(name: str) -> bool:
+    """Whether a run can be kept in a folder of that name: nowhere else than in ``runs``."""
+    return (
+        0 < len(name.encode("utf-8", "replace")) <= _MOST_NAME_BYTES
+        and name.strip(" .") != ""
+        and name.isprintable()
+        and not {"/", "\\"} & set(name)
+    )
 
 
 def names() -> list[str]:
@@ -199,19 +237,21 @@ def load(name_or_path: str | Path, overrides: Mapping[str, object] | Iterable[st
         text = _read_file(Path(name))
     try:
         values: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"recipe {name} is not TOML: {error}") from None
+    except RecursionError:
+        raise InputError(f"recipe {name} is nested too deeply") from None
+    except ValueError as error:  # not TOML, or a number of thousands of digits
+        raise InputError(f"recipe {name} is not TOML: {str(error)[:200]}") from None
     pairs = overrides if isinstance(overrides, Mapping) else _parse_pairs(overrides)
     return from_dict(values | dict(pairs))
 
 
 def _read_file(path: Path) -> str:
-    if not path.is_file():
+    if not path.exists():
         known = ", ".join(names())
         raise InputError(f"recipe must be one of {known}, or a TOML file, not {str(path)!r}")
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bounded(path, "recipe", _MOST_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
         raise InputError(f"recipe {path} could not be read: {error}") from None
 
 
@@ -220,7 +260,7 @@ def _parse_pairs(pairs: Iterable[str]) -> dict[str, object]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise InputError(f"a recipe value must be given as key=value, not {pair!r}")
+            raise InputError(f"a recipe value must be given as key=value, not {_shown(pair)}")
         parsed[key.strip()] = value.strip()
     return parsed
 
@@ -237,7 +277,7 @@ def from_dict(values: Mapping[str, object]) -> Recipe:
     for key in values:
         if key not in types:
             known = ", ".join(types)
-            raise InputError(f"recipe key {key!r} is unknown; the keys are {known}")
+            raise InputError(f"recipe key {_shown(key)} is unknown; the keys are {known}")
     for field in fields(Recipe):
         if field.default is MISSING and field.name not in values:
             raise InputError(f"recipe key {field.name!r} is missing")
@@ -249,19 +289,18 @@ def _coerce(key: str, value: object, wanted: type) -> Any:
     if key == "layers":
         return rules_from_plain(value)
     if issubclass(wanted, StrEnum):
-        if value not in list(wanted):
+        if not isinstance(value, str) or value not in list(wanted):
             choices = ", ".join(wanted)
-            raise InputError(f"recipe key {key} must be one of {choices}, not {value!r}")
+            raise InputError(f"recipe key {key} must be one of {choices}, not {_shown(value)}")
         return wanted(str(value))
     if wanted is bool and value in ("true", "false"):
         return value == "true"
     if wanted in (int, float) and isinstance(value, str):
-        try:
+        with suppress(ValueError):
             return wanted(value)
-        except ValueError:
-            pass
     elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        with suppress(OverflowError):
+            return float(value)
     elif type(value) is wanted:
         return value
-    raise InputError(f"recipe key {key} must be of type {wanted.__name__}, not {value!r}")
+    raise InputError(f"recipe key {key} must be of type {wanted.__name__}, not {_shown(value)}")

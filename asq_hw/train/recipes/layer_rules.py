@@ -67,10 +67,12 @@ def rules_from_plain(value: object) -> tuple[LayerRule, ...]:
         If it is no such table, or a key or a width cannot be used.
     """
     if not isinstance(value, dict):
-        raise InputError(f"recipe key layers must be a table of layers, not {value!r}")
+        raise InputError(f"recipe key layers must be a table of layers, not {repr(value)[:80]}")
     for pattern, widths in value.items():
         if not isinstance(widths, dict):
-            raise InputError(f"recipe key layers.{pattern!r} must be a table, not {widths!r}")
+            raise InputError(
+                f"recipe key layers.{pattern!r} must be a table, not {repr(widths)[:80]}"
+            )
         for key in widths:
             if key not in _KEYS:
                 known = ", ".join(_KEYS)

@@ -1,0 +1,79 @@
+"""Whether a network can be exported, found out before the first step and not after the last."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from asq_hw import modelfile
+from asq_hw.datasets import Dataset, ImageFolder
+from asq_hw.errors import InputError
+from asq_hw.images import ImageSpec
+from asq_hw.train.data import normalise
+from asq_hw.train.export import export_network
+from asq_hw.train.methods.catalog import method_table
+from asq_hw.train.recipes import Recipe
+from asq_hw.train.start import start_steps
+
+__all__ = ["check_export", "methods_without_integers"]
+
+_IMAGES = 2
+"""Batch norm in training mode needs more than one."""
+
+
+def methods_without_integers(recipe: Recipe) -> list[str]:
+    """Return which of a quantized recipe's methods have no integer form, for messages."""
+    table = {info.name: info for info in method_table()}
+    weights, activations = table.get(recipe.weights), table.get(recipe.activations)
+    missing = []
+    if weights is None or not weights.exports_weights:
+        missing.append(f"weights {recipe.weights}")
+    if activations is None or not activations.exports_activations:
+        missing.append(f"activations {recipe.activations}")
+    return missing if recipe.is_quantized else []
+
+
+def check_export(
+    model: nn.Module, recipe: Recipe, training: Dataset | ImageFolder, images: ImageSpec
+) -> None:
+    """Export a copy of a network that is still to be trained, and write its file.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The converted network; nothing of it changes.
+    recipe : Recipe
+        What it is trained by. One whose methods have no integer form is not checked.
+    training : Dataset or ImageFolder
+        The training images, of which a few are looked at.
+    images : ImageSpec
+        What the network takes.
+
+    Raises
+    ------
+    InputError
+        If export would refuse the network, or its file.
+    """
+    if not recipe.is_quantized or methods_without_integers(recipe):
+        return
+    few = training.sample(_IMAGES)
+    seen = few.load() if isinstance(few, ImageFolder) else few
+    pixels = torch.from_numpy(np.array(seen.images))
+    twin = copy.deepcopy(model)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            twin.train()
+            start_steps(twin, normalise(pixels, mean=images.mean, std=images.std), recipe)
+            network = export_network(twin, recipe, seen, images=images)
+        with TemporaryDirectory() as folder:
+            modelfile.save(network, Path(folder) / "model.asq")
+    except InputError as error:
+        raise InputError(
+            f"the network could not be exported once it is trained: {error} "
+            "(train it all the same with --no-export)"
+        ) from None

