@@ -203,7 +203,7 @@ def run_yosys(script: str, *, folder: Path, timeout_s: float = 300) -> str:
     """Run Yosys commands, one a line, with `folder` as working directory; returns the log."""
     command = find_yosys()
     (folder / _SCRIPT).write_text(script, encoding="utf-8")
-    name = "pyosys" if len(command) > 2 else f"yosys ({command[0]})"
+    name = "Yosys" if len(command) > 2 else f"yosys ({command[0]})"
     try:
         return run_tool([*command, _SCRIPT], folder=folder, timeout_s=timeout_s, name=name)
     except ToolError as error:

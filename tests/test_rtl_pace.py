@@ -47,7 +47,7 @@ def test_a_unit_that_states_too_little_fails_at_its_own_pace(
 ) -> None:
     monkeypatch.setattr(Mac, "interval_cyc", property(lambda mac: mac.weight_bits - 1))
     assert first_failure(SERIAL, simulator=Simulator.ICARUS, operations=256) == 0
-    (check,) = check_pace([SERIAL])
+    (check,) = check_pace([SERIAL], simulator=Simulator.ICARUS)
     assert not check.passed
 
 
@@ -56,7 +56,7 @@ def test_a_unit_that_states_a_pause_without_need_is_noticed(
 ) -> None:
     monkeypatch.setattr(PlainMac, "interval_cyc", 3)
     assert first_failure(PlainMac(), simulator=Simulator.ICARUS, operations=256) is None
-    (check,) = check_pace([PlainMac()])
+    (check,) = check_pace([PlainMac()], simulator=Simulator.ICARUS)
     assert not check.passed and "never fails" in check.detail
 
 

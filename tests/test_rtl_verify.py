@@ -115,7 +115,7 @@ def test_one_wrong_product_of_all_is_found() -> None:
     vectors = Vectors.of(design, products(design).pairs())
     result = simulate({design: vectors}, verilog={design: wrong})[design]
     assert not result.passed
-    assert result.verdict == "FAIL: plain_mac, 1 wrong of 64 results in 64 cycles"
+    assert result.verdict.endswith(", 1 wrong of 64 results in 64 cycles")
 
 
 # Long runs

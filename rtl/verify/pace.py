@@ -20,13 +20,15 @@ __all__ = ["check_pace", "closer", "first_failure"]
 OPERATIONS = 4096
 
 
-def check_pace(designs: Sequence[Design]) -> list[Check]:
+def check_pace(
+    designs: Sequence[Design], *, simulator: Simulator = Simulator.VERILATOR
+) -> list[Check]:
     """For each unit that states an interval or a pause: it suffices, and some cycles less do not.
 
     A unit that takes an operation in every cycle has no such check: its other runs show it.
     """
     return [
-        timed(f"{design.name} pace", Method.COSIM, partial(_outcome, design))
+        timed(f"{design.name} pace", Method.COSIM, partial(_outcome, design, simulator))
         for design in designs
         if design.interval_cyc > 1 or design.pause is not None
     ]
@@ -64,8 +66,8 @@ def first_failure(
     return None
 
 
-def _outcome(design: Design) -> Outcome:
-    cycles = first_failure(design)
+def _outcome(design: Design, simulator: Simulator) -> Outcome:
+    cycles = first_failure(design, simulator=simulator)
     said = "never fails" if cycles is None else f"fails from {cycles} cycles closer on"
     return Outcome(
         cases=closer(design, 0).checked, passed=bool(cycles), detail=f"as close as stated, {said}"
