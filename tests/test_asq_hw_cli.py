@@ -223,7 +223,7 @@ def test_levels_are_plotted(run: Run, tmp_path: Path) -> None:
         ("simulate --limit 1 --threads 3000000000", ["threads", "1..4096", "3000000000"]),
         ("simulate --limit 1 --memory-limit 1K", ["memory limit of 1024"]),
         ("simulate --limit 1 --memory-limit much", ["--memory-limit", "4G", "much"]),
-        ("simulate --limit 1 --cluster tls://127.0.0.1:1", ["tls://127.0.0.1:1", "answers"]),
+        ("simulate --limit 1 --cluster tls://127.0.0.1:1", ["tls://127.0.0.1:1", "certificates"]),
         ("eval no-such.pt", ["no-such.pt"]),
         ("eval pyproject.toml", ["pyproject.toml"]),
         ("export no-such.pt -o x.asq", ["no-such.pt"]),
