@@ -216,6 +216,14 @@ def test_levels_are_plotted(run: Run, tmp_path: Path) -> None:
         ("train --recipe digits-float --set colour=red", ["colour"]),
         ("train --recipe digits-float -o pyproject.toml", ["pyproject.toml"]),
         ("train --recipe digits-float -o out --init no-such.pt", ["no-such.pt"]),
+        ("train --recipe digits-float --set epochs=inf", ["epochs", "inf"]),
+        ("train --recipe digits-float --set name=../esc", ["name", "../esc"]),
+        ("train --recipe digits-float --set seed=99999999999999999999", ["seed", "4294967295"]),
+        ("train --recipe digits-float -o out --threads 3000000000", ["threads", "3000000000"]),
+        ("simulate --limit 1 --threads 3000000000", ["threads", "1..4096", "3000000000"]),
+        ("simulate --limit 1 --memory-limit 1K", ["memory limit of 1024"]),
+        ("simulate --limit 1 --memory-limit much", ["--memory-limit", "4G", "much"]),
+        ("simulate --limit 1 --cluster tls://127.0.0.1:1", ["tls://127.0.0.1:1", "certificates"]),
         ("eval no-such.pt", ["no-such.pt"]),
         ("eval pyproject.toml", ["pyproject.toml"]),
         ("export no-such.pt -o x.asq", ["no-such.pt"]),
@@ -235,6 +243,21 @@ def test_bad_input_is_one_line(
     assert [word for word in said if word not in message] == []
     left = {path.name for path in tmp_path.iterdir()} - {"pyproject.toml", "out"}
     assert not left, "something was written"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("simulate", ""),
+        ("simulate", "--data", ""),
+        ("simulate", "--data="),
+        ("train", "--recipe", "digits-float", "-o", ""),
+        ("export", "x.pt", "-o", ""),
+        ("",),
+    ],
+)
+def test_an_empty_string_is_no_path(complaint: Run, arguments: tuple[str, ...]) -> None:
+    assert "empty string" in complaint(*arguments)
 
 
 def test_a_bug_of_ours_is_one_line_that_asks_for_a_report(

@@ -159,9 +159,15 @@ def test_a_cluster_over_tls_asks_for_certificates(network, images, tmp_path) -> 
         with dask.config.set(settings):
             result = cluster.simulate(network, images, cluster=address)
         assert_same(result, simulate(network, images, threads=1))
-        for wrong in (address, address.replace("tls:", "tcp:")):
-            with pytest.raises(InputError, match="must have a scheduler that answers"):
-                cluster.simulate(network, images, cluster=wrong)
+        with pytest.raises(InputError, match="must have a scheduler that answers"):
+            cluster.simulate(network, images, cluster=address.replace("tls:", "tcp:"))
+        with pytest.raises(InputError, match=r"needs certificates: set .*\.ca-file"):
+            cluster.simulate(network, images, cluster=address)
+        with (
+            dask.config.set(settings | {f"{tls}ca-file": str(tmp_path / "none")}),
+            pytest.raises(InputError, match="needs certificates that can be read"),
+        ):
+            cluster.simulate(network, images, cluster=address)
 
 
 def test_an_error_on_a_worker_is_the_users_error(network, images) -> None:

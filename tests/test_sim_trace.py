@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -219,7 +220,30 @@ def test_unreadable_traces_are_refused(tmp_path: Path) -> None:
 def test_a_trace_needs_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(InputError, match="cannot make folder"),
+        pytest.raises(InputError, match="trace folder .* could not be made"),
         write_trace(tmp_path / "file", _network(), 1),
     ):
         pytest.fail("the folder cannot be made")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("index.json", "[" * 200_000),
+        ("index.json", '{"format": "asq-hw trace", "tensors": [[]]}'),
+        ("index.json", None),
+        ("input.npy", None),
+        ("input.npy", "\x93NUMPY\x01\0v\0{'descr': '<i8', 'fortran_order': False, 'shape': (1"),
+        ("input.npy", "x" * 10),
+    ],
+)
+def test_a_hostile_trace_is_refused_and_not_waited_for(
+    tmp_path: Path, name: str, content: str | None
+) -> None:
+    """None stands for a pipe without a writer."""
+    if content is None:
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match=name):
+        TraceComparison(tmp_path, networks.network_of_every_kind())

@@ -260,3 +260,18 @@ def test_the_clips_of_pact_decay() -> None:
     assert len(clips) == 5
     assert {name for name in decayed if not name.endswith("weight")} == clips
     assert sum(name.endswith("weight") for name in decayed) == 7
+
+
+def test_a_run_that_failed_before_its_first_epoch_is_not_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> float:
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr("asq_hw.train.loop.evaluate", fail)
+        train(FLOAT, output=tmp_path, threads=1)
+    assert (tmp_path / LAST).exists()
+    train(FLOAT, output=tmp_path, threads=1)
+    with pytest.raises(InputError, match="holds a run already"):
+        train(FLOAT, output=tmp_path, threads=1)

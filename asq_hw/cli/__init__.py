@@ -128,6 +128,7 @@ def _run(arguments: list[str]) -> int:
 
     from asq_hw.cli.app import app
 
+    _refuse_empty(arguments)
     command = typer.main.get_command(app)
     try:
         with command.make_context("asq-hw", arguments) as context:
@@ -139,6 +140,14 @@ def _run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         raise InputError(error.format_message()) from error
     return 0
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Refuse an empty string: no option takes one, and as a path it would be the working folder."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if argument == "" or (argument.startswith("--") and argument.endswith("=")):
+            where = argument or before or "the first argument"
+            raise InputError(f"{where} must not be followed by an empty string")
 
 
 def _discard_output() -> None:

@@ -30,6 +30,7 @@ from distributed import (
     Future,
     KilledWorker,
     LocalCluster,
+    Security,
     WorkerPlugin,
     as_completed,
     get_worker,
@@ -50,6 +51,7 @@ __all__ = ["simulate"]
 _LOCAL = "local:"
 _MOST_LOCAL_WORKERS = 256
 _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?[^\s/:]+:[0-9]{1,5}")
+_ENCRYPTED = ("tls://", "wss://")
 _CONNECT_SECONDS = 5
 _WORKER_SECONDS = 60
 _CLOSE_SECONDS = 1
@@ -279,9 +281,27 @@ def _connect(cluster: str) -> Iterator[Client]:
             f"cluster must be local:N or a scheduler's address such as tcp://HOST:8786, "
             f"not {cluster!r}"
         )
+    _check_certificates(cluster)
     with _client(cluster, cluster) as client:
         _wait_for_worker(client, cluster)
         yield client
+
+
+def _check_certificates(cluster: str) -> None:
+    """Refuse an address that needs certificates where Dask's settings name none that work."""
+    if not cluster.startswith(_ENCRYPTED):
+        return
+    try:
+        known = Security().get_connection_args("client").get("ssl_context")
+    except (OSError, ValueError, TypeError) as error:  # a file is missing, or is no certificate
+        raise InputError(
+            f"cluster {cluster} needs certificates that can be read: {error}"
+        ) from None
+    if known is None:
+        raise InputError(
+            f"cluster {cluster} needs certificates: set Dask's distributed.comm.tls.ca-file, "
+            "client.cert and client.key"
+        )
 
 
 def _local_count(cluster: str) -> int:

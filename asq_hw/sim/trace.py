@@ -17,6 +17,7 @@ import numpy as np
 
 from asq_hw.atomicfile import atomic_write, make_folder
 from asq_hw.errors import InputError
+from asq_hw.inputfile import open_regular, read_bounded
 from asq_hw.network import IntegerNetwork
 from asq_hw.products import Product
 from asq_hw.sim.tensors import IntTensor, TraceBatch, tensor_shapes, tensor_type
@@ -26,6 +27,7 @@ __all__ = ["Difference", "TraceComparison", "TraceWriter", "compare_traces", "wr
 _INDEX = "index.json"
 _FORMAT = "asq-hw trace"
 _READ_SAMPLES = 64
+_MOST_INDEX_BYTES = 1 << 24
 
 
 class TraceWriter:
@@ -223,21 +225,26 @@ def _listed(folder: Path) -> list[str]:
     if not path.exists():
         return []
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = json.loads(read_bounded(path, "trace index", _MOST_INDEX_BYTES))
         if index["format"] != _FORMAT:
             raise ValueError(f"format must be {_FORMAT!r}")
         names = index["tensors"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("tensors must be a list of names")
+    except InputError:
+        raise
+    except RecursionError:
+        raise InputError(f"cannot read {path}: it is nested too deeply") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     return names
 
 
 def _load(path: Path) -> IntTensor:
+    open_regular(path, "trace file").close()  # numpy would wait for a pipe
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or array.ndim < 1:
         raise InputError(f"{path} must hold an array of integers")

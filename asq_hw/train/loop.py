@@ -47,6 +47,9 @@ LAST = "last.pt"
 REPORT_EVERY = {"cpu": 1, "cuda": 20}
 """Steps between reports; reading the loss of a GPU waits for it."""
 
+_MOST_TASKS = 4096
+"""Threads, or processes that read images."""
+
 _SEED_STRIDE = 1_000_003
 """Keeps the seeds of one run's epochs apart from those of another's."""
 
@@ -98,10 +101,13 @@ def train(
     InputError
         If an input cannot be used, `output` holds another run, or the loss diverges.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, not {threads}")
-    if workers < 0:
-        raise InputError(f"workers must be at least 0, not {workers}")
+    for what, count, least in (("threads", threads, 1), ("workers", workers, 0)):
+        if count is not None and count < least:
+            raise InputError(f"{what} must be at least {least}, not {count}")
+        if count is not None and count > _MOST_TASKS:
+            raise InputError(f"{what} must be at most {_MOST_TASKS}, not {count}")
+    if not str(output).strip():
+        raise InputError("output must be a path, not an empty string")
     started = time.monotonic()
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
@@ -174,17 +180,18 @@ class _Run:
     def _saved(self, resume: bool) -> Checkpoint | None:
         """Find the checkpoint to go on from, and make sure that no other run is overwritten."""
         path = self.output / LAST
-        if not path.exists():
-            self._make_output()
-        elif not resume:
-            raise InputError(
-                f"output {self.output} holds a run already: resume it, or name another folder"
-            )
+        make_folder(self.output, "output")
         if self.processes.is_main:
             self._remove_leftovers()
         if not path.exists():
             return None
         saved = checkpoints.load(path)
+        if saved.epoch == 0:  # it failed before its first epoch was over: nothing is lost
+            return None
+        if not resume:
+            raise InputError(
+                f"output {self.output} holds a run already: resume it, or name another folder"
+            )
         if saved.recipe != self.recipe:
             raise InputError(f"{path} is a run of another recipe, {saved.recipe.name}: not resumed")
         if saved.images is not None and saved.images != self.images:
@@ -199,9 +206,6 @@ class _Run:
         for name in (LAST, BEST, LOG):
             for path in self.output.glob(f".{name}.*.tmp"):
                 path.unlink(missing_ok=True)
-
-    def _make_output(self) -> None:
-        make_folder(self.output, "output")
 
     def _restore(self, saved: Checkpoint) -> None:
         state = saved.training

@@ -88,7 +88,7 @@ def _kept_lines(path: Path, epochs: int) -> list[str]:
 def _epoch(line: str) -> int:
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return 0
     epoch = entry.get("epoch") if isinstance(entry, dict) else None
     return epoch if type(epoch) is int else 0
