@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 
 from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.cli.places import check_outputs
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,6 +106,10 @@ def train(
     from asq_hw.train import recipes
 
     chosen = recipes.load(recipe, overrides or ())
+    folder = output or Path("runs") / chosen.name
+    check_outputs(
+        {"--output": folder, "--log-dir": log_dir}, {"--init": init, "dataset": chosen.dataset}
+    )
     from asq_hw.acceleration import accelerated_training
     from asq_hw.train.distributed import default_workers, is_main_process
     from asq_hw.train.loop import train as run
@@ -114,7 +119,7 @@ def train(
     with loops, progress as report:
         result = run(
             chosen,
-            output=output or Path("runs") / chosen.name,
+            output=folder,
             init=init,
             resume=resume,
             threads=threads,
@@ -215,11 +220,14 @@ def export(
 ) -> None:
     """Turn a trained network into an integer network, and write its model file."""
     _require_torch("export")
+    sources = {f"reference {name}": name for name in references or ()}
+    check_outputs({"--output": output}, {"checkpoint": checkpoint, **sources})
     from asq_hw import datasets, modelfile
     from asq_hw.train.checkpoint import load_model
     from asq_hw.train.export import DEFAULT_CALIBRATION_IMAGES, export_network
 
     model, recipe = load_model(checkpoint)
+    check_outputs({"--output": output}, {"dataset": recipe.dataset})
     images = DEFAULT_CALIBRATION_IMAGES if calibration_images is None else calibration_images
     load = partial(datasets.load, image_size=recipe.image_size or None)
     network = export_network(

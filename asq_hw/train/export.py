@@ -28,10 +28,13 @@ from asq_hw.layers import (
 )
 from asq_hw.network import IntegerNetwork
 from asq_hw.train.calibration import Calibration, calibrate
+from asq_hw.train.comparison import compare
 from asq_hw.train.graph import Operation, OperationKind, trace
 from asq_hw.train.integer_layers import POOL_MULTIPLIER_BITS, WeightedSource, integer_weighted
 from asq_hw.train.loop import predict
+from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.recipes import Recipe
+from asq_hw.train.soundness import check_network
 
 __all__ = ["DEFAULT_CALIBRATION_IMAGES", "export_network"]
 
@@ -53,12 +56,13 @@ def export_network(
 
     Batch norm is folded, every feature map gets the finest power-of-two scale whose range holds
     what the calibration images reach with headroom, and every scale becomes an integer
-    multiplier and a shift.
+    multiplier and a shift. What comes out is then compared with the trained network
+    (`asq_hw.train.comparison`).
 
     Parameters
     ----------
     model : nn.Module
-        A converted network with trained weights.
+        A converted network with trained weights; it is left as it is.
     recipe : Recipe
         What it was trained by.
     calibration : Dataset
@@ -71,26 +75,30 @@ def export_network(
     Raises
     ------
     InputError
-        If the model holds an operation that has no integer form, is not quantized, or would
-        need wider arithmetic than there is.
+        If the model holds an operation that has no integer form, is not quantized, would need
+        wider arithmetic than there is, or holds a tensor that is not finite; and if the integer
+        network is not close to it on the calibration images.
     """
-    model.eval()
-    operations = trace(model)
-    ranges = calibrate(model, operations, calibration)
-    formats = _formats(operations, ranges, feature_bits)
-    exporter = _Exporter(formats=formats, ranges=ranges, calibration=calibration)
-    return IntegerNetwork(
-        name=recipe.name.replace("-", "_"),
-        layers=tuple(exporter.layer(operation) for operation in operations),
-        references={
-            dataset.name: predict(model, dataset).astype(np.uint16) for dataset in references
-        },
-        metadata={
-            "recipe": recipe.name,
-            "dataset": recipe.dataset,
-            "calibration": f"{len(calibration.images)} images of {calibration.name}",
-        },
-    )
+    with evaluation_mode(model):
+        check_network(model)
+        operations = trace(model)
+        ranges = calibrate(model, operations, calibration)
+        formats = _formats(operations, ranges, feature_bits)
+        exporter = _Exporter(formats=formats, ranges=ranges, calibration=calibration)
+        network = IntegerNetwork(
+            name=recipe.name.replace("-", "_"),
+            layers=tuple(exporter.layer(operation) for operation in operations),
+            references={
+                dataset.name: predict(model, dataset).astype(np.uint16) for dataset in references
+            },
+            metadata={
+                "recipe": recipe.name,
+                "dataset": recipe.dataset,
+                "calibration": f"{len(calibration.images)} images of {calibration.name}",
+            },
+        )
+        compare(model, operations, network, calibration)
+    return network
 
 
 def _formats(
@@ -182,7 +190,8 @@ class _Exporter:
                 batch_norm=operation.batch_norm,
                 source_format=self.formats[source],
                 output_format=self.formats[operation.name],
-                spread=self.ranges.spread(operation.name),
+                low=self.ranges.low[operation.name],
+                high=self.ranges.high[operation.name],
                 positions=self.ranges.positions[source],
                 largest_step=self.ranges.step.get(operation.name),
                 largest_hidden=self.ranges.hidden.get(operation.name),
