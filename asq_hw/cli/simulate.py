@@ -25,6 +25,7 @@ from asq_hw.cli.options import (
     model_path,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
+from asq_hw.cli.places import check_outputs
 from asq_hw.errors import InputError
 from asq_hw.products import Product, ProductKind
 
@@ -121,6 +122,9 @@ def simulate(
     if cluster is not None:
         alone = {"--trace": trace, "--compare": compare, "--threads": threads}
         _check_cluster_options([name for name, value in alone.items() if value is not None])
+    check_outputs(
+        {"--trace": trace}, {"model": model_path(model), "--data": data, "--compare": compare}
+    )
     arithmetic = Product(
         kind=choose(ProductKind, "product", product), lut_fraction_bits=lut_fraction_bits
     )

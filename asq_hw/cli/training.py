@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
+from asq_hw.cli.places import check_outputs
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,6 +110,10 @@ def train(
     from asq_hw.train import recipes
 
     chosen = recipes.load(recipe, overrides or ())
+    folder = output or Path("runs") / chosen.name
+    check_outputs(
+        {"--output": folder, "--log-dir": log_dir}, {"--init": init, "dataset": chosen.dataset}
+    )
     from asq_hw.acceleration import accelerated_training
     from asq_hw.train.distributed import default_workers, is_main_process
     from asq_hw.train.loop import train as run
@@ -120,7 +125,7 @@ def train(
     with loops, progress as report:
         result = run(
             chosen,
-            output=output or Path("runs") / chosen.name,
+            output=folder,
             init=init,
             resume=resume,
             threads=threads,
@@ -221,6 +226,8 @@ def export(
 ) -> None:
     """Turn a trained network into an integer network, and write its model file."""
     _require_torch("export")
+    sources = {f"reference {name}": name for name in references or ()}
+    check_outputs({"--output": output}, {"checkpoint": checkpoint, **sources})
     from asq_hw import modelfile
     from asq_hw.datasets import ImageFolder
     from asq_hw.train import checkpoint as checkpoints
@@ -230,6 +237,7 @@ def export(
     if calibration_images is not None and calibration_images < 1:
         raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
     trained = checkpoints.load(checkpoint)
+    check_outputs({"--output": output}, {"dataset": trained.recipe.dataset})
     model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
     count = DEFAULT_CALIBRATION_IMAGES if calibration_images is None else calibration_images
     calibration = open_as_trained(recipe.dataset, images, split="train").sample(count)

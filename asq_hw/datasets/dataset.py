@@ -61,8 +61,12 @@ class Dataset:
                 )
         if self.labels is not None:
             check_labels(self.name, self.labels, len(self.images), len(self.classes))
-            self.labels.setflags(write=False)
-        self.images.setflags(write=False)
+        # Views: the caller's own arrays stay as they are.
+        for key in ("images", "labels"):
+            if getattr(self, key) is not None:
+                view = getattr(self, key).view()
+                view.setflags(write=False)
+                object.__setattr__(self, key, view)
 
     def __len__(self) -> int:
         """Return the number of images."""

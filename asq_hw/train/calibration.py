@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from asq_hw.datasets import Dataset
+from asq_hw.errors import InputError
 from asq_hw.train.data import normalise
-from asq_hw.train.graph import Operation, QuantTracer
+from asq_hw.train.dataflow import QuantTracer
+from asq_hw.train.graph import Operation
 
 __all__ = ["Calibration", "calibrate"]
 
@@ -42,10 +45,6 @@ class Calibration:
         """Largest absolute value of an operation's output."""
         return float(max(np.abs(self.low[name]).max(), np.abs(self.high[name]).max()))
 
-    def spread(self, name: str) -> NDArray[np.float64]:
-        """How far apart each channel's extremes lie."""
-        return self.high[name] - self.low[name]
-
 
 class _Watcher(fx.Interpreter):
     """Runs the traced network and keeps the extremes of every operation."""
@@ -54,6 +53,10 @@ class _Watcher(fx.Interpreter):
         super().__init__(fx.GraphModule(model, QuantTracer().trace(model)))
         self.seen = Calibration()
         self._by_node = {operation.node: operation for operation in operations}
+        self._by_module: defaultdict[nn.Module, list[str]] = defaultdict(list)
+        for operation in operations:
+            if operation.weighted is not None:
+                self._by_module[operation.weighted].append(operation.name)
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
@@ -64,7 +67,11 @@ class _Watcher(fx.Interpreter):
 
     def _see(self, operation: Operation, value: Tensor) -> None:
         channels = value.detach().double().transpose(0, 1).flatten(1)
-        low, high = channels.amin(dim=1).numpy(), channels.amax(dim=1).numpy()
+        low, high = channels.amin(dim=1).cpu().numpy(), channels.amax(dim=1).cpu().numpy()
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise InputError(
+                f"{operation.name}: values must be finite, and are not on these images"
+            )
         name, seen = operation.name, self.seen
         seen.low[name] = np.minimum(seen.low.get(name, low), low)
         seen.high[name] = np.maximum(seen.high.get(name, high), high)
@@ -76,8 +83,10 @@ class _Watcher(fx.Interpreter):
         adapter = getattr(quantizer, "adapter", None)
         if quantizer is not None and adapter is not None:
             x = args[0]
-            _raise_to(self.seen.step, target, float((adapter(x) * quantizer.step()).max()))
-            _raise_to(self.seen.hidden, target, _largest_hidden(adapter, x))
+            step = float((adapter(x) * quantizer.step()).max())
+            for name in self._by_module[module]:
+                _raise_to(self.seen.step, name, step)
+                _raise_to(self.seen.hidden, name, _largest_hidden(adapter, x))
         return super().call_module(target, args, kwargs)
 
 
@@ -95,8 +104,14 @@ def _raise_to(maxima: dict[str, float], name: str, value: float) -> None:
 def calibrate(
     model: nn.Module, operations: Sequence[Operation], dataset: Dataset, *, batch_size: int = 128
 ) -> Calibration:
-    """Run `dataset` through `model` and return the extremes seen."""
-    watcher = _Watcher(model.eval(), operations)
+    """Run `dataset` through `model`, which is in evaluation mode, and return the extremes seen.
+
+    Raises
+    ------
+    InputError
+        If an operation's output is not finite.
+    """
+    watcher = _Watcher(model, operations)
     with torch.inference_mode():
         for start in range(0, len(dataset.images), batch_size):
             batch = torch.from_numpy(dataset.images[start : start + batch_size].copy())

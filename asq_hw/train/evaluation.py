@@ -14,6 +14,9 @@ from asq_hw.train.distributed import Processes
 
 __all__ = ["evaluate", "predict"]
 
+_NO_CLASS = -1
+"""What an image gets whose scores are not finite."""
+
 
 @torch.inference_mode()
 def predict(
@@ -40,6 +43,11 @@ def predict(
         Those that share the work; each gets all predictions.
     workers : int
         Processes that read images in folders; 0 reads them here.
+
+    Raises
+    ------
+    InputError
+        If a score is NaN or infinite.
     """
     processes = processes or Processes()
     model.eval()
@@ -51,8 +59,15 @@ def predict(
         start = (index * share.processes + share.rank) * batch_size
         x = normalise(images.to(device), mean=dataset.mean, std=dataset.std)
         logits: Tensor = model(x)
-        classes[start : start + batch_size] = logits.argmax(dim=1).cpu()
+        sound = logits.isfinite().all(dim=1)
+        classes[start : start + batch_size] = logits.argmax(dim=1).where(sound, _NO_CLASS).cpu()
+    # Every process learns of it, so that none waits for another that has stopped.
     found: NDArray[np.int64] = processes.reduce(classes).numpy()
+    if (found < 0).any():
+        raise InputError(
+            f"the network's scores must be finite, and are not on {(found < 0).sum():,} of "
+            f"{len(found):,} images of {dataset.name}"
+        )
     return found
 
 

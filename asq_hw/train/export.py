@@ -32,10 +32,13 @@ from asq_hw.layers import (
 )
 from asq_hw.network import PIXEL_MAX, IntegerNetwork
 from asq_hw.train.calibration import Calibration, calibrate
+from asq_hw.train.comparison import compare
 from asq_hw.train.evaluation import predict
 from asq_hw.train.graph import Operation, OperationKind, trace
 from asq_hw.train.integer_layers import POOL_MULTIPLIER_BITS, WeightedSource, integer_weighted
+from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.recipes import Recipe
+from asq_hw.train.soundness import check_network
 
 __all__ = ["DEFAULT_CALIBRATION_IMAGES", "export_network", "network_name"]
 
@@ -57,12 +60,13 @@ def export_network(
 
     Batch norm is folded, every feature map gets the finest power-of-two scale whose range holds
     what the calibration images reach with headroom, and every scale becomes an integer
-    multiplier and a shift.
+    multiplier and a shift. What comes out is then compared with the trained network
+    (`asq_hw.train.comparison`).
 
     Parameters
     ----------
     model : nn.Module
-        A converted network with trained weights.
+        A converted network with trained weights; it is left as it is.
     recipe : Recipe
         What it was trained by.
     calibration : Dataset
@@ -79,32 +83,36 @@ def export_network(
     Raises
     ------
     InputError
-        If the model holds an operation that has no integer form, is not quantized, or would
-        need wider arithmetic than there is.
+        If the model holds an operation that has no integer form, is not quantized, would need
+        wider arithmetic than there is, or holds a tensor that is not finite; and if the integer
+        network is not close to it on the calibration images.
     """
-    model.eval()
-    operations = trace(model)
-    ranges = calibrate(model, operations, calibration)
     spec = images or image_spec(calibration)
-    formats = _formats(operations, ranges, feature_bits, _pixel_reach(spec))
-    exporter = _Exporter(formats=formats, ranges=ranges, images=spec)
-    layers = tuple(exporter.layer(operation) for operation in operations)
-    if images is None and len(spec.classes) != _scores(layers[-1]):
-        spec = replace(spec, classes=())  # the calibration images are of other classes
-    return IntegerNetwork(
-        name=network_name(recipe.name),
-        layers=layers,
-        references={
-            reference_name(dataset): predict(model, dataset).astype(np.uint16)
-            for dataset in references
-        },
-        metadata={
-            "recipe": recipe.name,
-            "dataset": recipe.dataset,
-            "calibration": f"{len(calibration.images)} images of {calibration.name}",
-        },
-        images=spec,
-    )
+    with evaluation_mode(model):
+        check_network(model)
+        operations = trace(model)
+        ranges = calibrate(model, operations, calibration)
+        formats = _formats(operations, ranges, feature_bits, _pixel_reach(spec))
+        exporter = _Exporter(formats=formats, ranges=ranges, images=spec)
+        layers = tuple(exporter.layer(operation) for operation in operations)
+        if images is None and len(spec.classes) != _scores(layers[-1]):
+            spec = replace(spec, classes=())  # the calibration images are of other classes
+        network = IntegerNetwork(
+            name=network_name(recipe.name),
+            layers=layers,
+            references={
+                reference_name(dataset): predict(model, dataset).astype(np.uint16)
+                for dataset in references
+            },
+            metadata={
+                "recipe": recipe.name,
+                "dataset": recipe.dataset,
+                "calibration": f"{len(calibration.images)} images of {calibration.name}",
+            },
+            images=spec,
+        )
+        compare(model, operations, network, calibration)
+    return network
 
 
 def _scores(layer: Layer) -> int | None:
@@ -215,7 +223,8 @@ class _Exporter:
                 batch_norm=operation.batch_norm,
                 source_format=self.formats[source],
                 output_format=self.formats[operation.name],
-                spread=self.ranges.spread(operation.name),
+                low=self.ranges.low[operation.name],
+                high=self.ranges.high[operation.name],
                 positions=self.ranges.positions[source],
                 largest_step=self.ranges.step.get(operation.name),
                 largest_hidden=self.ranges.hidden.get(operation.name),

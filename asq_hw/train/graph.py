@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from asq_hw.errors import InputError
+from asq_hw.network import RESERVED_NAME
+from asq_hw.train.dataflow import PASS_THROUGH, function_name, place, reachable, read_dataflow
 from asq_hw.train.layers import QuantConv2d, QuantLinear
 
-__all__ = ["Operation", "OperationKind", "QuantTracer", "trace"]
+__all__ = ["Operation", "OperationKind", "trace"]
 
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
@@ -42,7 +44,8 @@ class OperationKind(Enum):
 class Operation:
     """One operation and, for the weighted ones, the batch norm that is folded into it.
 
-    `node` is the name of the traced node whose value is the operation's output.
+    `node` is the name of the traced node whose value is the operation's output. `name` is the
+    path of its module, or of the one whose forward calls it, with a number where that is taken.
     """
 
     name: str
@@ -55,72 +58,73 @@ class Operation:
     window: Window | None = None
 
 
-class QuantTracer(fx.Tracer):
-    """Trace down to quantized layers and torch's own modules."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether `m` is one operation."""
-        if isinstance(m, QuantConv2d | QuantLinear):
-            return True
-        return super().is_leaf_module(m, module_qualified_name)
-
-
 @dataclass(slots=True)
 class _Reader:
-    """Turns traced nodes into operations, one after the other."""
+    """Turns traced nodes into operations, one after the other.
+
+    `live` are the nodes that the scores depend on; `values` holds for each node the name of the
+    operation whose output it is.
+    """
 
     modules: dict[str, nn.Module]
+    live: set[fx.Node]
     operations: list[Operation] = field(default_factory=list)
-    name_of: dict[fx.Node, str] = field(default_factory=dict)
+    values: dict[fx.Node, str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=lambda: {RESERVED_NAME})
 
     def read(self, node: fx.Node) -> None:
         match node.op:
             case "placeholder":
-                self._append(node, OperationKind.INPUT, name="input")
+                if self.operations:
+                    raise InputError(f"{node.name}: a network must have one input, not two")
+                self._append(node, OperationKind.INPUT, [], name="input")
             case "call_module":
                 self._module(node, self.modules[str(node.target)])
             case "call_function" | "call_method":
                 self._function(node)
             case "output":
-                if node.args[0] is not _last_used(self.name_of):
+                if not isinstance(node.args[0], fx.Node):
                     raise InputError("a network must end in one tensor, its scores")
             case _:
                 raise InputError(f"{node.name}: {node.op} has no integer form")
 
     def _module(self, node: fx.Node, module: nn.Module) -> None:
+        sources = self._only_sources(node)
+        # A subclass may compute anything, so only torch's own classes are known.
         match module:
             case QuantConv2d():
-                self._append(node, OperationKind.CONV, weighted=module)
+                self._append(node, OperationKind.CONV, sources, weighted=module)
             case QuantLinear():
-                self._append(node, OperationKind.LINEAR, weighted=module)
-            case nn.BatchNorm2d():
+                self._append(node, OperationKind.LINEAR, sources, weighted=module)
+            case nn.BatchNorm2d() if type(module) is nn.BatchNorm2d:
                 self._fold(node, module)
-            case nn.ReLU6():
-                self._append(node, OperationKind.RELU, maximum=6.0)
-            case nn.ReLU():
-                self._append(node, OperationKind.RELU)
-            case nn.MaxPool2d():
-                if module.dilation not in (1, (1, 1)) or module.ceil_mode:
+            case nn.ReLU6() if type(module) is nn.ReLU6:
+                self._append(node, OperationKind.RELU, sources, maximum=6.0)
+            case nn.ReLU() if type(module) is nn.ReLU:
+                self._append(node, OperationKind.RELU, sources)
+            case nn.MaxPool2d() if type(module) is nn.MaxPool2d:
+                if module.dilation not in (1, (1, 1)) or module.ceil_mode or module.return_indices:
                     raise InputError(
-                        f"{node.target}: max pooling must have no dilation, no ceil mode"
+                        f"{node.target}: max pooling must have no dilation, no ceil mode, "
+                        "no indices"
                     )
-                self._append(node, OperationKind.MAX_POOL, window=_window(module))
-            case nn.AvgPool2d():
+                self._append(node, OperationKind.MAX_POOL, sources, window=_window(module))
+            case nn.AvgPool2d() if type(module) is nn.AvgPool2d:
                 if module.ceil_mode or module.divisor_override:
                     raise InputError(
                         f"{node.target}: average pooling must have no ceil mode, no divisor"
                     )
                 if not module.count_include_pad and module.padding not in (0, (0, 0)):
                     raise InputError(f"{node.target}: average pooling must count its padding")
-                self._append(node, OperationKind.AVERAGE_POOL, window=_window(module))
-            case nn.AdaptiveAvgPool2d():
+                self._append(node, OperationKind.AVERAGE_POOL, sources, window=_window(module))
+            case nn.AdaptiveAvgPool2d() if type(module) is nn.AdaptiveAvgPool2d:
                 if module.output_size not in (1, (1, 1)):
                     raise InputError(f"{node.target}: adaptive pooling must be global, to 1 x 1")
-                self._append(node, OperationKind.GLOBAL_AVERAGE_POOL)
-            case nn.Flatten():
-                self._append(node, OperationKind.FLATTEN)
-            case nn.Identity() | nn.Dropout():
-                self._pass_on(node)
+                self._append(node, OperationKind.GLOBAL_AVERAGE_POOL, sources)
+            case nn.Flatten() if type(module) is nn.Flatten:
+                self._flatten(node, str(node.target), module.start_dim, module.end_dim)
+            case _ if type(module) in PASS_THROUGH:
+                self.values[node] = self.values[sources[0]]
             case nn.Conv2d() | nn.Linear():
                 raise InputError(f"{node.target}: not quantized, so it has no integer form")
             case _:
@@ -128,32 +132,47 @@ class _Reader:
 
     def _function(self, node: fx.Node) -> None:
         if node.target in (operator.add, torch.add, operator.iadd, "add", "add_"):
-            if len(node.all_input_nodes) != 2 or node.kwargs:
-                raise InputError(f"{node.name}: an addition must be of two feature maps")
-            self._append(node, OperationKind.ADD, name=_scoped(node, "add"))
-        elif node.target in (F.relu, torch.relu, "relu", "relu_"):
-            self._append(node, OperationKind.RELU, name=_scoped(node, "relu"))
+            terms = self._sources(node.args)
+            if len(terms) != 2 or node.kwargs.get("alpha", 1) != 1 or set(node.kwargs) - {"alpha"}:
+                raise InputError(
+                    f"{place(node, node.name)}: an addition must be of two feature maps"
+                )
+            self._append(node, OperationKind.ADD, terms, name=place(node, "add"))
+        elif node.target in (F.relu, torch.relu, F.relu_, torch.relu_, "relu", "relu_"):
+            self._append(
+                node, OperationKind.RELU, self._only_sources(node), name=place(node, "relu")
+            )
         elif node.target in (torch.flatten, "flatten"):
-            self._append(node, OperationKind.FLATTEN, name=_scoped(node, "flatten"))
+            bounds = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
+            start, end = bounds.pop("start_dim", 0), bounds.pop("end_dim", -1)
+            self._flatten(node, place(node, "flatten"), start, end)
         else:
-            raise InputError(f"{node.name}: {node.target} has no integer form")
+            raise InputError(f"{place(node, node.name)}: {_called(node)} has no integer form")
+
+    def _flatten(self, node: fx.Node, name: str, start: object, end: object) -> None:
+        if (start, end) not in ((1, -1), (1, 3)):
+            raise InputError(
+                f"{name}: flattening must be from dimension 1 to -1, not {start} to {end}"
+            )
+        self._append(node, OperationKind.FLATTEN, self._only_sources(node), name=name)
 
     def _append(
         self,
         node: fx.Node,
         kind: OperationKind,
+        sources: Sequence[fx.Node],
         *,
         name: str | None = None,
         weighted: QuantConv2d | QuantLinear | None = None,
         maximum: float | None = None,
         window: Window | None = None,
     ) -> None:
-        self.name_of[node] = self._free(str(node.target) if name is None else name)
+        self.values[node] = self._free(str(node.target) if name is None else name)
         operation = Operation(
-            name=self.name_of[node],
+            name=self.values[node],
             kind=kind,
             node=node.name,
-            sources=tuple(self.name_of[source] for source in node.all_input_nodes),
+            sources=tuple(self.values[source] for source in sources),
             weighted=weighted,
             maximum=maximum,
             window=window,
@@ -162,39 +181,64 @@ class _Reader:
 
     def _fold(self, node: fx.Node, batch_norm: nn.BatchNorm2d) -> None:
         """Let the batch norm's output take the place of its convolution's."""
-        (source,) = node.all_input_nodes
-        last = next(o for o in self.operations if o.name == self.name_of[source])
-        if last.kind is not OperationKind.CONV or last.batch_norm or len(source.users) != 1:
+        (source,) = self._only_sources(node)
+        if batch_norm.running_mean is None or batch_norm.running_var is None:
+            raise InputError(f"{node.target}: a batch norm must track its running statistics")
+        name = self.values[source]
+        last = next(o for o in self.operations if o.name == name)
+        if last.kind is not OperationKind.CONV or last.batch_norm or self._readers(name) != 1:
             raise InputError(
                 f"{node.target}: a batch norm must follow a convolution that only it reads"
             )
         folded = replace(last, node=node.name, batch_norm=batch_norm)
         self.operations[self.operations.index(last)] = folded
-        self._pass_on(node)
+        self.values[node] = name
 
-    def _pass_on(self, node: fx.Node) -> None:
-        (source,) = node.all_input_nodes
-        self.name_of[node] = self.name_of[source]
+    def _readers(self, name: str) -> int:
+        """How many live nodes read a value; one that passes it on does not count itself."""
+        holders = [node for node, value in self.values.items() if value == name]
+        users = {user for node in holders for user in node.users if user in self.live}
+        return len(users - set(holders))
+
+    def _only_sources(self, node: fx.Node) -> list[fx.Node]:
+        """The one value that an operation reads, which must be its first argument."""
+        first = node.args[0] if node.args else node.kwargs.get("input")
+        if not isinstance(first, fx.Node) or node.all_input_nodes != [first]:
+            raise InputError(f"{place(node, node.name)}: must read one feature map")
+        return [first]
+
+    @staticmethod
+    def _sources(arguments: Iterable[object]) -> list[fx.Node]:
+        return [argument for argument in arguments if isinstance(argument, fx.Node)]
 
     def _free(self, wanted: str) -> str:
-        """`wanted`, or with a number behind it where a module is used twice."""
-        taken = set(self.name_of.values())
-        candidates = (wanted if i == 0 else f"{wanted}_{i}" for i in range(len(taken) + 1))
-        return next(name for name in candidates if name not in taken)
+        """`wanted`, made a valid name, and with a number behind it where it is taken."""
+        wanted = f"_{wanted}" if wanted[:1].isdigit() else wanted
+        candidates = (wanted if i == 0 else f"{wanted}_{i}" for i in range(len(self.taken) + 1))
+        name = next(name for name in candidates if name not in self.taken)
+        self.taken.add(name)
+        return name
+
+
+def _called(node: fx.Node) -> str:
+    return f"method {node.target}" if node.op == "call_method" else function_name(node.target)
 
 
 def trace(model: nn.Module) -> list[Operation]:
-    """The operations of a converted network, in execution order.
+    """The operations of a converted network that its scores depend on, in execution order.
 
     Raises
     ------
     InputError
         If an operation has no integer form; the message names it and where it stands.
     """
-    graph = QuantTracer().trace(model)
-    reader = _Reader(modules=dict(model.named_modules()))
+    graph, modules = read_dataflow(model)
+    outputs = [node for node in graph.nodes if node.op == "output"]
+    live = reachable(outputs, forward=False) | set(outputs)
+    reader = _Reader(modules=modules, live=live)
     for node in graph.nodes:
-        reader.read(node)
+        if node in live:
+            reader.read(node)
     return _without_idle_flatten(reader.operations)
 
 
@@ -211,17 +255,6 @@ def _without_idle_flatten(operations: Sequence[Operation]) -> list[Operation]:
         for o in operations
         if o.name not in idle
     ]
-
-
-def _last_used(name_of: dict[fx.Node, str]) -> fx.Node:
-    return next(reversed(name_of))
-
-
-def _scoped(node: fx.Node, kind: str) -> str:
-    """A function's name under the module whose forward calls it."""
-    stack = node.meta.get("nn_module_stack")
-    path = next(reversed(stack.values()))[0] if stack else ""
-    return f"{path}.{kind}" if path else kind
 
 
 def _window(module: nn.MaxPool2d | nn.AvgPool2d) -> Window:

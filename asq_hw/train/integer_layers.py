@@ -15,6 +15,7 @@ from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, F
 from asq_hw.checks import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 from asq_hw.errors import InputError
 from asq_hw.fixedpoint import quantize_multiplier
+from asq_hw.grids import Grid
 from asq_hw.layers import Conv, FeatureFormat, Linear
 from asq_hw.train.adapter import BETA_FLOOR, Adapter, weight_scale
 from asq_hw.train.layers import QuantConv2d, QuantLinear
@@ -39,9 +40,9 @@ Real = NDArray[np.float64]
 class WeightedSource:
     """Everything that one integer layer is made from.
 
-    `spread` is how far each output channel's extremes lay apart in calibration, `positions` the
-    source's height times width; `largest_step` and `largest_hidden` are what calibration saw of
-    an adaptive step.
+    `low` and `high` are each output channel's extremes in calibration, `positions` the source's
+    height times width; `largest_step` and `largest_hidden` are what calibration saw of an
+    adaptive step.
     """
 
     name: str
@@ -50,7 +51,8 @@ class WeightedSource:
     batch_norm: nn.BatchNorm2d | None
     source_format: FeatureFormat
     output_format: FeatureFormat
-    spread: Real
+    low: Real
+    high: Real
     positions: int
     largest_step: float | None
     largest_hidden: float | None
@@ -76,15 +78,19 @@ def integer_weighted(origin: WeightedSource) -> Conv | Linear:
         - grid.shift
         - quantizer.step_fraction_bits
     )
+    codes = weights.level_codes(module.weight).cpu().numpy()
     multiplier, narrow_shift, shift = _requantization(
-        origin, gain * 2.0**exponent, quantizer.step.maximum
+        origin.name,
+        gain * 2.0**exponent,
+        quantizer.step.maximum,
+        _alive(origin, _have_weights(grid, codes), offset),
     )
     common: dict[str, Any] = {
         "name": origin.name,
         "source": origin.source,
         "quantizer": quantizer,
         "weight_grid": grid,
-        "weight_codes": weights.level_codes(module.weight).cpu().numpy(),
+        "weight_codes": codes,
         "multiplier": multiplier,
         "narrow_shift": narrow_shift,
         "shift": shift,
@@ -116,26 +122,53 @@ def _gain_and_offset(origin: WeightedSource, scale: Tensor) -> tuple[Real, Real]
     return gain * slope, (offset - _array(norm.running_mean)) * slope + shift
 
 
+def _have_weights(grid: Grid, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which output channels have a weight that is not zero."""
+    zeros = [code for code, pair in grid.decode_table().items() if pair == (0, 0)]
+    moving: NDArray[np.bool_] = np.any(~np.isin(codes, zeros).reshape(len(codes), -1), axis=1)
+    return moving
+
+
+def _alive(
+    origin: WeightedSource, has_weights: NDArray[np.bool_], offset: Real
+) -> NDArray[np.bool_]:
+    """Which output channels can differ from their own bias, so that their multiplier counts.
+
+    A channel without a weight other than zero cannot. Nor can one behind channels that died in
+    training: batch norm then has seen no variance beside its epsilon, and the output is the bias
+    on every calibration image. Both are needed, since one image may leave any channel at rest.
+    That the output stands still proves nothing: a constant input times a weight is no bias.
+    """
+    norm = origin.batch_norm
+    if norm is None:
+        return has_weights
+    unit = 2.0**-origin.output_format.fraction_bits
+    reach = np.maximum(np.abs(origin.low - offset), np.abs(origin.high - offset))
+    assert norm.running_var is not None
+    at_rest = np.logical_and(reach <= unit, _array(norm.running_var) < norm.eps)
+    alive: NDArray[np.bool_] = np.logical_and(has_weights, np.logical_not(at_rest))
+    return alive
+
+
 def _requantization(
-    origin: WeightedSource, unit: Real, largest_step: int
+    name: str, unit: Real, largest_step: int, alive: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], int, int]:
     """Multipliers, narrow shift and shift whose product is `unit`, with all the bits that fit.
 
-    A channel that stood still in calibration (its input or its weights are zero) can have any
-    gain, since folding its batch norm divides by a variance near zero. It must not take the
-    other channels' bits, so it does not count here, and its own multiplier saturates.
+    A channel that is not alive can have any gain, since folding its batch norm divides by a
+    variance near zero. It must not take the other channels' bits, so it does not count here, and
+    its own multiplier saturates.
     """
-    alive = origin.spread > 2.0**-origin.output_format.fraction_bits
     largest = float(np.abs(unit[alive]).max()) if alive.any() else 1.0
     if not math.isfinite(largest):
-        raise InputError(f"{origin.name}: a scale must be finite, not {largest}")
+        raise InputError(f"{name}: a scale must be finite, not {largest}")
     limit = (1 << (MULTIPLIER_BITS - 1)) - 1
     total = math.floor(math.log2(limit / largest)) if largest > 0 else 0
     narrow = max(0, (largest_step * limit).bit_length() - _NARROWED_BITS)
     total = min(total, narrow + _MAXIMUM_SHIFT)
     narrow = min(narrow, total)
     if narrow < 0:
-        raise InputError(f"{origin.name}: a scale of {largest:g} is too large to requantize")
+        raise InputError(f"{name}: a scale of {largest:g} is too large to requantize")
     multiplier = np.clip(np.rint(unit * 2.0**total), -limit, limit).astype(np.int64)
     return multiplier, narrow, total - narrow
 

@@ -34,7 +34,7 @@ class QuantConv2d(nn.Conv2d):
         activation_quantizer: BaseActivationQuantizer | None,
         weight_quantizer: WeightQuantizer | None,
     ) -> Self:
-        """Make the quantized twin of a layer; it takes over the layer's parameters."""
+        """Make the quantized twin of a layer; it takes over all that is the layer's."""
         twin = cls(
             layer.in_channels,
             layer.out_channels,
@@ -46,9 +46,10 @@ class QuantConv2d(nn.Conv2d):
             bias=layer.bias is not None,
             padding_mode=layer.padding_mode,
         )
-        twin.weight, twin.bias = layer.weight, layer.bias
+        _take_over(twin, layer)
         twin.activation_quantizer = activation_quantizer
         twin.weight_quantizer = weight_quantizer
+        _adapt(twin)
         return twin
 
     def forward(self, input: Tensor) -> Tensor:
@@ -80,17 +81,33 @@ class QuantLinear(nn.Linear):
         activation_quantizer: BaseActivationQuantizer | None,
         weight_quantizer: WeightQuantizer | None,
     ) -> Self:
-        """Make the quantized twin of a layer; it takes over the layer's parameters."""
+        """Make the quantized twin of a layer; it takes over all that is the layer's."""
         twin = cls(layer.in_features, layer.out_features, bias=layer.bias is not None)
-        twin.weight, twin.bias = layer.weight, layer.bias
+        _take_over(twin, layer)
         twin.activation_quantizer = activation_quantizer
         twin.weight_quantizer = weight_quantizer
+        _adapt(twin)
         return twin
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(N, C)`` to ``(N, O)``."""
         x = input if self.activation_quantizer is None else self.activation_quantizer(input)
         return functional.linear(x, _quantized_weight(self), self.bias)
+
+
+def _take_over(twin: nn.Module, layer: nn.Module) -> None:
+    """Give a layer's parameters, hooks and attributes to its twin, as they are, not copied."""
+    modules = twin._modules
+    vars(twin).update(vars(layer))
+    twin._modules = modules
+
+
+def _adapt(twin: QuantConv2d | QuantLinear) -> None:
+    """Bring the quantizers to the layer's device, type and mode."""
+    for quantizer in (twin.activation_quantizer, twin.weight_quantizer):
+        if quantizer is not None:
+            quantizer.to(device=twin.weight.device, dtype=twin.weight.dtype)
+            quantizer.train(twin.training)
 
 
 def _quantized_weight(layer: QuantConv2d | QuantLinear) -> Tensor:

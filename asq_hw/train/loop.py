@@ -35,6 +35,7 @@ from asq_hw.train.optimizer import learning_rate, make_optimizer
 from asq_hw.train.progress import Progress, Report, TrainingResult
 from asq_hw.train.recipes import Recipe
 from asq_hw.train.runlog import LOG, RunLog, batch_norm_statistics, watch_betas
+from asq_hw.train.soundness import check_state
 from asq_hw.train.start import autocast, new_model, start_steps
 
 __all__ = ["BEST", "LAST", "LOG", "Progress", "TrainingResult", "evaluate", "predict", "train"]
@@ -252,6 +253,7 @@ class _Run:
             loss = self._train_epoch(report, workers)
             seconds = time.monotonic() - started
             self.epoch += 1
+            check_state(self.model.state_dict(), f"the network after epoch {self.epoch}")
             entry = self._evaluate(loss, workers)
             self._keep(log, entry, self.steps * self.recipe.batch_size / seconds)
             last = self._progress(self.epoch, self.steps, loss)

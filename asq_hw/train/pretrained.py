@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from asq_hw.errors import InputError
+from asq_hw.train.soundness import check_tensor
 
 __all__ = ["fill"]
 
@@ -29,7 +30,8 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     Raises
     ------
     InputError
-        If a tensor is missing, has another shape, is no tensor, or has no place in the network.
+        If a tensor is missing, has another shape, is no tensor, or has no place in the network;
+        if it is not dense, not finite, or of another kind.
     """
     wanted = model.state_dict()
     for name, tensor in wanted.items():
@@ -42,6 +44,7 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
         if not isinstance(found, Tensor) or found.shape != tensor.shape:
             other = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise InputError(f"tensor {name} of {source} must have shape {shape}, not {other}")
+        check_tensor(name, found, wanted=tensor.dtype, source=source)
     for name in state:
         if name not in wanted:
             raise InputError(f"tensor {name} of {source} has no place in the network")

@@ -150,6 +150,8 @@ class Recipe:
     layers: tuple[LayerRule, ...] = ()
 
     def __post_init__(self) -> None:
+        for key, choices in _CHOICES.items():
+            object.__setattr__(self, key, _coerce(key, getattr(self, key), choices))
         for key in ("weight_bits", "activation_bits", "edge_bits"):
             _require(MIN_BITS <= getattr(self, key) <= MAX_BITS, self, key, "2..8")
         for key, (low, high) in _RANGES.items():
@@ -181,6 +183,15 @@ class Recipe:
         """Return the recipe as plain values, as `from_dict` reads them."""
         plain = asdict(self) | {"layers": rules_to_plain(self.layers)}
         return {key: str(v) if isinstance(v, StrEnum) else v for key, v in plain.items()}
+
+
+_CHOICES: Mapping[str, type] = {
+    "weights": WeightMethod,
+    "activations": ActivationMethod,
+    "encoding": Encoding,
+    "precision": Precision,
+}
+"""Keys whose values have names; from Python they may be given as plain strings."""
 
 
 def _require(holds: bool, recipe: Recipe, key: str, rule: str) -> None:

@@ -1,0 +1,135 @@
+"""One layer of an integer network in double precision, to compare a trained layer with.
+
+This is no executor: sums beyond 2**53 and ties of a division are rounded as doubles are, which is
+far below what the comparison looks for. The judge of executors is `asq_hw.oracle`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.layers import (
+    Add,
+    AveragePool,
+    Conv,
+    Flatten,
+    GlobalAveragePool,
+    Input,
+    Layer,
+    Linear,
+    MaxPool,
+    Relu,
+)
+
+__all__ = ["run_layer"]
+
+
+def run_layer(layer: Layer, sources: Sequence[Tensor], bits: int) -> Tensor:
+    """Return the integers of a layer's output.
+
+    Parameters
+    ----------
+    layer : Layer
+        Of an integer network.
+    sources : sequence of float64 tensors of shape (N, C, H, W)
+        Integers that it reads: the pixels for an input.
+    bits : int
+        Width of its output.
+
+    Returns
+    -------
+    float64 tensor of shape (N, O, H', W')
+        Integers.
+    """
+    x = sources[0]
+    match layer:
+        case Input():
+            multiplier, offset = _channels(layer.multiplier), _channels(layer.offset)
+            return _saturate(_shifted(x * multiplier + offset, layer.shift), bits)
+        case Conv() | Linear():
+            return _weighted(layer, x, bits)
+        case Add():
+            return _saturate(x + sources[1], bits)
+        case Relu():
+            return x.clamp(min=0, max=layer.maximum)
+        case Flatten():
+            return x.flatten(1)[:, :, None, None]
+        case MaxPool():
+            return functional.max_pool2d(x, layer.kernel_size, layer.stride, layer.padding)
+        case AveragePool():
+            means = functional.avg_pool2d(x, layer.kernel_size, layer.stride, layer.padding)
+            sums = torch.round(means * math.prod(layer.kernel_size))
+            return _saturate(_shifted(sums * layer.multiplier, layer.shift), bits)
+        case GlobalAveragePool():
+            sums = x.sum(dim=(2, 3), keepdim=True)
+            return _saturate(_shifted(sums * layer.multiplier, layer.shift), bits)
+        case _:
+            assert_never(layer)
+
+
+def _weighted(layer: Conv | Linear, x: Tensor, bits: int) -> Tensor:
+    step = _step(layer.quantizer, x)
+    codes = _half_up(x * 2.0**layer.quantizer.step_fraction_bits / step)
+    grid = layer.quantizer.grid
+    codes = codes.clamp(grid.minimum, grid.maximum)
+    even, odd = (_double(part) for part in layer.decoded_weights())
+    weights = even + odd * math.sqrt(2)
+    if isinstance(layer, Linear):
+        dots = functional.conv2d(codes, weights[:, :, None, None])
+    else:
+        dots = functional.conv2d(
+            codes, weights, stride=layer.stride, padding=layer.padding, groups=layer.groups
+        )
+    scale = _shifted(step * _channels(layer.multiplier), layer.narrow_shift)
+    return _saturate(_shifted(dots * scale, layer.shift) + _channels(layer.bias), bits)
+
+
+def _step(quantizer: ActivationQuantizer, x: Tensor) -> Tensor:
+    """``D`` of each sample, of shape (N, 1, 1, 1), or (1, 1, 1, 1) where it is the same."""
+    step = quantizer.step
+    match step:
+        case FixedStep():
+            return torch.full((1, 1, 1, 1), step.step, dtype=torch.float64)
+        case AdaptiveStep():
+            values = _shifted(x.sum(dim=(2, 3)) * step.pool_multiplier, step.pool_shift)
+            for stage in step.stages:
+                values = _stage(stage, values)
+            return values[:, :, None, None]
+        case _:
+            assert_never(step)
+
+
+def _stage(stage: AdapterStage, values: Tensor) -> Tensor:
+    sums = functional.linear(values, _double(stage.weight), _double(stage.bias))
+    return _shifted(sums * stage.multiplier, stage.shift).clamp(stage.minimum, stage.maximum)
+
+
+def _double(values: NDArray[np.integer[Any]]) -> Tensor:
+    """A copy, since torch does not take read-only arrays."""
+    return torch.from_numpy(values.astype(np.float64))
+
+
+def _channels(values: NDArray[np.integer[Any]]) -> Tensor:
+    return _double(values)[None, :, None, None]
+
+
+def _half_up(x: Tensor) -> Tensor:
+    return torch.floor(x + 0.5)
+
+
+def _shifted(x: Tensor, shift: int) -> Tensor:
+    return _half_up(x * 2.0**-shift)
+
+
+def _saturate(x: Tensor, bits: int) -> Tensor:
+    top = float(1 << (bits - 1))
+    return x.clamp(-top, top - 1)

@@ -1,0 +1,93 @@
+"""Which values of a network are proven to be never negative."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+__all__ = ["unsigned_nodes"]
+
+_RECTIFIERS = (nn.ReLU, nn.ReLU6)
+_SIGN_KEEPERS = (
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.Flatten,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.Identity,
+)
+_RECTIFYING_FUNCTIONS = {
+    torch.relu,
+    torch.relu_,
+    functional.relu,
+    functional.relu6,
+    "relu",
+    "relu_",
+}
+_ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+_SIGN_KEEPING_FUNCTIONS = {
+    torch.flatten,
+    functional.max_pool2d,
+    functional.avg_pool2d,
+    functional.adaptive_avg_pool2d,
+    "flatten",
+    "mean",
+    "contiguous",
+}
+_DIVISOR = "divisor_override"
+_DIVISOR_POSITION = 6
+
+
+def unsigned_nodes(graph: fx.Graph, modules: dict[str, nn.Module]) -> set[fx.Node]:
+    """Find every node of a graph of values whose result is proven never to be negative.
+
+    A ReLU's is, and a sum of such and of numbers that are not negative, and what pooling and
+    flattening make of them. Nothing else is, whatever it may be.
+    """
+    unsigned: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op == "call_module":
+            proven = _is_unsigned_module(node, modules[str(node.target)], unsigned)
+        elif node.op in ("call_function", "call_method"):
+            proven = _is_unsigned_function(node, unsigned)
+        else:
+            proven = False
+        if proven:
+            unsigned.add(node)
+    return unsigned
+
+
+def _is_unsigned_module(node: fx.Node, module: nn.Module, unsigned: set[fx.Node]) -> bool:
+    if module._forward_hooks:  # they can replace the output
+        return False
+    if type(module) in _RECTIFIERS:
+        return True
+    if type(module) not in _SIGN_KEEPERS or (getattr(module, _DIVISOR, None) or 1) < 0:
+        return False
+    return all(source in unsigned for source in node.all_input_nodes)
+
+
+def _is_unsigned_function(node: fx.Node, unsigned: set[fx.Node]) -> bool:
+    if node.target in _RECTIFYING_FUNCTIONS:
+        return True
+    if node.target in _ADDITIONS:
+        terms = [*node.args, *node.kwargs.values()]  # `alpha` is a factor of the second one
+        return all(_is_unsigned_term(term, unsigned) for term in terms)
+    if node.target not in _SIGN_KEEPING_FUNCTIONS or not node.args:
+        return False
+    if _DIVISOR in node.kwargs or len(node.args) > _DIVISOR_POSITION:
+        return False
+    return all(source in unsigned for source in node.all_input_nodes)
+
+
+def _is_unsigned_term(term: Any, unsigned: set[fx.Node]) -> bool:
+    if isinstance(term, fx.Node):
+        return term in unsigned
+    return isinstance(term, int | float) and term >= 0

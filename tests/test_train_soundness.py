@@ -1,0 +1,262 @@
+"""What is read as a network is finite, is read as values, and stays the caller's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812  # as everywhere
+from torch import Tensor, nn
+
+from asq_hw import oracle
+from asq_hw.cli.places import check_outputs
+from asq_hw.datasets import Dataset
+from asq_hw.errors import InputError
+from asq_hw.train import recipes
+from asq_hw.train.convert import layer_roles, quantize
+from asq_hw.train.data import normalise
+from asq_hw.train.export import export_network
+from asq_hw.train.pretrained import fill
+from asq_hw.train.soundness import check_network
+
+Forward = Callable[["Net", Tensor], Tensor]
+RECIPE = recipes.load("digits-asq-post-w4a4", {"activations": "lsq"})
+
+
+class Net(nn.Module):
+    """Three convolutions and a linear layer; `way` is the middle of its forward."""
+
+    def __init__(self, way: Forward) -> None:
+        super().__init__()
+        self.way = way
+        self.a, self.b = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(1, 4, 3, padding=1)
+        self.conv, self.fc = nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 10)
+        self.bn, self.pool, self.same = nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.fc(torch.flatten(self.pool(self.way(self, x)), 1))
+        return y
+
+
+def images(count: int = 8) -> Dataset:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 1, 6, 6)).astype(np.uint8)
+    classes = tuple(map(str, range(10)))
+    return Dataset(name="toy", images=pixels, labels=None, classes=classes, mean=0.5, std=0.25)
+
+
+def trained(way: Forward) -> nn.Module:
+    torch.manual_seed(1)
+    model = quantize(Net(way), RECIPE).train()
+    with torch.no_grad():
+        model(normalise(torch.from_numpy(images().images.copy()), mean=0.5, std=0.25))
+    return model.eval()
+
+
+def scores_agree(model: nn.Module, calibration: Dataset) -> None:
+    network = export_network(model, RECIPE, calibration)
+    data = images()
+    found = oracle.run(network, data.images)[network.output.name][:, :, 0, 0]
+    found = found / 2.0 ** network.feature_maps()[network.output.name].format.fraction_bits
+    with torch.inference_mode():
+        expected = model(normalise(torch.from_numpy(data.images.copy()), mean=0.5, std=0.25))
+    assert np.abs(found - expected.numpy()).max() < 0.1 * float(expected.std())
+
+
+def written_before_shortcut(net: Net, x: Tensor) -> Tensor:
+    y = net.a(x)
+    shortcut = y
+    y = F.relu_(y)
+    return net.conv(y) + shortcut
+
+
+def added_to_alias(net: Net, x: Tensor) -> Tensor:
+    y = F.relu(net.a(x))
+    z = net.same(y)
+    z += net.b(x)
+    return net.conv(y) + z
+
+
+def unused_branch(net: Net, x: Tensor) -> Tensor:
+    y = net.conv(F.relu(net.a(x)))
+    _ = y + y
+    return y
+
+
+@pytest.mark.parametrize("way", [written_before_shortcut, added_to_alias, unused_branch])
+def test_writes_and_aliases_are_read_as_values(way: Forward) -> None:
+    scores_agree(trained(way), images())
+
+
+def test_one_still_image_calibrates() -> None:
+    scores_agree(trained(unused_branch), images(1))
+
+
+def test_a_batch_norm_behind_a_pass_through_does_not_hide_a_second_reader() -> None:
+    def way(net: Net, x: Tensor) -> Tensor:
+        y = net.a(x)
+        return net.conv(F.relu(net.bn(net.same(y)) + y))
+
+    with pytest.raises(InputError, match="bn: a batch norm must follow a convolution"):
+        export_network(trained(way), RECIPE, images())
+
+
+def test_a_write_through_a_view_is_refused() -> None:
+    def way(net: Net, x: Tensor) -> Tensor:
+        y = net.a(x)
+        y.flatten(1).relu_()
+        return net.conv(y)
+
+    with pytest.raises(InputError, match="writes into a tensor that conv reads through a view"):
+        quantize(Net(way), RECIPE)
+
+
+def test_a_hook_that_changes_an_output_is_caught() -> None:
+    model = trained(unused_branch)
+    model.pool.register_forward_hook(lambda module, args, output: output * 1.5)
+    with pytest.raises(InputError, match="something else than was read"):
+        export_network(model, RECIPE, images())
+
+
+def test_a_layer_that_is_not_its_twin_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    from asq_hw.train import integer_layers
+
+    right = integer_layers._requantization
+
+    def wrong(*args: object) -> object:
+        multiplier, narrow, shift = right(*args)  # type: ignore[arg-type]
+        return multiplier * np.arange(len(multiplier)).clip(max=1), narrow, shift
+
+    monkeypatch.setattr(integer_layers, "_requantization", wrong)
+    with pytest.raises(InputError, match="not close to the trained layer: channel 0"):
+        export_network(trained(unused_branch), RECIPE, images())
+
+
+@pytest.mark.parametrize(
+    ("middle", "signed"),
+    [
+        (lambda p, q: p + q, False),
+        (lambda p, q: p + 0.5, False),
+        (lambda p, q: torch.add(p, q, alpha=-1), True),
+        (lambda p, q: p.add(q, alpha=-0.5), True),
+        (lambda p, q: -0.5 + p, True),
+        (lambda p, q: p.add_(-0.5), True),
+        (lambda p, q: p - q, True),
+        (lambda p, q: p * -1, True),
+    ],
+)
+def test_signed_unless_proven_not_to_be(
+    middle: Callable[[Tensor, Tensor], Tensor], signed: bool
+) -> None:
+    def way(net: Net, x: Tensor) -> Tensor:
+        return net.conv(middle(F.relu(net.a(x)), F.relu(net.b(x))))
+
+    assert layer_roles(Net(way))["conv"].signed_input is signed
+
+
+def test_a_minus_in_place_is_seen_under_the_old_name() -> None:
+    def way(net: Net, x: Tensor) -> Tensor:
+        p = F.relu(net.a(x))
+        q = p
+        q -= 1
+        return net.conv(p)
+
+    assert layer_roles(Net(way))["conv"].signed_input
+
+
+class Own(nn.Conv2d):
+    """A convolution of one's own."""
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Own(4, 4, 3, padding=1), "Own calls conv2d itself"),
+        (nn.ConvTranspose2d(4, 4, 3, padding=1), "layer conv: ConvTranspose2d cannot"),
+        (nn.utils.spectral_norm(nn.Conv2d(4, 4, 3, padding=1)), "layer conv: its weights are"),
+    ],
+)
+def test_what_would_be_passed_over_is_named(layer: nn.Module, message: str) -> None:
+    model = Net(unused_branch)
+    model.conv = layer
+    with pytest.raises(InputError, match=message):
+        quantize(model, RECIPE)
+    assert type(model.a) is nn.Conv2d  # nothing was converted
+
+
+def test_nothing_of_the_callers_changes() -> None:
+    model = Net(unused_branch).eval()
+    model.a.weight.requires_grad_(False)
+    seen: list[str] = []
+    handle = model.a.register_forward_hook(lambda *args: seen.append("a"))
+    quantize(model, RECIPE)
+    assert not any(module.training for module in model.modules())
+    assert not model.a.weight.requires_grad
+    model.train()(torch.zeros(2, 1, 6, 6))
+    handle.remove()
+    model(torch.zeros(2, 1, 6, 6))
+    assert seen == ["a"]
+    model.bn.eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    export_network(model, RECIPE, images())
+    assert {name: module.training for name, module in model.named_modules()} == before
+
+
+def test_a_data_set_leaves_the_arrays_writable() -> None:
+    pixels, labels = np.zeros((2, 1, 4, 4), np.uint8), np.zeros(2, np.int64)
+    data = Dataset(name="x", images=pixels, labels=labels, classes=("a",), mean=0.0, std=1.0)
+    assert pixels.flags.writeable and labels.flags.writeable
+    assert not data.images.flags.writeable
+
+
+def test_a_recipes_strings_are_checked() -> None:
+    from dataclasses import replace
+
+    assert not replace(RECIPE, weights="none", activations="none").is_quantized
+    with pytest.raises(InputError, match="weights must be one of none, "):
+        replace(RECIPE, weights="nothing")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.tensor([float("nan")] * 4), "conv.bias of x must be finite, and holds nan"),
+        (torch.full((4,), 1e300, dtype=torch.float64), "must be finite, and holds inf"),
+        (torch.zeros(4, dtype=torch.complex64), "must be of type float32, not complex64"),
+        (torch.zeros(4, dtype=torch.int64), "must be of type float32, not int64"),
+        (torch.zeros(4, device="meta"), "must hold values"),
+        (torch.zeros(4).to_sparse(), "must be a plain dense tensor, not sparse_coo"),
+    ],
+)
+def test_foreign_tensors_are_refused_by_name(value: Tensor, message: str) -> None:
+    model = Net(unused_branch)
+    with pytest.raises(InputError, match=message):
+        fill(model, model.state_dict() | {"conv.bias": value}, "x")
+
+
+def test_a_network_with_infinity_is_not_exported() -> None:
+    model = trained(unused_branch)
+    with torch.no_grad():
+        model.fc.weight[0, 0] = float("inf")
+    with pytest.raises(InputError, match=r"tensor fc\.weight must be finite"):
+        check_network(model)
+    with pytest.raises(InputError, match=r"tensor fc\.weight must be finite"):
+        export_network(model, RECIPE, images())
+
+
+def test_an_output_never_falls_onto_an_input(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    source = data / "a.pt"
+    source.write_bytes(b"x")
+    os.link(source, tmp_path / "hard")
+    (tmp_path / "soft").symlink_to(source)
+    for output in (source, tmp_path / "hard", tmp_path / "soft", data, data / ".." / "data/a.pt"):
+        with pytest.raises(InputError, match="which is read"):
+            check_outputs({"--output": output}, {"checkpoint": source})
+    with pytest.raises(InputError, match="must not lie in --data"):
+        check_outputs({"--trace": data / "new"}, {"--data": str(data)})
+    check_outputs({"--output": tmp_path / "b.asq"}, {"checkpoint": source, "--data": "digits"})
