@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.checks import IntArray
 from asq_hw.fixedpoint import integer_range
 from asq_hw.layers import (
     Add,
@@ -25,33 +23,24 @@ from asq_hw.layers import (
 )
 from asq_hw.network import FeatureMap, IntegerNetwork
 from asq_hw.products import Product
-from asq_hw.sim import program as program_tables
 from asq_hw.sim.budget import Budget, plan_bytes, weight_bytes
 from asq_hw.sim.fusion import fused_relus
 from asq_hw.sim.jit import Kernel
 from asq_hw.sim.memory import (
     Layout,
-    aligned,
     block_pixels,
     pixels_at_once,
     plan_memory,
     transformed_row,
 )
-from asq_hw.sim.pack import LANE_TYPES, PackedWeights, pack_weights
-from asq_hw.sim.panels import Places, arrange, quads_in_words
-from asq_hw.sim.program import VECTOR, Kind, Lane, Program
+from asq_hw.sim.pack import PackedWeights, pack_weights
+from asq_hw.sim.panels import arrange, quads_in_words
+from asq_hw.sim.program import Kind, Program
+from asq_hw.sim.tables import Tables, finish
 
 __all__ = ["Plan", "lower"]
 
 _NOT_POOLED = -1
-_TABLES = {
-    "inputs": program_tables.INPUT,
-    "convs": program_tables.CONV,
-    "elementwise": program_tables.ELEMENTWISE,
-    "pools": program_tables.POOL,
-    "stages": program_tables.STAGE,
-}
-"""Record types by the program's fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,70 +53,6 @@ class Plan:
     """Layers in the order of the program's steps."""
     taken_bytes: int
     """What it took at most, with one thread's memory."""
-
-
-@dataclass(slots=True)
-class _Tables:
-    """The program's tables while they grow."""
-
-    kernel: Kernel
-    ends: dict[str, tuple[int, int]]
-    """What the outputs of layers that are computed with a ReLU are clamped to."""
-    layer: int = 0
-    """Number of the layer that is being added, in the network's order."""
-    steps: list[tuple[int, int, int]] = field(default_factory=list)
-    rows: dict[str, list[dict[str, int]]] = field(
-        default_factory=lambda: {name: [] for name in _TABLES}
-    )
-    constants: list[IntArray] = field(default_factory=list)
-    constant_count: int = 0
-    places: Places = field(default_factory=Places)
-    places_at: dict[int, int] = field(default_factory=dict)
-    """Where lists of places stand among the constants, by the identity of what `places` holds."""
-    starts: list[IntArray] = field(default_factory=list)
-    biases: list[IntArray] = field(default_factory=list)
-    adapters: list[IntArray] = field(default_factory=list)
-    weights: dict[Lane, list[NDArray[np.signedinteger]]] = field(
-        default_factory=lambda: {lane: [] for lane in Lane}
-    )
-
-    def add_step(self, kind: Kind, table: str, **row: int) -> None:
-        self.steps.append((int(kind), len(self.rows[table]), self.layer))
-        self.rows[table].append(row)
-
-    def add_constants(self, values: IntArray) -> int:
-        """Where the values stand among the constants."""
-        at = self.constant_count
-        self.constants.append(values.reshape(-1))
-        self.constant_count += values.size
-        return at
-
-    def add_places(self, values: IntArray) -> int:
-        """The same, for a list out of `places`: once for all layers of its geometry."""
-        if id(values) not in self.places_at:
-            self.places_at[id(values)] = self.add_constants(values)
-        return self.places_at[id(values)]
-
-    def add_starts(self, values: IntArray) -> int:
-        at = sum(array.size for array in self.starts)
-        self.starts.append(values.reshape(-1))
-        return at
-
-    def add_biases(self, values: IntArray) -> int:
-        """The same, where whole vectors may be read."""
-        at = sum(array.size for array in self.biases)
-        self.biases += [values, np.zeros(VECTOR, dtype=np.int64)]
-        return at
-
-    def add_adapter(self, values: IntArray) -> int:
-        at = sum(array.size for array in self.adapters)
-        self.adapters.append(values.reshape(-1))
-        return at
-
-    def add_weights(self, lane: Lane, values: NDArray[np.signedinteger]) -> int:
-        at = sum(array.size for array in self.weights[lane])
-        self.weights[lane].append(values.reshape(-1).astype(LANE_TYPES[lane], copy=False))
-        return at
 
 
 def lower(
@@ -158,50 +83,21 @@ def lower(
     fused = {} if keep else fused_relus(network)
     layout = plan_memory(network, packed, fused, keep=keep)
     budget.check(taken := plan_bytes(network, packed, layout))
-    made = _Tables(
-        kernel=kernel, ends={name: relu_ends(relu, maps) for name, relu in fused.items()}
-    )
+    made = Tables(kernel=kernel, ends={name: relu_ends(relu, maps) for name, relu in fused.items()})
     absorbed = {relu.name for relu in fused.values()}
     for made.layer, layer in enumerate(network.layers):
         if layer.name not in absorbed:
             _add_layer(made, layer, maps, layout, packed, product)
     return Plan(
-        program=_finish(made),
+        program=finish(made),
         layout=layout,
         taken_bytes=taken,
         step_names=tuple(network.layers[layer].name for _, _, layer in made.steps),
     )
 
 
-def _finish(made: _Tables) -> Program:
-    def table(name: str) -> NDArray[np.void]:
-        kind = _TABLES[name]
-        rows = [tuple(row.get(key, 0) for key in kind.names or ()) for row in made.rows[name]]
-        return np.array(rows, dtype=kind)
-
-    def flat(lane: Lane, kind: type) -> NDArray[np.signedinteger]:
-        values = aligned(sum(array.size for array in made.weights[lane]), kind)
-        if values.size:
-            values[:] = np.concatenate(made.weights[lane])
-        return values
-
-    starts = np.concatenate([np.zeros(0, dtype=np.int64), *made.starts])
-    return Program(
-        steps=np.array(made.steps, dtype=program_tables.STEP),
-        **{name: table(name) for name in _TABLES},
-        constants=np.concatenate([np.zeros(0, dtype=np.int64), *made.constants]),
-        starts=starts.astype(np.int32),
-        starts16=starts.astype(np.int16),
-        adapters=np.concatenate([*made.adapters, np.zeros(VECTOR, dtype=np.int64)]).astype(np.int8),
-        biases=np.concatenate([np.zeros(0, dtype=np.int64), *made.biases]).astype(np.int32),
-        weights8=flat(Lane.INT8, np.int8),
-        weights32=flat(Lane.INT32, np.int32),
-        weights64=flat(Lane.INT64, np.int64),
-    )
-
-
 def _add_layer(
-    made: _Tables,
+    made: Tables,
     layer: Layer,
     maps: dict[str, FeatureMap],
     layout: Layout,
@@ -292,7 +188,7 @@ def _window(
 
 
 def _add_weighted(
-    made: _Tables,
+    made: Tables,
     layer: Conv | Linear,
     maps: dict[str, FeatureMap],
     layout: Layout,
@@ -335,7 +231,7 @@ def _add_weighted(
     )
 
 
-def _quantizer_row(made: _Tables, quantizer: ActivationQuantizer) -> dict[str, int]:
+def _quantizer_row(made: Tables, quantizer: ActivationQuantizer) -> dict[str, int]:
     row = {
         "step_fraction_bits": quantizer.step_fraction_bits,
         "code_low": quantizer.grid.minimum,
@@ -363,7 +259,7 @@ def _pooled(layer: Conv | Linear, layout: Layout) -> int:
     return layout.pooled.get(layer.source, _NOT_POOLED) if adaptive else _NOT_POOLED
 
 
-def _stage_row(made: _Tables, stage: AdapterStage) -> dict[str, int]:
+def _stage_row(made: Tables, stage: AdapterStage) -> dict[str, int]:
     return {
         "inputs": int(stage.weight.shape[1]),
         "outputs": int(stage.weight.shape[0]),
@@ -377,7 +273,7 @@ def _stage_row(made: _Tables, stage: AdapterStage) -> dict[str, int]:
 
 
 def _dot_row(
-    made: _Tables,
+    made: Tables,
     layer: Conv | Linear,
     maps: dict[str, FeatureMap],
     layout: Layout,
