@@ -96,12 +96,12 @@ def test_the_serial_unit_s_folder_says_that_it_takes_four_cycles(
 ) -> None:
     command = "rtl mac --scheme uniform --bits 4 --style serial -o"
     assert main([*command.split(), str(tmp_path / "serial")]) == 0
-    assert "one operation each 4" in capsys.readouterr().out
+    assert "interval 4" in capsys.readouterr().out
     document = json.loads((tmp_path / "serial" / "manifest.json").read_text(encoding="utf-8"))
     assert (document["interval_cyc"], document["idle_cyc"]) == (4, 0)
     for kind in ("verilog", "testbench"):
         text = (tmp_path / "serial" / document["files"][kind]).read_text(encoding="ascii")
-        assert re.search(r"^// .*one operation each 4 cycles \(interval_cyc = 4\)", text, re.M)
+        assert re.search(r"^// .*interval 4 cycles \(interval_cyc = 4\)", text, re.M)
 
 
 def test_every_way_to_say_it() -> None:

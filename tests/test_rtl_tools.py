@@ -225,8 +225,8 @@ def test_more_ports_than_pins_are_refused_before_any_work(
     monkeypatch.setattr("rtl.synthesis.measure.run_yosys", unreachable)
     command = ["synth", *unit.split(), "--schemes", "uniform", "--pnr"]
     if bits is None:  # it fits, and is begun with
-        with pytest.raises(AssertionError, match="nothing was to be run"):
-            main(command)
+        assert main(command) == 70
+        assert "nothing was to be run" in capsys.readouterr().err
         return
     assert main(command) == 2
     (line,) = capsys.readouterr().err.splitlines()

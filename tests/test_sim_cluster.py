@@ -179,7 +179,7 @@ def test_an_error_on_a_worker_is_the_users_error(network, images) -> None:
 
 
 def test_another_version_is_refused(network, monkeypatch) -> None:
-    plugin = cluster._Simulator(network, Product(), "auto")
+    plugin = cluster._Simulator(network, Product(), "auto", None)
     monkeypatch.setattr("asq_hw.__version__", "0.0.0")
     with pytest.raises(InputError, match=r"a worker's asq-hw must be version .*, not 0\.0\.0"):
         plugin._prepare()

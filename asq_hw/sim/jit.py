@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core import config
 from numba.core.codegen import get_host_cpu_features
+from numba.core.dispatcher import Dispatcher
 
 from asq_hw import fixedpoint, processor
 from asq_hw.errors import InputError
@@ -58,8 +59,9 @@ def cached(function: _Function, **options: Any) -> _Function:
     The options are further ones of `numba.njit`.
     """
     try:
-        compiled = numba.njit(nogil=True, cache=True, **options)(function)
-        _tolerate(compiled._cache)
+        compiled: Any = numba.njit(nogil=True, cache=True, **options)(function)
+        if isinstance(compiled, Dispatcher):  # not where numba is told to compile nothing
+            _tolerate(compiled._cache)
     except (RuntimeError, OSError):  # no folder that the cache could be written to
         compiled = numba.njit(nogil=True, **options)(function)
     return cast(_Function, compiled)
