@@ -101,7 +101,7 @@ def test_the_serial_unit_s_folder_says_that_it_takes_four_cycles(
     assert (document["interval_cyc"], document["idle_cyc"]) == (4, 0)
     for kind in ("verilog", "testbench"):
         text = (tmp_path / "serial" / document["files"][kind]).read_text(encoding="ascii")
-        assert re.search(r"^// .*interval 4 cycles \(interval_cyc = 4\)", text, re.M)
+        assert re.search(r"^// .*one operation each 4 cycles \(interval_cyc = 4\)", text, re.M)
 
 
 def test_every_way_to_say_it() -> None:

@@ -59,9 +59,9 @@ def cached(function: _Function, **options: Any) -> _Function:
     The options are further ones of `numba.njit`.
     """
     try:
-        compiled: Any = numba.njit(nogil=True, cache=True, **options)(function)
+        compiled = numba.njit(nogil=True, cache=True, **options)(function)
         if isinstance(compiled, Dispatcher):  # not where numba is told to compile nothing
-            _tolerate(compiled._cache)
+            _tolerate(compiled._cache)  # type: ignore[attr-defined]  # numba's own, untyped
     except (RuntimeError, OSError):  # no folder that the cache could be written to
         compiled = numba.njit(nogil=True, **options)(function)
     return cast(_Function, compiled)
