@@ -2,7 +2,7 @@
 
 The package trains such networks, exports them to integers, simulates them bit-accurately and
 counts what their step-size adapters cost. Importing it loads nothing heavy: take what you need
-from its modules, for example ``from asq_hw.grids import Grid``.
+from its modules, for example ``from asq_hw.numbers.grids import Grid``.
 """
 
 from __future__ import annotations

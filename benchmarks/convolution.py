@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw import oracle
-from asq_hw.activation import ActivationQuantizer, FixedStep
-from asq_hw.bounds import accumulator_bits
-from asq_hw.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
-from asq_hw.grids import Grid, Scheme
-from asq_hw.layers import Conv, FeatureFormat, Flatten, Input
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import SPLIT_FRACTION_BITS, Product
+from asq_hw.network.activation import ActivationQuantizer, FixedStep
+from asq_hw.network.bounds import accumulator_bits
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, FeatureFormat, Flatten, Input
+from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product
 from asq_hw.sim import profile_layers, simulate
 from benchmarks.timing import Section
 

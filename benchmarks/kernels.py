@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers.products import Product
 from asq_hw.sim import profile_layers
 from asq_hw.sim.engine import Run
 from asq_hw.sim.jit import Kernel, available_kernels

@@ -21,12 +21,12 @@ from torch import nn
 
 from asq_hw import modelfile
 from asq_hw.datasets import Dataset
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.graph import IntegerNetwork
 from asq_hw.train import models
-from asq_hw.train.adapter import Adapter
-from asq_hw.train.convert import quantize
-from asq_hw.train.data import normalise
-from asq_hw.train.export import export_network
+from asq_hw.train.data.batches import normalise
+from asq_hw.train.export.network import export_network
+from asq_hw.train.graph.conversion import quantize
+from asq_hw.train.quantizers.adapter import Adapter
 from asq_hw.train.recipes import ActivationMethod, Recipe, WeightMethod
 
 __all__ = ["NETWORKS", "PreparedNetwork", "draw_images", "prepare"]

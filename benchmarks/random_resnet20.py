@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
-from asq_hw.grids import Grid, Scheme
-from asq_hw.layers import (
+from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import (
     Add,
     Conv,
     FeatureFormat,
@@ -18,7 +18,7 @@ from asq_hw.layers import (
     Linear,
     Relu,
 )
-from asq_hw.network import IntegerNetwork
+from asq_hw.numbers.grids import Grid, Scheme
 
 __all__ = ["random_resnet20"]
 

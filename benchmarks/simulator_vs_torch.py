@@ -22,8 +22,8 @@ from random_resnet20 import random_resnet20
 
 import asq_hw
 from asq_hw import datasets, modelfile
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product, ProductKind
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.sim import simulate
 from asq_hw.train import models
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from asq_hw import modelfile
-from asq_hw.layers import Conv, Linear
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, Linear
+from asq_hw.numbers.products import Product
 from asq_hw.sim import profile_layers
 from asq_hw.sim.engine import Run
-from asq_hw.train.data import normalise
+from asq_hw.train.data.batches import normalise
 from benchmarks import networks
 from benchmarks.timing import Section, interleave, medians
 

@@ -24,9 +24,9 @@ from torch.nn import functional
 
 from asq_hw.acceleration import compiled_loops
 from asq_hw.train import loops, recipes
-from asq_hw.train.convert import quantize
+from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
-from asq_hw.train.optimizer import make_optimizer
+from asq_hw.train.run.optimizer import make_optimizer
 
 KINDS = {
     "float": ("none", "none"),

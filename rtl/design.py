@@ -23,9 +23,9 @@ from amaranth.lib import wiring
 from numpy.typing import NDArray
 
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import integer_range
-from asq_hw.grids import Grid
-from asq_hw.products import Product
+from asq_hw.numbers.fixedpoint import integer_range
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.products import Product
 from rtl.digest import digest, unit_name
 from rtl.identifiers import check_identifier
 from rtl.pace import Pause

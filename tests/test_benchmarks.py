@@ -12,7 +12,7 @@ from asq_hw.errors import InputError
 from asq_hw.sim.jit import available_kernels
 from benchmarks import convolution, kernels, peak, scale, throughput
 from benchmarks.timing import Section, interleave, show
-from tests import networks
+from tests.helpers import networks
 
 
 @pytest.fixture

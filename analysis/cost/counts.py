@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 
-from analysis.shapes import LayerKind, LayerShape
-from asq_hw.checks import ADAPTER_BITS, BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
+from analysis.cost.shapes import LayerKind, LayerShape
+from asq_hw.numbers.validation import ADAPTER_BITS, BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 
 __all__ = [
     "Counts",

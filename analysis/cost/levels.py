@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from asq_hw.grids import Grid
+from asq_hw.numbers.grids import Grid
 
 __all__ = ["LevelRow", "level_rows"]
 

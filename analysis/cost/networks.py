@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from analysis.shapes import LayerKind, LayerShape, NetworkShape
-from analysis.topologies import NETWORK_NAMES, named_network
-from asq_hw.activation import AdaptiveStep
+from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
+from analysis.cost.topologies import NETWORK_NAMES, named_network
 from asq_hw.errors import InputError
-from asq_hw.layers import Conv, Linear
-from asq_hw.network import FeatureMap, IntegerNetwork
+from asq_hw.network.activation import AdaptiveStep
+from asq_hw.network.graph import FeatureMap, IntegerNetwork
+from asq_hw.network.layers import Conv, Linear
 
 __all__ = ["find_network", "integer_network_shape"]
 
@@ -21,7 +21,7 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
     Parameters
     ----------
     name_or_path : str or Path
-        One of `analysis.topologies.NETWORK_NAMES`, or the path of a model file.
+        One of `analysis.cost.topologies.NETWORK_NAMES`, or the path of a model file.
     input_size : int, optional
         Height and width of the image in pixels; a model file has its own.
 

@@ -1,7 +1,7 @@
 """What ASQ adds to a network: Eq. 10-16 and Table 1 of the paper, and a stricter count.
 
 `Convention.PAPER` reproduces the paper's printed numbers, `Convention.STORED` counts what a chip
-really holds and does; `analysis.counts` says exactly what is in each.
+really holds and does; `analysis.cost.counts` says exactly what is in each.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from analysis.counts import Counts, paper_counts, paper_total, stored_counts, stored_total
-from analysis.shapes import LayerShape, NetworkShape
+from analysis.cost.counts import Counts, paper_counts, paper_total, stored_counts, stored_total
+from analysis.cost.shapes import LayerShape, NetworkShape
 from asq_hw.errors import InputError
-from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ def overhead(
     Parameters
     ----------
     network : NetworkShape
-        From `analysis.networks.find_network`.
+        From `analysis.cost.networks.find_network`.
     bits : sequence of int, optional
         Widths of the quantized layers, 2 to 8 each. By default 2, 3, 4 and 8; for a model file
         the widths it has.

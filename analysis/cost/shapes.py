@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from asq_hw.checks import FEATURE_BITS
-from asq_hw.grids import Grid
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.validation import FEATURE_BITS
 
 __all__ = ["LayerKind", "LayerShape", "NetworkShape"]
 

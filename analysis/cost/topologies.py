@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from analysis.shapes import LayerKind, LayerShape, NetworkShape
-from asq_hw.activation import adapter_hidden_width
+from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
 from asq_hw.errors import InputError
+from asq_hw.network.activation import adapter_hidden_width
 
 __all__ = ["NETWORK_NAMES", "named_network"]
 

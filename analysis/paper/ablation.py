@@ -1,7 +1,7 @@
 """The paper's ablation (Table 5) and its widths, on a narrow ResNet-20 and Fashion-MNIST.
 
-``python -m analysis.ablation run`` trains every row and seed that a CSV does not hold yet;
-``python -m analysis.ablation table CSV`` prints the tables of docs/ablation.md.
+``python -m analysis.paper.ablation run`` trains every row and seed that a CSV does not hold yet;
+``python -m analysis.paper.ablation table CSV`` prints the tables of docs/ablation.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.ablation_results import (
+from analysis.paper.ablation_results import (
     TABLE5,
     WIDTHS,
     Result,
@@ -20,13 +20,13 @@ from analysis.ablation_results import (
     read_results,
     write_results,
 )
-from analysis.ablation_table import ablation_report
+from analysis.paper.ablation_table import ablation_report
 from asq_hw import datasets
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
-    from asq_hw.train.progress import TrainingResult
     from asq_hw.train.recipes import Recipe
+    from asq_hw.train.run.progress import TrainingResult
 
 __all__ = ["SEEDS", "run", "train_row"]
 
@@ -118,11 +118,13 @@ def train_row(
 
     What is there already in `runs` is not trained again.
     """
-    from asq_hw.train import loop
+    from asq_hw.train.run import training
 
     start, row = _recipes(variant, seed, overrides)
-    first = loop.train(start, output=runs / start.name, resume=True, threads=threads)
-    last = loop.train(row, output=runs / row.name, init=first.last, resume=True, threads=threads)
+    first = training.train(start, output=runs / start.name, resume=True, threads=threads)
+    last = training.train(
+        row, output=runs / row.name, init=first.last, resume=True, threads=threads
+    )
     return first, last
 
 
@@ -147,7 +149,7 @@ def _result(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis.ablation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m analysis.paper.ablation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("run", help="train what the CSV does not hold yet")
     train.add_argument("--output", type=Path, required=True, help="the CSV")

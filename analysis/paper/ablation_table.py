@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from analysis.ablation_results import TABLE5, WIDTHS, Result, Variant
+from analysis.paper.ablation_results import TABLE5, WIDTHS, Result, Variant
 from asq_hw.errors import InputError
 
 __all__ = ["STUDENT_T", "Difference", "ablation_report", "paired_difference"]

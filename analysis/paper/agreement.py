@@ -1,8 +1,8 @@
 """How well each method's integer network agrees with its trained one.
 
-``python -m analysis.agreement --init FLOAT.pt --runs DIR`` trains a network for a short while with
-every method that has an integer form, exports it, simulates it on all test images, and prints a
-table as Markdown. How many classes change without any integer, in double precision and
+``python -m analysis.paper.agreement --init FLOAT.pt --runs DIR`` trains a network for a short
+while with every method that has an integer form, exports it, simulates it on all test images, and
+prints a table as Markdown. How many classes change without any integer, in double precision and
 with every pixel moved by up to a tenth of a grey level, stands beside.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ablation_results import Variant
+from analysis.paper.ablation_results import Variant
 from asq_hw import datasets
 from asq_hw.errors import InputError
 from asq_hw.sim import simulate
@@ -116,8 +116,10 @@ def measure(
     InputError
         If an override names one of those.
     """
-    from asq_hw.train import checkpoint, loop, recipes
-    from asq_hw.train.export import DEFAULT_CALIBRATION_IMAGES, export_network
+    from asq_hw.train import recipes
+    from asq_hw.train.checkpoints import checkpoint
+    from asq_hw.train.export.network import DEFAULT_CALIBRATION_IMAGES, export_network
+    from asq_hw.train.run import training
     from asq_hw.train.sensitivity import predict_in_double
 
     name, own = f"agreement-{variant.key}", variant.overrides(_SEED)
@@ -127,7 +129,7 @@ def measure(
             raise InputError(f"--set cannot replace what makes a row of the table: {override}")
     shared = recipes.load(RECIPE, overrides).to_dict()
     row = recipes.from_dict(shared | own | {"name": name})
-    last = loop.train(row, output=runs / name, init=init, resume=True, threads=threads).last
+    last = training.train(row, output=runs / name, init=init, resume=True, threads=threads).last
     model, recipe = checkpoint.load_model(last)
     test = datasets.load(recipe.dataset)
     assert test.labels is not None, "networks are trained on labelled images"
@@ -167,7 +169,7 @@ def agreement_table(found: Iterable[Agreement]) -> Iterator[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.agreement", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m analysis.paper.agreement", description=__doc__)
     parser.add_argument(
         "--init", type=Path, required=True, help="checkpoint of the floating-point start"
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.figures import figure_file
+from analysis.paper.figures import figure_file
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:

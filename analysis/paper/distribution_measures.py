@@ -57,7 +57,8 @@ def measure_weights(checkpoints: Sequence[Path], *, layer: str) -> pd.DataFrame:
         Columns ``method``, ``part`` (``before`` or ``after``), ``value`` (a bin's centre, or a
         level), ``share`` (of the weights).
     """
-    from asq_hw.train import checkpoint, inspection
+    from asq_hw.train import inspection
+    from asq_hw.train.checkpoints import checkpoint
 
     rows: list[dict[str, Any]] = []
     for path in checkpoints:
@@ -86,7 +87,8 @@ def measure_activations(
         Columns ``method``, ``image``, ``part`` (``before`` or ``after``), ``value`` (a bin's
         centre, or a level), ``share`` (of the elements), ``step`` (of that image).
     """
-    from asq_hw.train import checkpoint, inspection
+    from asq_hw.train import inspection
+    from asq_hw.train.checkpoints import checkpoint
 
     rows: list[dict[str, Any]] = []
     chosen: list[int] = []
@@ -131,7 +133,8 @@ def measure_blocks(
         the same network with its quantizers taken out), ``mean`` and ``deviation`` over the
         images of the L2 norm of the difference over the L2 norm of what it is compared with.
     """
-    from asq_hw.train import checkpoint, inspection
+    from asq_hw.train import inspection
+    from asq_hw.train.checkpoints import checkpoint
 
     model, recipe = checkpoint.load_model(reference)
     if recipe.is_quantized:
@@ -161,7 +164,8 @@ def measure_layers(checkpoints: Sequence[Path], *, images: int = IMAGES) -> pd.D
         and ``deviation`` over the images of its L2 norm over the input's, ``codes_used`` (mean
         over the images).
     """
-    from asq_hw.train import checkpoint, inspection
+    from asq_hw.train import inspection
+    from asq_hw.train.checkpoints import checkpoint
 
     rows = []
     for path in checkpoints:
@@ -196,7 +200,9 @@ def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> p
         ``correct_constant`` (with every beta replaced by its layer's mean) and ``changed``
         (predictions that this replacement changes).
     """
-    from asq_hw.train import checkpoint, inspection, loop
+    from asq_hw.train import inspection
+    from asq_hw.train.checkpoints import checkpoint
+    from asq_hw.train.run import training
 
     rows: list[dict[str, Any]] = []
     for path in checkpoints:
@@ -212,9 +218,9 @@ def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> p
             raise InputError(f"checkpoint {path} must have adapters, which {recipe.name} has not")
         base = {"network": f"{method_name(recipe)}, width {recipe.width}"}
         rows += [base | {"layer": layer} | _summary(beta) for layer, beta in betas.items()]
-        own = loop.predict(model, dataset)
+        own = training.predict(model, dataset)
         with inspection.constant_beta(model, {n: float(b.mean()) for n, b in betas.items()}):
-            constant = loop.predict(model, dataset)
+            constant = training.predict(model, dataset)
         rows.append(
             base
             | {

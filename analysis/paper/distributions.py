@@ -1,7 +1,7 @@
 """What quantization does to weights and activations: measured on checkpoints, and drawn.
 
-``python -m analysis.distributions measure KIND CHECKPOINT ... --output CSV`` measures, and
-``python -m analysis.distributions draw KIND CSV --output FIGURE`` draws; docs/ablation.md has
+``python -m analysis.paper.distributions measure KIND CHECKPOINT ... --output CSV`` measures, and
+``python -m analysis.paper.distributions draw KIND CSV --output FIGURE`` draws; docs/ablation.md has
 the commands behind its figures.
 """
 
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import distribution_figures as figures
-from analysis import distribution_measures as measures
+from analysis.paper import distribution_figures as figures
+from analysis.paper import distribution_measures as measures
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis.distributions", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.paper.distributions", description=__doc__
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     measure = commands.add_parser("measure", help="measure checkpoints, write a CSV")
     measure.add_argument("kind", choices=sorted(figures.DRAW))

@@ -1,6 +1,6 @@
 """Figures: quantization grids side by side, and the overhead of the known networks.
 
-``python -m analysis.figures FOLDER`` draws those of the documentation.
+``python -m analysis.paper.figures FOLDER`` draws those of the documentation.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.overhead import Convention, overhead
-from analysis.topologies import NETWORK_NAMES, named_network
+from analysis.cost.overhead import Convention, overhead
+from analysis.cost.topologies import NETWORK_NAMES, named_network
 from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
-from asq_hw.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid, Scheme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -191,7 +191,7 @@ def figure_file(path: str | Path, *, width: float, height: float) -> Iterator[Fi
 def main(arguments: Sequence[str]) -> int:
     """Draw the documentation's figures into the folder that is the only argument."""
     if len(arguments) != 1:
-        print("usage: python -m analysis.figures FOLDER", file=sys.stderr)
+        print("usage: python -m analysis.paper.figures FOLDER", file=sys.stderr)
         return 2
     for path in draw_documentation(arguments[0]):
         print(path)

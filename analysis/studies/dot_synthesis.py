@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
-from analysis.synthesis import area_of, each_in_turn
+from analysis.studies.synthesis import area_of, each_in_turn
 from asq_hw.errors import InputError
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct

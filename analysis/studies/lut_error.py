@@ -1,6 +1,7 @@
 """Error of the paper's rounded table (``post-lut``) beside the exact pair (``post-split``).
 
-``python -m analysis.lut_error [FIGURE]`` prints the table of docs/mac.md and draws its figure.
+``python -m analysis.studies.lut_error [FIGURE]`` prints the table of docs/mac.md and
+draws its figure.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figures import figure_file
-from asq_hw.checks import check_range
+from analysis.paper.figures import figure_file
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import sqrt2_times_pair
-from asq_hw.grids import Grid, Scheme
-from asq_hw.products import SPLIT_FRACTION_BITS, Product, ProductKind
+from asq_hw.numbers.fixedpoint import sqrt2_times_pair
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product, ProductKind
+from asq_hw.numbers.validation import check_range
 
 __all__ = ["ErrorRow", "error_rows", "plot_errors"]
 
@@ -186,7 +187,7 @@ def plot_errors(rows: Sequence[ErrorRow], path: str | Path) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Print the table as Markdown; draw the figure into the file that is the only argument."""
     if len(arguments) > 1:
-        print("usage: python -m analysis.lut_error [FIGURE]", file=sys.stderr)
+        print("usage: python -m analysis.studies.lut_error [FIGURE]", file=sys.stderr)
         return 2
     rows = error_rows(Grid(scheme=Scheme.POST, bits=4), 4)
     print("| product | fraction bits | length | RMS error | largest error | RMS error / RMS sum |")

@@ -1,7 +1,7 @@
 """Figure: area against clock frequency of every way to build a multiply-accumulate unit.
 
 ``asq-hw synth mac --pnr --variants all --format csv > ROWS``, then
-``python -m analysis.mac_figure ROWS FIGURE``.
+``python -m analysis.studies.mac_figure ROWS FIGURE``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from analysis.figures import figure_file
+from analysis.paper.figures import figure_file
 from asq_hw.errors import InputError
 
 __all__ = ["plot_area_and_speed", "read_rows"]
@@ -90,7 +90,7 @@ def plot_area_and_speed(rows: Sequence[Mapping[str, str]], path: str | Path) -> 
 def main(arguments: Sequence[str]) -> int:
     """Draw the rows of the first argument into the file that is the second."""
     if len(arguments) != 2:
-        print("usage: python -m analysis.mac_figure ROWS.csv FIGURE", file=sys.stderr)
+        print("usage: python -m analysis.studies.mac_figure ROWS.csv FIGURE", file=sys.stderr)
         return 2
     plot_area_and_speed(read_rows(arguments[0]), arguments[1])
     return 0

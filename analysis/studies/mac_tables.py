@@ -1,7 +1,7 @@
 """The tables of docs/mac.md, from the measured rows in docs/data.
 
-``python -m analysis.mac_tables docs/data`` prints them as Markdown; docs/data/README.md names the
-commands that measured the rows.
+``python -m analysis.studies.mac_tables docs/data`` prints them as Markdown; docs/data/README.md
+names the commands that measured the rows.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def _markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], *, left: int
 def main(arguments: Sequence[str]) -> int:
     """Print the tables made from the folder that is the argument."""
     if len(arguments) != 1:
-        print("usage: python -m analysis.mac_tables FOLDER", file=sys.stderr)
+        print("usage: python -m analysis.studies.mac_tables FOLDER", file=sys.stderr)
         return 2
     for name, text in tables(Path(arguments[0])).items():
         print(f"{name}:\n\n{text}")

@@ -10,8 +10,8 @@ from enum import StrEnum
 from itertools import product
 from typing import TypeVar
 
-from asq_hw.checks import check_range
-from asq_hw.grids import Encoding, Scheme
+from asq_hw.numbers.grids import Encoding, Scheme
+from asq_hw.numbers.validation import check_range
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 from rtl.synthesis.measure import Measurement, check_pins, measure

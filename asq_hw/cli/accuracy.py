@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from asq_hw.datasets import Dataset, ImageFolder
-    from asq_hw.network import IntegerNetwork
+    from asq_hw.network.graph import IntegerNetwork
 
 __all__ = ["Accuracy", "load_for", "measure_accuracy"]
 

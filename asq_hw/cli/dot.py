@@ -31,7 +31,7 @@ from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar,
 from asq_hw.cli.rtl import emit_design
 from asq_hw.cli.verify import check_counts, run_rungs
 from asq_hw.errors import InputError
-from asq_hw.grids import Encoding
+from asq_hw.numbers.grids import Encoding
 
 if TYPE_CHECKING:
     from rtl.mac.dot_product import DotProduct
@@ -149,7 +149,7 @@ def synth_dot(
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Synthesize dot-product units, each in a style that suits the target, beside uniform ones."""
-    from analysis import dot_synthesis
+    from analysis.studies import dot_synthesis
     from rtl.mac.schemes import MacScheme
     from rtl.synthesis.targets import Target
 

@@ -9,10 +9,10 @@ import typer
 
 from asq_hw.cli.options import FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
-from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
 
 if TYPE_CHECKING:
-    from analysis.levels import LevelRow
+    from analysis.cost.levels import LevelRow
 
 __all__ = ["levels"]
 
@@ -56,7 +56,7 @@ def levels(
 
     A value is (even + odd * sqrt(2)) * 2^-shift in integers; alpha, the clipping threshold, is 1.
     """
-    from analysis.levels import level_rows
+    from analysis.cost.levels import level_rows
 
     chosen = Grid(
         scheme=choose(Scheme, "scheme", scheme),
@@ -65,7 +65,7 @@ def levels(
         encoding=choose(Encoding, "grid", grid),
     )
     if plot is not None:
-        from analysis.figures import plot_grid
+        from analysis.paper.figures import plot_grid
 
         plot_grid(chosen, plot)
     rows = level_rows(chosen)

@@ -15,7 +15,7 @@ from asq_hw.cli.options import (
     model_path,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
-from asq_hw.grids import Encoding
+from asq_hw.numbers.grids import Encoding
 
 __all__ = ["overhead"]
 
@@ -87,8 +87,8 @@ def overhead(
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Count what the ASQ adapters add to a network (paper, Eq. 10-16 and Table 1)."""
-    from analysis import overhead as counting
-    from analysis.networks import find_network
+    from analysis.cost import overhead as counting
+    from analysis.cost.networks import find_network
 
     named = model_path(network) if network == BUNDLED else network
     result = counting.overhead(

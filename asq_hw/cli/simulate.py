@@ -27,11 +27,11 @@ from asq_hw.cli.options import (
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
 from asq_hw.cli.places import check_outputs
 from asq_hw.errors import InputError
-from asq_hw.products import Product, ProductKind
+from asq_hw.numbers.products import Product, ProductKind
 
 if TYPE_CHECKING:
     from asq_hw.cli.accuracy import Accuracy
-    from asq_hw.network import IntegerNetwork
+    from asq_hw.network.graph import IntegerNetwork
     from asq_hw.sim import LayerStatistics, SimulationResult, TraceBatch
 
 __all__ = ["simulate"]

@@ -18,10 +18,10 @@ from asq_hw.cli.hardware_options import (
 from asq_hw.cli.options import FormatOption, choose, integers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
 from asq_hw.errors import InputError
-from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Encoding
 
 if TYPE_CHECKING:
-    from analysis.synthesis import Comparison, Row
+    from analysis.studies.synthesis import Comparison, Row
     from rtl.mac.schemes import MacScheme
     from rtl.synthesis.targets import Target
 
@@ -92,7 +92,7 @@ def synth_mac(
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Synthesize multiply-accumulate units with Yosys; place and route them with nextpnr."""
-    from analysis import synthesis
+    from analysis.studies import synthesis
     from rtl.synthesis.targets import Target
 
     widths = integers("bits", bits)

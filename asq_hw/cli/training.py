@@ -18,8 +18,8 @@ from asq_hw.cli.places import check_outputs
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
-    from asq_hw.train.loop import Progress
     from asq_hw.train.recipes import Recipe
+    from asq_hw.train.run.training import Progress
 
 __all__ = ["TrainCommand", "evaluate", "export", "train"]
 
@@ -116,7 +116,7 @@ def train(
     )
     from asq_hw.acceleration import accelerated_training
     from asq_hw.train.distributed import default_workers, is_main_process
-    from asq_hw.train.loop import train as run
+    from asq_hw.train.run.training import train as run
 
     if is_main_process():
         _warn_of_methods(chosen)
@@ -173,10 +173,10 @@ def evaluate(
 ) -> None:
     """Measure a trained network in floating point, on test images."""
     _require_torch("eval")
-    from asq_hw.train import checkpoint as checkpoints
+    from asq_hw.train.checkpoints import checkpoint as checkpoints
+    from asq_hw.train.data.trained_images import images_of, open_as_trained
     from asq_hw.train.distributed import default_workers
     from asq_hw.train.evaluation import evaluate as measure
-    from asq_hw.train.images import images_of, open_as_trained
 
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, not {limit}")
@@ -230,9 +230,9 @@ def export(
     check_outputs({"--output": output}, {"checkpoint": checkpoint, **sources})
     from asq_hw import modelfile
     from asq_hw.datasets import ImageFolder
-    from asq_hw.train import checkpoint as checkpoints
-    from asq_hw.train.export import DEFAULT_CALIBRATION_IMAGES, export_network
-    from asq_hw.train.images import images_of, open_as_trained
+    from asq_hw.train.checkpoints import checkpoint as checkpoints
+    from asq_hw.train.data.trained_images import images_of, open_as_trained
+    from asq_hw.train.export.network import DEFAULT_CALIBRATION_IMAGES, export_network
 
     if calibration_images is not None and calibration_images < 1:
         raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
@@ -266,7 +266,7 @@ def export(
 
 def _warn_of_methods(recipe: Recipe) -> None:
     """Say what the trained network will not be good for."""
-    from asq_hw.train.exportable import methods_without_integers
+    from asq_hw.train.export.rehearsal import methods_without_integers
 
     missing = methods_without_integers(recipe)
     if missing:

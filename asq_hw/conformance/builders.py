@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.activation import ActivationQuantizer, AdaptiveStep, FixedStep
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.layers import Conv, FeatureFormat, Input, Layer, Linear
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.activation import ActivationQuantizer, AdaptiveStep, FixedStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, FeatureFormat, Input, Layer, Linear
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.oracle.codes import grid_codes
 
 __all__ = [

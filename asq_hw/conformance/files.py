@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw import modelfile, oracle, tensorfile
+from asq_hw import modelfile, oracle
 from asq_hw.atomicfile import atomic_write
 from asq_hw.conformance.models import EXAMPLES, Example
 from asq_hw.errors import InputError
-from asq_hw.modelgraph import NamedTensors, encode_layer
-from asq_hw.products import ProductKind
+from asq_hw.modelfile import safetensors
+from asq_hw.modelfile.codec import NamedTensors, encode_layer
+from asq_hw.modelfile.file import FORMAT
+from asq_hw.numbers.products import ProductKind
 
 __all__ = ["FOLDER", "command", "write_all", "write_example"]
 
@@ -76,11 +78,11 @@ def _write_model(example: Example, path: Path) -> None:
         tensors |= named
     graph = {"name": example.network.name, "metadata": {}, "layers": layers}
     metadata = {
-        "format": modelfile.FORMAT,
+        "format": FORMAT,
         "version": "1",
         "graph": json.dumps(graph, separators=(",", ":")),
     }
-    tensorfile.write(path, metadata, tensors)
+    safetensors.write(path, metadata, tensors)
 
 
 def _write_images(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:

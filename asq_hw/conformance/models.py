@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from asq_hw.conformance import networks, weights
 from asq_hw.conformance.builders import arbitrary
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product, ProductKind
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers.products import Product, ProductKind
 
 __all__ = ["EXAMPLES", "Example"]
 

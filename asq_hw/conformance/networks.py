@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from asq_hw.activation import AdapterStage, AdaptiveStep
 from asq_hw.conformance.builders import (
     arbitrary,
     codes_for,
@@ -17,9 +16,10 @@ from asq_hw.conformance.builders import (
     quantizer,
 )
 from asq_hw.datasets.cifar import CLASSES as CIFAR10_CLASSES
-from asq_hw.images import ImageSpec
-from asq_hw.layers import Add, AveragePool, Flatten, GlobalAveragePool, MaxPool, Relu
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.images import ImageSpec
+from asq_hw.network.layers import Add, AveragePool, Flatten, GlobalAveragePool, MaxPool, Relu
 
 __all__ = [
     "adaptive_one_stage",

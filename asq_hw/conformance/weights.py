@@ -12,8 +12,8 @@ from asq_hw.conformance.builders import (
     network,
     quantizer,
 )
-from asq_hw.layers import GlobalAveragePool, Layer
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import GlobalAveragePool, Layer
 
 __all__ = ["apot", "negative_odd", "post", "post_paper", "pot", "ties", "uniform"]
 

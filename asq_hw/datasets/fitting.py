@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from asq_hw.datasets.dataset import Dataset, Normalisation
 from asq_hw.datasets.folders import ImageFolder
 from asq_hw.errors import InputError
-from asq_hw.images import ImageSpec
+from asq_hw.network.images import ImageSpec
 
 __all__ = ["DIGEST_LETTERS", "content_name", "fitted", "image_spec"]
 

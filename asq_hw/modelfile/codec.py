@@ -8,13 +8,11 @@ from typing import Any, Protocol, assert_never
 
 from numpy.typing import NDArray
 
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.checks import check_name
 from asq_hw.errors import InputError, citing
-from asq_hw.fields import Fields
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.images import ImageSpec
-from asq_hw.layers import (
+from asq_hw.modelfile.strict_json import Fields
+from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.images import ImageSpec
+from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
@@ -28,6 +26,8 @@ from asq_hw.layers import (
     Relu,
     layer_sources,
 )
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.validation import check_name
 
 __all__ = [
     "DECIMAL",

@@ -16,12 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.errors import InputError, citing
-from asq_hw.fields import Fields
-from asq_hw.images import ImageSpec
-from asq_hw.layers import Input, Layer
-from asq_hw.modelgraph import NamedTensors, decode_images, decode_layer, encode_images, encode_layer
-from asq_hw.network import RESERVED_NAME, IntegerNetwork
-from asq_hw.tensorfile import TensorFile, parse_json, write
+from asq_hw.modelfile.codec import (
+    NamedTensors,
+    decode_images,
+    decode_layer,
+    encode_images,
+    encode_layer,
+)
+from asq_hw.modelfile.safetensors import TensorFile, parse_json, write
+from asq_hw.modelfile.strict_json import Fields
+from asq_hw.network.graph import RESERVED_NAME, IntegerNetwork
+from asq_hw.network.images import ImageSpec
+from asq_hw.network.layers import Input, Layer
 
 __all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save"]
 

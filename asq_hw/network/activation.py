@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asq_hw.checks import (
+from asq_hw.errors import InputError
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.validation import (
     ADAPTER_BITS,
     BIAS_BITS,
     MAX_SHIFT,
@@ -17,8 +19,6 @@ from asq_hw.checks import (
     check_integers,
     check_range,
 )
-from asq_hw.errors import InputError
-from asq_hw.grids import Grid, Scheme
 
 __all__ = [
     "ActivationQuantizer",

@@ -12,12 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.activation import AdapterStage, AdaptiveStep
-from asq_hw.checks import BIAS_BITS, IntArray
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import shift_right_half_up, signed_width, sqrt2_times_pair
-from asq_hw.layers import CODES_AT_A_TIME, AveragePool, Conv, GlobalAveragePool, Layer, Linear
-from asq_hw.products import Product
+from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.layers import (
+    CODES_AT_A_TIME,
+    AveragePool,
+    Conv,
+    GlobalAveragePool,
+    Layer,
+    Linear,
+)
+from asq_hw.numbers.fixedpoint import shift_right_half_up, signed_width, sqrt2_times_pair
+from asq_hw.numbers.products import Product
+from asq_hw.numbers.validation import BIAS_BITS, IntArray
 
 __all__ = ["EXECUTOR_BITS", "Range", "accumulator_bits", "accumulator_ranges", "check_widths"]
 

@@ -12,11 +12,10 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.bounds import check_widths
-from asq_hw.checks import check_codes, check_name
 from asq_hw.errors import InputError, citing
-from asq_hw.images import ImageSpec
-from asq_hw.layers import (
+from asq_hw.network.bounds import check_widths
+from asq_hw.network.images import ImageSpec
+from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
@@ -30,7 +29,8 @@ from asq_hw.layers import (
     Relu,
     layer_sources,
 )
-from asq_hw.products import Product
+from asq_hw.numbers.products import Product
+from asq_hw.numbers.validation import check_codes, check_name
 
 __all__ = ["PIXEL_MAX", "RESERVED_NAME", "FeatureMap", "IntegerNetwork", "window_positions"]
 

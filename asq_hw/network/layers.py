@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.activation import ActivationQuantizer
-from asq_hw.checks import (
+from asq_hw.errors import InputError
+from asq_hw.network.activation import ActivationQuantizer
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.validation import (
     BIAS_BITS,
     CODE_BITS,
     FEATURE_BITS,
@@ -26,8 +28,6 @@ from asq_hw.checks import (
     check_pair,
     check_range,
 )
-from asq_hw.errors import InputError
-from asq_hw.grids import Grid
 
 __all__ = [
     "CODES_AT_A_TIME",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from asq_hw.errors import InputError, check_range
-from asq_hw.fixedpoint import sqrt2_times
-from asq_hw.grids import Grid
+from asq_hw.numbers.fixedpoint import sqrt2_times
+from asq_hw.numbers.grids import Grid
 
 __all__ = ["MAX_LUT_FRACTION_BITS", "SPLIT_FRACTION_BITS", "Product", "ProductKind"]
 

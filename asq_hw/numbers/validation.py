@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asq_hw.errors import InputError, check_range
-from asq_hw.fixedpoint import integer_range
+from asq_hw.numbers.fixedpoint import integer_range
 
 __all__ = [
     "ADAPTER_BITS",

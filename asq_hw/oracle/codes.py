@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from asq_hw.activation import ActivationQuantizer
-from asq_hw.layers import WeightedLayer
+from asq_hw.network.activation import ActivationQuantizer
+from asq_hw.network.layers import WeightedLayer
 
 __all__ = ["WeightCodes", "code_range", "grid_codes", "weight_codes"]
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.errors import InputError
-from asq_hw.layers import Conv, Input, Linear
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, Input, Linear
+from asq_hw.numbers.products import Product
 from asq_hw.oracle.plain import Tensor, run_input, run_plain
 from asq_hw.oracle.quantizer import quantize, step_size
 from asq_hw.oracle.shapes import MapShape, map_shapes, sources
 from asq_hw.oracle.weighted import accumulate, product_tables, requantize
-from asq_hw.products import Product
 
 __all__ = ["OracleTrace", "predict", "run", "trace"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
-from asq_hw.layers import Add, AveragePool, Flatten, GlobalAveragePool, Input, MaxPool, Relu
+from asq_hw.network.layers import Add, AveragePool, Flatten, GlobalAveragePool, Input, MaxPool, Relu
 from asq_hw.oracle.arithmetic import rshift, sat
 from asq_hw.oracle.shapes import window_starts
 

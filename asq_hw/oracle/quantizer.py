@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import assert_never
 
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
 from asq_hw.oracle.arithmetic import clamp, rshift
 from asq_hw.oracle.codes import code_range
 from asq_hw.oracle.plain import Tensor, each

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, assert_never
 
-from asq_hw.layers import (
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
@@ -16,7 +17,6 @@ from asq_hw.layers import (
     MaxPool,
     Relu,
 )
-from asq_hw.network import IntegerNetwork
 
 __all__ = ["MapShape", "kernel_size", "map_shapes", "sources", "window_starts"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from operator import getitem
 
-from asq_hw.layers import Conv, Linear
+from asq_hw.network.layers import Conv, Linear
+from asq_hw.numbers.products import Product
 from asq_hw.oracle.arithmetic import R2, rshift, sat, sqrt2
 from asq_hw.oracle.codes import code_range, weight_codes
 from asq_hw.oracle.plain import Tensor, each
 from asq_hw.oracle.shapes import kernel_size, window_starts
-from asq_hw.products import Product
 
 __all__ = ["ProductTables", "accumulate", "product_tables", "requantize"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from asq_hw.errors import InputError
-from asq_hw.layers import Conv, Linear
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
-from asq_hw.sim.memory import Layout, memory_bytes, pixels_at_once
-from asq_hw.sim.pack import PackedWeights, packed_bytes
-from asq_hw.sim.panels import place_keys
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, Linear
+from asq_hw.numbers.products import Product
+from asq_hw.sim.lowering.memory_plan import Layout, memory_bytes, pixels_at_once
+from asq_hw.sim.lowering.packing import PackedWeights, packed_bytes
+from asq_hw.sim.lowering.weight_layout import place_keys
 from asq_hw.sim.program import PIXEL_TILE
 
 __all__ = ["Budget", "default_memory_limit", "plan_bytes", "weight_bytes"]

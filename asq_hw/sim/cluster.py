@@ -38,10 +38,10 @@ from distributed import (
 from numpy.typing import NDArray
 
 import asq_hw
-from asq_hw.checks import IntArray
 from asq_hw.errors import InputError
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers.products import Product
+from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.engine import Images, Run, SimulationResult, check_counts, check_images
 from asq_hw.sim.jit import Kernel
 from asq_hw.sim.statistics import empty_statistics, summarize

@@ -17,8 +17,9 @@ from numba.core import config
 from numba.core.codegen import get_host_cpu_features
 from numba.core.dispatcher import Dispatcher
 
-from asq_hw import fixedpoint, processor
+from asq_hw import processor
 from asq_hw.errors import InputError
+from asq_hw.numbers import fixedpoint
 
 __all__ = [
     "Kernel",
@@ -114,7 +115,7 @@ def source_stamp() -> int:
     Numba's cache watches only the file that a function stands in, not what the function calls.
     """
     digest = hashlib.sha256()
-    for path in [*sorted(Path(__file__).parent.glob("*.py")), Path(fixedpoint.__file__)]:
+    for path in [*sorted(Path(__file__).parent.rglob("*.py")), Path(fixedpoint.__file__)]:
         digest.update(path.read_bytes())
     return int.from_bytes(digest.digest()[:7], "little")
 

@@ -8,8 +8,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers.products import Product
 from asq_hw.sim.engine import Run, check_images
 from asq_hw.sim.jit import Kernel
 from asq_hw.sim.program import Memory

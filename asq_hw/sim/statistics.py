@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.activation import AdaptiveStep
-from asq_hw.bounds import accumulator_bits
-from asq_hw.fixedpoint import signed_width
-from asq_hw.layers import Conv, Layer, Linear
-from asq_hw.network import FeatureMap, IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.activation import AdaptiveStep
+from asq_hw.network.bounds import accumulator_bits
+from asq_hw.network.graph import FeatureMap, IntegerNetwork
+from asq_hw.network.layers import Conv, Layer, Linear
+from asq_hw.numbers.fixedpoint import signed_width
+from asq_hw.numbers.products import Product
 from asq_hw.sim.program import Statistic
 
 __all__ = ["LayerStatistics", "StepSizes", "empty_statistics", "summarize"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.layers import Conv, Linear
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
-from asq_hw.sim.memory import Layout
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, Linear
+from asq_hw.numbers.products import Product
+from asq_hw.sim.lowering.memory_plan import Layout
 from asq_hw.sim.program import Memory, Statistic
 
 __all__ = ["TraceBatch", "read_batch", "tensor_shapes", "tensor_type"]

@@ -18,8 +18,8 @@ import numpy as np
 from asq_hw.atomicfile import atomic_write, make_folder
 from asq_hw.errors import InputError
 from asq_hw.inputfile import open_regular, read_bounded
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers.products import Product
 from asq_hw.sim.tensors import IntTensor, TraceBatch, tensor_shapes, tensor_type
 
 __all__ = ["Difference", "TraceComparison", "TraceWriter", "compare_traces", "write_trace"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from asq_hw.errors import InputError
-from asq_hw.train.data import Share
+from asq_hw.train.data.batches import Share
 
 __all__ = ["DEVICES", "Processes", "default_workers", "is_main_process", "join_processes"]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
-from asq_hw.train.data import EVALUATION_BATCH, evaluation_batches, normalise
+from asq_hw.train.data.batches import EVALUATION_BATCH, evaluation_batches, normalise
 from asq_hw.train.distributed import Processes
 
 __all__ = ["evaluate", "predict"]

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asq_hw.train.levels import LevelTable
+from asq_hw.train.quantizers.levels import LevelTable
 
 __all__ = [
     "RoundingLoops",
@@ -41,7 +41,7 @@ class RoundingLoops(Protocol):
     def round(
         self, x: Floats, steps: Floats, bounds: tuple[int, int], threads: int, out: Floats
     ) -> None:
-        """What `asq_hw.train.functions.round_uniform` returns."""
+        """What `asq_hw.train.quantizers.functions.round_uniform` returns."""
 
     def gradients(
         self,
@@ -64,7 +64,7 @@ class RoundingLoops(Protocol):
         threads: int,
         out: Floats,
     ) -> None:
-        """What `asq_hw.train.functions.round_to_levels` returns."""
+        """What `asq_hw.train.quantizers.functions.round_to_levels` returns."""
 
     def level_gradients(
         self,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from asq_hw.datasets import Dataset
-from asq_hw.train.data import evaluation_batches, normalise
+from asq_hw.train.data.batches import evaluation_batches, normalise
 
 __all__ = ["predict_in_double"]
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from asq_hw.errors import InputError
-from asq_hw.train import checkpoint as checkpoints
-from asq_hw.train.checkpoint import Checkpoint
-from asq_hw.train.convert import quantize
+from asq_hw.train.checkpoints import checkpoint as checkpoints
+from asq_hw.train.checkpoints.checkpoint import Checkpoint
+from asq_hw.train.checkpoints.pretrained import fill
+from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
-from asq_hw.train.pretrained import fill
 from asq_hw.train.recipes import Precision, Recipe
 
 __all__ = ["autocast", "new_model", "start_steps"]

@@ -9,11 +9,11 @@ from functools import cache
 from types import MappingProxyType
 from typing import Self, TypeVar
 
-from asq_hw.checks import check_range
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import signed_width
-from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding, Grid, Scheme
-from asq_hw.products import Product, ProductKind
+from asq_hw.numbers.fixedpoint import signed_width
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Encoding, Grid, Scheme
+from asq_hw.numbers.products import Product, ProductKind
+from asq_hw.numbers.validation import check_range
 from rtl.design import VALID_IN, VALID_OUT, Direction, MacDesign, Port
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 

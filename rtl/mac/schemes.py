@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from asq_hw.grids import MAX_BITS, MIN_BITS, Scheme
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Scheme
 
 __all__ = ["Accumulation", "Clear", "MacScheme", "Style"]
 

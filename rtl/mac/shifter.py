@@ -8,7 +8,7 @@ from operator import add, or_
 
 from amaranth.hdl import Cat, Module, Signal, Value
 
-from asq_hw.grids import Scheme
+from asq_hw.numbers.grids import Scheme
 from rtl.mac.parameters import MacParameters, term_table
 from rtl.mac.product import ProductUnit
 from rtl.mac.schemes import Style

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.checks import STEP_BITS, check_range
-from asq_hw.fixedpoint import divide_half_up
-from asq_hw.grids import Grid, Scheme
+from asq_hw.numbers.fixedpoint import divide_half_up
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.validation import STEP_BITS, check_range
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.pace import Pause
 

@@ -2,21 +2,21 @@
 
 The layer before a convolution or linear layer can give any integer of its feature map's format
 (docs/arithmetic.md, section 2); every width here is derived from that, from the layer's constants
-and, for dot products, from its own weights (`asq_hw.bounds`). A width that is asked for may be
-larger, never smaller; what is a constant of the layer cannot be another.
+and, for dot products, from its own weights (`asq_hw.network.bounds`). A width that is asked for may
+be larger, never smaller; what is a constant of the layer cannot be another.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from asq_hw.activation import AdaptiveStep
-from asq_hw.bounds import Range, accumulator_ranges
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import integer_range, shift_right_half_up
-from asq_hw.layers import Conv, Linear
-from asq_hw.network import FeatureMap, IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.activation import AdaptiveStep
+from asq_hw.network.bounds import Range, accumulator_ranges
+from asq_hw.network.graph import FeatureMap, IntegerNetwork
+from asq_hw.network.layers import Conv, Linear
+from asq_hw.numbers.fixedpoint import integer_range, shift_right_half_up
+from asq_hw.numbers.products import Product
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.adapter import Adapter
 from rtl.quantizer.pooling import PoolingAccumulator

@@ -9,8 +9,8 @@ from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
-from asq_hw.checks import MAX_SHIFT, MULTIPLIER_BITS, check_range
-from asq_hw.fixedpoint import shift_right_half_up, signed_width
+from asq_hw.numbers.fixedpoint import shift_right_half_up, signed_width
+from asq_hw.numbers.validation import MAX_SHIFT, MULTIPLIER_BITS, check_range
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 
 __all__ = ["PoolingAccumulator"]

@@ -10,9 +10,8 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
-from asq_hw.bounds import Range
-from asq_hw.checks import BIAS_BITS, check_range
-from asq_hw.fixedpoint import (
+from asq_hw.network.bounds import Range
+from asq_hw.numbers.fixedpoint import (
     SQRT2_FRACTION_BITS,
     SQRT2_MULTIPLIER,
     integer_range,
@@ -20,7 +19,8 @@ from asq_hw.fixedpoint import (
     shift_right_half_up,
     sqrt2_times_pair,
 )
-from asq_hw.products import SPLIT_FRACTION_BITS
+from asq_hw.numbers.products import SPLIT_FRACTION_BITS
+from asq_hw.numbers.validation import BIAS_BITS, check_range
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 
 __all__ = ["Requantizer"]

@@ -12,8 +12,8 @@ from typing import Any
 
 from amaranth.back import rtlil
 
-from asq_hw.checks import check_range
 from asq_hw.errors import InputError
+from asq_hw.numbers.validation import check_range
 from rtl import tools
 from rtl.design import Design
 from rtl.synthesis.targets import RIPPLE_CARRY, Resources, Target, count, script

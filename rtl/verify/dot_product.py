@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.fixedpoint import wrap
+from asq_hw.numbers.fixedpoint import wrap
 from rtl.design import Rows
 from rtl.emit.vectors import Vectors
 from rtl.mac.dot_product import DotProduct

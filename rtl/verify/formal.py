@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from amaranth.back import rtlil
 
-from asq_hw.grids import Scheme
+from asq_hw.numbers.grids import Scheme
 from rtl.design import MacDesign
 from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys

@@ -21,8 +21,8 @@ from amaranth.hdl import (
     signed,
 )
 
-from asq_hw.fixedpoint import signed_width
-from asq_hw.products import Product
+from asq_hw.numbers.fixedpoint import signed_width
+from asq_hw.numbers.products import Product
 from rtl.design import VALID_IN, VALID_OUT, MacDesign
 
 __all__ = ["HARNESS", "Claim", "Harness", "Pair"]

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.fixedpoint import integer_range
+from asq_hw.numbers.fixedpoint import integer_range
 from rtl.design import Design, Port
 from rtl.emit.vectors import Vectors
 from rtl.quantizer.of_layer import LayerUnits

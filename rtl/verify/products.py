@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw import oracle
-from asq_hw.activation import ActivationQuantizer, FixedStep
-from asq_hw.layers import FeatureFormat, Input, Linear
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.activation import ActivationQuantizer, FixedStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import FeatureFormat, Input, Linear
 from rtl.design import MacDesign
 
 __all__ = ["ProductTable", "products"]

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw import oracle
-from asq_hw.activation import ActivationQuantizer, FixedStep
-from asq_hw.checks import BIAS_BITS, STEP_BITS
 from asq_hw.errors import InputError
-from asq_hw.grids import Grid, Scheme
-from asq_hw.layers import Conv, FeatureFormat, Input
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.activation import ActivationQuantizer, FixedStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, FeatureFormat, Input
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.validation import BIAS_BITS, STEP_BITS
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
 from rtl.quantizer.activation import StepQuantizer

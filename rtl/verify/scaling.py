@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 
-from asq_hw.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER, integer_range
-from asq_hw.products import SPLIT_FRACTION_BITS
+from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER, integer_range
+from asq_hw.numbers.products import SPLIT_FRACTION_BITS
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.requantizer import Requantizer
 from rtl.verify.unit import Bug, Claims, UnitHarness, delayed, misrounded

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.fixedpoint import wrap
+from asq_hw.numbers.fixedpoint import wrap
 from rtl.design import Design, MacDesign, Rows
 from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.bounds import Range
 from asq_hw.datasets.small import load_bundled
-from asq_hw.fixedpoint import shift_right_half_up
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.bounds import Range
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers.fixedpoint import shift_right_half_up
 from asq_hw.sim.engine import simulate
 from asq_hw.sim.tensors import TraceBatch
 from rtl.quantizer.of_layer import LayerUnits

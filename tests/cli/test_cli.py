@@ -26,7 +26,7 @@ from asq_hw.cli.app import EXAMPLES
 from asq_hw.doctor import examine
 from asq_hw.errors import StorageError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAM = [sys.executable, "-m", "asq_hw.cli"]
 PATIENCE = 600  # seconds until a test gives up; a first simulation compiles

@@ -88,7 +88,7 @@ def test_without_llvm_no_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_every_core_dependency_is_in_the_catalogue() -> None:
-    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     known = {r.name: r for r in CATALOGUE}
     core = {line.split(">")[0] for line in project["dependencies"]}

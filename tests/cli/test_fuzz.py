@@ -13,7 +13,7 @@ import pytest
 from numpy.random import Generator
 
 from asq_hw.cli import main
-from tests.guards import no_hang
+from tests.helpers.guards import no_hang
 
 PATIENCE = 900  # a first simulation compiles
 

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from asq_hw import bounds
-from asq_hw.activation import AdaptiveStep
-from asq_hw.layers import AveragePool, Conv, GlobalAveragePool, Layer, Linear
-from asq_hw.network import FeatureMap, IntegerNetwork
+from asq_hw.network import bounds
+from asq_hw.network.activation import AdaptiveStep
+from asq_hw.network.graph import FeatureMap, IntegerNetwork
+from asq_hw.network.layers import AveragePool, Conv, GlobalAveragePool, Layer, Linear
+from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.oracle.arithmetic import R2, rshift, sqrt2
 from asq_hw.oracle.codes import code_range, weight_codes
-from asq_hw.products import Product, ProductKind
-from tests.networks import Pixels, cases, network_of_every_kind
+from tests.helpers.networks import Pixels, cases, network_of_every_kind
 
 Bound = tuple[str, str, int]
 """Layer, what is bounded, magnitude."""
 
-PAGE = (Path(__file__).parents[1] / "docs" / "arithmetic.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "arithmetic.md").read_text(encoding="utf-8")
 
 
 def largest_sums(layer: Conv | Linear, product: Product) -> list[int]:

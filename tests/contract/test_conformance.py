@@ -16,13 +16,13 @@ from asq_hw import datasets, modelfile, oracle
 from asq_hw.conformance.__main__ import main
 from asq_hw.conformance.files import FOLDER, command, write_all
 from asq_hw.conformance.models import EXAMPLES, Example
-from asq_hw.grids import Encoding, Scheme
-from asq_hw.layers import AveragePool, Conv, GlobalAveragePool, Input, Layer, Linear
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import AveragePool, Conv, GlobalAveragePool, Input, Layer, Linear
+from asq_hw.numbers.grids import Encoding, Scheme
+from asq_hw.numbers.products import Product
 from asq_hw.sim import TraceComparison, simulate
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 
@@ -134,7 +134,7 @@ def test_every_kind_scheme_encoding_and_version_is_there() -> None:
         assert {grid.encoding for grid in grids if grid.scheme is scheme} == set(Encoding)
     assert {layer.quantizer.grid.signed for layer in weighted} == {True, False}
     assert {24, 4} <= {layer.output.bits for layer in weighted}
-    assert {example.version for example in EXAMPLES} == {1, modelfile.VERSION}
+    assert {example.version for example in EXAMPLES} == {1, modelfile.file.VERSION}
 
 
 @pytest.mark.parametrize(

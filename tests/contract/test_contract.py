@@ -17,23 +17,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asq_hw import checks, fixedpoint, grids, images, modelfile, modelgraph, products, tensorfile
-from asq_hw import network as network_module
+from asq_hw import modelfile
 from asq_hw.errors import InputError
-from asq_hw.fields import Fields
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.modelfile import ModelFileError
-from asq_hw.network import IntegerNetwork
+from asq_hw.modelfile import ModelFileError, codec, safetensors
+from asq_hw.modelfile.strict_json import Fields
+from asq_hw.network import graph as network_module
+from asq_hw.network import images
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers import fixedpoint, grids, products, validation
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.oracle import arithmetic, codes
-from asq_hw.products import Product, ProductKind
 from asq_hw.sim import tensor_shapes
 from asq_hw.sim.tensors import tensor_type
-from tests.modelfiles import join, split
-from tests.networks import network_of_every_kind, networks
+from tests.helpers.modelfiles import join, split
+from tests.helpers.networks import network_of_every_kind, networks
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "arithmetic.md").read_text(encoding="utf-8")
-SCHEMA = json.loads((ROOT / "asq_hw" / "modelgraph.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(
+    (ROOT / "asq_hw" / "modelfile" / "graph.schema.json").read_text(encoding="utf-8")
+)
 
 
 # Examples
@@ -104,9 +108,9 @@ def test_the_page_names_a_rule_once_and_uses_no_other() -> None:
 
 
 def test_the_code_cites_every_rule_of_the_page_and_no_other() -> None:
-    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "asq_hw").glob("*.py"))
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "asq_hw").rglob("*.py"))
     cited = set(re.findall(r'"([RL]-[a-z-]+)"', source))
-    cited |= {f"R-{kind.replace('_', '-')}" for kind in modelgraph._KINDS.values()}
+    cited |= {f"R-{kind.replace('_', '-')}" for kind in codec._KINDS.values()}
     assert cited == rules_of_the_page()
 
 
@@ -196,7 +200,7 @@ def test_tables_name_exactly_the_fields_that_are_written(tmp_path: Path) -> None
 
 
 def test_the_page_names_exactly_the_kinds() -> None:
-    kinds = {f"R-{kind.replace('_', '-')}" for kind in modelgraph._KINDS.values()}
+    kinds = {f"R-{kind.replace('_', '-')}" for kind in codec._KINDS.values()}
     objects = {"R-output", "R-weights", "R-quantizer", "R-adapter", "R-stage"}
     assert set(TABLES) - objects | {"R-add", "R-flatten"} == kinds
 
@@ -204,8 +208,8 @@ def test_the_page_names_exactly_the_kinds() -> None:
 def test_tables_name_exactly_the_tensors_with_type_and_rank() -> None:
     written: dict[str, set[tuple[str, str, int]]] = {}
     for layer in network_of_every_kind().layers:
-        rule = f"R-{modelgraph._KINDS[type(layer)].replace('_', '-')}"
-        for name, (kind, values) in modelgraph.encode_layer(layer)[1].items():
+        rule = f"R-{codec._KINDS[type(layer)].replace('_', '-')}"
+        for name, (kind, values) in codec.encode_layer(layer)[1].items():
             field = name.partition("/")[2]
             stage = field.startswith("adapter.")
             field = re.sub(r"\d", "K", field) if stage else field
@@ -289,11 +293,11 @@ def number_of(rule: str) -> int:
 
 def test_limits_of_the_reader_are_the_pages() -> None:
     limits = {
-        "L-file-bytes": tensorfile.MAX_FILE_BYTES,
-        "L-header-bytes": tensorfile.MAX_HEADER_BYTES,
-        "L-tensor-count": tensorfile.MAX_TENSORS,
-        "L-layer-count": modelfile.MAX_LAYERS,
-        "L-tensor-elements": modelfile.MAX_SMALL_ELEMENTS,
+        "L-file-bytes": safetensors.MAX_FILE_BYTES,
+        "L-header-bytes": safetensors.MAX_HEADER_BYTES,
+        "L-tensor-count": safetensors.MAX_TENSORS,
+        "L-layer-count": modelfile.file.MAX_LAYERS,
+        "L-tensor-elements": modelfile.file.MAX_SMALL_ELEMENTS,
         "L-map-elements": network_module.MAX_FEATURES,
     }
     assert {rule: number_of(rule) for rule in limits} == limits
@@ -304,19 +308,19 @@ def test_widths_are_the_pages() -> None:
     rows = dict(re.findall(r"^\| ([^|]+) \| (\d+), (?:un)?signed \|$", PAGE, re.MULTILINE))
     assert {int(bits) for bits in rows.values()} == {8, 16, 32}
     assert rows == {
-        "step `D`, a stage's outputs, `minimum`, `maximum`": str(checks.STEP_BITS),
-        "`multiplier` of a layer": str(checks.MULTIPLIER_BITS),
-        "`multiplier` of pooling and adapter": str(checks.MULTIPLIER_BITS),
-        "biases, an input's multipliers and offsets": str(checks.BIAS_BITS),
-        "adapter's weights": str(checks.ADAPTER_BITS),
+        "step `D`, a stage's outputs, `minimum`, `maximum`": str(validation.STEP_BITS),
+        "`multiplier` of a layer": str(validation.MULTIPLIER_BITS),
+        "`multiplier` of pooling and adapter": str(validation.MULTIPLIER_BITS),
+        "biases, an input's multipliers and offsets": str(validation.BIAS_BITS),
+        "adapter's weights": str(validation.ADAPTER_BITS),
     }
-    assert f"`S ≤ {checks.MAX_WEIGHT_SHIFT}`" in PAGE
-    assert f"`S > {checks.MAX_WEIGHT_SHIFT}`" in PAGE
-    assert f"at most {checks.MAX_NAME_LENGTH} characters. No layer" in PAGE
-    assert f"`{checks._NAME.pattern}`" in PAGE
-    assert f"1 to {tensorfile.MAX_RANK} integers of at least 1" in PAGE
+    assert f"`S ≤ {validation.MAX_WEIGHT_SHIFT}`" in PAGE
+    assert f"`S > {validation.MAX_WEIGHT_SHIFT}`" in PAGE
+    assert f"at most {validation.MAX_NAME_LENGTH} characters. No layer" in PAGE
+    assert f"`{validation._NAME.pattern}`" in PAGE
+    assert f"1 to {safetensors.MAX_RANK} integers of at least 1" in PAGE
     assert "`U8`, `U16`, `I8`, `I16` or `I32`" in PAGE
-    assert list(tensorfile._DTYPES) == ["U8", "U16", "I8", "I16", "I32"]
+    assert list(safetensors._DTYPES) == ["U8", "U16", "I8", "I16", "I32"]
 
 
 def test_products_are_the_pages() -> None:
@@ -362,7 +366,7 @@ def test_common_shifts_are_the_pages() -> None:
     for grid in every_grid():
         text = shifts[grid.scheme][grid.encoding is not Encoding.PACKED]
         assert grid.shift == formula(text, b=grid.bits, m=grid.bits - 1), grid
-        if grid.shift <= checks.MAX_WEIGHT_SHIFT:
+        if grid.shift <= validation.MAX_WEIGHT_SHIFT:
             widest[grid.scheme, grid.encoding] = grid.bits
             assert grid.stored_bits <= 8
     assert widest[Scheme.UNIFORM, Encoding.PACKED] == widest[Scheme.APOT, Encoding.PACKED] == 8
@@ -390,7 +394,7 @@ def test_encodings_are_the_pages() -> None:
 def test_versions_are_the_pages() -> None:
     table = PAGE.partition("| version | adds |")[2].partition("\n\n")[0]
     versions = [int(version) for version in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
-    assert versions == list(range(1, modelfile.VERSION + 1))
+    assert versions == list(range(1, modelfile.file.VERSION + 1))
 
 
 # Traces
@@ -420,7 +424,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
 def graph_of(network: IntegerNetwork) -> dict[str, Any]:
-    layers = [modelgraph.encode_layer(layer)[0] for layer in network.layers]
+    layers = [codec.encode_layer(layer)[0] for layer in network.layers]
     graph = {"name": network.name, "metadata": dict(network.metadata), "layers": layers}
     plain: dict[str, Any] = json.loads(json.dumps(graph))
     return plain
@@ -442,7 +446,7 @@ class _AnyTensors:
     def __init__(self, network: IntegerNetwork) -> None:
         self._tensors = {}
         for layer in network.layers:
-            self._tensors |= modelgraph.encode_layer(layer)[1]
+            self._tensors |= codec.encode_layer(layer)[1]
 
     def take(self, name: str, dtype: str, rank: int) -> Any:
         if name not in self._tensors:
@@ -455,7 +459,7 @@ def is_read(graph: Any, network: IntegerNetwork) -> bool:
     try:
         fields = Fields("graph", graph)
         layers = [
-            modelgraph.decode_layer(value, number, _AnyTensors(network))
+            codec.decode_layer(value, number, _AnyTensors(network))
             for number, value in enumerate(fields.array("layers"), 1)
         ]
         IntegerNetwork(
@@ -545,7 +549,7 @@ def test_the_schema_knows_which_grids_there_are() -> None:
                 graph["layers"][2]["weights"] = weights
                 try:
                     grid = Grid(scheme=scheme, bits=bits, encoding=encoding)
-                    exists = grid.shift <= checks.MAX_WEIGHT_SHIFT
+                    exists = grid.shift <= validation.MAX_WEIGHT_SHIFT
                 except InputError:
                     exists = False
                 assert VALIDATOR.is_valid(graph) == exists, weights
@@ -559,9 +563,9 @@ def test_images_are_the_pages() -> None:
     assert f"of 1 to {images.MAX_CLASS_NAME} printable characters" in text
     assert f"at most {images.MAX_MAGNITUDE:.0f} in magnitude" in text
     assert f"at least {1 / images.MAX_MAGNITUDE:f}" in text
-    assert f"`{modelgraph.DECIMAL.pattern}`" in text
+    assert f"`{codec.DECIMAL.pattern}`" in text
     found = SCHEMA["$defs"]
-    assert found["reals"]["items"]["pattern"] == f"^{modelgraph.DECIMAL.pattern}$"
+    assert found["reals"]["items"]["pattern"] == f"^{codec.DECIMAL.pattern}$"
     assert found["images"]["properties"]["classes"]["items"]["maxLength"] == images.MAX_CLASS_NAME
 
 

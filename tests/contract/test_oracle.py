@@ -12,9 +12,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from asq_hw import oracle
-from asq_hw.activation import AdapterStage, AdaptiveStep
 from asq_hw.errors import InputError
-from asq_hw.layers import (
+from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
@@ -27,9 +28,8 @@ from asq_hw.layers import (
     MaxPool,
     Relu,
 )
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product, ProductKind
-from tests.networks import (
+from asq_hw.numbers.products import Product, ProductKind
+from tests.helpers.networks import (
     Pixels,
     cases,
     conv,

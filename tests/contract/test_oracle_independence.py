@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asq_hw import activation, bounds, fixedpoint, grids, layers, oracle, products
-from asq_hw import network as network_module
+from asq_hw import oracle
 from asq_hw.conformance.models import EXAMPLES, Example
-from asq_hw.grids import Grid, Level
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network import activation, bounds, graph, layers
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers import fixedpoint, grids, products
+from asq_hw.numbers.grids import Grid, Level
+from asq_hw.numbers.products import Product
 from asq_hw.sim import TraceBatch, simulate
-from tests.networks import LAYER_KINDS, random_images, random_network
+from tests.helpers.networks import LAYER_KINDS, random_images, random_network
 
-SHARED = (activation, bounds, fixedpoint, grids, layers, network_module, products)
+SHARED = (activation, bounds, fixedpoint, grids, layers, graph, products)
 """Modules that the simulator takes arithmetic from."""
 
 
@@ -213,7 +214,7 @@ MUTANTS: dict[str, tuple[object, str, object]] = {
         property(lambda grid: (1 << (grid.bits - grid.signed)) - 1 - (not grid.signed)),
     ),
     "saturation to a symmetric range": (fixedpoint, "integer_range", symmetric_range),
-    "the last window left out": (network_module, "window_positions", one_window_less),
+    "the last window left out": (graph, "window_positions", one_window_less),
     "three fraction bits of post-split": (Product, "fraction_bits", three_fraction_bits),
 }
 

@@ -12,7 +12,7 @@ from PIL import Image
 from asq_hw import datasets
 from asq_hw.datasets import Dataset, ImageFolder, find_reference, fitted, reference_name
 from asq_hw.errors import InputError
-from asq_hw.images import ImageSpec
+from asq_hw.network.images import ImageSpec
 
 CLASSES = ("cat", "dog", "owl")
 

@@ -19,8 +19,8 @@ from asq_hw import datasets
 from asq_hw.datasets.pickled import PickleError, read_pickle
 from asq_hw.datasets.unpacked import Gunzip, UnpackError
 from asq_hw.errors import InputError
-from tests.guards import no_hang, peak_memory
-from tests.test_asq_hw_datasets_cifar import BATCHES, binary, pickled
+from tests.datasets.test_cifar import BATCHES, binary, pickled
+from tests.helpers.guards import no_hang, peak_memory
 
 PATIENCE = 60
 TEST_BATCH = pickled(*BATCHES["test_batch"])

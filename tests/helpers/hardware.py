@@ -9,9 +9,9 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
-from asq_hw.fixedpoint import wrap
-from asq_hw.grids import Grid, Scheme
-from asq_hw.products import Product
+from asq_hw.numbers.fixedpoint import wrap
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.products import Product
 from rtl.design import VALID_IN, VALID_OUT, Direction, MacDesign, Parameter, Port, Rows
 
 

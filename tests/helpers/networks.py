@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.checks import MAX_WEIGHT_SHIFT, IntArray
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.images import ImageSpec
-from asq_hw.layers import (
+from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.images import ImageSpec
+from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
@@ -31,8 +30,9 @@ from asq_hw.layers import (
     MaxPool,
     Relu,
 )
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import MAX_LUT_FRACTION_BITS, SPLIT_FRACTION_BITS, Product, ProductKind
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS, SPLIT_FRACTION_BITS, Product, ProductKind
+from asq_hw.numbers.validation import MAX_WEIGHT_SHIFT, IntArray
 
 Pixels = NDArray[np.uint8]
 

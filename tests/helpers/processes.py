@@ -13,7 +13,7 @@ from pathlib import Path
 
 __all__ = ["ROOT", "execute", "fork", "fork_together", "free_port", "kill", "wait"]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def fork(work: Callable[[], object], **environment: str) -> int:

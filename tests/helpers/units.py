@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asq_hw.activation import AdapterStage
+from asq_hw.network.activation import AdapterStage
 from rtl.design import Design
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct

@@ -15,14 +15,13 @@ import pytest
 from hypothesis import given, settings
 from safetensors.numpy import load_file
 
-from asq_hw import tensorfile
 from asq_hw.errors import InputError
-from asq_hw.layers import Flatten
-from asq_hw.modelfile import ModelFileError, load, save
-from asq_hw.network import IntegerNetwork
-from tests.guards import peak_memory
-from tests.modelfiles import join, split
-from tests.networks import (
+from asq_hw.modelfile import ModelFileError, load, safetensors, save
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Flatten
+from tests.helpers.guards import peak_memory
+from tests.helpers.modelfiles import join, split
+from tests.helpers.networks import (
     conv,
     input_layer,
     network,
@@ -52,7 +51,7 @@ def assert_same(a: object, b: object) -> None:
         assert a == b
 
 
-CONTRACT = (Path(__file__).parents[1] / "docs" / "arithmetic.md").read_text(encoding="utf-8")
+CONTRACT = (Path(__file__).parents[2] / "docs" / "arithmetic.md").read_text(encoding="utf-8")
 
 
 # Round trip
@@ -123,7 +122,7 @@ def test_another_process_writes_the_same_bytes(model: Path) -> None:
         subprocess.run(
             [sys.executable, "-c", code, str(model), str(copy)],
             check=True,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             env={**os.environ, "PYTHONHASHSEED": seed},
         )
         assert copy.read_bytes() == model.read_bytes()
@@ -595,7 +594,7 @@ def test_the_largest_file_takes_twice_its_size_and_200_mb(tmp_path: Path) -> Non
         file.write(join(header, b""))
         file.truncate(file.tell() + place)  # every number in it is 0, and it takes no disk
     size = path.stat().st_size
-    assert size > 0.98 * tensorfile.MAX_FILE_BYTES
+    assert size > 0.98 * safetensors.MAX_FILE_BYTES
     with peak_memory() as peak:
         assert load(path).macs()["conv"] == inputs * outputs
     assert peak[0] <= 2 * size + 200e6

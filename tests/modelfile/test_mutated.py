@@ -12,10 +12,10 @@ from numpy.random import Generator
 
 from asq_hw import oracle
 from asq_hw.modelfile import ModelFileError, load, save
-from asq_hw.network import IntegerNetwork
-from tests.guards import no_hang, peak_memory
-from tests.modelfiles import join, split
-from tests.networks import network_of_every_kind, random_images
+from asq_hw.network.graph import IntegerNetwork
+from tests.helpers.guards import no_hang, peak_memory
+from tests.helpers.modelfiles import join, split
+from tests.helpers.networks import network_of_every_kind, random_images
 
 WILD: list[object] = [
     None, True, False, -1, 0, 1, 2, 7, 8, 9, 16, 24, 31, 46, 62, 63, 64, 255, 256, 65535, 65536,

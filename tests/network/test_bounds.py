@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from asq_hw import oracle
-from asq_hw.activation import AdapterStage, AdaptiveStep
-from asq_hw.bounds import Range, accumulator_bits, accumulator_ranges
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import shift_right_half_up
-from asq_hw.grids import Grid
-from asq_hw.layers import CODES_AT_A_TIME, Conv, GlobalAveragePool, Layer, Linear
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.bounds import Range, accumulator_bits, accumulator_ranges
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import CODES_AT_A_TIME, Conv, GlobalAveragePool, Layer, Linear
+from asq_hw.numbers.fixedpoint import shift_right_half_up
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.oracle import plain, weighted
 from asq_hw.oracle import quantizer as oracle_quantizer
-from asq_hw.products import Product, ProductKind
-from tests.networks import (
+from tests.helpers.networks import (
     WEIGHT_GRIDS,
     Pixels,
     cases,

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.checks import check_codes, check_integers, check_name
 from asq_hw.errors import InputError
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.layers import (
+from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.layers import (
     CODES_AT_A_TIME,
     Add,
     AveragePool,
@@ -24,7 +22,9 @@ from asq_hw.layers import (
     Relu,
     layer_sources,
 )
-from tests.networks import conv, input_layer, linear, quantizer
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.validation import check_codes, check_integers, check_name
+from tests.helpers.networks import conv, input_layer, linear, quantizer
 
 STAGE = AdapterStage(
     weight=np.ones((1, 2), int), bias=np.ones(1, int), multiplier=1, shift=0, minimum=1, maximum=9

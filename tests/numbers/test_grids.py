@@ -6,7 +6,7 @@ from itertools import pairwise, product
 import pytest
 
 from asq_hw.errors import InputError
-from asq_hw.grids import MAX_BITS, MIN_BITS, Encoding, Grid, Level, Scheme
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Encoding, Grid, Level, Scheme
 
 ALL_BITS = range(MIN_BITS, MAX_BITS + 1)
 EXPONENTIAL = (Scheme.POT, Scheme.POST)

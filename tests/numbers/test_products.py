@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asq_hw.errors import InputError
-from asq_hw.grids import Grid, Scheme
-from asq_hw.products import SPLIT_FRACTION_BITS, Product, ProductKind
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product, ProductKind
 
 POST = Grid(scheme=Scheme.POST, bits=4)
 POT = Grid(scheme=Scheme.POT, bits=4)

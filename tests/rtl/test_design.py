@@ -8,7 +8,7 @@ import pytest
 from asq_hw.errors import InputError
 from rtl.design import Direction, Port
 from rtl.identifiers import check_identifier
-from tests.hardware import PlainMac
+from tests.helpers.hardware import PlainMac
 
 
 @pytest.mark.parametrize("name", ["mac", "a1", "Post_split_w4a4", "x" * 128])

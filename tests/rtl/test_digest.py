@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from asq_hw.activation import AdapterStage, AdaptiveStep
 from asq_hw.cli.options import BUNDLED, model_path
-from asq_hw.layers import Conv, Linear
 from asq_hw.modelfile import load
+from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.layers import Conv, Linear
 from rtl.design import Design
 from rtl.digest import digest, unit_name
 from rtl.emit.manifest import core

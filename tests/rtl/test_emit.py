@@ -21,7 +21,7 @@ from rtl.emit.vectors import Vectors, row_fields
 from rtl.emit.verilog import to_verilog
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.tools import MissingToolError, find_iverilog, find_verilator, find_yosys
-from tests.hardware import PlainMac
+from tests.helpers.hardware import PlainMac
 
 
 class Simulate(Protocol):

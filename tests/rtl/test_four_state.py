@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asq_hw.activation import AdapterStage
-from asq_hw.grids import Encoding
+from asq_hw.network.activation import AdapterStage
+from asq_hw.numbers.grids import Encoding
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction
 from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog
@@ -33,7 +33,7 @@ from rtl.tools import (
     run_tool,
     run_yosys,
 )
-from tests.hardware import PlainMac
+from tests.helpers.hardware import PlainMac
 
 
 def missing() -> str:

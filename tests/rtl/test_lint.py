@@ -12,7 +12,7 @@ from rtl.design import Design
 from rtl.emit.testbench import testbench as bench_of
 from rtl.emit.verilog import WAIVERS, to_verilog
 from rtl.tools import find_verilator
-from tests.units import UNITS
+from tests.helpers.units import UNITS
 
 pyslang = pytest.importorskip("pyslang")
 pytest.importorskip("pyosys")

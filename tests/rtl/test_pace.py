@@ -19,8 +19,8 @@ from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.verify.pace import check_pace, closer, first_failure
 from rtl.verify.simulators import Simulator
-from tests.hardware import PlainMac
-from tests.units import UNITS, two_stage_adapter
+from tests.helpers.hardware import PlainMac
+from tests.helpers.units import UNITS, two_stage_adapter
 
 pytest.importorskip("pyosys")
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from asq_hw import oracle
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
 from asq_hw.errors import InputError
-from asq_hw.grids import Grid, Scheme
-from asq_hw.layers import Conv, FeatureFormat, Input
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, FeatureFormat, Input
+from asq_hw.numbers.grids import Grid, Scheme
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
 from rtl.quantizer.activation import StepQuantizer

@@ -12,7 +12,7 @@ from asq_hw.errors import InputError
 pytest.importorskip("amaranth")
 
 import rtl.tools
-from analysis.synthesis import Row, Variants, compare, measure_all, units
+from analysis.studies.synthesis import Row, Variants, compare, measure_all, units
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, MacScheme, Style
 from rtl.synthesis import measure as measuring

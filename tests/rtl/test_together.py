@@ -16,7 +16,7 @@ from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.tools import find_iverilog, run_iverilog, run_tool, run_verilator, run_yosys
-from tests.units import UNITS, two_stage_adapter
+from tests.helpers.units import UNITS, two_stage_adapter
 
 pytest.importorskip("pyosys")
 pytest.importorskip("fusesoc")

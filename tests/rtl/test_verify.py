@@ -14,8 +14,8 @@ import pytest
 
 from asq_hw.cli import main
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import sqrt2_times
-from asq_hw.grids import Encoding
+from asq_hw.numbers.fixedpoint import sqrt2_times
+from asq_hw.numbers.grids import Encoding
 from rtl import tools
 from rtl.design import Design, MacDesign
 from rtl.emit.vectors import Vectors
@@ -38,7 +38,7 @@ from rtl.verify.proofs import Part, prove_part
 from rtl.verify.scaling import PoolingHarness
 from rtl.verify.simulation import extreme_runs, simulate
 from rtl.verify.simulators import verdicts
-from tests.hardware import PlainMac
+from tests.helpers.hardware import PlainMac
 
 
 def missing(*finders: Callable[[], object]) -> str:

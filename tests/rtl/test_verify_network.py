@@ -8,14 +8,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
 from asq_hw.cli import main
 from asq_hw.cli.options import BUNDLED, model_path
 from asq_hw.errors import InputError
-from asq_hw.grids import Grid, Scheme
-from asq_hw.layers import Conv, FeatureFormat, Input, Linear
 from asq_hw.modelfile import load
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, FeatureFormat, Input, Linear
+from asq_hw.numbers.grids import Grid, Scheme
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
 from rtl.mac.design import Mac
@@ -116,8 +116,8 @@ def tiny(*, pool_multiplier: int = 8192, pool_shift: int = 12) -> IntegerNetwork
 def _with_scores(pixels: Input, reader: Conv, last: Linear) -> IntegerNetwork:
     from dataclasses import replace
 
-    from asq_hw.activation import FixedStep
-    from asq_hw.layers import Flatten
+    from asq_hw.network.activation import FixedStep
+    from asq_hw.network.layers import Flatten
 
     fixed = replace(last.quantizer, step=FixedStep(step=9))
     return IntegerNetwork(

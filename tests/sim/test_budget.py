@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asq_hw.activation import ActivationQuantizer, FixedStep
 from asq_hw.errors import InputError
-from asq_hw.grids import Grid, Scheme
-from asq_hw.layers import Conv, FeatureFormat, GlobalAveragePool, Input
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.activation import ActivationQuantizer, FixedStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, FeatureFormat, GlobalAveragePool, Input
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.products import Product
 from asq_hw.sim import simulate
 from asq_hw.sim.budget import Budget, default_memory_limit
 from asq_hw.sim.engine import Run
 from asq_hw.sim.jit import Kernel
-from asq_hw.sim.lower import lower
-from tests.guards import peak_memory
-from tests.networks import network_of_every_kind, random_images
+from asq_hw.sim.lowering.network import lower
+from tests.helpers.guards import peak_memory
+from tests.helpers.networks import network_of_every_kind, random_images
 
 MAP = FeatureFormat(bits=8, fraction_bits=4)
 

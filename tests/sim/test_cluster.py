@@ -20,12 +20,12 @@ from distributed import Client, LocalCluster, Security
 
 from asq_hw import cli, modelfile
 from asq_hw.errors import InputError
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product, ProductKind
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.sim import SimulationResult, cluster, simulate
-from tests import networks
+from tests.helpers import networks
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PATIENCE = 600  # seconds until a test gives up; a first simulation compiles
 WORKER = "Dask Worker process"
 

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 import asq_hw
 from asq_hw import datasets, modelfile, oracle
-from asq_hw.activation import AdapterStage, AdaptiveStep
 from asq_hw.errors import InputError
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.layers import Add, AveragePool, FeatureFormat, MaxPool, Relu
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import MAX_LUT_FRACTION_BITS, Product, ProductKind
+from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Add, AveragePool, FeatureFormat, MaxPool, Relu
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS, Product, ProductKind
 from asq_hw.sim import SimulationResult, TraceBatch, simulate, tensor_shapes
 from asq_hw.sim.jit import Kernel, available_kernels
-from asq_hw.sim.lower import lower
+from asq_hw.sim.lowering.network import lower
 from asq_hw.sim.program import Lane
-from tests import networks
+from tests.helpers import networks
 
 BUNDLED_MODEL = "bundled/fashion-mnist-resnet20-w4a4.asq"
 SPLIT = Product()
@@ -316,8 +316,8 @@ def test_threads_and_batches_change_nothing() -> None:
 
 _CHILD = """
 import sys, numpy as np
-from tests import networks
-from asq_hw.products import Product
+from tests.helpers import networks
+from asq_hw.numbers.products import Product
 from asq_hw.sim import simulate
 results = []
 for seed in range(12):
@@ -333,8 +333,7 @@ print(results)
 
 
 def _run_child(**environment: str) -> str:
-    tests = Path(__file__).parent
-    path = os.pathsep.join([str(tests.parent), *sys.path])
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
     return subprocess.run(
         [sys.executable, "-c", _CHILD],
         env=os.environ | {"PYTHONPATH": path} | environment,

@@ -16,16 +16,16 @@ import pytest
 
 import asq_hw
 from asq_hw import datasets, modelfile
-from asq_hw.grids import Grid, Scheme
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.products import Product
 from asq_hw.sim.engine import Run
 from asq_hw.sim.jit import Kernel, available_kernels, compile_aside, is_compiling
 from asq_hw.sim.program import Lane, Statistic
-from tests import networks
+from tests.helpers import networks
 
 BUNDLED = Path(asq_hw.__file__).parent / "bundled" / "fashion-mnist-resnet20-w4a4.asq"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds
 
 

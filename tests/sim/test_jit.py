@@ -88,8 +88,8 @@ _CHILD = """
 import numpy as np
 from asq_hw import oracle
 from asq_hw.sim import simulate
-from asq_hw.sim.interpreter import interpreter
-from tests import networks
+from asq_hw.sim.kernels.interpreter import interpreter
+from tests.helpers import networks
 for seed in range(20):
     plan = ["conv", "relu", "depthwise", "add", "max_pool", "conv", "average_pool", "linear"]
     network = networks.random_network(seed, plan)
@@ -105,7 +105,7 @@ print(*interpreter().inspect_asm().values(), sep="\\n")
 @pytest.mark.skipif(Kernel.AVX2 not in available_kernels(), reason="the processor has no AVX2")
 def test_a_processor_with_avx2_alone_runs_all_code(tmp_path: Path) -> None:
     """For an old one the same bits come out, and no instruction or register of AVX-512."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
     variables = {
         "PYTHONPATH": path,
         "NUMBA_CPU_NAME": "haswell",

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from asq_hw import oracle
-from asq_hw.activation import AdaptiveStep
-from asq_hw.grids import Grid, Scheme
-from asq_hw.layers import Add, GlobalAveragePool, Layer, MaxPool, Relu
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.network.activation import AdaptiveStep
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Add, GlobalAveragePool, Layer, MaxPool, Relu
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.products import Product
 from asq_hw.sim import SimulationResult, TraceBatch, profile_layers, simulate
 from asq_hw.sim.jit import Kernel, available_kernels
-from asq_hw.sim.lower import lower
-from asq_hw.sim.panels import Panels, quads_in_words
+from asq_hw.sim.lowering.network import lower
+from asq_hw.sim.lowering.weight_layout import Panels, quads_in_words
 from asq_hw.sim.program import VECTOR, Finish, Lane, Method
-from tests import networks
+from tests.helpers import networks
 
 VECTORS = [kernel for kernel in available_kernels() if kernel is not Kernel.PORTABLE]
 needs_vectors = pytest.mark.skipif(not VECTORS, reason="the processor has no vector kernel")

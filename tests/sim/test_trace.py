@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from asq_hw.errors import InputError
-from asq_hw.layers import Add, Relu
-from asq_hw.network import IntegerNetwork
-from asq_hw.products import Product, ProductKind
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Add, Relu
+from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.sim import (
     Difference,
     TraceComparison,
@@ -21,7 +21,7 @@ from asq_hw.sim import (
     tensor_shapes,
     write_trace,
 )
-from tests import networks
+from tests.helpers import networks
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 2, 4, 3)).astype(np.uint8)
 

@@ -13,7 +13,13 @@ from asq_hw import datasets
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.train import recipes
-from asq_hw.train.data import Share, augment, evaluation_batches, normalise, training_batches
+from asq_hw.train.data.batches import (
+    Share,
+    augment,
+    evaluation_batches,
+    normalise,
+    training_batches,
+)
 from asq_hw.train.recipes import Recipe
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from asq_hw.errors import InputError
-from asq_hw.train import checkpoint as checkpoints
 from asq_hw.train import recipes
-from asq_hw.train.checkpoint import Checkpoint
-from asq_hw.train.convert import quantize
+from asq_hw.train.checkpoints import checkpoint as checkpoints
+from asq_hw.train.checkpoints.checkpoint import Checkpoint
+from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
 
 RECIPE = recipes.load("digits-asq-post-w4a4", ["width=8"])

@@ -16,11 +16,11 @@ import torch
 from numpy.random import Generator
 
 from asq_hw.errors import InputError
-from asq_hw.train import checkpoint as checkpoints
-from asq_hw.train.archive import ArchiveError, check_archive
+from asq_hw.train.checkpoints import checkpoint as checkpoints
+from asq_hw.train.checkpoints.archive import ArchiveError, check_archive
 from asq_hw.train.models import build
 from asq_hw.train.recipes import Recipe
-from tests.guards import no_hang
+from tests.helpers.guards import no_hang
 
 PATIENCE = 60
 RECIPE = Recipe(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import ROOT, execute
+from tests.helpers.processes import ROOT, execute
 
 STEPS = """
 import sys
@@ -19,12 +19,12 @@ import torch._dynamo
 from torch.nn import functional
 
 from asq_hw.train import recipes
-from asq_hw.train.batchnorm import share_batch_norm
-from asq_hw.train.convert import quantize
+from asq_hw.train.batch_norm import share_batch_norm
+from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.distributed import join_processes
 from asq_hw.train.models import build
-from asq_hw.train.optimizer import make_optimizer
-from tests import processes
+from asq_hw.train.run.optimizer import make_optimizer
+from tests.helpers import processes
 
 RECIPE = recipes.load("fashion-mnist-resnet20-asq-post-w4a4", ["width=8"])
 DRAW = torch.Generator().manual_seed(1)

@@ -12,7 +12,7 @@ from asq_hw.train import models
 from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod, method_table
 from asq_hw.train.recipes import Recipe
 
-TEXT = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 
 
 def rows(heading: str) -> list[list[str]]:

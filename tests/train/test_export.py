@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from asq_hw import datasets, oracle
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
-from asq_hw.layers import Conv, Input, Linear, Relu
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, Input, Linear, Relu
 from asq_hw.sim import simulate
 from asq_hw.train import models, recipes
-from asq_hw.train.convert import quantize
-from asq_hw.train.data import normalise
-from asq_hw.train.export import export_network
-from asq_hw.train.graph import OperationKind, trace
+from asq_hw.train.data.batches import normalise
+from asq_hw.train.export.network import export_network
+from asq_hw.train.graph.conversion import quantize
+from asq_hw.train.graph.operations import OperationKind, trace
 from asq_hw.train.methods.catalog import method_table
 from asq_hw.train.recipes import Recipe
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.train.functions import (
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.train.quantizers.functions import (
     keep_positive,
     round_to_levels,
     round_uniform,
@@ -13,7 +13,7 @@ from asq_hw.train.functions import (
     with_channel_means,
     with_gradient_of,
 )
-from asq_hw.train.levels import table_of
+from asq_hw.train.quantizers.levels import table_of
 
 UNSIGNED, SIGNED = (0, 15), (-8, 7)
 

@@ -11,8 +11,8 @@ from asq_hw import datasets
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 from asq_hw.train import inspection, models, recipes
-from asq_hw.train.convert import quantize
-from asq_hw.train.data import normalise
+from asq_hw.train.data.batches import normalise
+from asq_hw.train.graph.conversion import quantize
 
 LAYER = "conv2"
 

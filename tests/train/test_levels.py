@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.train.levels import level_table, table_of
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.train.quantizers.levels import level_table, table_of
 
 GRIDS = [
     *(

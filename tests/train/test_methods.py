@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asq_hw.errors import InputError
-from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.train import recipes
-from asq_hw.train.adapter import Adapter
-from asq_hw.train.convert import quantize
+from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.methods import activations, lq_net, weights
 from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod, method_table
 from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
@@ -22,13 +21,14 @@ from asq_hw.train.methods.formulas import (
     soft_staircase_round,
 )
 from asq_hw.train.models import build, names
-from asq_hw.train.optimizer import make_optimizer
-from asq_hw.train.quantizers import (
+from asq_hw.train.quantizers.adapter import Adapter
+from asq_hw.train.quantizers.base import (
     GridWeightQuantizer,
     IntegerActivationQuantizer,
     IntegerWeightQuantizer,
     PositiveParameter,
 )
+from asq_hw.train.run.optimizer import make_optimizer
 
 
 @pytest.fixture(autouse=True)

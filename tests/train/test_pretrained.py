@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from asq_hw.errors import InputError
 from asq_hw.train import recipes
 from asq_hw.train.models import build
-from asq_hw.train.start import new_model
+from asq_hw.train.starting_point import new_model
 
 SHAPE = {"in_channels": 3, "num_classes": 10}
 

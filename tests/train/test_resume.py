@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.processes import execute
+from tests.helpers.processes import execute
 
 pytest.importorskip("sklearn")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 COMMON = """
 import os, sys, time
@@ -28,8 +28,10 @@ import torch
 import torch._dynamo  # the optimizer's first step imports it
 
 from asq_hw.errors import StorageError
-from asq_hw.train import checkpoint, loop, recipes
-from tests import processes
+from asq_hw.train import recipes
+from asq_hw.train.checkpoints import checkpoint
+from asq_hw.train.run import training
+from tests.helpers import processes
 
 OUT = Path(sys.argv[1])
 SIZE = ["width=8", "training_images=256"]
@@ -38,16 +40,16 @@ QUANTIZED = recipes.load("digits-asq-post-w4a4", ["epochs=4", "freeze_bn_epochs=
 
 
 def run(folder, report=None):
-    init = OUT / "float" / loop.LAST
-    loop.train(
+    init = OUT / "float" / training.LAST
+    training.train(
         QUANTIZED, output=OUT / folder, init=init, threads=1, resume=True, report=report
     )
 
 
 def left_by(folder):
     '''All bytes that a finished run leaves: both networks, and the log.'''
-    found = [(OUT / folder / loop.LOG).read_bytes()]
-    for name in (loop.BEST, loop.LAST):
+    found = [(OUT / folder / training.LOG).read_bytes()]
+    for name in (training.BEST, training.LAST):
         saved = checkpoint.load(OUT / folder / name)
         found += [key.encode() + w.numpy().tobytes() for key, w in saved.weights.items()]
         found += [repr((saved.epoch, saved.accuracy)).encode()]
@@ -60,7 +62,7 @@ def same_as_whole(folder):
 
 
 def begin():
-    train = lambda: loop.train(FLOAT, output=OUT / "float", threads=1)
+    train = lambda: training.train(FLOAT, output=OUT / "float", threads=1)
     processes.wait(processes.fork(train))
     started = time.monotonic()
     processes.wait(processes.fork(lambda: run("whole")))
@@ -83,7 +85,7 @@ while kills < 20:
         if not processes.kill(process):
             break  # it had ended before
         kills += 1
-        path = OUT / folder / loop.LAST
+        path = OUT / folder / training.LAST
         epochs.append(checkpoint.load(path).epoch if path.exists() else -1)
     same_as_whole(folder)
 print(kills, rounds, *epochs)
@@ -151,7 +153,7 @@ def work():
     raise AssertionError("the disk was not full")
 
 processes.wait(processes.fork(work))
-saved = checkpoint.load(disk / "run" / loop.LAST)
+saved = checkpoint.load(disk / "run" / training.LAST)
 print(saved.epoch, *sorted(path.name for path in (disk / "run").iterdir()))
 saved.build_model()
 filler.unlink(missing_ok=True)

@@ -17,11 +17,11 @@ from asq_hw.cli.places import check_outputs
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 from asq_hw.train import recipes
-from asq_hw.train.convert import layer_roles, quantize
-from asq_hw.train.data import normalise
-from asq_hw.train.export import export_network
-from asq_hw.train.pretrained import fill
-from asq_hw.train.soundness import check_network
+from asq_hw.train.checkpoints.pretrained import fill
+from asq_hw.train.checkpoints.soundness import check_network
+from asq_hw.train.data.batches import normalise
+from asq_hw.train.export.network import export_network
+from asq_hw.train.graph.conversion import layer_roles, quantize
 
 Forward = Callable[["Net", Tensor], Tensor]
 RECIPE = recipes.load("digits-asq-post-w4a4", {"activations": "lsq"})
@@ -122,7 +122,7 @@ def test_a_hook_that_changes_an_output_is_caught() -> None:
 
 
 def test_a_layer_that_is_not_its_twin_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    from asq_hw.train import integer_layers
+    from asq_hw.train.export.network import integer_layers
 
     right = integer_layers._requantization
 

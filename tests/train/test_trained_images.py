@@ -15,13 +15,13 @@ from PIL import Image
 from asq_hw import datasets, modelfile
 from asq_hw.cli import main
 from asq_hw.errors import InputError
-from asq_hw.network import IntegerNetwork
-from asq_hw.train import checkpoint as checkpoints
+from asq_hw.network.graph import IntegerNetwork
 from asq_hw.train import recipes
-from asq_hw.train.export import network_name
-from asq_hw.train.exportable import methods_without_integers
-from asq_hw.train.images import images_of, open_as_trained, training_data
-from asq_hw.train.loop import train
+from asq_hw.train.checkpoints import checkpoint as checkpoints
+from asq_hw.train.data.trained_images import images_of, open_as_trained, training_data
+from asq_hw.train.export.network import network_name
+from asq_hw.train.export.rehearsal import methods_without_integers
+from asq_hw.train.run.training import train
 
 COLORS = {"chat noir": (200, 40, 40), "\u00e9t\u00e9": (40, 200, 40), "z\u00e8bre": (40, 40, 200)}
 SETTINGS = (
@@ -218,7 +218,7 @@ def test_what_export_refuses_is_not_trained(
 def test_a_file_too_large_is_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asq_hw.modelfile.MAX_SMALL_ELEMENTS", 100)
+    monkeypatch.setattr("asq_hw.modelfile.file.MAX_SMALL_ELEMENTS", 100)
     recipe = recipes.load("digits-asq-post-w4a4", {"width": 8, "epochs": 1})
     with pytest.raises(InputError, match="elements; at most 100 are read"):
         train(recipe, output=tmp_path)

@@ -14,14 +14,14 @@ import torch
 
 from asq_hw import datasets
 from asq_hw.errors import InputError
-from asq_hw.train import checkpoint as checkpoints
 from asq_hw.train import recipes
-from asq_hw.train.adapter import Adapter
-from asq_hw.train.convert import quantize
-from asq_hw.train.loop import BEST, LAST, Progress, evaluate, predict, train
+from asq_hw.train.checkpoints import checkpoint as checkpoints
+from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
-from asq_hw.train.optimizer import decayed_parameters, learning_rate, make_optimizer
+from asq_hw.train.quantizers.adapter import Adapter
 from asq_hw.train.recipes import Recipe
+from asq_hw.train.run.optimizer import decayed_parameters, learning_rate, make_optimizer
+from asq_hw.train.run.training import BEST, LAST, Progress, evaluate, predict, train
 
 pytest.importorskip("sklearn")
 
@@ -98,14 +98,15 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from asq_hw.train import loop, recipes
+from asq_hw.train import recipes
+from asq_hw.train.run import training
 
 def kill(progress):
     if (progress.epoch, progress.batch) == (2, 5):
         os.kill(os.getpid(), signal.SIGKILL)
 
 recipe = recipes.load("digits-asq-post-w4a4", ["epochs=3", "freeze_bn_epochs=1"])
-loop.train(recipe, output=Path(sys.argv[1]), init=Path(sys.argv[2]), threads=1, report=kill)
+training.train(recipe, output=Path(sys.argv[1]), init=Path(sys.argv[2]), threads=1, report=kill)
 """
 
 
@@ -269,7 +270,7 @@ def test_a_run_that_failed_before_its_first_epoch_is_not_in_the_way(
         raise MemoryError
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr("asq_hw.train.loop.evaluate", fail)
+        patch.setattr("asq_hw.train.run.training.evaluate", fail)
         train(FLOAT, output=tmp_path, threads=1)
     assert (tmp_path / LAST).exists()
     train(FLOAT, output=tmp_path, threads=1)

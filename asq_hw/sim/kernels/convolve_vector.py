@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.sim.jit import jit
-from asq_hw.sim.kernels_dot import dot_1, dot_2, dot_halves, taps_1, taps_2
-from asq_hw.sim.kernels_finish import (
+from asq_hw.sim.kernels.dot_tiles import dot_1, dot_2, dot_halves, taps_1, taps_2
+from asq_hw.sim.kernels.requantize_vector import (
     finish_halves,
     finish_one,
     finish_one_split,
@@ -22,7 +22,7 @@ from asq_hw.sim.kernels_finish import (
     finish_pair_split,
     keep_sums,
 )
-from asq_hw.sim.kernels_winograd import transform_codes, transform_sums
+from asq_hw.sim.kernels.winograd import transform_codes, transform_sums
 from asq_hw.sim.program import PIXEL_TILE, VECTOR, Finish, Form, Memory, Method, Program
 
 __all__ = ["convolve_bytes"]

@@ -13,9 +13,9 @@ from typing import Any
 import numba
 from numba.extending import intrinsic
 
-from asq_hw.sim import kernels_dot_avx2
+from asq_hw.sim.kernels import dot_tiles_avx2
+from asq_hw.sim.kernels.vectors import I8, I16, I32, I64, Emitter, join_sums, vector
 from asq_hw.sim.program import PIXEL_TILE, VECTOR, Avx2, Portable, Vnni
-from asq_hw.sim.vectors import I8, I16, I32, I64, Emitter, join_sums, vector
 
 __all__ = ["dot_1", "dot_2", "dot_halves", "taps_1", "taps_2"]
 
@@ -75,7 +75,7 @@ def _make_tile(vectors: int, *, joined: bool = False) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         form, emit = signature.args[0].instance_class, Emitter(builder)
         if form is Avx2:
-            kernels_dot_avx2.emit_tile(emit, vectors, args[1:], joined=joined)
+            dot_tiles_avx2.emit_tile(emit, vectors, args[1:], joined=joined)
         elif form is Vnni:
             _emit_tile(emit, vectors, args[1:-1], joined=joined)
         return context.get_dummy_value()

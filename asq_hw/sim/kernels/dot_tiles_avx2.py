@@ -1,4 +1,4 @@
-"""The tiles of `asq_hw.sim.kernels_dot` in the instructions of AVX2, with the same sums.
+"""The tiles of `asq_hw.sim.kernels.dot_tiles` in the instructions of AVX2, with the same sums.
 
 AVX2 has no instruction that adds products of bytes to 32 bits. It has one that adds two of them
 in 16 bits, and saturates. So products are added in 16 bits for as many quads as the layer's own
@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from asq_hw.sim.kernels.vectors import I8, I16, I32, I64, Emitter, join_sums, vector
 from asq_hw.sim.program import PIXEL_TILE, VECTOR
-from asq_hw.sim.vectors import I8, I16, I32, I64, Emitter, join_sums, vector
 
 __all__ = ["emit_tile"]
 

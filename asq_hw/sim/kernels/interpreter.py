@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.sim.jit import cached, source_stamp
-from asq_hw.sim.kernels_conv import convolve
-from asq_hw.sim.kernels_layers import (
+from asq_hw.sim.kernels.convolve import convolve
+from asq_hw.sim.kernels.plain_layers import (
     add,
     average_pool,
     flatten,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.sim.jit import jit
-from asq_hw.sim.kernels_maps import VALUES, add_values, sum_channels
+from asq_hw.sim.kernels.quantize_vector import VALUES, add_values, sum_channels
 from asq_hw.sim.program import VECTOR, Form, Program
 
 __all__ = ["add", "average_pool", "flatten", "max_pool", "quantize_pixels", "relu"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.sim.jit import jit
-from asq_hw.sim.kernels_maps import multiply_rows, quantize_values, sum_channels
+from asq_hw.sim.kernels.quantize_vector import multiply_rows, quantize_values, sum_channels
 from asq_hw.sim.program import VECTOR, Form, Lane, Memory, Program, Statistic
 
 __all__ = ["place_codes", "quantize", "quantize_bytes", "step_size"]

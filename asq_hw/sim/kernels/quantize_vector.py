@@ -8,8 +8,8 @@ import numba
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from asq_hw.sim.kernels.vectors import I8, I32, I64, Emitter, vector
 from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
-from asq_hw.sim.vectors import I8, I32, I64, Emitter, vector
 
 __all__ = ["VALUES", "add_values", "multiply_rows", "quantize_values", "sum_channels"]
 
@@ -196,7 +196,7 @@ def quantize_values(
     source : address of the first value
     out : address of uint8 (count,)
     inverse, offset : float32
-        Chosen by `asq_hw.sim.kernels_quantize`, which says why the result is exact.
+        Chosen by `asq_hw.sim.kernels.quantize`, which says why the result is exact.
     lowest, highest : int64
         Inside the range of the maps' type. What X is clamped to first; all others are counted.
     statistics : address of int64 (len(Statistic),)

@@ -8,10 +8,10 @@ import numba
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from asq_hw.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
-from asq_hw.products import SPLIT_FRACTION_BITS
+from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
+from asq_hw.numbers.products import SPLIT_FRACTION_BITS
+from asq_hw.sim.kernels.vectors import I1, I16, I32, I64, Emitter, vector
 from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
-from asq_hw.sim.vectors import I1, I16, I32, I64, Emitter, vector
 
 __all__ = [
     "finish_halves",
@@ -113,7 +113,7 @@ class _WideScale:
 class _SplitScale:
     """The same in 32 bits: ``(V * (m >> k) + bias' + ((V * (m mod 2**k) + half) >> k)) >> rest``.
 
-    ``rest = shift - k`` and ``bias' = bias << rest``; `asq_hw.sim.pack.split_bits` chooses k.
+    ``rest = shift - k`` and ``bias' = bias << rest``; `packing.split_bits` chooses k.
     """
 
     def __init__(self, emit: Emitter, scale: Any, bias: Any, shift: Any, split: Any) -> None:
@@ -167,7 +167,7 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
     """The kernel for sums of one part, or of an even and an odd one.
 
     Two parts stand `odd` sums apart or, as `halves`, in the two halves of each lane. What
-    `scale_type` multiplies by must suit the layer: see `asq_hw.sim.pack.PackedWeights.finish`.
+    `scale_type` multiplies by must suit the layer: see `packing.PackedWeights.finish`.
 
     Parameters of the kernel
     ------------------------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from asq_hw.layers import Add, Conv, Linear, Relu, layer_sources
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Add, Conv, Linear, Relu, layer_sources
 
 __all__ = ["fused_relus"]
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from asq_hw.activation import AdaptiveStep
-from asq_hw.checks import IntArray
-from asq_hw.layers import Conv, Linear, Relu, layer_sources
-from asq_hw.network import FeatureMap, IntegerNetwork
-from asq_hw.sim.pack import PackedWeights
+from asq_hw.network.activation import AdaptiveStep
+from asq_hw.network.graph import FeatureMap, IntegerNetwork
+from asq_hw.network.layers import Conv, Linear, Relu, layer_sources
+from asq_hw.numbers.validation import IntArray
+from asq_hw.sim.lowering.packing import PackedWeights
 from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Memory, Method
 
 __all__ = [

@@ -7,9 +7,9 @@ from typing import assert_never
 
 import numpy as np
 
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.fixedpoint import integer_range
-from asq_hw.layers import (
+from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.graph import FeatureMap, IntegerNetwork
+from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
@@ -21,22 +21,22 @@ from asq_hw.layers import (
     MaxPool,
     Relu,
 )
-from asq_hw.network import FeatureMap, IntegerNetwork
-from asq_hw.products import Product
+from asq_hw.numbers.fixedpoint import integer_range
+from asq_hw.numbers.products import Product
 from asq_hw.sim.budget import Budget, plan_bytes, weight_bytes
-from asq_hw.sim.fusion import fused_relus
 from asq_hw.sim.jit import Kernel
-from asq_hw.sim.memory import (
+from asq_hw.sim.lowering.fusion import fused_relus
+from asq_hw.sim.lowering.memory_plan import (
     Layout,
     block_pixels,
     pixels_at_once,
     plan_memory,
     transformed_row,
 )
-from asq_hw.sim.pack import PackedWeights, pack_weights
-from asq_hw.sim.panels import arrange, quads_in_words
+from asq_hw.sim.lowering.packing import PackedWeights, pack_weights
+from asq_hw.sim.lowering.tables import Tables, finish
+from asq_hw.sim.lowering.weight_layout import arrange, quads_in_words
 from asq_hw.sim.program import Kind, Program
-from asq_hw.sim.tables import Tables, finish
 
 __all__ = ["Plan", "lower"]
 

@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.bounds import accumulator_ranges
-from asq_hw.checks import IntArray
-from asq_hw.fixedpoint import (
+from asq_hw.network.bounds import accumulator_ranges
+from asq_hw.network.layers import Conv, Linear
+from asq_hw.numbers.fixedpoint import (
     SQRT2_FRACTION_BITS,
     SQRT2_MULTIPLIER,
     shift_right_half_up,
     sqrt2_times,
     sqrt2_times_pair,
 )
-from asq_hw.layers import Conv, Linear
-from asq_hw.products import Product
+from asq_hw.numbers.products import Product
+from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.program import VECTOR, Finish, Lane, Method
 
 __all__ = ["LANE_TYPES", "PackedWeights", "pack_weights", "packed_bytes", "transform_weights"]
@@ -234,7 +234,7 @@ def _choose_method(layer: Conv | Linear, parts: IntArray, span: int, *, halves: 
 
 
 def transform_weights(weights: NDArray[np.int16]) -> NDArray[np.int16]:
-    """``G w G'`` of kernels (..., 3, 3), (..., 4, 4); see `asq_hw.sim.kernels_winograd`."""
+    """``G w G'`` of kernels (..., 3, 3), (..., 4, 4); see `asq_hw.sim.kernels.winograd`."""
     for axis in (-2, -1):
         a, b, c = (np.take(weights, k, axis) for k in range(3))
         weights = np.stack([2 * a, a + b + c, a - b + c, 2 * c], axis)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.checks import IntArray
+from asq_hw.numbers.validation import IntArray
 from asq_hw.sim import program as program_tables
 from asq_hw.sim.jit import Kernel
-from asq_hw.sim.memory import aligned
-from asq_hw.sim.pack import LANE_TYPES
-from asq_hw.sim.panels import Places
+from asq_hw.sim.lowering.memory_plan import aligned
+from asq_hw.sim.lowering.packing import LANE_TYPES
+from asq_hw.sim.lowering.weight_layout import Places
 from asq_hw.sim.program import VECTOR, Kind, Lane, Program
 
 __all__ = ["Tables", "finish"]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.checks import IntArray
-from asq_hw.layers import Conv, Linear
-from asq_hw.sim.memory import CodeMap, transformed_row
-from asq_hw.sim.pack import PackedWeights, transform_weights
+from asq_hw.network.layers import Conv, Linear
+from asq_hw.numbers.validation import IntArray
+from asq_hw.sim.lowering.memory_plan import CodeMap, transformed_row
+from asq_hw.sim.lowering.packing import PackedWeights, transform_weights
 from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Method
 
 __all__ = ["Panels", "Places", "arrange", "place_keys", "quads_in_words"]

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
-from asq_hw.images import ImageSpec
 from asq_hw.inputfile import read_bounded
-from asq_hw.train.archive import ArchiveError, check_archive
-from asq_hw.train.convert import quantize
+from asq_hw.network.images import ImageSpec
+from asq_hw.train.checkpoints.archive import ArchiveError, check_archive
+from asq_hw.train.checkpoints.pretrained import fill
+from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
-from asq_hw.train.pretrained import fill
 from asq_hw.train.recipes import Recipe, from_dict
 
 __all__ = ["Checkpoint", "load", "load_model", "load_state", "save"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from asq_hw.errors import InputError
-from asq_hw.train.soundness import check_tensor
+from asq_hw.train.checkpoints.soundness import check_tensor
 
 __all__ = ["fill"]
 

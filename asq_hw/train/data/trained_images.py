@@ -9,8 +9,8 @@ import numpy as np
 from asq_hw import datasets
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
-from asq_hw.images import ImageSpec
-from asq_hw.train.checkpoint import Checkpoint
+from asq_hw.network.images import ImageSpec
+from asq_hw.train.checkpoints.checkpoint import Checkpoint
 from asq_hw.train.recipes import Recipe
 
 __all__ = ["images_of", "open_as_trained", "training_data"]

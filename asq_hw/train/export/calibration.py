@@ -14,9 +14,9 @@ from torch import Tensor, fx, nn
 
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
-from asq_hw.train.data import normalise
-from asq_hw.train.dataflow import QuantTracer
-from asq_hw.train.graph import Operation
+from asq_hw.train.data.batches import normalise
+from asq_hw.train.graph.dataflow import QuantTracer
+from asq_hw.train.graph.operations import Operation
 
 __all__ = ["Calibration", "calibrate"]
 

@@ -29,11 +29,11 @@ from torch.nn import functional
 
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
-from asq_hw.layers import layer_sources
-from asq_hw.network import IntegerNetwork
-from asq_hw.train.data import normalise
-from asq_hw.train.graph import Operation, OperationKind
-from asq_hw.train.reference import run_layer
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import layer_sources
+from asq_hw.train.data.batches import normalise
+from asq_hw.train.export.reference import run_layer
+from asq_hw.train.graph.operations import Operation, OperationKind
 
 __all__ = ["COMPARED_IMAGES", "TOLERANCE", "compare"]
 

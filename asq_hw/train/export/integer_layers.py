@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asq_hw.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.checks import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import quantize_multiplier
-from asq_hw.grids import Grid
-from asq_hw.layers import Conv, FeatureFormat, Linear
-from asq_hw.train.adapter import BETA_FLOOR, Adapter, weight_scale
-from asq_hw.train.layers import QuantConv2d, QuantLinear
-from asq_hw.train.quantizers import IntegerActivationQuantizer, IntegerWeightQuantizer
+from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.layers import Conv, FeatureFormat, Linear
+from asq_hw.numbers.fixedpoint import quantize_multiplier
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.validation import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
+from asq_hw.train.quantizers.adapter import BETA_FLOOR, Adapter, weight_scale
+from asq_hw.train.quantizers.base import IntegerActivationQuantizer, IntegerWeightQuantizer
+from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 
 __all__ = ["POOL_MULTIPLIER_BITS", "WeightedSource", "integer_weighted"]
 

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from asq_hw.checks import BIAS_BITS, FEATURE_BITS, MAX_NAME_LENGTH, IntArray
 from asq_hw.datasets import Dataset, ImageFolder, image_spec, reference_name
 from asq_hw.errors import InputError
-from asq_hw.fixedpoint import divide_half_up, quantize_multiplier
-from asq_hw.images import ImageSpec
-from asq_hw.layers import (
+from asq_hw.network.graph import PIXEL_MAX, IntegerNetwork
+from asq_hw.network.images import ImageSpec
+from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
@@ -30,15 +29,20 @@ from asq_hw.layers import (
     MaxPool,
     Relu,
 )
-from asq_hw.network import PIXEL_MAX, IntegerNetwork
-from asq_hw.train.calibration import Calibration, calibrate
-from asq_hw.train.comparison import compare
+from asq_hw.numbers.fixedpoint import divide_half_up, quantize_multiplier
+from asq_hw.numbers.validation import BIAS_BITS, FEATURE_BITS, MAX_NAME_LENGTH, IntArray
+from asq_hw.train.checkpoints.soundness import check_network
 from asq_hw.train.evaluation import predict
-from asq_hw.train.graph import Operation, OperationKind, trace
-from asq_hw.train.integer_layers import POOL_MULTIPLIER_BITS, WeightedSource, integer_weighted
+from asq_hw.train.export.calibration import Calibration, calibrate
+from asq_hw.train.export.comparison import compare
+from asq_hw.train.export.integer_layers import (
+    POOL_MULTIPLIER_BITS,
+    WeightedSource,
+    integer_weighted,
+)
+from asq_hw.train.graph.operations import Operation, OperationKind, trace
 from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.recipes import Recipe
-from asq_hw.train.soundness import check_network
 
 __all__ = ["DEFAULT_CALIBRATION_IMAGES", "export_network", "network_name"]
 
@@ -61,7 +65,7 @@ def export_network(
     Batch norm is folded, every feature map gets the finest power-of-two scale whose range holds
     what the calibration images reach with headroom, and every scale becomes an integer
     multiplier and a shift. What comes out is then compared with the trained network
-    (`asq_hw.train.comparison`).
+    (`asq_hw.train.export.comparison`).
 
     Parameters
     ----------

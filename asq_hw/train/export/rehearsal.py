@@ -13,12 +13,12 @@ from torch import nn
 from asq_hw import modelfile
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
-from asq_hw.images import ImageSpec
-from asq_hw.train.data import normalise
-from asq_hw.train.export import export_network
+from asq_hw.network.images import ImageSpec
+from asq_hw.train.data.batches import normalise
+from asq_hw.train.export.network import export_network
 from asq_hw.train.methods.catalog import method_table
 from asq_hw.train.recipes import Recipe
-from asq_hw.train.start import start_steps
+from asq_hw.train.starting_point import start_steps
 
 __all__ = ["check_export", "methods_without_integers"]
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from torch import nn
 
 from asq_hw.errors import InputError
-from asq_hw.train.dataflow import reachable, read_dataflow
-from asq_hw.train.layers import QuantConv2d, QuantLinear
+from asq_hw.train.graph.dataflow import reachable, read_dataflow
+from asq_hw.train.graph.quantizable import weighted_nodes
+from asq_hw.train.graph.signs import unsigned_nodes
 from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
-from asq_hw.train.quantizers import BaseActivationQuantizer, WeightQuantizer
+from asq_hw.train.quantizers.base import BaseActivationQuantizer, WeightQuantizer
+from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 from asq_hw.train.recipes import ActivationMethod, Recipe, WeightMethod
 from asq_hw.train.recipes.layer_rules import layer_bits
-from asq_hw.train.signs import unsigned_nodes
-from asq_hw.train.weighted import weighted_nodes
 
 __all__ = ["LayerRole", "layer_roles", "quantize"]
 

@@ -18,7 +18,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from asq_hw.errors import InputError
-from asq_hw.train.layers import QuantConv2d, QuantLinear
+from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 
 __all__ = ["PASS_THROUGH", "QuantTracer", "function_name", "place", "reachable", "read_dataflow"]
 

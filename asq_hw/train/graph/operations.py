@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from asq_hw.errors import InputError
-from asq_hw.network import RESERVED_NAME
-from asq_hw.train.dataflow import PASS_THROUGH, function_name, place, reachable, read_dataflow
-from asq_hw.train.layers import QuantConv2d, QuantLinear
+from asq_hw.network.graph import RESERVED_NAME
+from asq_hw.train.graph.dataflow import PASS_THROUGH, function_name, place, reachable, read_dataflow
+from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 
 __all__ = ["Operation", "OperationKind", "trace"]
 

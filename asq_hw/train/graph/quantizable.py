@@ -8,8 +8,8 @@ import torch
 from torch import fx, nn
 
 from asq_hw.errors import InputError
-from asq_hw.train.dataflow import function_name, place
-from asq_hw.train.layers import QuantConv2d, QuantLinear
+from asq_hw.train.graph.dataflow import function_name, place
+from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 
 __all__ = ["weighted_nodes"]
 

@@ -9,13 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asq_hw.train.functions import (
-    computed,
-    round_uniform,
-    scale_gradient,
-    with_gradient_of,
-)
-from asq_hw.train.initial import initial_clip
 from asq_hw.train.methods.formulas import (
     DAQ_ACTIVATION_SIGMA,
     DSQ_ALPHA,
@@ -24,12 +17,19 @@ from asq_hw.train.methods.formulas import (
     soft_staircase_round,
     straight_round,
 )
-from asq_hw.train.quantizers import (
+from asq_hw.train.quantizers.base import (
     ActivationQuantizer,
     BaseActivationQuantizer,
     IntegerActivationQuantizer,
     PositiveParameter,
 )
+from asq_hw.train.quantizers.functions import (
+    computed,
+    round_uniform,
+    scale_gradient,
+    with_gradient_of,
+)
+from asq_hw.train.quantizers.initial_scales import initial_clip
 
 __all__ = [
     "DaqActivationQuantizer",

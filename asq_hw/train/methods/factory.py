@@ -6,12 +6,12 @@ from typing import assert_never
 
 from torch import Tensor
 
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.train.adapter import Adapter
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.train.methods import activations, weights
 from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod
 from asq_hw.train.methods.lq_net import LqNetActivationQuantizer, LqNetWeightQuantizer
-from asq_hw.train.quantizers import (
+from asq_hw.train.quantizers.adapter import Adapter
+from asq_hw.train.quantizers.base import (
     ActivationQuantizer,
     BaseActivationQuantizer,
     WeightQuantizer,

@@ -15,13 +15,13 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from asq_hw.train.functions import with_gradient_of
-from asq_hw.train.initial import initial_step
-from asq_hw.train.quantizers import (
+from asq_hw.train.quantizers.base import (
     BaseActivationQuantizer,
     WeightQuantizer,
     per_output_channel,
 )
+from asq_hw.train.quantizers.functions import with_gradient_of
+from asq_hw.train.quantizers.initial_scales import initial_step
 
 __all__ = ["LearnedBasis", "LqNetActivationQuantizer", "LqNetWeightQuantizer"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asq_hw.errors import InputError
-from asq_hw.grids import MAX_BITS, Grid, Scheme
+from asq_hw.numbers.grids import MAX_BITS, Grid, Scheme
 from asq_hw.train.methods.formulas import (
     DAQ_WEIGHT_SIGMA,
     DSQ_ALPHA,
@@ -17,7 +17,7 @@ from asq_hw.train.methods.formulas import (
     soft_staircase_round,
     straight_round,
 )
-from asq_hw.train.quantizers import (
+from asq_hw.train.quantizers.base import (
     IntegerWeightQuantizer,
     PositiveParameter,
     UniformWeightQuantizer,

@@ -20,16 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from asq_hw.errors import InputError
-from asq_hw.grids import Grid, Scheme
-from asq_hw.train.adapter import Adapter
-from asq_hw.train.functions import (
+from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.train.quantizers.adapter import Adapter
+from asq_hw.train.quantizers.functions import (
     keep_positive,
     round_to_levels,
     round_uniform,
     with_channel_means,
 )
-from asq_hw.train.initial import initial_alpha, initial_step
-from asq_hw.train.levels import level_table
+from asq_hw.train.quantizers.initial_scales import initial_alpha, initial_step
+from asq_hw.train.quantizers.levels import level_table
 
 __all__ = [
     "ActivationQuantizer",

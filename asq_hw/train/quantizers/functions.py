@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from asq_hw.train import loops
-from asq_hw.train.levels import LevelTable
+from asq_hw.train.quantizers.levels import LevelTable
 
 __all__ = [
     "computed",

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from asq_hw.grids import Grid
-from asq_hw.train.levels import level_table
+from asq_hw.numbers.grids import Grid
+from asq_hw.train.quantizers.levels import level_table
 
 __all__ = ["initial_alpha", "initial_clip", "initial_step"]
 

@@ -7,7 +7,7 @@ from typing import Self
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asq_hw.train.quantizers import BaseActivationQuantizer, WeightQuantizer
+from asq_hw.train.quantizers.base import BaseActivationQuantizer, WeightQuantizer
 
 __all__ = ["QuantConv2d", "QuantLinear"]
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from asq_hw.grids import Grid
+from asq_hw.numbers.grids import Grid
 
 __all__ = ["LevelTable", "level_table", "table_of"]
 

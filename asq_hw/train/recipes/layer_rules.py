@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from asq_hw.errors import InputError
-from asq_hw.grids import MAX_BITS, MIN_BITS
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 
 __all__ = ["LayerRule", "layer_bits", "rules_from_plain", "rules_to_plain"]
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
-from asq_hw.train.adapter import Adapter
 from asq_hw.train.distributed import Processes
+from asq_hw.train.quantizers.adapter import Adapter
 
 __all__ = ["LOG", "BetaStatistics", "RunLog", "batch_norm_statistics", "watch_betas"]
 

@@ -22,21 +22,21 @@ from torch.nn.parallel import DistributedDataParallel
 
 from asq_hw.atomicfile import make_folder
 from asq_hw.errors import InputError
-from asq_hw.images import ImageSpec
-from asq_hw.train import checkpoint as checkpoints
-from asq_hw.train.batchnorm import freeze_batch_norm, share_batch_norm
-from asq_hw.train.checkpoint import Checkpoint
-from asq_hw.train.data import Batch, normalise, training_batches, training_steps
+from asq_hw.network.images import ImageSpec
+from asq_hw.train.batch_norm import freeze_batch_norm, share_batch_norm
+from asq_hw.train.checkpoints import checkpoint as checkpoints
+from asq_hw.train.checkpoints.checkpoint import Checkpoint
+from asq_hw.train.checkpoints.soundness import check_state
+from asq_hw.train.data.batches import Batch, normalise, training_batches, training_steps
+from asq_hw.train.data.trained_images import training_data
 from asq_hw.train.distributed import Processes, join_processes
 from asq_hw.train.evaluation import evaluate, predict
-from asq_hw.train.exportable import check_export
-from asq_hw.train.images import training_data
-from asq_hw.train.optimizer import learning_rate, make_optimizer
-from asq_hw.train.progress import Progress, Report, TrainingResult
+from asq_hw.train.export.rehearsal import check_export
 from asq_hw.train.recipes import Recipe
-from asq_hw.train.runlog import LOG, RunLog, batch_norm_statistics, watch_betas
-from asq_hw.train.soundness import check_state
-from asq_hw.train.start import autocast, new_model, start_steps
+from asq_hw.train.run.log import LOG, RunLog, batch_norm_statistics, watch_betas
+from asq_hw.train.run.optimizer import learning_rate, make_optimizer
+from asq_hw.train.run.progress import Progress, Report, TrainingResult
+from asq_hw.train.starting_point import autocast, new_model, start_steps
 
 __all__ = ["BEST", "LAST", "LOG", "Progress", "TrainingResult", "evaluate", "predict", "train"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from asq_hw.cli import main
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "overhead.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "overhead.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 TABLES = re.findall(r"^`asq-hw (.+ --format markdown)`\n\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
 LISTINGS = re.findall(r"^```console\n\$ asq-hw (.+)\n((?:.*\n)+?)```", TEXT, re.MULTILINE)

@@ -3,23 +3,23 @@
 import numpy as np
 import pytest
 
-from analysis.networks import find_network, integer_network_shape
-from analysis.overhead import Convention, overhead
-from analysis.shapes import LayerKind
-from analysis.topologies import named_network
+from analysis.cost.networks import find_network, integer_network_shape
+from analysis.cost.overhead import Convention, overhead
+from analysis.cost.shapes import LayerKind
+from analysis.cost.topologies import named_network
 from asq_hw import modelfile
-from asq_hw.activation import (
+from asq_hw.errors import InputError
+from asq_hw.network.activation import (
     ActivationQuantizer,
     AdapterStage,
     AdaptiveStep,
     FixedStep,
     adapter_hidden_width,
 )
-from asq_hw.checks import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
-from asq_hw.errors import InputError
-from asq_hw.grids import Encoding, Grid, Scheme
-from asq_hw.layers import Conv, FeatureFormat, GlobalAveragePool, Input, Linear
-from asq_hw.network import IntegerNetwork
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, FeatureFormat, GlobalAveragePool, Input, Linear
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.validation import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 
 FORMAT = FeatureFormat(bits=12, fraction_bits=4)
 EIGHT = Grid(scheme=Scheme.UNIFORM, bits=8)
@@ -186,7 +186,7 @@ def test_a_file_that_is_no_model(tmp_path):
 
 
 def test_the_trainers_adapter_has_the_counted_shape():
-    train_adapter = pytest.importorskip("asq_hw.train.adapter")
+    train_adapter = pytest.importorskip("asq_hw.train.quantizers.adapter")
     for channels in (1, 3, 7, 8, 9, 16, 64):
         layers = train_adapter.Adapter(channels).linear_layers()
         hidden = layers[0].out_features if len(layers) == 2 else 0

@@ -9,13 +9,19 @@ from itertools import pairwise
 
 import pytest
 
-from analysis.networks import find_network
-from analysis.overhead import Convention, overhead
-from analysis.shapes import LayerKind, LayerShape, NetworkShape
-from analysis.topologies import NETWORK_NAMES, named_network
-from asq_hw.checks import ADAPTER_BITS, BIAS_BITS, FEATURE_BITS, MULTIPLIER_BITS, STEP_BITS
+from analysis.cost.networks import find_network
+from analysis.cost.overhead import Convention, overhead
+from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
+from analysis.cost.topologies import NETWORK_NAMES, named_network
 from asq_hw.errors import InputError
-from asq_hw.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.validation import (
+    ADAPTER_BITS,
+    BIAS_BITS,
+    FEATURE_BITS,
+    MULTIPLIER_BITS,
+    STEP_BITS,
+)
 
 PRINTED_TABLE_1 = {
     2: ("10.67", "0.14"),
@@ -267,8 +273,8 @@ def test_frames_hold_the_records(convention):
 def test_no_heavy_import():
     """The count needs none of the libraries that take long to load."""
     code = (
-        "import sys; from analysis.networks import find_network; "
-        "from analysis.overhead import overhead; overhead(find_network('resnet18')); "
+        "import sys; from analysis.cost.networks import find_network; "
+        "from analysis.cost.overhead import overhead; overhead(find_network('resnet18')); "
         "print(*{'torch', 'numba', 'pandas', 'matplotlib', 'safetensors'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from analysis.shapes import LayerKind, LayerShape
-from analysis.topologies import NETWORK_NAMES, named_network
-from asq_hw.activation import adapter_hidden_width
+from analysis.cost.shapes import LayerKind, LayerShape
+from analysis.cost.topologies import NETWORK_NAMES, named_network
 from asq_hw.errors import InputError
+from asq_hw.network.activation import adapter_hidden_width
 
 
 def parameters(name: str, **options: int) -> int:

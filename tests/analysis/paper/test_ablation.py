@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import ablation, ablation_results
-from analysis.ablation import main, run
-from analysis.ablation_results import TABLE5, WIDTHS, Result, read_results, write_results
-from analysis.ablation_table import STUDENT_T, ablation_report, paired_difference
+from analysis.paper import ablation, ablation_results
+from analysis.paper.ablation import main, run
+from analysis.paper.ablation_results import TABLE5, WIDTHS, Result, read_results, write_results
+from analysis.paper.ablation_table import STUDENT_T, ablation_report, paired_difference
 from asq_hw.errors import InputError
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "ablation.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "ablation.md"
 DATA = DOCUMENT.parent / "data" / "ablation.csv"
 SETTING = {
     "images": 10000,
@@ -244,7 +244,7 @@ def test_rows_differ_in_their_methods_alone() -> None:
 def test_the_document_holds_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table", str(DATA)]) == 0
     printed = capsys.readouterr().out
-    assert f"python -m analysis.ablation table docs/data/{DATA.name}" in DOCUMENT.read_text()
+    assert f"python -m analysis.paper.ablation table docs/data/{DATA.name}" in DOCUMENT.read_text()
     for part in printed.strip().split("\n\n"):
         assert part in DOCUMENT.read_text(encoding="utf-8")
 

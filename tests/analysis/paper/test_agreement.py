@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from analysis.ablation_results import Variant
-from analysis.agreement import (
+from analysis.paper.ablation_results import Variant
+from analysis.paper.agreement import (
     Agreement,
     agreement_table,
     chosen_variants,
@@ -18,12 +18,14 @@ from analysis.agreement import (
 from asq_hw import datasets
 from asq_hw.errors import InputError
 from asq_hw.sim import simulate
-from asq_hw.train import checkpoint, loop, recipes
+from asq_hw.train import recipes
+from asq_hw.train.checkpoints import checkpoint
 from asq_hw.train.evaluation import predict
-from asq_hw.train.export import export_network
+from asq_hw.train.export.network import export_network
 from asq_hw.train.methods.catalog import method_table
+from asq_hw.train.run import training
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "ablation.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "ablation.md"
 
 
 def test_every_method_that_exports_has_a_row_and_no_other() -> None:
@@ -73,7 +75,7 @@ def test_a_row_is_trained_once_and_measured(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     small = ["dataset=digits", "model=digits", "crop_padding=0", "flip=false"]
     start = recipes.load("digits-float", ["epochs=2", *small])
-    init = loop.train(start, output=tmp_path / "float", threads=1).last
+    init = training.train(start, output=tmp_path / "float", threads=1).last
     variant = Variant(label="x", weights="pot", activations="asq")
     overrides = [*small, "training_images=320", "batch_size=32", "precision=float32"]
 

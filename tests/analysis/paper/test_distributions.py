@@ -9,9 +9,9 @@ pytest.importorskip("pandas")
 
 from PIL import Image
 
-from analysis.distributions import main
+from analysis.paper.distributions import main
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.mark.parametrize("kind", ["weights", "activations", "blocks", "layers", "beta"])

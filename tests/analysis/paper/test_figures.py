@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from analysis.figures import draw_documentation, main, plot_grid, plot_overhead
-from analysis.levels import level_rows
+from analysis.cost.levels import level_rows
+from analysis.paper.figures import draw_documentation, main, plot_grid, plot_overhead
 from asq_hw.errors import InputError
-from asq_hw.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid, Scheme
 
 POST = Grid(scheme=Scheme.POST, bits=4)
 STARTS = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF"}
@@ -94,7 +94,7 @@ def test_documentation_figures(tmp_path, capsys):
 def test_drawing_leaves_pyplot_and_settings_alone():
     code = (
         "import sys, matplotlib, io; before = dict(matplotlib.rcParams);"
-        "from analysis.figures import plot_overhead; plot_overhead(sys.argv[1]);"
+        "from analysis.paper.figures import plot_overhead; plot_overhead(sys.argv[1]);"
         "assert dict(matplotlib.rcParams) == before;"
         "print('matplotlib.pyplot' in sys.modules)"
     )
@@ -111,6 +111,6 @@ def test_drawing_leaves_pyplot_and_settings_alone():
 
 
 def test_importing_figures_loads_no_matplotlib():
-    code = "import sys, analysis.figures; print('matplotlib' in sys.modules)"
+    code = "import sys, analysis.paper.figures; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

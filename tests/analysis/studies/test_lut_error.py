@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.lut_error import error_rows, main, plot_errors
+from analysis.studies.lut_error import error_rows, main, plot_errors
 from asq_hw.errors import InputError
-from asq_hw.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid, Scheme
 
 POST = Grid(scheme=Scheme.POST, bits=4)
 ROWS = error_rows(POST, 4, fraction_bits=(0, 3), lengths=(1, 16, 256), sums=300)
@@ -69,7 +69,7 @@ def test_too_many_arguments(capsys):
 
 
 def test_the_document_holds_the_printed_table_and_its_figures(capsys):
-    document = Path(__file__).parents[1] / "docs" / "mac.md"
+    document = Path(__file__).parents[3] / "docs" / "mac.md"
     text = document.read_text(encoding="utf-8")
     assert main([]) == 0
     assert capsys.readouterr().out in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.mac_figure import main, read_rows
+from analysis.studies.mac_figure import main, read_rows
 from asq_hw.errors import InputError
 
 HEADER = "scheme,bits,target,luts,fmax_mhz,cycles_per_product,accumulation\n"

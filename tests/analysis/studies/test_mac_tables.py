@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.mac_tables import comparison, dot_products, main, read, speed, tables, units
+from analysis.studies.mac_tables import comparison, dot_products, main, read, speed, tables, units
 from asq_hw.errors import InputError
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def _row(scheme, target, *, area=10, mhz="", **others):
@@ -39,7 +39,7 @@ def test_the_document_holds_the_printed_tables_and_no_other_figures(capsys):
     text = (DOCS / "mac.md").read_text(encoding="utf-8")
     for name, table in tables(DOCS / "data").items():
         assert table in printed
-        assert table in text, f"{name}: run python -m analysis.mac_tables docs/data"
+        assert table in text, f"{name}: run python -m analysis.studies.mac_tables docs/data"
 
 
 def test_a_ratio_is_over_the_best_unit_and_the_plain_one():

@@ -1,0 +1,1 @@
+"""What the command line computes: what a network costs to store and to compute."""

@@ -1,0 +1,1 @@
+"""Circuits and arithmetic compared: what the documents on hardware cite."""

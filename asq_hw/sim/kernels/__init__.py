@@ -1,0 +1,1 @@
+"""Compiled kernels, by operation; a `_vector` module holds the vector form of its neighbor."""

@@ -1,0 +1,1 @@
+"""Checkpoints and state dicts: written, and read without running anything in them."""

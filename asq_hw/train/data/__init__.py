@@ -1,0 +1,1 @@
+"""Batches of images, and the images that a network was trained on."""

@@ -1,0 +1,1 @@
+"""From a trained network to the integer network, and whether the two compute the same."""

@@ -1,0 +1,1 @@
+"""Quantizers that train: rounding with its gradients, steps, adapters, quantized layers."""
