@@ -15,7 +15,7 @@ from asq_hw.cli.options import (
     model_path,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
-from asq_hw.numbers.grids import Encoding
+from asq_hw.numbers.encoding import Encoding
 
 __all__ = ["overhead"]
 

@@ -19,7 +19,9 @@ from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import LAYER_KINDS, Input, Layer
 from asq_hw.network.layers.kind import Form, Stored
 from asq_hw.network.layers.weighted import WeightedLayer
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM, scheme_named
 from asq_hw.numbers.validation import check_name
 
 __all__ = [
@@ -84,7 +86,11 @@ def _encode_field(
         case Form.FORMAT:
             fields[key] = {"bits": value.bits, "fraction_bits": value.fraction_bits}
         case Form.WEIGHT_GRID:
-            fields[key] = {"scheme": value.scheme, "bits": value.bits, "encoding": value.encoding}
+            fields[key] = {
+                "scheme": str(value.scheme),
+                "bits": value.bits,
+                "encoding": value.encoding,
+            }
         case Form.QUANTIZER:
             fields[key] = _encode_quantizer(value, tensors)
         case Form.WEIGHT_CODES:
@@ -95,6 +101,10 @@ def _encode_field(
             tensors[key] = ("I32", value)
         case _:
             assert_never(stored.form)
+
+
+def _encode_grid(grid: Grid) -> dict[str, object]:
+    return {"scheme": grid.scheme.name, "bits": grid.bits, "encoding": grid.encoding}
 
 
 def _encode_quantizer(quantizer: ActivationQuantizer, tensors: NamedTensors) -> dict[str, object]:
@@ -239,17 +249,16 @@ def _decode_format(fields: Fields) -> FeatureFormat:
 
 def _decode_weight_grid(weights: Fields) -> Grid:
     scheme, encoding = weights.string("scheme"), weights.string("encoding")
-    if scheme not in list(Scheme):
-        raise InputError(f"scheme must be one of {', '.join(Scheme)}, not {scheme[:80]!r}")
+    family = scheme_named(scheme)
     if encoding not in list(Encoding):
         raise InputError(f"encoding must be one of {', '.join(Encoding)}, not {encoding[:80]!r}")
-    grid = Grid(scheme=Scheme(scheme), bits=weights.integer("bits"), encoding=Encoding(encoding))
+    grid = Grid(scheme=family, bits=weights.integer("bits"), encoding=Encoding(encoding))
     weights.finish()
     return grid
 
 
 def _decode_quantizer(name: str, fields: Fields, tensors: TensorSource) -> ActivationQuantizer:
-    grid = Grid(scheme=Scheme.UNIFORM, bits=fields.integer("bits"), signed=fields.boolean("signed"))
+    grid = Grid(scheme=UNIFORM, bits=fields.integer("bits"), signed=fields.boolean("signed"))
     step: FixedStep | AdaptiveStep
     if fields.has("adapter"):
         with citing("R-adapter"):

@@ -13,7 +13,8 @@ import numpy as np
 from asq_hw.errors import InputError
 from asq_hw.network.bounds import check_fits
 from asq_hw.network.feature_map import FeatureMap
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.numbers.validation import (
     ADAPTER_BITS,
     BIAS_BITS,
@@ -160,7 +161,7 @@ class ActivationQuantizer:
     step_fraction_bits: int
 
     def __post_init__(self) -> None:
-        if self.grid.scheme is not Scheme.UNIFORM:
+        if self.grid.scheme is not UNIFORM:
             raise InputError(f"an activation's grid must be uniform, not {self.grid.scheme}")
         check_range("step fraction bits", self.step_fraction_bits, 0, 24)
 

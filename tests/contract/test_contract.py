@@ -26,8 +26,10 @@ from asq_hw.network import images
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import LAYER_KINDS
 from asq_hw.numbers import fixedpoint, grids, products, validation
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product, ProductKind
+from asq_hw.numbers.schemes import APOT, POST, POT, SCHEMES, UNIFORM, Scheme, scheme_named
 from asq_hw.oracle import arithmetic, codes
 from asq_hw.sim import tensor_shapes
 from asq_hw.sim.tensors import tensor_type
@@ -55,7 +57,7 @@ def code_by_oracle(scheme: str, bits: int, encoding: str, code: int) -> tuple[in
 
 
 def code_by_grid(scheme: str, bits: int, encoding: str, code: int) -> tuple[int, int]:
-    grid = Grid(scheme=Scheme(scheme), bits=bits, encoding=Encoding(encoding))
+    grid = Grid(scheme=scheme_named(scheme), bits=bits, encoding=Encoding(encoding))
     return grid.decode_table()[code]
 
 
@@ -331,7 +333,7 @@ def test_products_are_the_pages() -> None:
     for grid in every_grid():
         has_sqrt2 = codes.grid_codes(str(grid.scheme), grid.bits, str(grid.encoding)).has_sqrt2
         assert has_sqrt2 == (
-            grid.scheme is Scheme.POST and (grid.bits, grid.encoding) != (2, Encoding.PACKED)
+            grid.scheme is POST and (grid.bits, grid.encoding) != (2, Encoding.PACKED)
         )
         assert Product().fraction_bits(grid) == (4 if has_sqrt2 else 0)
         lut = Product(kind=ProductKind.POST_LUT, lut_fraction_bits=7)
@@ -339,9 +341,9 @@ def test_products_are_the_pages() -> None:
 
 
 def every_grid() -> Iterator[Grid]:
-    for scheme in Scheme:
+    for scheme in SCHEMES.values():
         for bits in range(grids.MIN_BITS, grids.MAX_BITS + 1):
-            for encoding in Encoding if scheme in (Scheme.POT, Scheme.POST) else [Encoding.PACKED]:
+            for encoding in scheme.encodings:
                 yield Grid(scheme=scheme, bits=bits, encoding=encoding)
 
 
@@ -362,7 +364,7 @@ def table_below(header: str) -> list[list[str]]:
 def test_common_shifts_are_the_pages() -> None:
     rows = table_below("| scheme | `S` where `packed` | `S` in the other encodings |")
     shifts = {scheme: (packed.partition(";")[0], other) for scheme, packed, other in rows}
-    assert set(shifts) == set(Scheme)
+    assert set(shifts) == set(SCHEMES.values())
     widest: dict[tuple[Scheme, Encoding], int] = {}
     for grid in every_grid():
         text = shifts[grid.scheme][grid.encoding is not Encoding.PACKED]
@@ -370,9 +372,9 @@ def test_common_shifts_are_the_pages() -> None:
         if grid.shift <= validation.MAX_WEIGHT_SHIFT:
             widest[grid.scheme, grid.encoding] = grid.bits
             assert grid.stored_bits <= 8
-    assert widest[Scheme.UNIFORM, Encoding.PACKED] == widest[Scheme.APOT, Encoding.PACKED] == 8
-    assert {widest[Scheme.POT, encoding] for encoding in Encoding} == {6}
-    assert [widest[Scheme.POST, encoding] for encoding in Encoding] == [7, 6, 6]
+    assert widest[UNIFORM, Encoding.PACKED] == widest[APOT, Encoding.PACKED] == 8
+    assert {widest[POT, encoding] for encoding in Encoding} == {6}
+    assert [widest[POST, encoding] for encoding in Encoding] == [7, 6, 6]
 
 
 def test_encodings_are_the_pages() -> None:
@@ -380,7 +382,7 @@ def test_encodings_are_the_pages() -> None:
     assert [row[0] for row in rows] == list(Encoding)
     for encoding, stored, indices, exponent, zero in rows:
         for b in range(2, 9):
-            grid = Grid(scheme=Scheme.POT, bits=b, encoding=Encoding(encoding))
+            grid = Grid(scheme=POT, bits=b, encoding=Encoding(encoding))
             assert grid.stored_bits == formula(stored, b=b)
             first, last = (formula(end, b=b) for end in indices.split(" … "))
             positive = {level.code: level.shift for level in grid.levels if level.even > 0}
@@ -543,7 +545,7 @@ def test_the_schema_refuses_missing_and_unknown_fields(rule: str) -> None:
 
 def test_the_schema_knows_which_grids_there_are() -> None:
     graph = graph_of(network_of_every_kind())
-    for scheme in Scheme:
+    for scheme in SCHEMES.values():
         for bits in range(2, 9):
             for encoding in Encoding:
                 weights = {"scheme": str(scheme), "bits": bits, "encoding": str(encoding)}

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from asq_hw.acceleration import accelerated_training, compiled_loops
 from asq_hw.cli.app import app
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import APOT, POST, POT
 from asq_hw.sim.fake_quantize import FakeQuantizeLoops
 from asq_hw.train import loops
 from asq_hw.train.quantizers.functions import round_to_levels, round_uniform
@@ -113,10 +115,10 @@ def test_each_samples_step_is_the_same(
 @pytest.mark.parametrize(
     "grid",
     [
-        Grid(scheme=Scheme.APOT, bits=4),
+        Grid(scheme=APOT, bits=4),
         *(
             Grid(scheme=scheme, bits=4, encoding=encoding)
-            for scheme in (Scheme.POT, Scheme.POST)
+            for scheme in (POT, POST)
             for encoding in Encoding
         ),
     ],

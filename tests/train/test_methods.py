@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import APOT
 from asq_hw.train import recipes
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.methods import activations, lq_net, weights
@@ -232,7 +234,7 @@ def test_apot_levels_and_gradients_by_hand() -> None:
     d/dalpha    -1      -0.8 / 48    -2.4 / 48
     """
     sums = [0, 1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 33, 36, 48]
-    grid = Grid(scheme=Scheme.APOT, bits=5)
+    grid = Grid(scheme=APOT, bits=5)
     published = {sign * value / 48 for value in sums for sign in (1, -1)}
     largest = max(level.value for level in grid.levels)
     assert largest == 48 / 64

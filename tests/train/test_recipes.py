@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Encoding
+from asq_hw.numbers.encoding import Encoding
 from asq_hw.train import recipes
 from asq_hw.train.recipes import ActivationMethod, LayerRule, Recipe, WeightMethod
 from asq_hw.train.recipes.layer_rules import layer_bits

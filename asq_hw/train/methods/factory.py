@@ -6,7 +6,9 @@ from typing import assert_never
 
 from torch import Tensor
 
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import APOT, UNIFORM, scheme_named
 from asq_hw.train.methods import activations, weights
 from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod
 from asq_hw.train.methods.lq_net import LqNetActivationQuantizer, LqNetWeightQuantizer
@@ -31,17 +33,17 @@ def weight_quantizer(
     InputError
         If the method does not go with the width.
     """
-    uniform = Grid(scheme=Scheme.UNIFORM, bits=bits)
+    uniform = Grid(scheme=UNIFORM, bits=bits)
     match method:
         case WeightMethod.NONE:
             return None
         case WeightMethod.LSQ:
             return make_weight_quantizer(uniform, weight, per_channel=per_channel)
         case WeightMethod.POT | WeightMethod.POST:
-            grid = Grid(scheme=Scheme(method), bits=bits, encoding=encoding)
+            grid = Grid(scheme=scheme_named(method), bits=bits, encoding=encoding)
             return make_weight_quantizer(grid, weight, per_channel=per_channel)
         case WeightMethod.APOT:
-            grid = Grid(scheme=Scheme.APOT, bits=bits)
+            grid = Grid(scheme=APOT, bits=bits)
             return make_weight_quantizer(grid, weight, per_channel=per_channel)
         case WeightMethod.LSQ_PLUS:
             return weights.LsqPlusWeightQuantizer(uniform, weight, per_channel=per_channel)

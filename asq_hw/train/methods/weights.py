@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import MAX_BITS, Grid, Scheme
+from asq_hw.numbers.grids import MAX_BITS, Grid
+from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.train.methods.formulas import (
     DAQ_WEIGHT_SIGMA,
     DSQ_ALPHA,
@@ -60,7 +61,7 @@ class DorefaWeightQuantizer(IntegerWeightQuantizer):
     def __init__(self, bits: int) -> None:
         if bits >= MAX_BITS:
             raise InputError(f"dorefa weights must have 2..{MAX_BITS - 1} bits, not {bits}")
-        super().__init__(Grid(scheme=Scheme.UNIFORM, bits=bits + 1))
+        super().__init__(Grid(scheme=UNIFORM, bits=bits + 1))
         self.largest: int = 2**bits - 1
 
     def forward(self, weight: Tensor) -> Tensor:

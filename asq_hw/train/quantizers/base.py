@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.train.quantizers.adapter import Adapter
 from asq_hw.train.quantizers.functions import (
     keep_positive,
@@ -222,7 +223,7 @@ def make_weight_quantizer(
     grid: Grid, weight: Tensor, *, per_channel: bool
 ) -> ScaledWeightQuantizer:
     """Make the quantizer that fits a signed grid: LSQ's, or the nearest level's."""
-    uniform = grid.scheme is Scheme.UNIFORM
+    uniform = grid.scheme is UNIFORM
     kind = UniformWeightQuantizer if uniform else GridWeightQuantizer
     return kind(grid, weight, per_channel=per_channel)
 
@@ -250,7 +251,7 @@ class BaseActivationQuantizer(ABC, nn.Module):
 
     def __init__(self, *, bits: int, signed: bool) -> None:
         super().__init__()
-        self.grid = Grid(scheme=Scheme.UNIFORM, bits=bits, signed=signed)
+        self.grid = Grid(scheme=UNIFORM, bits=bits, signed=signed)
         self.adapter = None
         self.register_buffer("is_initialised", torch.tensor(False))
 

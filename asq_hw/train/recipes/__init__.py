@@ -16,7 +16,8 @@ from typing import Any, Final, get_type_hints
 
 from asq_hw.errors import InputError
 from asq_hw.inputfile import read_bounded
-from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Encoding
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod
 from asq_hw.train.recipes.layer_rules import LayerRule, rules_from_plain, rules_to_plain
 
