@@ -364,10 +364,10 @@ def table_below(header: str) -> list[list[str]]:
 def test_common_shifts_are_the_pages() -> None:
     rows = table_below("| scheme | `S` where `packed` | `S` in the other encodings |")
     shifts = {scheme: (packed.partition(";")[0], other) for scheme, packed, other in rows}
-    assert set(shifts) == set(SCHEMES.values())
+    assert set(shifts) == set(SCHEMES)
     widest: dict[tuple[Scheme, Encoding], int] = {}
     for grid in every_grid():
-        text = shifts[grid.scheme][grid.encoding is not Encoding.PACKED]
+        text = shifts[grid.scheme.name][grid.encoding is not Encoding.PACKED]
         assert grid.shift == formula(text, b=grid.bits, m=grid.bits - 1), grid
         if grid.shift <= validation.MAX_WEIGHT_SHIFT:
             widest[grid.scheme, grid.encoding] = grid.bits

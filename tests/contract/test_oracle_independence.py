@@ -83,7 +83,8 @@ def _poison_everything(patch: pytest.MonkeyPatch) -> int:
                 count += 1
             elif inspect.isclass(value):
                 for key, member in list(vars(value).items()):
-                    plain = not (key.startswith("__") and key.endswith("__"))
+                    # Names of maps are no arithmetic.
+                    plain = not key.startswith("__") and key != "source_names"
                     if plain and inspect.isfunction(member):
                         patch.setattr(value, key, _poison)
                         count += 1

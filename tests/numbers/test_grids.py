@@ -253,7 +253,7 @@ def test_float_value_squares_to_the_exact_square(grid):
 def test_only_post_from_2_bits_on_uses_sqrt2():
     assert [g for g in ALL_GRIDS if g.uses_sqrt2 and g.scheme is not POST] == []
     # 2 bits packed keeps 0 and +-1 only, so the first root appears with the wider sets.
-    without = [(g.bits, g.encoding) for g in ALL_GRIDS if g.scheme == "post" and not g.uses_sqrt2]
+    without = [(g.bits, g.encoding) for g in ALL_GRIDS if g.scheme is POST and not g.uses_sqrt2]
     assert without == [(2, Encoding.PACKED)]
 
 
