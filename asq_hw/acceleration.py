@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asq_hw.train.loops import RoundingLoops
+    from asq_hw.train.compiled.rounding import RoundingLoops
 
 __all__ = ["accelerated_training", "compiled_loops"]
 
@@ -16,13 +16,13 @@ def accelerated_training() -> AbstractContextManager[None]:
 
     Rounded values stay the same to the bit, and so do gradients but for the order of sums.
     """
-    from asq_hw.train import loops
+    from asq_hw.train.compiled import rounding as loops
 
     return loops.use(compiled_loops())
 
 
 def compiled_loops() -> RoundingLoops:
     """Return the loops; Numba compiles them once, and later processes find them in its cache."""
-    from asq_hw.sim.fake_quantize import FakeQuantizeLoops
+    from asq_hw.train.compiled.fake_quantize import FakeQuantizeLoops
 
     return FakeQuantizeLoops()

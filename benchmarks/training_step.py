@@ -23,7 +23,8 @@ import torch
 from torch.nn import functional
 
 from asq_hw.acceleration import compiled_loops
-from asq_hw.train import loops, recipes
+from asq_hw.train import recipes
+from asq_hw.train.compiled import rounding as loops
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
 from asq_hw.train.run.optimizer import make_optimizer

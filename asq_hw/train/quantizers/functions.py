@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asq_hw.train import loops
+from asq_hw.train.compiled import rounding as loops
 from asq_hw.train.quantizers.levels import LevelTable
 
 __all__ = [

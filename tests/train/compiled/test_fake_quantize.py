@@ -5,7 +5,7 @@ import pytest
 from numba.core.errors import TypingError
 from numpy.typing import NDArray
 
-from asq_hw.sim.fake_quantize import FakeQuantizeLoops
+from asq_hw.train.compiled.fake_quantize import FakeQuantizeLoops
 
 Floats = NDArray[np.float32]
 

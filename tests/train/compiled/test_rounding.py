@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from asq_hw.acceleration import accelerated_training, compiled_loops
 from asq_hw.cli.app import app
 from asq_hw.numbers.grids import Encoding, Grid, Scheme
-from asq_hw.sim.fake_quantize import FakeQuantizeLoops
-from asq_hw.train import loops
+from asq_hw.train.compiled import rounding as loops
+from asq_hw.train.compiled.fake_quantize import FakeQuantizeLoops
 from asq_hw.train.quantizers.functions import round_to_levels, round_uniform
 from asq_hw.train.quantizers.levels import level_table, table_of
 
