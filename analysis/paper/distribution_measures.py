@@ -202,7 +202,7 @@ def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> p
     """
     from asq_hw.train import inspection
     from asq_hw.train.checkpoints import checkpoint
-    from asq_hw.train.run import training
+    from asq_hw.train.evaluation import predict
 
     rows: list[dict[str, Any]] = []
     for path in checkpoints:
@@ -218,9 +218,9 @@ def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> p
             raise InputError(f"checkpoint {path} must have adapters, which {recipe.name} has not")
         base = {"network": f"{method_name(recipe)}, width {recipe.width}"}
         rows += [base | {"layer": layer} | _summary(beta) for layer, beta in betas.items()]
-        own = training.predict(model, dataset)
+        own = predict(model, dataset)
         with inspection.constant_beta(model, {n: float(b.mean()) for n, b in betas.items()}):
-            constant = training.predict(model, dataset)
+            constant = predict(model, dataset)
         rows.append(
             base
             | {

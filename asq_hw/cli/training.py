@@ -19,7 +19,7 @@ from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
     from asq_hw.train.recipes import Recipe
-    from asq_hw.train.run.training import Progress
+    from asq_hw.train.run.progress import Progress
 
 __all__ = ["TrainCommand", "evaluate", "export", "train"]
 
@@ -114,15 +114,13 @@ def train(
     check_outputs(
         {"--output": folder, "--log-dir": log_dir}, {"--init": init, "dataset": chosen.dataset}
     )
-    from asq_hw.acceleration import accelerated_training
     from asq_hw.train.distributed import default_workers, is_main_process
     from asq_hw.train.run.training import train as run
 
     if is_main_process():
         _warn_of_methods(chosen)
-    loops = accelerated_training() if chosen.is_quantized else nullcontext()
     progress = _training_progress(chosen.epochs) if is_main_process() else nullcontext()
-    with loops, progress as report:
+    with progress as report:
         result = run(
             chosen,
             output=folder,
@@ -131,6 +129,7 @@ def train(
             threads=threads,
             workers=default_workers() if workers is None else workers,
             device=device,
+            compiled=True,
             log_dir=log_dir,
             report=report,
             must_export=not no_export,

@@ -1,29 +1,24 @@
-"""Compiled loops for rounding, where something above the trainer has brought them.
+"""Rounding of tensors in compiled loops, where those apply.
 
-The trainer is complete without: its own operations run on every device and in every type.
+They apply to float32 on a CPU, in rows of one scale each; PyTorch's own operations run on every
+device and in every type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asq_hw.train.quantizers.levels import LevelTable
+from asq_hw.train.compiled import fake_quantize
 
-__all__ = [
-    "RoundingLoops",
-    "level_gradients",
-    "rounded",
-    "rounded_to_levels",
-    "uniform_gradients",
-    "use",
-]
+if TYPE_CHECKING:
+    from asq_hw.train.quantizers.levels import LevelTable
+
+__all__ = ["CompiledRounding"]
 
 _MOST_LEVELS = 64
 """Levels beyond which looking a cell up is faster than comparing with every midpoint."""
@@ -31,111 +26,79 @@ Floats = NDArray[np.float32]
 Gradients = tuple[Tensor, Tensor]
 
 
-class RoundingLoops(Protocol):
-    """Work on rows of float32 numbers, each with its scale or all with one.
+class CompiledRounding:
+    """What `asq_hw.train.quantizers.rounding` computes, in one pass; None where no loop applies.
 
-    Arrays are C-contiguous: ``(rows, columns)``, scales and their gradients ``(rows,)`` or
-    ``(1,)``. Those that come last are filled.
+    Making one compiles the loops, or finds them in Numba's cache.
     """
 
-    def round(
-        self, x: Floats, steps: Floats, bounds: tuple[int, int], threads: int, out: Floats
-    ) -> None:
-        """What `asq_hw.train.quantizers.functions.round_uniform` returns."""
+    def __init__(self) -> None:
+        fake_quantize.compile_loops()
 
-    def gradients(
-        self,
-        x: Floats,
-        steps: Floats,
-        gradient: Floats,
-        bounds: tuple[int, int],
-        threads: int,
-        to_x: Floats,
-        to_steps: Floats,
-    ) -> None:
-        """Its gradients."""
+    def uniform(self, x: Tensor, step: Tensor, bounds: tuple[int, int]) -> Tensor | None:
+        """Return ``clip(round(x / step), minimum, maximum) * step``, or None."""
+        if not _are_rows(x, step):
+            return None
+        out, threads = torch.empty_like(x), torch.get_num_threads()
+        fake_quantize.round_uniform(_rows(x), _scales(step), bounds, threads, _rows(out))
+        return out
 
-    def round_to_levels(
-        self,
-        x: Floats,
-        alphas: Floats,
-        levels: Floats,
-        midpoints: Floats,
-        threads: int,
-        out: Floats,
-    ) -> None:
-        """What `asq_hw.train.quantizers.functions.round_to_levels` returns."""
+    def uniform_gradients(
+        self, x: Tensor, step: Tensor, gradient: Tensor, bounds: tuple[int, int]
+    ) -> Gradients | None:
+        """Return the gradients of `x` and of the steps, for what `uniform` gave, or None.
+
+        Parameters
+        ----------
+        x, step, bounds
+            As they were given to `uniform`.
+        gradient : float32 tensor
+            The gradient of what it gave.
+        """
+        if not _lie_alike(gradient, x):
+            return None
+        to_x, to_step = torch.empty_like(gradient), torch.empty_like(step)
+        given = _rows(x), _scales(step), _rows(gradient)
+        threads = torch.get_num_threads()
+        fake_quantize.uniform_gradients(*given, bounds, threads, _rows(to_x), _scales(to_step))
+        return to_x, to_step
+
+    def to_levels(self, w: Tensor, alpha: Tensor, table: LevelTable) -> Tensor | None:
+        """Return the nearest level of ``w / alpha`` times alpha, or None."""
+        if len(table.values) > _MOST_LEVELS or not _are_rows(w, alpha):
+            return None
+        out, threads = torch.empty_like(w), torch.get_num_threads()
+        levels, midpoints = table.values.numpy(), table.midpoints.numpy()
+        given = _rows(w), _scales(alpha), levels, midpoints
+        fake_quantize.round_to_levels(*given, threads, _rows(out))
+        return out
 
     def level_gradients(
         self,
-        x: Floats,
-        alphas: Floats,
-        rounded: Floats,
-        gradient: Floats,
+        w: Tensor,
+        alpha: Tensor,
+        rounded: Tensor,
+        gradient: Tensor,
         bounds: tuple[float, float],
-        threads: int,
-        to_x: Floats,
-        to_alphas: Floats,
-    ) -> None:
-        """Its gradients."""
+    ) -> Gradients | None:
+        """Return the gradients of `w` and alpha, for what `to_levels` gave, or None.
 
-
-_loops: RoundingLoops | None = None
-
-
-@contextmanager
-def use(loops: RoundingLoops | None) -> Iterator[None]:
-    """Round with these loops wherever they apply; with None, nowhere."""
-    global _loops
-    before, _loops = _loops, loops
-    try:
-        yield
-    finally:
-        _loops = before
-
-
-def rounded(x: Tensor, step: Tensor, bounds: tuple[int, int]) -> Tensor | None:
-    """Return ``clip(round(x / step), minimum, maximum) * step``; None where no loop applies."""
-    if _loops is None or not _are_rows(x, step):
-        return None
-    out = torch.empty_like(x)
-    _loops.round(_rows(x), _scales(step), bounds, torch.get_num_threads(), _rows(out))
-    return out
-
-
-def uniform_gradients(
-    x: Tensor, step: Tensor, gradient: Tensor, bounds: tuple[int, int]
-) -> Gradients | None:
-    """Return the gradients of `x` and of the steps, for what `rounded` gave, or None."""
-    if _loops is None or not _lie_alike(gradient, x):
-        return None
-    to_x, to_step = torch.empty_like(gradient), torch.empty_like(step)
-    given = _rows(x), _scales(step), _rows(gradient)
-    _loops.gradients(*given, bounds, torch.get_num_threads(), _rows(to_x), _scales(to_step))
-    return to_x, to_step
-
-
-def rounded_to_levels(w: Tensor, alpha: Tensor, table: LevelTable) -> Tensor | None:
-    """Return the nearest level of ``w / alpha`` times alpha, or None."""
-    if _loops is None or len(table.values) > _MOST_LEVELS or not _are_rows(w, alpha):
-        return None
-    out, threads = torch.empty_like(w), torch.get_num_threads()
-    levels, midpoints = table.values.numpy(), table.midpoints.numpy()
-    _loops.round_to_levels(_rows(w), _scales(alpha), levels, midpoints, threads, _rows(out))
-    return out
-
-
-def level_gradients(
-    w: Tensor, alpha: Tensor, rounded: Tensor, gradient: Tensor, bounds: tuple[float, float]
-) -> Gradients | None:
-    """Return the gradients of `w` and alpha, for what `rounded_to_levels` gave, or None."""
-    if _loops is None or not _lie_alike(gradient, w):
-        return None
-    to_w, to_alpha = torch.empty_like(gradient), torch.empty_like(alpha)
-    given = _rows(w), _scales(alpha), _rows(rounded), _rows(gradient)
-    threads = torch.get_num_threads()
-    _loops.level_gradients(*given, bounds, threads, _rows(to_w), _scales(to_alpha))
-    return to_w, to_alpha
+        Parameters
+        ----------
+        w, alpha
+            As they were given to `to_levels`.
+        rounded, gradient : float32 tensors
+            What it gave, and the gradient of that.
+        bounds : tuple of float
+            The outermost levels.
+        """
+        if not _lie_alike(gradient, w):
+            return None
+        to_w, to_alpha = torch.empty_like(gradient), torch.empty_like(alpha)
+        given = _rows(w), _scales(alpha), _rows(rounded), _rows(gradient)
+        threads = torch.get_num_threads()
+        fake_quantize.level_gradients(*given, bounds, threads, _rows(to_w), _scales(to_alpha))
+        return to_w, to_alpha
 
 
 def _are_rows(x: Tensor, scale: Tensor) -> bool:

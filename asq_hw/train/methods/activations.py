@@ -67,7 +67,8 @@ class LsqPlusActivationQuantizer(BaseActivationQuantizer):
         gradient_scale = self._gradient_scale(x)
         offset = scale_gradient(self.offset, gradient_scale)
         step = self.learned(gradient_scale)
-        return (round_uniform(x - offset, step, 0, self.largest_code) + offset).to(x.dtype)
+        rounded = round_uniform(x - offset, step, 0, self.largest_code, loops=self.loops)
+        return (rounded + offset).to(x.dtype)
 
 
 class PactActivationQuantizer(IntegerActivationQuantizer):

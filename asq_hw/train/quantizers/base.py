@@ -30,6 +30,7 @@ from asq_hw.train.quantizers.functions import (
 )
 from asq_hw.train.quantizers.initial_scales import initial_alpha, initial_step
 from asq_hw.train.quantizers.levels import level_table
+from asq_hw.train.quantizers.quantizer import Quantizer
 
 __all__ = [
     "ActivationQuantizer",
@@ -85,7 +86,7 @@ class PositiveParameter(nn.Module):
         return keep_positive(self.value, self.floor, gradient_scale)
 
 
-class WeightQuantizer(ABC, nn.Module):
+class WeightQuantizer(ABC, Quantizer):
     """Base of all weight quantizers."""
 
     @abstractmethod
@@ -169,6 +170,7 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
             self.grid.maximum,
             floor=self.learned.floor,
             gradient_factor=self._gradient_scale(weight),
+            loops=self.loops,
         )
 
     def scale(self) -> Tensor:
@@ -202,6 +204,7 @@ class GridWeightQuantizer(ScaledWeightQuantizer):
             level_table(self.grid, alpha),
             floor=floor,
             gradient_factor=1 / math.sqrt(weight.numel() // alpha.numel()),
+            loops=self.loops,
         )
 
     def scale(self) -> Tensor:
@@ -227,7 +230,7 @@ def make_weight_quantizer(
     return kind(grid, weight, per_channel=per_channel)
 
 
-class BaseActivationQuantizer(ABC, nn.Module):
+class BaseActivationQuantizer(ABC, Quantizer):
     """Base of all activation quantizers; they start from the first training batch.
 
     Parameters
@@ -341,4 +344,5 @@ class ActivationQuantizer(IntegerActivationQuantizer):
             beta=beta,
             floor=self.learned.floor,
             gradient_factor=self._gradient_scale(x),
+            loops=self.loops,
         )

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from asq_hw.train.compiled import rounding as loops
 from asq_hw.train.quantizers.levels import LevelTable
+
+if TYPE_CHECKING:
+    from asq_hw.train.compiled.rounding import CompiledRounding
 
 __all__ = [
     "computed",
@@ -41,6 +43,7 @@ def round_uniform(
     beta: Tensor | None = None,
     floor: Tensor | None = None,
     gradient_factor: float = 1.0,
+    loops: CompiledRounding | None = None,
 ) -> Tensor:
     """Quantize to integers times a step: ``clip(round(x / step), minimum, maximum) * step``.
 
@@ -63,9 +66,11 @@ def round_uniform(
         What acts is `keep_positive` of the step and this floor.
     gradient_factor : float
         The step's gradient, not that of beta, is multiplied by it.
+    loops : CompiledRounding, optional
+        Compiled loops that compute the same, where they apply.
     """
     rounded: Tensor = _RoundUniform.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-        x, step, floor, beta, minimum, maximum, gradient_factor
+        x, step, floor, beta, minimum, maximum, gradient_factor, loops
     )
     return rounded
 
@@ -77,6 +82,7 @@ def round_to_levels(
     *,
     floor: Tensor | None = None,
     gradient_factor: float = 1.0,
+    loops: CompiledRounding | None = None,
 ) -> Tensor:
     """Quantize to the nearest of ascending levels times alpha; a tie goes to the lower level.
 
@@ -96,9 +102,11 @@ def round_to_levels(
         What acts is `keep_positive` of alpha and this floor.
     gradient_factor : float
         Alpha's gradient is multiplied by it.
+    loops : CompiledRounding, optional
+        Compiled loops that compute the same, where they apply.
     """
     rounded: Tensor = _RoundToLevels.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-        w, alpha, floor, table, gradient_factor
+        w, alpha, floor, table, gradient_factor, loops
     )
     return rounded
 
@@ -160,13 +168,14 @@ class _RoundUniform(torch.autograd.Function):
         minimum: int,
         maximum: int,
         factor: float,
+        loops: CompiledRounding | None,
     ) -> Tensor:
         step = _kept(step, floor)
         acting = _acting(x, step, beta)
         ctx.save_for_backward(x, step, beta, acting)
         ctx.bounds, ctx.factor = (minimum, maximum), factor
-        rounded = loops.rounded(x, acting, ctx.bounds)
-        ctx.in_loops = rounded is not None
+        rounded = None if loops is None else loops.uniform(x, acting, ctx.bounds)
+        ctx.loops = None if rounded is None else loops
         if rounded is not None:
             return rounded
         return (computed(x) / acting).round_().clamp_(minimum, maximum).mul_(acting).to(x.dtype)
@@ -175,13 +184,13 @@ class _RoundUniform(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, step, beta, acting = ctx.saved_tensors
         given = computed(x), acting, computed(gradients[0]), ctx.bounds
-        found = loops.uniform_gradients(*given) if ctx.in_loops else None
+        found = None if ctx.loops is None else ctx.loops.uniform_gradients(*given)
         to_x, slope = found or _uniform_gradients(*given)
         to_beta = None
         if beta is not None:
             slope = slope.view_as(beta)
             slope, to_beta = torch.dot(slope, beta), slope * step
-        return _as(x, to_x), _times(slope, ctx.factor), None, to_beta, None, None, None
+        return _as(x, to_x), _times(slope, ctx.factor), None, to_beta, None, None, None, None
 
 
 def _acting(x: Tensor, step: Tensor, beta: Tensor | None) -> Tensor:
@@ -231,10 +240,11 @@ class _RoundToLevels(torch.autograd.Function):
         floor: Tensor | None,
         table: LevelTable,
         factor: float,
+        loops: CompiledRounding | None,
     ) -> Tensor:
         alpha = _kept(alpha, floor)
-        rounded = loops.rounded_to_levels(w, alpha, table)
-        ctx.in_loops = rounded is not None
+        rounded = None if loops is None else loops.to_levels(w, alpha, table)
+        ctx.loops = None if rounded is None else loops
         if rounded is None:
             rounded = table.round(computed(w) / alpha).mul_(alpha).to(w.dtype)
         ctx.save_for_backward(w, alpha, rounded)
@@ -245,9 +255,9 @@ class _RoundToLevels(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         w, alpha, rounded = ctx.saved_tensors
         given = computed(w), alpha, rounded, computed(gradients[0]), ctx.bounds
-        found = loops.level_gradients(*given) if ctx.in_loops else None
+        found = None if ctx.loops is None else ctx.loops.level_gradients(*given)
         to_w, slope = found or _level_gradients(*given)
-        return _as(w, to_w), _times(slope, ctx.factor), None, None, None
+        return _as(w, to_w), _times(slope, ctx.factor), None, None, None, None
 
 
 def _level_gradients(
