@@ -9,8 +9,8 @@ from asq_hw.errors import InputError
 from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.train.graph.conversion import LayerRole, layer_roles, quantize
 from asq_hw.train.models import build, names
-from asq_hw.train.quantizers.base import GridWeightQuantizer, UniformWeightQuantizer
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
+from asq_hw.train.quantizers.weights import GridWeightQuantizer, UniformWeightQuantizer
 from asq_hw.train.recipes import Recipe, load
 
 SHAPES = {"in_channels": 1, "num_classes": 10}

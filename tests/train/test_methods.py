@@ -21,13 +21,10 @@ from asq_hw.train.methods.formulas import (
     soft_staircase_round,
 )
 from asq_hw.train.models import build, names
+from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
 from asq_hw.train.quantizers.adapter import Adapter
-from asq_hw.train.quantizers.base import (
-    GridWeightQuantizer,
-    IntegerActivationQuantizer,
-    IntegerWeightQuantizer,
-    PositiveParameter,
-)
+from asq_hw.train.quantizers.positive import PositiveParameter
+from asq_hw.train.quantizers.weights import GridWeightQuantizer, IntegerWeightQuantizer
 from asq_hw.train.run.optimizer import make_optimizer
 
 

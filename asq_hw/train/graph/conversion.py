@@ -17,8 +17,9 @@ from asq_hw.train.graph.dataflow import reachable, read_dataflow
 from asq_hw.train.graph.quantizable import weighted_nodes
 from asq_hw.train.graph.signs import unsigned_nodes
 from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
-from asq_hw.train.quantizers.base import BaseActivationQuantizer, WeightQuantizer
+from asq_hw.train.quantizers.activations import BaseActivationQuantizer
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
+from asq_hw.train.quantizers.weights import WeightQuantizer
 from asq_hw.train.recipes import ActivationMethod, Recipe, WeightMethod
 from asq_hw.train.recipes.layer_rules import layer_bits
 

@@ -17,19 +17,15 @@ from asq_hw.train.methods.formulas import (
     soft_staircase_round,
     straight_round,
 )
-from asq_hw.train.quantizers.base import (
+from asq_hw.train.quantizers.activations import (
     ActivationQuantizer,
     BaseActivationQuantizer,
     IntegerActivationQuantizer,
-    PositiveParameter,
 )
-from asq_hw.train.quantizers.functions import (
-    computed,
-    round_uniform,
-    scale_gradient,
-    with_gradient_of,
-)
+from asq_hw.train.quantizers.gradients import computed, scale_gradient, with_gradient_of
 from asq_hw.train.quantizers.initial_scales import initial_clip
+from asq_hw.train.quantizers.positive import PositiveParameter
+from asq_hw.train.quantizers.rounding import round_uniform
 
 __all__ = [
     "DaqActivationQuantizer",

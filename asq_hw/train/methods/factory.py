@@ -10,13 +10,9 @@ from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.train.methods import activations, weights
 from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod
 from asq_hw.train.methods.lq_net import LqNetActivationQuantizer, LqNetWeightQuantizer
+from asq_hw.train.quantizers.activations import ActivationQuantizer, BaseActivationQuantizer
 from asq_hw.train.quantizers.adapter import Adapter
-from asq_hw.train.quantizers.base import (
-    ActivationQuantizer,
-    BaseActivationQuantizer,
-    WeightQuantizer,
-    make_weight_quantizer,
-)
+from asq_hw.train.quantizers.weights import WeightQuantizer, make_weight_quantizer
 
 __all__ = ["activation_quantizer", "weight_quantizer"]
 

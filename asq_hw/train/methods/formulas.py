@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from asq_hw.train.quantizers.functions import with_gradient_of
+from asq_hw.train.quantizers.gradients import with_gradient_of
 
 __all__ = [
     "DAQ_ACTIVATION_SIGMA",

@@ -15,13 +15,10 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from asq_hw.train.quantizers.base import (
-    BaseActivationQuantizer,
-    WeightQuantizer,
-    per_output_channel,
-)
-from asq_hw.train.quantizers.functions import with_gradient_of
+from asq_hw.train.quantizers.activations import BaseActivationQuantizer
+from asq_hw.train.quantizers.gradients import with_gradient_of
 from asq_hw.train.quantizers.initial_scales import initial_step
+from asq_hw.train.quantizers.weights import WeightQuantizer, per_output_channel
 
 __all__ = ["LearnedBasis", "LqNetActivationQuantizer", "LqNetWeightQuantizer"]
 

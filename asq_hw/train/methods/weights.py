@@ -17,9 +17,9 @@ from asq_hw.train.methods.formulas import (
     soft_staircase_round,
     straight_round,
 )
-from asq_hw.train.quantizers.base import (
+from asq_hw.train.quantizers.positive import PositiveParameter
+from asq_hw.train.quantizers.weights import (
     IntegerWeightQuantizer,
-    PositiveParameter,
     UniformWeightQuantizer,
     per_output_channel,
     uniform_codes,

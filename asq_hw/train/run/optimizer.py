@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from asq_hw.train.quantizers.adapter import Adapter
-from asq_hw.train.quantizers.base import PositiveParameter
+from asq_hw.train.quantizers.positive import PositiveParameter
 from asq_hw.train.recipes import Recipe
 
 __all__ = ["decayed_parameters", "learning_rate", "make_optimizer"]

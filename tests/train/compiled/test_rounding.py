@@ -16,8 +16,8 @@ from asq_hw.cli.app import app
 from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.train.compiled import fake_quantize
 from asq_hw.train.compiled.rounding import CompiledRounding
-from asq_hw.train.quantizers.functions import round_to_levels, round_uniform
 from asq_hw.train.quantizers.levels import level_table, table_of
+from asq_hw.train.quantizers.rounding import round_to_levels, round_uniform
 
 ROOT = Path(__file__).parents[3]
 BOUNDS = (-8, 7)

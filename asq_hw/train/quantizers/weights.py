@@ -1,14 +1,8 @@
-"""Weight and activation quantizers with learned steps: LSQ, ASQ, and grids with a learned alpha.
+"""Weight quantizers: their bases, LSQ's learned step, and grids with a learned alpha.
 
-Every step and alpha is positive by construction: what acts is the parameter where it lies
-above a small floor fixed at its initialisation, and the floor where it does not.
-
-Gradient scales. LSQ (arXiv:1902.08153) multiplies a step's gradient by ``1 / sqrt(N * Qp)``,
-N the number of weights of the layer, or of elements of its input. For activations we count
-the elements of one sample, since the loss is already a mean over samples. For ASQ the scale
-is the step's alone (Eq. 8); beta's gradient (Eq. 9) is left as it is, so that the adapter learns
-at the pace of a layer of its own. An alpha multiplies levels that end near 1, which stands in
-the place of Qp: its scale is ``1 / sqrt(N)``.
+LSQ (arXiv:1902.08153) multiplies a step's gradient by ``1 / sqrt(N * Qp)``, N the number of
+weights that share the step. An alpha multiplies levels that end near 1, which stands in the place
+of Qp: its scale is ``1 / sqrt(N)``.
 """
 
 from __future__ import annotations
@@ -17,28 +11,18 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from asq_hw.errors import InputError
 from asq_hw.numbers.grids import Grid, Scheme
-from asq_hw.train.quantizers.adapter import Adapter
-from asq_hw.train.quantizers.functions import (
-    keep_positive,
-    round_to_levels,
-    round_uniform,
-    with_channel_means,
-)
 from asq_hw.train.quantizers.initial_scales import initial_alpha, initial_step
 from asq_hw.train.quantizers.levels import level_table
+from asq_hw.train.quantizers.positive import PositiveParameter
 from asq_hw.train.quantizers.quantizer import Quantizer
+from asq_hw.train.quantizers.rounding import round_to_levels, round_uniform
 
 __all__ = [
-    "ActivationQuantizer",
-    "BaseActivationQuantizer",
     "GridWeightQuantizer",
-    "IntegerActivationQuantizer",
     "IntegerWeightQuantizer",
-    "PositiveParameter",
     "ScaledWeightQuantizer",
     "UniformWeightQuantizer",
     "WeightQuantizer",
@@ -47,43 +31,10 @@ __all__ = [
     "uniform_codes",
 ]
 
-FLOOR_FRACTION = 2.0**-10
-"""Floor of a step or alpha, as a fraction of its initial value."""
-
 
 def per_output_channel(weight: Tensor) -> tuple[int, ...]:
     """Shape of one number for each output channel, which broadcasts to that of `weight`."""
     return (len(weight), *(1 for _ in weight.shape[1:]))
-
-
-class PositiveParameter(nn.Module):
-    """A learned positive number, or one for each output channel.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``()``, or one that broadcasts to that of the weights.
-    decays : bool
-        Whether weight decay acts on it.
-    """
-
-    floor: Tensor
-
-    def __init__(self, shape: tuple[int, ...], *, decays: bool = False) -> None:
-        super().__init__()
-        self.decays = decays
-        self.value = nn.Parameter(torch.ones(shape))
-        self.register_buffer("floor", torch.full(shape, FLOOR_FRACTION))
-
-    def initialise(self, value: Tensor) -> None:
-        """Start from a value, and put the floor at a fraction of it."""
-        with torch.no_grad():
-            self.value.copy_(value)
-            self.floor.copy_(value * FLOOR_FRACTION)
-
-    def forward(self, gradient_scale: float = 1.0) -> Tensor:
-        """Return what acts: always finite, and at least the floor."""
-        return keep_positive(self.value, self.floor, gradient_scale)
 
 
 class WeightQuantizer(ABC, Quantizer):
@@ -228,121 +179,3 @@ def make_weight_quantizer(
     uniform = grid.scheme is Scheme.UNIFORM
     kind = UniformWeightQuantizer if uniform else GridWeightQuantizer
     return kind(grid, weight, per_channel=per_channel)
-
-
-class BaseActivationQuantizer(ABC, Quantizer):
-    """Base of all activation quantizers; they start from the first training batch.
-
-    Parameters
-    ----------
-    bits : int
-        Width of the codes.
-    signed : bool
-        Whether the input can be negative.
-
-    Attributes
-    ----------
-    grid : Grid
-        The uniform grid of the codes.
-    adapter : Adapter or None
-        What adapts the step to each sample; ASQ has one.
-    """
-
-    is_initialised: Tensor
-    adapter: Adapter | None
-
-    def __init__(self, *, bits: int, signed: bool) -> None:
-        super().__init__()
-        self.grid = Grid(scheme=Scheme.UNIFORM, bits=bits, signed=signed)
-        self.adapter = None
-        self.register_buffer("is_initialised", torch.tensor(False))
-
-    @property
-    def bits(self) -> int:
-        """Width of the codes."""
-        return self.grid.bits
-
-    @property
-    def signed(self) -> bool:
-        """Whether the codes can be negative."""
-        return self.grid.signed
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the quantized input, in its own shape and type.
-
-        Raises
-        ------
-        InputError
-            If the network is evaluated before any training batch has been seen.
-        """
-        if not self.is_initialised:
-            if not self.training:
-                raise InputError(
-                    "a quantized network must see a training batch before it is evaluated"
-                )
-            self._initialise(x.detach())
-            self.is_initialised.fill_(True)
-        return self._quantize(x)
-
-    @abstractmethod
-    def _initialise(self, x: Tensor) -> None:
-        """Set what is learned from the first batch."""
-
-    @abstractmethod
-    def _quantize(self, x: Tensor) -> Tensor:
-        """Return the quantized input."""
-
-    def _gradient_scale(self, x: Tensor) -> float:
-        """LSQ's ``1 / sqrt(N * Qp)``, for the N elements of a sample."""
-        return 1 / math.sqrt(x.numel() // len(x) * self.grid.maximum)
-
-
-class IntegerActivationQuantizer(BaseActivationQuantizer):
-    """Base of those whose quantized activations are an integer code times a step."""
-
-    @abstractmethod
-    def step(self) -> Tensor:
-        """Return the step that acts, of shape ``()``; with an adapter, before beta."""
-
-
-class ActivationQuantizer(IntegerActivationQuantizer):
-    """LSQ on activations, or with an adapter ASQ: one step for each sample (Eq. 4-6).
-
-    Parameters
-    ----------
-    bits : int
-        Width of the codes.
-    signed : bool
-        Whether the input can be negative.
-    adapter : Adapter, optional
-        Gives each sample's factor on the step.
-    """
-
-    def __init__(self, *, bits: int, signed: bool, adapter: Adapter | None = None) -> None:
-        super().__init__(bits=bits, signed=signed)
-        self.adapter = adapter
-        self.learned = PositiveParameter(())
-
-    def step(self) -> Tensor:
-        """Return the step s that acts, of shape ``()``; with an adapter, before beta."""
-        step: Tensor = self.learned()
-        return step
-
-    def _initialise(self, x: Tensor) -> None:
-        self.learned.initialise(initial_step(x, self.grid.maximum))
-
-    def _quantize(self, x: Tensor) -> Tensor:
-        beta: Tensor | None = None
-        if self.adapter is not None:
-            x, means = with_channel_means(x) if x.dim() == 4 else (x, x)
-            beta = self.adapter(means)
-        return round_uniform(
-            x,
-            self.learned.value,
-            self.grid.minimum,
-            self.grid.maximum,
-            beta=beta,
-            floor=self.learned.floor,
-            gradient_factor=self._gradient_scale(x),
-            loops=self.loops,
-        )
