@@ -23,7 +23,7 @@ from asq_hw import modelfile
 from asq_hw.datasets import Dataset
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.train import models
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.quantizers.adapter import Adapter
@@ -152,7 +152,7 @@ def _measure_statistics(model: nn.Module, drawn: Dataset) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the plain mean of all batches
-    images = normalise(torch.from_numpy(drawn.images.copy()), mean=drawn.mean, std=drawn.std)
+    images = normalize(torch.from_numpy(drawn.images.copy()), mean=drawn.mean, std=drawn.std)
     model.train()
     with torch.no_grad():
         model(images)

@@ -13,7 +13,7 @@ from asq_hw.errors import InputError
 from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
 from asq_hw.train.checkpoints.pretrained import fill
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
 from asq_hw.train.recipes import Precision, Recipe
@@ -79,7 +79,7 @@ def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
 def network_input(images: Tensor, dataset: Dataset | ImageFolder, device: torch.device) -> Tensor:
     """Return a data set's images as the network sees them, on its device."""
     moved = images.to(device, non_blocking=True)
-    return normalise(moved, mean=dataset.mean, std=dataset.std)
+    return normalize(moved, mean=dataset.mean, std=dataset.std)
 
 
 def start_steps(model: nn.Module, x: Tensor, recipe: Recipe) -> None:

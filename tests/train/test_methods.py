@@ -292,14 +292,14 @@ def test_lsq_plus_by_hand() -> None:
 
 
 def test_interval_by_hand() -> None:
-    """Centre 2, radius 1: nothing below 1, everything above 3, and half at 2; slope 1 / 2."""
+    """Center 2, radius 1: nothing below 1, everything above 3, and half at 2; slope 1 / 2."""
     x = torch.tensor([0.5, 1.5, 2.0, 3.5], requires_grad=True)
-    centre, radius = torch.tensor(2.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
-    inside = interval_transform(x, centre, radius)
+    center, radius = torch.tensor(2.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
+    inside = interval_transform(x, center, radius)
     assert inside.tolist() == [0, 0.25, 0.5, 1]
-    to_x, to_centre, to_radius = torch.autograd.grad(inside.sum(), [x, centre, radius])
+    to_x, to_center, to_radius = torch.autograd.grad(inside.sum(), [x, center, radius])
     assert to_x.tolist() == [0, 0.5, 0.5, 0]
-    assert to_centre.item() == -1
+    assert to_center.item() == -1
     assert to_radius.item() == 0.25  # -(x - c) / (2 d^2) at 1.5
 
 

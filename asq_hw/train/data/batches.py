@@ -30,7 +30,7 @@ __all__ = [
     "Share",
     "augment",
     "evaluation_batches",
-    "normalise",
+    "normalize",
     "training_batches",
     "training_steps",
 ]
@@ -66,7 +66,7 @@ class Share:
 ALONE = Share()
 
 
-def normalise(images: Tensor, *, mean: Normalisation, std: Normalisation) -> Tensor:
+def normalize(images: Tensor, *, mean: Normalisation, std: Normalisation) -> Tensor:
     """Map pixels to ``(pixel / 255 - mean) / std``, channels last in memory.
 
     Computed in float32, pixels in float64 in that.
@@ -165,7 +165,7 @@ def training_batches(
     Parameters
     ----------
     dataset : Dataset or ImageFolder
-        Labelled images.
+        Labeled images.
     recipe : Recipe
         Size of the batches, and how images are cropped and mirrored.
     generator : torch.Generator
@@ -234,7 +234,7 @@ def evaluation_batches(
         for start in starts:
             yield torch.from_numpy(dataset.images[start : start + batch_size].copy())
         return
-    reader = partial(_read_centres, dataset)
+    reader = partial(_read_centers, dataset)
     rows = [list(range(start, min(start + batch_size, len(dataset)))) for start in starts]
     yield from (images for images, _ in _read_files(reader, rows, workers))
 
@@ -253,7 +253,7 @@ def _read_random(dataset: ImageFolder, recipe: Recipe, epoch: int, indices: list
     return torch.from_numpy(np.stack(images)), torch.from_numpy(dataset.labels[indices])
 
 
-def _read_centres(dataset: ImageFolder, indices: list[int]) -> Batch:
+def _read_centers(dataset: ImageFolder, indices: list[int]) -> Batch:
     images = [dataset.image(index) for index in indices]
     return torch.from_numpy(np.stack(images)), torch.from_numpy(dataset.labels[indices])
 

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.graph.dataflow import QuantTracer
 from asq_hw.train.graph.operations import Operation
 
@@ -116,7 +116,7 @@ def calibrate(
     with torch.inference_mode():
         for start in range(0, len(dataset.images), batch_size):
             batch = torch.from_numpy(dataset.images[start : start + batch_size].copy())
-            watcher.run(normalise(batch, mean=dataset.mean, std=dataset.std))
+            watcher.run(normalize(batch, mean=dataset.mean, std=dataset.std))
             if watcher.infinite is not None:
                 raise InputError(
                     f"{watcher.infinite}: values must be finite, and are not on these images"

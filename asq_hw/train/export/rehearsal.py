@@ -14,7 +14,7 @@ from asq_hw import modelfile
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.network.images import ImageSpec
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
 from asq_hw.train.methods.catalog import method_table
 from asq_hw.train.recipes import Recipe
@@ -68,7 +68,7 @@ def check_export(
     try:
         with torch.random.fork_rng(devices=[]):
             twin.train()
-            start_steps(twin, normalise(pixels, mean=images.mean, std=images.std), recipe)
+            start_steps(twin, normalize(pixels, mean=images.mean, std=images.std), recipe)
             network = export_network(twin, recipe, seen, images=images)
         with TemporaryDirectory() as folder:
             modelfile.save(network, Path(folder) / "model.asq")

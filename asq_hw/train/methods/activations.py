@@ -52,10 +52,10 @@ class LsqPlusActivationQuantizer(BaseActivationQuantizer):
         self.offset = nn.Parameter(torch.zeros(()))
         self.largest_code = 2**bits - 1
 
-    def _initialise(self, x: Tensor) -> None:
+    def _initialize(self, x: Tensor) -> None:
         lowest, highest = x.float().aminmax()
         step = (highest - lowest) / self.largest_code
-        self.learned.initialise(torch.where(step > 0, step, torch.ones_like(step)))
+        self.learned.initialize(torch.where(step > 0, step, torch.ones_like(step)))
         with torch.no_grad():
             self.offset.copy_(lowest)
 
@@ -86,8 +86,8 @@ class PactActivationQuantizer(IntegerActivationQuantizer):
         alpha: Tensor = self.alpha()
         return alpha / self.grid.maximum
 
-    def _initialise(self, x: Tensor) -> None:
-        self.alpha.initialise(initial_clip(x, self.grid.maximum))
+    def _initialize(self, x: Tensor) -> None:
+        self.alpha.initialize(initial_clip(x, self.grid.maximum))
 
     def _quantize(self, x: Tensor) -> Tensor:
         alpha: Tensor = self.alpha()
@@ -108,7 +108,7 @@ class DorefaActivationQuantizer(IntegerActivationQuantizer):
         """Return the step, ``1 / Qp``."""
         return torch.tensor(1 / self.grid.maximum, device=self.is_initialised.device)
 
-    def _initialise(self, x: Tensor) -> None:
+    def _initialize(self, x: Tensor) -> None:
         """Nothing depends on data."""
 
     def _quantize(self, x: Tensor) -> Tensor:
@@ -128,13 +128,14 @@ class QilActivationQuantizer(BaseActivationQuantizer):
 
     def __init__(self, *, bits: int, signed: bool) -> None:
         super().__init__(bits=bits, signed=signed)
+        # Checkpoints hold the center in this spelling.
         self.centre, self.radius = PositiveParameter(()), PositiveParameter(())
 
-    def _initialise(self, x: Tensor) -> None:
+    def _initialize(self, x: Tensor) -> None:
         largest = x.float().abs().amax()
         half = torch.where(largest > 0, largest, torch.ones_like(largest)) / 2
-        self.centre.initialise(half)
-        self.radius.initialise(half)
+        self.centre.initialize(half)
+        self.radius.initialize(half)
 
     def _quantize(self, x: Tensor) -> Tensor:
         gradient_scale = self._gradient_scale(x)

@@ -60,12 +60,12 @@ def soft_staircase_round(ratio: Tensor, alpha: Tensor) -> Tensor:
 def distance_aware_round(ratio: Tensor, sigma: float) -> Tensor:
     """Round as DAQ does (Kim et al., arXiv:2108.06983, distance-aware soft rounding).
 
-    The two neighbouring integers score ``exp(-distance)``, the farther one also times the kernel
+    The two neighboring integers score ``exp(-distance)``, the farther one also times the kernel
     ``exp(-1 / sigma**2)``, and a soft argmax with temperature shares the input among them:
     ``i + sigmoid(beta * (upper - lower))``. The temperature follows the distance,
     ``beta = gamma / |upper - lower|``, so that the share is always ``sigmoid(+-gamma)``;
     stretched to 0 and 1 that is rounding. Backward beta and the kernel are constants and the soft
-    argmax of the scores gives the gradient: largest where the neighbours are equally far.
+    argmax of the scores gives the gradient: largest where the neighbors are equally far.
 
     Parameters
     ----------
@@ -87,10 +87,10 @@ def distance_aware_round(ratio: Tensor, sigma: float) -> Tensor:
     return with_gradient_of(lower + stretched, ratio.detach().round())
 
 
-def interval_transform(magnitude: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
+def interval_transform(magnitude: Tensor, center: Tensor, radius: Tensor) -> Tensor:
     """Map QIL's interval onto 0 to 1 (Jung et al., arXiv:1808.05779, Eq. 3).
 
-    ``alpha * |x| + beta`` with ``alpha = 1 / (2 d)`` and ``beta = -c / (2 d) + 1 / 2`` for centre c
+    ``alpha * |x| + beta`` with ``alpha = 1 / (2 d)`` and ``beta = -c / (2 d) + 1 / 2`` for center c
     and radius d; 0 below the interval (pruned), 1 above it (clipped).
     """
-    return ((magnitude - centre) / (2 * radius) + 0.5).clamp(0, 1)
+    return ((magnitude - center) / (2 * radius) + 0.5).clamp(0, 1)

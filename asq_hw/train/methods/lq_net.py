@@ -2,7 +2,7 @@
 
 A b-bit code e gives the level ``v . e`` for a basis v of b real numbers. Weights take e from
 {-1, 1}; activations from {0, 1}, so that zero is a level (a signed input from {-1, 1}). The basis
-is not trained by gradients: each training step, one round of quantization error minimisation
+is not trained by gradients: each training step, one round of quantization error minimization
 (its algorithm 1) assigns every value the nearest level, solves the least squares problem for v,
 and moves the basis a tenth of the way. The gradient passes straight through. The levels are no
 multiples of one step, so there is no integer form.
@@ -123,7 +123,7 @@ class LqNetActivationQuantizer(BaseActivationQuantizer):
         super().__init__(bits=bits, signed=signed)
         self.basis = LearnedBasis(bits=bits, signed=signed, groups=1)
 
-    def _initialise(self, x: Tensor) -> None:
+    def _initialize(self, x: Tensor) -> None:
         values = x.float().reshape(1, -1)
         step = initial_step(values, self.grid.maximum)
         self.basis.start(values, step / 2 if self.signed else step)

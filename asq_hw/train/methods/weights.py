@@ -87,7 +87,7 @@ class QilWeightQuantizer(IntegerWeightQuantizer):
     """QIL on weights (Jung et al., arXiv:1808.05779, Eq. 1-3): a learned interval.
 
     ``sign(w) * t**gamma`` with t the interval mapped onto 0 to 1, rounded to multiples of
-    ``1 / (2**(b - 1) - 1)``. Centre, radius and gamma are learned. The interval starts at 0 to
+    ``1 / (2**(b - 1) - 1)``. Center, radius and gamma are learned. The interval starts at 0 to
     ``max|w|``; gradients of what is learned have LSQ's scale (our choice).
     """
 
@@ -97,6 +97,7 @@ class QilWeightQuantizer(IntegerWeightQuantizer):
         largest = weight.detach().abs()
         largest = largest.flatten(1).amax(1).reshape(shape) if per_channel else largest.amax()
         half = torch.where(largest > 0, largest, torch.ones_like(largest)) / 2
+        # Checkpoints hold the center in this spelling.
         self.centre, self.radius = PositiveParameter(shape), PositiveParameter(shape)
         self.gamma = PositiveParameter(shape)
         for parameter, value in (
@@ -104,7 +105,7 @@ class QilWeightQuantizer(IntegerWeightQuantizer):
             (self.radius, half),
             (self.gamma, torch.ones_like(half)),
         ):
-            parameter.initialise(value)
+            parameter.initialize(value)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the quantized weights, in the shape and type of `weight`."""

@@ -44,7 +44,7 @@ class BaseActivationQuantizer(ABC, Quantizer):
         What adapts the step to each sample; ASQ has one.
     """
 
-    is_initialised: Tensor
+    is_initialised: Tensor  # checkpoints hold it in this spelling
     adapter: Adapter | None
 
     def __init__(self, *, bits: int, signed: bool) -> None:
@@ -76,12 +76,12 @@ class BaseActivationQuantizer(ABC, Quantizer):
                 raise InputError(
                     "a quantized network must see a training batch before it is evaluated"
                 )
-            self._initialise(x.detach())
+            self._initialize(x.detach())
             self.is_initialised.fill_(True)
         return self._quantize(x)
 
     @abstractmethod
-    def _initialise(self, x: Tensor) -> None:
+    def _initialize(self, x: Tensor) -> None:
         """Set what is learned from the first batch."""
 
     @abstractmethod
@@ -124,8 +124,8 @@ class ActivationQuantizer(IntegerActivationQuantizer):
         step: Tensor = self.learned()
         return step
 
-    def _initialise(self, x: Tensor) -> None:
-        self.learned.initialise(initial_step(x, self.grid.maximum))
+    def _initialize(self, x: Tensor) -> None:
+        self.learned.initialize(initial_step(x, self.grid.maximum))
 
     def _quantize(self, x: Tensor) -> Tensor:
         beta: Tensor | None = None

@@ -22,7 +22,7 @@ __all__ = [
 
 def with_gradient_of(soft: Tensor, value: Tensor) -> Tensor:
     """Return `value`; the gradient goes to `soft`, as if that had been returned."""
-    hard: Tensor = _WithGradientOf.apply(soft, value)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    hard: Tensor = _WithGradientOf.apply(soft, value)  # type: ignore[no-untyped-call]  # untyped
     return hard
 
 
@@ -51,7 +51,7 @@ def with_channel_means(x: Tensor) -> tuple[Tensor, Tensor]:
     added to that of the returned `x` in its own memory, so exactly one operation that makes its
     gradient anew, `round_uniform`, may read it.
     """
-    both: tuple[Tensor, Tensor] = _WithChannelMeans.apply(  # type: ignore[no-untyped-call]  # as above
+    both: tuple[Tensor, Tensor] = _WithChannelMeans.apply(  # type: ignore[no-untyped-call]
         x
     )
     return both

@@ -35,7 +35,7 @@ class PositiveParameter(nn.Module):
         self.value = nn.Parameter(torch.ones(shape))
         self.register_buffer("floor", torch.full(shape, _FLOOR_FRACTION))
 
-    def initialise(self, value: Tensor) -> None:
+    def initialize(self, value: Tensor) -> None:
         """Start from a value, and put the floor at a fraction of it."""
         with torch.no_grad():
             self.value.copy_(value)

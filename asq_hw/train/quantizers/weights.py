@@ -89,7 +89,7 @@ class ScaledWeightQuantizer(IntegerWeightQuantizer):
         self.learned = PositiveParameter(shape)
         channels = list(weight) if per_channel else [weight]
         values = torch.stack([self._initial(channel) for channel in channels])
-        self.learned.initialise(values.reshape(shape))
+        self.learned.initialize(values.reshape(shape))
 
     @abstractmethod
     def _initial(self, weight: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class Recipe:
         Passes over the training images, and images in a step, over all processes and parts.
     accumulate : int
         Parts that a batch is divided into, one after another, where memory is short. Batch norm
-        normalises each part by itself.
+        normalizes each part by itself.
     learning_rate, momentum, weight_decay : float
         Of SGD. The rate falls to zero on a half cosine; the decay acts on weights only.
     nesterov : bool
@@ -105,7 +105,7 @@ class Recipe:
         Smallest share of its area to which an image in a folder is cropped at random.
     sync_batch_norm : bool
         Whether batch norm takes its statistics from the images of all processes. If not, each
-        normalises by its own, and process 0's running statistics are kept.
+        normalizes by its own, and process 0's running statistics are kept.
     freeze_bn_epochs : int
         Last epochs in which batch norm keeps its statistics, so that the weights settle for
         the statistics that are exported.
