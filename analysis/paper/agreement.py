@@ -66,10 +66,10 @@ class Agreement:
 
 def exportable_variants() -> list[Variant]:
     """Return every exportable method, with LSQ on the other side, and the paper's scheme 2."""
-    from asq_hw.train.methods.catalog import method_table
+    from asq_hw.train.methods.catalog import ACTIVATION_METHODS, WEIGHT_METHODS, exportable
 
-    weights = [info.name for info in method_table() if info.exports_weights]
-    activations = [info.name for info in method_table() if info.exports_activations]
+    weights = exportable(WEIGHT_METHODS)
+    activations = exportable(ACTIVATION_METHODS)
     pairs = [(name, "lsq") for name in weights]
     pairs += [("lsq", name) for name in activations if name != "lsq"]
     pairs.append(("post", "asq"))

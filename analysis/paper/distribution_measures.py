@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from asq_hw import datasets
 from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.train.methods.catalog import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,10 +42,8 @@ def method_name(recipe: Recipe) -> str:
     """Name what quantizes a network, activations first: ``ASQ + POST weights, 4 bit``."""
     if not recipe.is_quantized:
         return "full precision"
-    names = {"lsq": "LSQ", "asq": "ASQ", "pot": "POT", "post": "POST", "apot": "APoT"}
-    activations, weights = (
-        names.get(str(side), str(side)) for side in (recipe.activations, recipe.weights)
-    )
+    titles = {method.name: method.title for method in METHODS}
+    activations, weights = (titles.get(side, side) for side in (recipe.activations, recipe.weights))
     return f"{activations} + {weights} weights, {recipe.weight_bits} bit"
 
 

@@ -45,18 +45,18 @@ class TrainCommand(TyperCommand):
     def get_help(self, ctx: Any) -> str:  # the class of ctx is private to Typer
         """Look the choices up only now: no other command needs them."""
         from asq_hw.datasets import NAMES
+        from asq_hw.network.topologies import TOPOLOGIES
         from asq_hw.train import recipes
+        from asq_hw.train.methods.catalog import ACTIVATION_NAMES, WEIGHT_NAMES
 
-        shipped = recipes.names()
-        models = sorted({recipes.load(name).model for name in shipped})
         self.epilog = "\n\n".join(
             [
                 self.epilog or "",
-                f"Recipes: {', '.join(shipped)}.",
-                f"Networks: {', '.join(models)}.",
+                f"Recipes: {', '.join(recipes.names())}.",
+                f"Networks: {', '.join(sorted(TOPOLOGIES))}.",
                 f"Data sets: {', '.join(NAMES)}, or the folder or archive of one.",
-                f"Weight quantizers: {', '.join(recipes.WeightMethod)}.",
-                f"Activation quantizers: {', '.join(recipes.ActivationMethod)}.",
+                f"Weight quantizers: {', '.join(WEIGHT_NAMES)}.",
+                f"Activation quantizers: {', '.join(ACTIVATION_NAMES)}.",
             ]
         )
         return super().get_help(ctx)

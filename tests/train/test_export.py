@@ -18,11 +18,11 @@ from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.graph.operations import OperationKind, trace
-from asq_hw.train.methods.catalog import method_table
+from asq_hw.train.methods.catalog import ACTIVATION_METHODS, WEIGHT_METHODS, exportable
 from asq_hw.train.recipes import Recipe
 
-WEIGHTS = [info.name for info in method_table() if info.exports_weights]
-ACTIVATIONS = [info.name for info in method_table() if info.exports_activations]
+WEIGHTS = exportable(WEIGHT_METHODS)
+ACTIVATIONS = exportable(ACTIVATION_METHODS)
 METHODS = [("asq", weights) for weights in WEIGHTS]
 METHODS += [(activations, "post") for activations in ACTIVATIONS if activations != "asq"]
 

@@ -15,15 +15,32 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
+from asq_hw.train.methods.method import ActivationSettings, WeightSettings
 from asq_hw.train.quantizers.activations import BaseActivationQuantizer
 from asq_hw.train.quantizers.gradients import with_gradient_of
 from asq_hw.train.quantizers.initial_scales import initial_step
 from asq_hw.train.quantizers.weights import WeightQuantizer, per_output_channel
 
-__all__ = ["LearnedBasis", "LqNetActivationQuantizer", "LqNetWeightQuantizer"]
+__all__ = [
+    "LearnedBasis",
+    "LqNetActivationQuantizer",
+    "LqNetWeightQuantizer",
+    "activation_quantizer",
+    "weight_quantizer",
+]
 
 _MOVING_AVERAGE = 0.9
 _FIRST_ROUNDS = 10
+
+
+def weight_quantizer(weight: Tensor, settings: WeightSettings) -> LqNetWeightQuantizer:
+    """Make the quantizer of a layer's weights."""
+    return LqNetWeightQuantizer(settings.bits, weight, per_channel=settings.per_channel)
+
+
+def activation_quantizer(settings: ActivationSettings) -> LqNetActivationQuantizer:
+    """Make the quantizer of a layer's input."""
+    return LqNetActivationQuantizer(bits=settings.bits, signed=settings.signed)
 
 
 class LearnedBasis(nn.Module):

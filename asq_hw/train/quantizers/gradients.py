@@ -15,6 +15,7 @@ __all__ = [
     "keep_positive",
     "kept",
     "scale_gradient",
+    "straight_round",
     "with_channel_means",
     "with_gradient_of",
 ]
@@ -24,6 +25,11 @@ def with_gradient_of(soft: Tensor, value: Tensor) -> Tensor:
     """Return `value`; the gradient goes to `soft`, as if that had been returned."""
     hard: Tensor = _WithGradientOf.apply(soft, value)  # type: ignore[no-untyped-call]  # untyped
     return hard
+
+
+def straight_round(x: Tensor) -> Tensor:
+    """Round to integers, ties to even; the gradient passes as if nothing had happened."""
+    return with_gradient_of(x, x.detach().round())
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
