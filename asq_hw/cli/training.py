@@ -16,6 +16,7 @@ from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
 from asq_hw.cli.places import check_outputs
 from asq_hw.errors import InputError
+from asq_hw.train.options import CALIBRATION_IMAGES, Device
 
 if TYPE_CHECKING:
     from asq_hw.train.recipes import Recipe
@@ -90,8 +91,10 @@ def train(
     workers: WorkersOption = None,
     device: Annotated[
         str,
-        typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train; auto takes a GPU."),
-    ] = "auto",
+        typer.Option(
+            "--device", metavar="|".join(Device), help="Where to train; auto takes a GPU."
+        ),
+    ] = Device.AUTO,
     log_dir: Annotated[
         Path | None,
         typer.Option("--log-dir", metavar="DIR", help="Write TensorBoard's files there."),
@@ -213,14 +216,14 @@ def export(
         ),
     ] = None,
     calibration_images: Annotated[
-        int | None,
+        int,
         typer.Option(
             "--calibration-images",
             parser=integer,
             metavar="N",
             help="Choose the number formats from N training images, drawn evenly.",
         ),
-    ] = None,
+    ] = CALIBRATION_IMAGES,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Turn a trained network into an integer network, and write its model file."""
@@ -231,15 +234,14 @@ def export(
     from asq_hw.datasets import ImageFolder
     from asq_hw.train.checkpoints import checkpoint as checkpoints
     from asq_hw.train.data.trained_images import images_of, open_as_trained
-    from asq_hw.train.export.network import DEFAULT_CALIBRATION_IMAGES, export_network
+    from asq_hw.train.export.network import export_network
 
-    if calibration_images is not None and calibration_images < 1:
+    if calibration_images < 1:
         raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
     trained = checkpoints.load(checkpoint)
     check_outputs({"--output": output}, {"dataset": trained.recipe.dataset})
     model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
-    count = DEFAULT_CALIBRATION_IMAGES if calibration_images is None else calibration_images
-    calibration = open_as_trained(recipe.dataset, images, split="train").sample(count)
+    calibration = open_as_trained(recipe.dataset, images, split="train").sample(calibration_images)
     network = export_network(
         model,
         recipe,

@@ -228,6 +228,17 @@ def evaluation_batches(
     """Yield uint8 images in order: every batch of one process, or each process its own.
 
     Process r of n gets batch r, r + n, ..., so that every batch is the same for any n.
+
+    Parameters
+    ----------
+    dataset : Dataset or ImageFolder
+        The images.
+    batch_size : int
+        Images at once.
+    share : Share
+        Which process this is, of how many.
+    workers : int
+        Processes that read images in folders; 0 reads them here.
     """
     starts = range(share.rank * batch_size, len(dataset), batch_size * share.processes)
     if isinstance(dataset, Dataset):

@@ -105,7 +105,18 @@ def _raise_to(maxima: dict[str, float], name: str, value: float) -> None:
 def calibrate(
     model: nn.Module, operations: Sequence[Operation], dataset: Dataset, *, batch_size: int = 128
 ) -> Calibration:
-    """Run `dataset` through `model`, which is in evaluation mode, and return the extremes seen.
+    """Run images through a network, and return the extremes seen.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network, in evaluation mode.
+    operations : sequence of Operation
+        What was read from it.
+    dataset : Dataset
+        The images.
+    batch_size : int
+        Images at once.
 
     Raises
     ------

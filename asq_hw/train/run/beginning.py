@@ -10,7 +10,7 @@ from torch import nn
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.batch_norm import share_batch_norm
 from asq_hw.train.data.batches import training_batches
-from asq_hw.train.data.trained_images import AnyDataset
+from asq_hw.train.data.trained_images import AnyDataset, TrainingData
 from asq_hw.train.distributed import Processes
 from asq_hw.train.export.rehearsal import check_export
 from asq_hw.train.quantizers.quantizer import round_in_loops
@@ -25,12 +25,11 @@ __all__ = ["begin", "join_training", "use_compiled_loops"]
 
 def begin(
     recipe: Recipe,
+    init: Path | None,
     folder: RunFolder,
-    training: AnyDataset,
-    images: ImageSpec,
+    data: TrainingData,
     processes: Processes,
     *,
-    init: Path | None,
     resume: bool,
     must_export: bool,
 ) -> TrainingState:
@@ -40,16 +39,14 @@ def begin(
     ----------
     recipe : Recipe
         What to train, and how.
-    folder : RunFolder
-        Where the run is kept.
-    training : Dataset or ImageFolder
-        The training images.
-    images : ImageSpec
-        What the network takes.
-    processes : Processes
-        Those that train together.
     init : Path or None
         The full-precision network to start from.
+    folder : RunFolder
+        Where the run is kept.
+    data : TrainingData
+        The training images, and what the network takes.
+    processes : Processes
+        Those that train together.
     resume : bool
         Whether a run that is there may be gone on with.
     must_export : bool
@@ -61,6 +58,7 @@ def begin(
         If the folder holds another run, `init` is not the recipe's network in full precision, or
         export would refuse it.
     """
+    images = data.images
     saved = folder.saved(recipe, images, resume=resume)
     processes.wait()  # every process has looked before process 0 writes
     torch.manual_seed(recipe.seed)
@@ -71,7 +69,7 @@ def begin(
     shape = {"in_channels": images.shape[0], "num_classes": len(images.classes)}
     model = new_model(recipe, init, **shape)
     if must_export:
-        check_export(model, recipe, training, images)
+        check_export(model, recipe, data.training, images)
     state = _state(recipe, images, model, processes.device)
     folder.save(folder.last, state.checkpoint())
     return state

@@ -19,8 +19,9 @@ from asq_hw.errors import InputError
 from asq_hw.train.checkpoints.soundness import check_state
 from asq_hw.train.data.batches import training_steps
 from asq_hw.train.data.trained_images import AnyDataset, training_data
-from asq_hw.train.distributed import join_processes
+from asq_hw.train.distributed import Processes, join_processes
 from asq_hw.train.evaluation import evaluate
+from asq_hw.train.options import Device
 from asq_hw.train.recipes import Recipe
 from asq_hw.train.run.beginning import begin, join_training, use_compiled_loops
 from asq_hw.train.run.epoch import EpochTrainer
@@ -43,7 +44,7 @@ def train(
     resume: bool = False,
     threads: int | None = None,
     workers: int = 0,
-    device: str = "auto",
+    device: str = Device.AUTO,
     compiled: bool = False,
     log_dir: Path | None = None,
     report: Report | None = None,
@@ -91,31 +92,20 @@ def train(
     if not str(output).strip():
         raise InputError("output must be a path, not an empty string")
     started = time.monotonic()
-    with (
-        _threads(threads),
-        torch.random.fork_rng(devices=[]),
-        join_processes(device) as processes,
-    ):
-        training, test, images = training_data(recipe)
-        steps = training_steps(training, recipe, processes.share)
+    with _surroundings(threads, device) as processes:
+        data = training_data(recipe)
+        steps = training_steps(data.training, recipe, processes.share)
         folder = RunFolder(output, writes=processes.is_main)
-        state = begin(
-            recipe,
-            folder,
-            training,
-            images,
-            processes,
-            init=init,
-            resume=resume,
-            must_export=must_export,
-        )
+        state = begin(recipe, init, folder, data, processes, resume=resume, must_export=must_export)
         if compiled:
             use_compiled_loops(state, processes.device)
-        network = join_training(state, training, processes)
-        trainer = EpochTrainer(state, network, training, processes, steps=steps, workers=workers)
+        network = join_training(state, data.training, processes)
+        trainer = EpochTrainer(
+            state, network, data.training, processes, steps=steps, workers=workers
+        )
         heard = report if report and processes.is_main else _say_nothing
         with _opened_log(folder, state, log_dir) as log:
-            _train_epochs(trainer, test, folder, log, heard)
+            _train_epochs(trainer, data.test, folder, log, heard)
     return TrainingResult(
         best=folder.best,
         last=folder.last,
@@ -133,12 +123,13 @@ def _check_count(what: str, count: int, *, least: int) -> None:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let torch use so many threads, and afterwards as many as before."""
+def _surroundings(threads: int | None, device: str) -> Iterator[Processes]:
+    """The processes that train; torch's threads and generator are afterwards as they were."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(threads or before)
     try:
-        yield
+        with torch.random.fork_rng(devices=[]), join_processes(device) as processes:
+            yield processes
     finally:
         torch.set_num_threads(before)
 
