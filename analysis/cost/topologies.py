@@ -23,19 +23,16 @@ _MAX_CHANNELS = 1 << 10
 
 
 def named_network(
-    name: str, *, input_size: int | None = None, input_channels: int = 3
+    name: str, *, input_size: int | None = None, input_channels: int | None = None
 ) -> NetworkShape:
     """The layer shapes of a network known by name.
 
     Parameters
     ----------
     name : str
-        One of `asq_hw.network.topologies.PUBLISHED`. ``resnet20`` is the CIFAR network with 10
-        classes; the others have 1,000.
-    input_size : int, optional
-        Height and width of the image in pixels; by default 32 for ``resnet20``, else 224.
-    input_channels : int
-        Channels of the image.
+        One of `asq_hw.network.topologies.PUBLISHED`; its width and its classes are as published.
+    input_size, input_channels : int, optional
+        Height and width of the image in pixels, and its channels; by default as published.
 
     Raises
     ------
@@ -45,12 +42,13 @@ def named_network(
     if name not in PUBLISHED:
         raise InputError(f"network must be one of {', '.join(PUBLISHED)}, not {name!r}")
     topology = TOPOLOGIES[name]
-    plan = topology.plan(in_channels=input_channels)
     size = topology.image_size if input_size is None else input_size
+    channels = topology.in_channels if input_channels is None else input_channels
+    plan = topology.plan(in_channels=channels)
     if not plan.stride <= size <= _MAX_SIZE:
         raise InputError(f"input of {name} must be {plan.stride}..{_MAX_SIZE}, not {size}")
-    if not 1 <= input_channels <= _MAX_CHANNELS:
-        raise InputError(f"input channels must be 1..{_MAX_CHANNELS}, not {input_channels}")
+    if not 1 <= channels <= _MAX_CHANNELS:
+        raise InputError(f"input channels must be 1..{_MAX_CHANNELS}, not {channels}")
     first, *others = _convolutions(plan, size)
     quantized = (
         replace(layer, quantized=True, adapter_hidden=adapter_hidden_width(layer.in_channels))
