@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from asq_hw import oracle
 from asq_hw.network.activation import ActivationQuantizer, FixedStep
-from asq_hw.network.bounds import accumulator_bits
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, Flatten, Input
+from asq_hw.network.layers import Conv, Flatten, Input
 from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
 from asq_hw.numbers.grids import Grid, Scheme
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product
@@ -135,7 +135,7 @@ def _draw() -> _Problem:
         odd=odd.astype(np.int64),
         multiplier=_STEP * conv.multiplier,
         bias=conv.bias,
-        accumulator_bits=accumulator_bits(conv, Product()),
+        accumulator_bits=conv.accumulator_bits(Product()),
     )
 
 

@@ -7,17 +7,9 @@ import math
 import numpy as np
 
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import (
-    Add,
-    Conv,
-    FeatureFormat,
-    GlobalAveragePool,
-    Input,
-    Layer,
-    Linear,
-    Relu,
-)
+from asq_hw.network.layers import Add, Conv, GlobalAveragePool, Input, Layer, Linear, Relu
 from asq_hw.numbers.grids import Grid, Scheme
 
 __all__ = ["random_resnet20"]

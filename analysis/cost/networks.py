@@ -9,7 +9,8 @@ from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
 from analysis.cost.topologies import named_network
 from asq_hw.errors import InputError
 from asq_hw.network.activation import AdaptiveStep
-from asq_hw.network.graph import FeatureMap, IntegerNetwork
+from asq_hw.network.feature_map import FeatureMap
+from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.network.topologies import PUBLISHED
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.network.activation import ActivationQuantizer, AdaptiveStep, FixedStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, Input, Layer, Linear
+from asq_hw.network.layers import Conv, Input, Layer, Linear
 from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.oracle.codes import grid_codes
 

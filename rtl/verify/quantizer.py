@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from asq_hw import oracle
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, FixedStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, Input
+from asq_hw.network.layers import Conv, Input
 from asq_hw.numbers.grids import Grid, Scheme
 from asq_hw.numbers.validation import BIAS_BITS, STEP_BITS
 from rtl.design import Design

@@ -24,6 +24,7 @@ from asq_hw.modelfile.strict_json import Fields
 from asq_hw.network import graph as network_module
 from asq_hw.network import images
 from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import LAYER_KINDS
 from asq_hw.numbers import fixedpoint, grids, products, validation
 from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.numbers.products import Product, ProductKind
@@ -110,7 +111,7 @@ def test_the_page_names_a_rule_once_and_uses_no_other() -> None:
 def test_the_code_cites_every_rule_of_the_page_and_no_other() -> None:
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "asq_hw").rglob("*.py"))
     cited = set(re.findall(r'"([RL]-[a-z-]+)"', source))
-    cited |= {f"R-{kind.replace('_', '-')}" for kind in codec._KINDS.values()}
+    cited |= {kind.rule() for kind in LAYER_KINDS.values()}
     assert cited == rules_of_the_page()
 
 
@@ -200,7 +201,7 @@ def test_tables_name_exactly_the_fields_that_are_written(tmp_path: Path) -> None
 
 
 def test_the_page_names_exactly_the_kinds() -> None:
-    kinds = {f"R-{kind.replace('_', '-')}" for kind in codec._KINDS.values()}
+    kinds = {kind.rule() for kind in LAYER_KINDS.values()}
     objects = {"R-output", "R-weights", "R-quantizer", "R-adapter", "R-stage"}
     assert set(TABLES) - objects | {"R-add", "R-flatten"} == kinds
 
@@ -208,7 +209,7 @@ def test_the_page_names_exactly_the_kinds() -> None:
 def test_tables_name_exactly_the_tensors_with_type_and_rank() -> None:
     written: dict[str, set[tuple[str, str, int]]] = {}
     for layer in network_of_every_kind().layers:
-        rule = f"R-{codec._KINDS[type(layer)].replace('_', '-')}"
+        rule = layer.rule()
         for name, (kind, values) in codec.encode_layer(layer)[1].items():
             field = name.partition("/")[2]
             stage = field.startswith("adapter.")

@@ -15,15 +15,16 @@ import pytest
 
 from asq_hw import oracle
 from asq_hw.conformance.models import EXAMPLES, Example
-from asq_hw.network import activation, bounds, graph, layers
+from asq_hw.network import activation, bounds, graph
 from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import weighted, windows
 from asq_hw.numbers import fixedpoint, grids, products
 from asq_hw.numbers.grids import Grid, Level
 from asq_hw.numbers.products import Product
 from asq_hw.sim import TraceBatch, simulate
 from tests.helpers.networks import LAYER_KINDS, random_images, random_network
 
-SHARED = (activation, bounds, fixedpoint, grids, layers, graph, products)
+SHARED = (activation, bounds, fixedpoint, grids, graph, products, weighted, windows)
 """Modules that the simulator takes arithmetic from."""
 
 
@@ -214,7 +215,7 @@ MUTANTS: dict[str, tuple[object, str, object]] = {
         property(lambda grid: (1 << (grid.bits - grid.signed)) - 1 - (not grid.signed)),
     ),
     "saturation to a symmetric range": (fixedpoint, "integer_range", symmetric_range),
-    "the last window left out": (graph, "window_positions", one_window_less),
+    "the last window left out": (windows, "window_positions", one_window_less),
     "three fraction bits of post-split": (Product, "fraction_bits", three_fraction_bits),
 }
 

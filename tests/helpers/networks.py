@@ -15,13 +15,13 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
-    FeatureFormat,
     Flatten,
     GlobalAveragePool,
     Input,

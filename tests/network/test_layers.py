@@ -10,18 +10,9 @@ import pytest
 
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.network.layers import (
-    CODES_AT_A_TIME,
-    Add,
-    AveragePool,
-    FeatureFormat,
-    Flatten,
-    GlobalAveragePool,
-    Input,
-    MaxPool,
-    Relu,
-    layer_sources,
-)
+from asq_hw.network.feature_map import FeatureFormat
+from asq_hw.network.layers import Add, AveragePool, Flatten, GlobalAveragePool, Input, MaxPool, Relu
+from asq_hw.network.layers.weighted import CODES_AT_A_TIME
 from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.numbers.validation import check_codes, check_integers, check_name
 from tests.helpers.networks import conv, input_layer, linear, quantizer
@@ -234,9 +225,9 @@ def test_sizes_that_are_derived() -> None:
 
 
 def test_sources() -> None:
-    assert layer_sources(input_layer(1, 1)) == ()
-    assert layer_sources(Add(name="a", sources=("b", "c"))) == ("b", "c")
-    assert layer_sources(CONV) == ("input",)
+    assert input_layer(1, 1).source_names == ()
+    assert Add(name="a", sources=("b", "c")).source_names == ("b", "c")
+    assert CONV.source_names == ("input",)
 
 
 def test_a_quantizer_is_made_of_its_parts() -> None:

@@ -11,8 +11,9 @@ import pytest
 from asq_hw import oracle
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, Input
+from asq_hw.network.layers import Conv, Input
 from asq_hw.numbers.grids import Grid, Scheme
 from rtl.design import Design
 from rtl.emit.vectors import Vectors

@@ -13,8 +13,9 @@ from asq_hw.cli.options import BUNDLED, model_path
 from asq_hw.errors import InputError
 from asq_hw.modelfile import load
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, Input, Linear
+from asq_hw.network.layers import Conv, Input, Linear
 from asq_hw.numbers.grids import Grid, Scheme
 from rtl.design import Design
 from rtl.emit.vectors import Vectors

@@ -7,8 +7,9 @@ import pytest
 
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, FixedStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, GlobalAveragePool, Input
+from asq_hw.network.layers import Conv, GlobalAveragePool, Input
 from asq_hw.numbers.grids import Grid, Scheme
 from asq_hw.numbers.products import Product
 from asq_hw.sim import simulate

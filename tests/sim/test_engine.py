@@ -17,8 +17,9 @@ import asq_hw
 from asq_hw import datasets, modelfile, oracle
 from asq_hw.errors import InputError
 from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Add, AveragePool, FeatureFormat, MaxPool, Relu
+from asq_hw.network.layers import Add, AveragePool, MaxPool, Relu
 from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS, Product, ProductKind
 from asq_hw.sim import SimulationResult, TraceBatch, simulate, tensor_shapes

@@ -30,7 +30,6 @@ from torch.nn import functional
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import layer_sources
 from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.reference import run_layer
 from asq_hw.train.graph.operations import Operation, OperationKind
@@ -163,7 +162,7 @@ def _integer_maps(network: IntegerNetwork, pixels: Tensor) -> dict[str, Tensor]:
     formats = {name: made.format for name, made in network.feature_maps().items()}
     maps: dict[str, Tensor] = {}
     for layer in network.layers:
-        sources = [maps[name] for name in layer_sources(layer)] or [pixels.double()]
+        sources = [maps[name] for name in layer.source_names] or [pixels.double()]
         maps[layer.name] = run_layer(layer, sources, formats[layer.name].bits)
     return maps
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.network.layers import Conv, FeatureFormat, Linear
+from asq_hw.network.feature_map import FeatureFormat
+from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.fixedpoint import quantize_multiplier
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.validation import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS

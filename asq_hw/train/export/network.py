@@ -14,13 +14,13 @@ from torch import nn
 
 from asq_hw.datasets import Dataset, ImageFolder, image_spec, reference_name
 from asq_hw.errors import InputError
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import PIXEL_MAX, IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
-    FeatureFormat,
     Flatten,
     GlobalAveragePool,
     Input,

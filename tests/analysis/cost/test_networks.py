@@ -16,8 +16,9 @@ from asq_hw.network.activation import (
     FixedStep,
     adapter_hidden_width,
 )
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, GlobalAveragePool, Input, Linear
+from asq_hw.network.layers import Conv, GlobalAveragePool, Input, Linear
 from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.numbers.validation import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 
