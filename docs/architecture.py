@@ -15,6 +15,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -161,7 +162,7 @@ def _draw_journeys(axes: Axes, centers: dict[str, Center], rooms: list[str]) -> 
             assert room is not None, place
             x, y = centers[room]
             points.append((x + 0.05 * (number - 1), y + 0.13 * (1 - number)))
-        for index, (start, end) in enumerate(zip(points, points[1:], strict=False), start=1):
+        for index, (start, end) in enumerate(pairwise(points), start=1):
             if start != end:
                 style = f"arc3,rad={0.12 + 0.03 * index}"
                 axes.add_patch(

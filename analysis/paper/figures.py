@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.cost.overhead import Convention, overhead
-from analysis.cost.topologies import NETWORK_NAMES, named_network
+from analysis.cost.topologies import named_network
 from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.network.topologies import PUBLISHED
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import POST, POT, UNIFORM, Scheme
 
@@ -106,7 +107,7 @@ def plot_overhead(path: str | Path, *, bits: int = 4) -> None:
         for offset, convention in ((-0.18, Convention.PAPER), (0.18, Convention.STORED)):
             rows = [
                 overhead(named_network(name), bits=[bits], convention=convention).rows[0]
-                for name in NETWORK_NAMES
+                for name in PUBLISHED
             ]
             places = [index + offset for index in range(len(rows))]
             label = f"{convention} convention"
@@ -118,7 +119,7 @@ def plot_overhead(path: str | Path, *, bits: int = 4) -> None:
                     places, percents, height=0.32, color=_CONVENTION_COLORS[convention], label=label
                 )
                 axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-        storage.set_yticks(range(len(NETWORK_NAMES)), NETWORK_NAMES)
+        storage.set_yticks(range(len(PUBLISHED)), PUBLISHED)
         storage.invert_yaxis()
         for axes, what in ((storage, "Param"), (compute, "Compute")):
             axes.set_xlabel(f"{what} (%) at {bits} bits")

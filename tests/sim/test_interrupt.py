@@ -16,12 +16,13 @@ import pytest
 
 import asq_hw
 from asq_hw import datasets, modelfile
+from asq_hw.compiler import compile_aside, is_compiling
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.schemes import scheme_named
 from asq_hw.sim.engine import Run
-from asq_hw.sim.jit import Kernel, available_kernels, compile_aside, is_compiling
+from asq_hw.sim.jit import Kernel, available_kernels
 from asq_hw.sim.program import Lane, Statistic
 from tests.helpers import networks
 

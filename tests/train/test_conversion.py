@@ -11,8 +11,8 @@ from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM, Scheme
 from asq_hw.train.graph.conversion import LayerRole, layer_roles, quantize
 from asq_hw.train.models import build, names
-from asq_hw.train.quantizers.base import GridWeightQuantizer, UniformWeightQuantizer
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
+from asq_hw.train.quantizers.weights import GridWeightQuantizer, UniformWeightQuantizer
 from asq_hw.train.recipes import Recipe, load
 
 SHAPES = {"in_channels": 1, "num_classes": 10}

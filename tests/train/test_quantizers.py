@@ -10,12 +10,10 @@ from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM
+from asq_hw.train.quantizers.activations import ActivationQuantizer
 from asq_hw.train.quantizers.adapter import BETA_FLOOR, Adapter, quantize_weight, weight_scale
-from asq_hw.train.quantizers.base import (
-    ActivationQuantizer,
-    make_weight_quantizer,
-)
 from asq_hw.train.quantizers.initial_scales import initial_alpha, initial_clip, initial_step
+from asq_hw.train.quantizers.weights import make_weight_quantizer
 
 GRIDS = [
     *(Grid(scheme=UNIFORM, bits=bits) for bits in (2, 4, 8)),

@@ -44,9 +44,8 @@ from asq_hw.train.graph.operations import Operation, OperationKind, trace
 from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.recipes import Recipe
 
-__all__ = ["DEFAULT_CALIBRATION_IMAGES", "export_network", "network_name"]
+__all__ = ["export_network", "network_name"]
 
-DEFAULT_CALIBRATION_IMAGES = 1024
 _HEADROOM = 1.5
 """Feature maps get room for values this much larger than calibration saw."""
 

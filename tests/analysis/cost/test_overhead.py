@@ -12,8 +12,9 @@ import pytest
 from analysis.cost.networks import find_network
 from analysis.cost.overhead import Convention, overhead
 from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
-from analysis.cost.topologies import NETWORK_NAMES, named_network
+from analysis.cost.topologies import named_network
 from asq_hw.errors import InputError
+from asq_hw.network.topologies import PUBLISHED
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import POST, UNIFORM
@@ -158,7 +159,7 @@ def test_papers_encoding_stores_one_bit_more_for_each_quantized_weight():
     assert paper["adapter_weight_bits"] == packed["adapter_weight_bits"]
 
 
-@pytest.mark.parametrize("name", NETWORK_NAMES)
+@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("convention", Convention)
 def test_layers_add_up_to_the_network(name, convention):
     row = overhead(named_network(name), bits=[4], convention=convention).rows[0]
@@ -169,7 +170,7 @@ def test_layers_add_up_to_the_network(name, convention):
         assert join(part[key] for part in parts) == value, key
 
 
-@pytest.mark.parametrize("name", NETWORK_NAMES)
+@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("convention", Convention)
 def test_fewer_bits_make_the_adapter_weigh_more(name, convention):
     rows = overhead(named_network(name), bits=range(2, 9), convention=convention).rows

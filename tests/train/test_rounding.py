@@ -7,15 +7,14 @@ from torch import Tensor
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import POST, POT, Scheme
-from asq_hw.train.quantizers.functions import (
+from asq_hw.train.quantizers.gradients import (
     keep_positive,
-    round_to_levels,
-    round_uniform,
     scale_gradient,
     with_channel_means,
     with_gradient_of,
 )
 from asq_hw.train.quantizers.levels import table_of
+from asq_hw.train.quantizers.rounding import round_to_levels, round_uniform
 
 UNSIGNED, SIGNED = (0, 15), (-8, 7)
 
