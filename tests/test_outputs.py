@@ -17,7 +17,8 @@ from asq_hw.cli.app import app
 from asq_hw.errors import InputError
 from asq_hw.outputs import check_outputs
 from asq_hw.train import recipes
-from asq_hw.train.run import training as loop
+from asq_hw.train.run.folder import FILES
+from asq_hw.train.run.training import train
 
 WRITTEN = {"--output", "--trace", "--plot", "--log-dir"}
 READ = {
@@ -116,7 +117,7 @@ def test_an_output_never_falls_onto_an_input(tmp_path: Path) -> None:
     check_outputs({"--output": tmp_path / "b.asq"}, {"checkpoint": source, "--data": "digits"})
 
 
-@pytest.mark.parametrize("name", loop.FILES)
+@pytest.mark.parametrize("name", FILES)
 def test_a_run_leaves_the_recipe_in_its_folder_alone(tmp_path: Path, name: str) -> None:
     recipe = tmp_path / name
     text = (Path(recipes.__file__).parent / "digits-float.toml").read_text()
@@ -128,9 +129,9 @@ def test_a_run_leaves_the_recipe_in_its_folder_alone(tmp_path: Path, name: str) 
     # From Python, the recipe is no file, and the checkpoint to start from is one.
     chosen = recipes.load(recipe)
     with pytest.raises(InputError, match="output .* must not be the folder of init"):
-        loop.train(chosen, output=tmp_path, init=recipe)
+        train(chosen, output=tmp_path, init=recipe)
     with pytest.raises(InputError, match="log_dir .* must not be the folder of init"):
-        loop.train(chosen, output=tmp_path / "run", init=recipe, log_dir=tmp_path)
+        train(chosen, output=tmp_path / "run", init=recipe, log_dir=tmp_path)
     assert list(tmp_path.iterdir()) == [recipe]
 
 
