@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 from asq_hw.errors import InputError
 from asq_hw.sim.jit import choose_kernel
-from asq_hw.sim.kernels.vectors import I8, I32, I64, LANES, Emitter, vector
+from asq_hw.sim.kernels.llvm import I8, I32, I64, LANES, Emitter, vector
 
 __all__ = ["integer_peak"]
 

@@ -14,7 +14,7 @@ import numba
 from numba.extending import intrinsic
 
 from asq_hw.sim.kernels import dot_tiles_avx2
-from asq_hw.sim.kernels.vectors import I8, I16, I32, I64, Emitter, join_sums, vector
+from asq_hw.sim.kernels.llvm import I8, I16, I32, I64, Emitter, join_sums, vector
 from asq_hw.sim.program import PIXEL_TILE, VECTOR, Avx2, Portable, Vnni
 
 __all__ = ["dot_1", "dot_2", "dot_halves", "taps_1", "taps_2"]

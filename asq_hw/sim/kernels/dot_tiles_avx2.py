@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from asq_hw.sim.kernels.vectors import I8, I16, I32, I64, Emitter, join_sums, vector
+from asq_hw.sim.kernels.llvm import I8, I16, I32, I64, Emitter, join_sums, vector
 from asq_hw.sim.program import PIXEL_TILE, VECTOR
 
 __all__ = ["emit_tile"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from asq_hw.sim.jit import cached, source_stamp
 from asq_hw.sim.kernels.convolve import convolve
-from asq_hw.sim.kernels.plain_layers import (
+from asq_hw.sim.kernels.pool import (
     add,
     average_pool,
     flatten,

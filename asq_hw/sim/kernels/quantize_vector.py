@@ -8,7 +8,7 @@ import numba
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from asq_hw.sim.kernels.vectors import I8, I32, I64, Emitter, vector
+from asq_hw.sim.kernels.llvm import I8, I32, I64, Emitter, vector
 from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
 
 __all__ = ["VALUES", "add_values", "multiply_rows", "quantize_values", "sum_channels"]

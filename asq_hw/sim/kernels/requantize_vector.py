@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS
-from asq_hw.sim.kernels.vectors import I1, I16, I32, I64, Emitter, vector
+from asq_hw.sim.kernels.llvm import I1, I16, I32, I64, Emitter, vector
 from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
 
 __all__ = [

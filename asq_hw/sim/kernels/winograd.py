@@ -17,7 +17,7 @@ from typing import Any
 import numba
 from numba.extending import intrinsic
 
-from asq_hw.sim.kernels.vectors import I8, I32, I64, Emitter, vector
+from asq_hw.sim.kernels.llvm import I8, I32, I64, Emitter, vector
 from asq_hw.sim.program import VECTOR, Portable
 
 __all__ = ["transform_codes", "transform_sums"]
