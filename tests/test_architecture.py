@@ -51,6 +51,7 @@ def modules_loaded_by(code: str) -> set[str]:
         "from asq_hw.cli import main; assert main(['overhead', 'resnet18']) == 0",
         "from asq_hw.cli import main; assert main(['doctor', '--format', 'json']) == 0",
         "from asq_hw.cli import main; assert main(['train', '--help']) == 0",
+        "from asq_hw.cli import main; assert main(['simulate', '--help']) == 0",
         "from asq_hw.cli import main; assert main(['levels', 'post', '--bits', '4']) == 0",
     ],
 )

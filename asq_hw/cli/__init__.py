@@ -111,12 +111,12 @@ def _name(filename: object) -> str:
 
 
 def _leave(status: int) -> int:
-    """Return the status; end the process where the simulator's compiler still works in a thread.
+    """Return the status; end the process where a compiler still works in a thread.
 
     It cannot be stopped, and Python must not be taken down under it.
     """
-    simulator = sys.modules.get("asq_hw.sim.jit")
-    if simulator is not None and simulator.is_compiling():
+    compiler = sys.modules.get("asq_hw.compiler")
+    if compiler is not None and compiler.is_compiling():
         sys.stdout.flush()
         os._exit(status)
     return status

@@ -28,6 +28,7 @@ from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar,
 from asq_hw.cli.places import check_outputs
 from asq_hw.errors import InputError
 from asq_hw.numbers.products import Product, ProductKind
+from asq_hw.sim.instruction_sets import AUTO, Kernel
 
 if TYPE_CHECKING:
     from asq_hw.cli.accuracy import Accuracy
@@ -84,10 +85,10 @@ def simulate(
         str,
         typer.Option(
             "--kernel",
-            metavar="auto|vnni|avx2|portable",
+            metavar="|".join([AUTO, *Kernel]),
             help="Machine code of the dot products; the results are the same bits.",
         ),
-    ] = "auto",
+    ] = AUTO,
     trace: Annotated[
         Path | None,
         typer.Option("--trace", metavar="DIR", help="Write every intermediate tensor, as .npy."),

@@ -15,16 +15,18 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
+from asq_hw.compiler import compile_aside
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.budget import Budget
-from asq_hw.sim.jit import Kernel, choose_kernel, compile_aside
+from asq_hw.sim.instruction_sets import AUTO
+from asq_hw.sim.kernel_choice import choose_kernel
 from asq_hw.sim.kernels.interpreter import interpreter
 from asq_hw.sim.lowering.memory_plan import allocate, memory_bytes
 from asq_hw.sim.lowering.network import lower
-from asq_hw.sim.program import Avx2, Form, Memory, Portable, Statistic, Vnni
+from asq_hw.sim.program import Memory, Statistic
 from asq_hw.sim.statistics import LayerStatistics, empty_statistics, summarize
 from asq_hw.sim.tensors import TraceBatch, read_batch
 
@@ -35,11 +37,6 @@ MAX_THREADS = 4096
 MAX_BATCH = 1 << 30
 _TRACE_BYTES = 1 << 26
 """Most memory for the tensors of a traced batch; each thread has a few batches."""
-_FORMS: dict[Kernel, type[Form]] = {
-    Kernel.VNNI: Vnni,
-    Kernel.AVX2: Avx2,
-    Kernel.PORTABLE: Portable,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,7 +79,7 @@ def simulate(
     batch_size: int = 32,
     trace: Callable[[TraceBatch], None] | None = None,
     progress: Callable[[int], None] | None = None,
-    kernel: str = Kernel.AUTO,
+    kernel: str = AUTO,
     memory_limit: int | None = None,
 ) -> SimulationResult:
     """Run uint8 images (N, C, H, W) through `network`; the result is the same bits everywhere.
@@ -101,7 +98,7 @@ def simulate(
     progress : callable
         Is given the number of images done so far.
     kernel : str
-        ``auto``, ``vnni``, ``avx2`` or ``portable``.
+        ``auto``, or the name of one of `asq_hw.sim.instruction_sets.Kernel`.
     memory_limit : int
         Bytes that the network, its tables and all threads may take; by default 2 GiB, and 64 for
         each weight.
@@ -161,7 +158,7 @@ class Run:
         self.budget = Budget(network, memory_limit)
         self.plan = lower(network, product, kernel=chosen, keep=keep, budget=self.budget)
         self.shape = network.feature_maps()[network.output.name].shape
-        self.form = _FORMS[chosen]()
+        self.form = chosen.form
         self.interpret = interpreter()
         self._take(images)
 

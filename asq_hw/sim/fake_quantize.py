@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.sim.jit import cached, compile_aside, jit
+from asq_hw.compiler import cached, compile_aside, jit
 
 __all__ = ["FakeQuantizeLoops"]
 

@@ -21,46 +21,17 @@ __all__ = [
     "POOL",
     "STAGE",
     "STEP",
-    "VECTOR",
-    "Avx2",
     "Finish",
-    "Form",
     "Kind",
     "Lane",
     "Memory",
     "Method",
-    "Portable",
     "Program",
     "Statistic",
-    "Vnni",
 ]
 
 PIXEL_TILE = 8
 """Output pixels that the dot products compute at once; a larger tile spills registers."""
-
-VECTOR = 16
-"""Sums of 32 bits in a vector; output channels are padded to whole ones."""
-
-
-class Portable(NamedTuple):
-    """Plain loops; kernels are compiled for a form by its type, whatever the value."""
-
-    lanes: int = 1
-
-
-class Avx2(NamedTuple):
-    """AVX2: what any x86 processor since 2013 or 2015 has."""
-
-    lanes: int = VECTOR
-
-
-class Vnni(NamedTuple):
-    """AVX-512 VNNI."""
-
-    lanes: int = VECTOR
-
-
-Form = Portable | Avx2 | Vnni
 
 
 class Method(IntEnum):

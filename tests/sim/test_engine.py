@@ -22,7 +22,8 @@ from asq_hw.network.layers import Add, AveragePool, FeatureFormat, MaxPool, Relu
 from asq_hw.numbers.grids import Encoding, Grid, Scheme
 from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS, Product, ProductKind
 from asq_hw.sim import SimulationResult, TraceBatch, simulate, tensor_shapes
-from asq_hw.sim.jit import Kernel, available_kernels
+from asq_hw.sim.instruction_sets import Kernel
+from asq_hw.sim.kernel_choice import available_kernels
 from asq_hw.sim.lowering.network import lower
 from asq_hw.sim.program import Lane
 from tests.helpers import networks

@@ -16,11 +16,13 @@ import pytest
 
 import asq_hw
 from asq_hw import datasets, modelfile
+from asq_hw.compiler import compile_aside, is_compiling
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.grids import Grid, Scheme
 from asq_hw.numbers.products import Product
 from asq_hw.sim.engine import Run
-from asq_hw.sim.jit import Kernel, available_kernels, compile_aside, is_compiling
+from asq_hw.sim.instruction_sets import AUTO, Kernel
+from asq_hw.sim.kernel_choice import available_kernels
 from asq_hw.sim.program import Lane, Statistic
 from tests.helpers import networks
 
@@ -68,7 +70,7 @@ def test_work_ends_with_the_image_in_hand(kernel: Kernel) -> None:
 
 
 def test_a_set_flag_stops_before_the_first_layer() -> None:
-    run = _long_run(Kernel.AUTO)
+    run = _long_run(AUTO)
     memory = run.memory(1)
     memory.stop[0] = 1
     run.compute(memory, 0, 2)
@@ -181,7 +183,7 @@ def test_the_program_ends_while_the_compiler_works() -> None:
 
 
 def test_ctrl_c_sets_the_flag_of_every_thread() -> None:
-    run = _long_run(Kernel.AUTO)
+    run = _long_run(AUTO)
     run.warm_up()
     half = len(run.images) // 2
 

@@ -18,10 +18,11 @@ from asq_hw.network.layers import Add, GlobalAveragePool, Layer, MaxPool, Relu
 from asq_hw.numbers.grids import Grid, Scheme
 from asq_hw.numbers.products import Product
 from asq_hw.sim import SimulationResult, TraceBatch, profile_layers, simulate
-from asq_hw.sim.jit import Kernel, available_kernels
+from asq_hw.sim.instruction_sets import LANES, Kernel
+from asq_hw.sim.kernel_choice import available_kernels
 from asq_hw.sim.lowering.network import lower
 from asq_hw.sim.lowering.weight_layout import Panels, quads_in_words
-from asq_hw.sim.program import VECTOR, Finish, Lane, Method
+from asq_hw.sim.program import Finish, Lane, Method
 from tests.helpers import networks
 
 VECTORS = [kernel for kernel in available_kernels() if kernel is not Kernel.PORTABLE]
@@ -346,10 +347,10 @@ def test_every_16_bit_value_becomes_its_exact_code(bits: int, signed: bool) -> N
 @settings(max_examples=200)
 def test_no_sum_of_a_run_leaves_16_bits(quads: int, largest: int, bound: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    weights = rng.integers(-bound, bound, (2, quads, VECTOR, 4))
+    weights = rng.integers(-bound, bound, (2, quads, LANES, 4))
     run = quads_in_words(_panels(weights, largest))
     assert run == 0 or 2 <= run <= quads
-    pairs = weights.reshape(2, quads, 2 * VECTOR, 2) * largest
+    pairs = weights.reshape(2, quads, 2 * LANES, 2) * largest
     for first in range(0, quads, max(run, 2)):
         part = pairs[:, first : first + max(run, 2)]
         ends = [np.clip(part, *side).sum(axis=(1, 3)) for side in ((0, None), (None, 0))]

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.sim.jit import jit
+from asq_hw.compiler import jit
+from asq_hw.sim.instruction_sets import LANES, Form
 from asq_hw.sim.kernels.dot_tiles import dot_1, dot_2, dot_halves, taps_1, taps_2
 from asq_hw.sim.kernels.requantize_vector import (
     finish_halves,
@@ -23,7 +24,7 @@ from asq_hw.sim.kernels.requantize_vector import (
     keep_sums,
 )
 from asq_hw.sim.kernels.winograd import transform_codes, transform_sums
-from asq_hw.sim.program import PIXEL_TILE, VECTOR, Finish, Form, Memory, Method, Program
+from asq_hw.sim.program import PIXEL_TILE, Finish, Memory, Method, Program
 
 __all__ = ["convolve_bytes"]
 
@@ -70,7 +71,7 @@ def convolve_bytes(
     kept = memory.accumulators[row].ctypes.data + 8 * layer["accumulators"]
     pools = 0
     if layer["pools"] >= 0:
-        memory.pooled[layer["pools"] :][: layer["out_channels"] + VECTOR] = 0
+        memory.pooled[layer["pools"] :][: layer["out_channels"] + LANES] = 0
         pools = memory.pooled.ctypes.data + 8 * layer["pools"]
     at = Places(
         memory.codes8.ctypes.data + layer["codes"],
@@ -103,19 +104,19 @@ def _convolve_quads(
     layer: Record, at: Places, group: int, maps: Maps, statistics: Statistics, form: Form
 ) -> None:
     """One group; the last tile may repeat the last pixel."""
-    quads, block, vectors = layer["quads"], layer["block"], layer["columns"] // VECTOR
+    quads, block, vectors = layer["quads"], layer["block"], layer["columns"] // LANES
     run = layer["run"]
-    panel = at.weights + group * vectors * quads * 4 * VECTOR
-    starts = at.starts + 4 * group * vectors * VECTOR
+    panel = at.weights + group * vectors * quads * 4 * LANES
+    starts = at.starts + 4 * group * vectors * LANES
     codes = at.codes + group * layer["group_channels"]
     channel = group * layer["group_outputs"]
-    stride = block * VECTOR
+    stride = block * LANES
     for first in range(0, layer["pixels"], block):
         count = min(block, layer["pixels"] - first)
         for j in range(0, vectors, 2):
-            weights, begin = panel + j * quads * 4 * VECTOR, starts + 4 * VECTOR * j
+            weights, begin = panel + j * quads * 4 * LANES, starts + 4 * LANES * j
             for i in range(0, count, PIXEL_TILE):
-                pixels, out = at.pixels + 8 * (first + i), at.sums + 4 * VECTOR * i
+                pixels, out = at.pixels + 8 * (first + i), at.sums + 4 * LANES * i
                 if layer["finish"] == Finish.HALVES:
                     dot_halves(form, codes, pixels, at.quads, quads, weights, begin, out, stride,
                                run)  # fmt: skip
@@ -132,20 +133,20 @@ def _convolve_taps(
 ) -> None:
     """A depthwise layer, 32 channels after the other: two vectors of each part."""
     taps, block, parts = layer["quads"], layer["block"], 1 + layer["pair"]
-    stride, wide = block * VECTOR, 2 * VECTOR
+    stride, wide = block * LANES, 2 * LANES
     for first in range(0, layer["pixels"], block):
         count = min(block, layer["pixels"] - first)
         for j in range(layer["columns"] // (wide * parts)):
             codes, weights = at.codes + j * wide, at.weights + j * taps * parts * wide
             begin = at.starts16 + 2 * j * parts * wide
             for i in range(0, count, PIXEL_TILE):
-                pixels, out = at.pixels + 8 * (first + i), at.sums + 4 * VECTOR * i
+                pixels, out = at.pixels + 8 * (first + i), at.sums + 4 * LANES * i
                 if parts == 2:
                     taps_2(form, codes, pixels, at.quads, taps, weights, begin, out, stride)
                 else:
                     taps_1(form, codes, pixels, at.quads, taps, weights, begin, out, stride)
             for half in range(2):
-                channel = j * wide + half * VECTOR
+                channel = j * wide + half * LANES
                 _finish(layer, at, channel, layer["out_channels"] - channel, first, count,
                         half * stride, 0, maps, statistics, form)  # fmt: skip
 
@@ -156,19 +157,19 @@ def _convolve_winograd(
 ) -> None:
     """Blocks of pieces of 2 x 2 outputs: 16 matrix products of transformed codes and weights."""
     quads, block, channels = layer["quads"], layer["block"], layer["transformed_row"]
-    plane, product = block * channels, block * VECTOR
+    plane, product = block * channels, block * LANES
     for first in range(0, layer["tiles"], block):
         count = min(block, layer["tiles"] - first)
         for i in range(count):
             _transform_piece(layer, at, first + i, at.transformed + i * channels, form)
-        for j in range(0, layer["columns"] // VECTOR, 2):
+        for j in range(0, layer["columns"] // LANES, 2):
             for t in range(16):
                 vector = 2 * (8 * j + t)  # 16 pairs of vectors for every pair of columns
-                weights = at.weights + vector * quads * 4 * VECTOR
-                begin = at.starts + 4 * vector * VECTOR
+                weights = at.weights + vector * quads * 4 * LANES
+                begin = at.starts + 4 * vector * LANES
                 for i in range(0, count, PIXEL_TILE):
                     codes = at.transformed + t * plane + i * channels
-                    out = at.products + 4 * (t * product + VECTOR * i)
+                    out = at.products + 4 * (t * product + LANES * i)
                     dot_2(form, codes, at.pixels, at.quads, quads, weights, begin, out,
                           16 * product, layer["run"])  # fmt: skip
             for v in range(2):
@@ -183,7 +184,7 @@ def _transform_piece(layer: Record, at: Places, tile: int, out: int, form: Form)
     y, x = 2 * (tile // layer["tiles_across"]), 2 * (tile % layer["tiles_across"])
     pixel, channels = layer["channels"], layer["transformed_row"]
     row = layer["padded_width"] * pixel
-    chunks, plane = channels // (2 * VECTOR), layer["block"] * channels
+    chunks, plane = channels // (2 * LANES), layer["block"] * channels
     transform_codes(
         form, at.codes, y * row + x * pixel, row, pixel, chunks, out, plane,
         layer["transform_offset"],
@@ -206,7 +207,7 @@ def _finish_two(
     """Requantize two vectors: an even and an odd one, or two of different channels."""
     outputs, pair = layer["group_outputs"], layer["pair"]
     for v in range(2 - pair):
-        skip = VECTOR * (vector // 2 if pair else vector + v)
+        skip = LANES * (vector // 2 if pair else vector + v)
         if skip < outputs:
             _finish(layer, at, channel + skip, outputs - skip, first, count, v * stride, stride,
                     maps, statistics, form)  # fmt: skip

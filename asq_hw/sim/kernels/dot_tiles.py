@@ -13,16 +13,17 @@ from typing import Any
 import numba
 from numba.extending import intrinsic
 
+from asq_hw.sim.instruction_sets import LANES, Avx2, Portable, Vnni
 from asq_hw.sim.kernels import dot_tiles_avx2
 from asq_hw.sim.kernels.llvm import I8, I16, I32, I64, Emitter, join_sums, vector
-from asq_hw.sim.program import PIXEL_TILE, VECTOR, Avx2, Portable, Vnni
+from asq_hw.sim.program import PIXEL_TILE
 
 __all__ = ["dot_1", "dot_2", "dot_halves", "taps_1", "taps_2"]
 
-_SUMS, _BYTES = vector(I32), vector(I8, 4 * VECTOR)
-_TAP_LANES = 2 * VECTOR
+_SUMS, _BYTES = vector(I32), vector(I8, 4 * LANES)
+_TAP_LANES = 2 * LANES
 """Channels of a tile without sums over channels."""
-_TAP_PARTS = {Vnni: (PIXEL_TILE, _TAP_LANES), Avx2: (PIXEL_TILE // 2, VECTOR)}
+_TAP_PARTS = {Vnni: (PIXEL_TILE, _TAP_LANES), Avx2: (PIXEL_TILE // 2, LANES)}
 """Pixels and channels of such a tile that the registers hold at once."""
 
 
@@ -43,7 +44,7 @@ def _windows(emit: Emitter, codes: Any, pixels: Any, numbers: range) -> list[Any
 def _store(emit: Emitter, total: Any, sums: Any, stride: Any, vector: int, pixel: int) -> None:
     """Store a register among sums that stand as (vectors, pixels, 16)."""
     start = emit.offset(sums, emit.builder.mul(stride, I64(vector)), 4)
-    emit.store(total, emit.offset(start, pixel, 4 * VECTOR))
+    emit.store(total, emit.offset(start, pixel, 4 * LANES))
 
 
 def _make_tile(vectors: int, *, joined: bool = False) -> Any:
@@ -103,12 +104,12 @@ def _emit_tile(emit: Emitter, vectors: int, arguments: list[Any], *, joined: boo
     codes, pixels, quads, count, weights, starts, sums, stride = arguments
     builder = emit.builder
     windows = _windows(emit, codes, pixels, range(PIXEL_TILE))
-    panels = [emit.offset(weights, builder.mul(count, I64(j)), 4 * VECTOR) for j in range(vectors)]
-    first = [emit.load(emit.offset(starts, j, 4 * VECTOR), _SUMS) for j in range(vectors)]
+    panels = [emit.offset(weights, builder.mul(count, I64(j)), 4 * LANES) for j in range(vectors)]
+    first = [emit.load(emit.offset(starts, j, 4 * LANES), _SUMS) for j in range(vectors)]
 
     def step(k: Any, totals: list[Any]) -> list[Any]:
         emit.fence()
-        columns = [emit.load(emit.offset(panel, k, 4 * VECTOR), _BYTES) for panel in panels]
+        columns = [emit.load(emit.offset(panel, k, 4 * LANES), _BYTES) for panel in panels]
         place = emit.load(emit.offset(quads, k, 8), I64)
         following = []
         for i, window in enumerate(windows):
@@ -129,8 +130,8 @@ def _emit_tile(emit: Emitter, vectors: int, arguments: list[Any], *, joined: boo
 def _interleave(emit: Emitter, even: Any, odd: Any, first: int) -> Any:
     """16 lanes of 32 bits, each made of the same lane of two vectors of 16 bits."""
     lanes = even.type.count
-    places = [part + first + lane for lane in range(VECTOR) for part in (0, lanes)]
-    shuffled = emit.builder.shuffle_vector(even, odd, vector(I32, 2 * VECTOR)(places))
+    places = [part + first + lane for lane in range(LANES) for part in (0, lanes)]
+    shuffled = emit.builder.shuffle_vector(even, odd, vector(I32, 2 * LANES)(places))
     return emit.builder.bitcast(shuffled, _SUMS)
 
 
@@ -201,13 +202,13 @@ def _emit_taps(
         for p in range(parts)
     ]
     totals = emit.loop(count, begin * len(numbers), step)
-    for (i, pixel), first in product(enumerate(numbers), range(0, lanes, VECTOR)):
+    for (i, pixel), first in product(enumerate(numbers), range(0, lanes, LANES)):
         pair = totals[parts * i : parts * (i + 1)]
         if parts == 2:
             total = _interleave(emit, pair[0], pair[1], first)
         else:
             total = builder.sext(emit.part(pair[0], first), _SUMS)
-        _store(emit, total, sums, stride, (channel + first) // VECTOR, pixel)
+        _store(emit, total, sums, stride, (channel + first) // LANES, pixel)
 
 
 dot_1 = _make_tile(1)

@@ -14,14 +14,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from asq_hw.sim.instruction_sets import LANES
 from asq_hw.sim.kernels.llvm import I8, I16, I32, I64, Emitter, join_sums, vector
-from asq_hw.sim.program import PIXEL_TILE, VECTOR
+from asq_hw.sim.program import PIXEL_TILE
 
 __all__ = ["emit_tile"]
 
 _PIXELS = 4
 """Pixels whose sums, 16 columns of them, stay in registers together with what is multiplied."""
-_LANES = VECTOR // 2
+_LANES = LANES // 2
 """Sums of 32 bits in a register."""
 _SUMS, _WORDS, _BYTES = vector(I32, _LANES), vector(I16, 2 * _LANES), vector(I8, 4 * _LANES)
 _HALVES = (0, 1)
@@ -42,7 +43,7 @@ def emit_tile(emit: Emitter, vectors: int, arguments: list[Any], *, joined: bool
             others = _part_sums(emit, I64(1), first, arguments)
             pairs = zip(totals, others, strict=True)
             totals = [join_sums(emit, even, odd) for even, odd in pairs]
-        out = emit.offset(emit.offset(sums, builder.mul(stride, j), 4), first, 4 * VECTOR)
+        out = emit.offset(emit.offset(sums, builder.mul(stride, j), 4), first, 4 * LANES)
         for i, total in enumerate(totals):
             emit.store(total, emit.offset(out, i, 4 * _LANES))
         return []
@@ -57,8 +58,8 @@ def _part_sums(emit: Emitter, j: Any, first: Any, arguments: list[Any]) -> list[
     begin, panel = emit.offset(pixels, first, 8), builder.mul(count, j)
     places = [emit.load(emit.offset(begin, i, 8), I64) for i in range(_PIXELS)]
     windows = [builder.add(codes, place) for place in places]
-    load = _loader(emit, windows, quads, emit.offset(weights, panel, 4 * VECTOR))
-    row = emit.offset(starts, j, 4 * VECTOR)
+    load = _loader(emit, windows, quads, emit.offset(weights, panel, 4 * LANES))
+    row = emit.offset(starts, j, 4 * LANES)
     initial = [emit.load(emit.offset(row, half, 4 * _LANES), _SUMS) for half in _HALVES] * _PIXELS
     ends = []
     with builder.if_else(builder.icmp_signed(">", run, I64(1))) as branches:
@@ -81,7 +82,7 @@ def _loader(emit: Emitter, windows: list[Any], quads: Any, panel: Any) -> Loader
     builder = emit.builder
 
     def load(k: Any) -> tuple[list[Any], list[Any]]:
-        start = emit.offset(panel, k, 4 * VECTOR)
+        start = emit.offset(panel, k, 4 * LANES)
         columns = [emit.load(emit.offset(start, half, 4 * _LANES), _BYTES) for half in _HALVES]
         place = emit.load(emit.offset(quads, k, 8), I64)
         repeated = [

@@ -6,13 +6,18 @@ the compiler.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.sim.jit import cached, source_stamp
+from asq_hw import compiler
+from asq_hw.compiler import cached
+from asq_hw.numbers import fixedpoint, products
+from asq_hw.sim.instruction_sets import Form
 from asq_hw.sim.kernels.convolve import convolve
 from asq_hw.sim.kernels.pool import (
     add,
@@ -22,7 +27,7 @@ from asq_hw.sim.kernels.pool import (
     quantize_pixels,
     relu,
 )
-from asq_hw.sim.program import Form, Kind, Memory, Program, Statistic
+from asq_hw.sim.program import Kind, Memory, Program, Statistic
 
 __all__ = ["interpreter"]
 
@@ -53,7 +58,7 @@ def interpreter() -> Interpreter:
     Before every layer ``memory.stop`` is looked at, as compiled code does not see Ctrl-C; where
     plain loops make a layer slow, before each of its blocks too. Once it is set, this returns.
     """
-    stamp = source_stamp()
+    stamp = _source_stamp()
 
     @cached
     def run(
@@ -95,3 +100,15 @@ def interpreter() -> Interpreter:
         return stamp > 0  # what a function closes over is part of its key in the cache
 
     return run
+
+
+def _source_stamp() -> int:
+    """A digest of the kernels' sources: it makes a cached function depend on all of them.
+
+    Numba's cache watches only the file that a function stands in, not what the function calls.
+    """
+    digest = hashlib.sha256()
+    below = (Path(str(module.__file__)) for module in (compiler, fixedpoint, products))
+    for path in [*sorted(Path(__file__).parents[1].rglob("*.py")), *below]:
+        digest.update(path.read_bytes())
+    return int.from_bytes(digest.digest()[:7], "little")

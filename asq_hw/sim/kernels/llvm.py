@@ -12,11 +12,11 @@ from typing import Any
 
 from llvmlite import ir
 
-__all__ = ["I1", "I8", "I16", "I32", "I64", "LANES", "Emitter", "join_sums", "vector"]
+from asq_hw.sim.instruction_sets import LANES
+
+__all__ = ["I1", "I8", "I16", "I32", "I64", "Emitter", "join_sums", "vector"]
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
-LANES = 16
-"""32-bit sums in one vector."""
 
 
 def vector(kind: Any, lanes: int = LANES) -> Any:

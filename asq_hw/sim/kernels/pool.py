@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.sim.jit import jit
+from asq_hw.compiler import jit
+from asq_hw.sim.instruction_sets import LANES, Form
 from asq_hw.sim.kernels.quantize_vector import VALUES, add_values, sum_channels
-from asq_hw.sim.program import VECTOR, Form, Program
+from asq_hw.sim.program import Program
 
 __all__ = ["add", "average_pool", "flatten", "max_pool", "quantize_pixels", "relu"]
 
@@ -57,7 +58,7 @@ def add(layer: Record, maps: Maps, form: Form) -> int:
     second = maps[layer["other"] : layer["other"] + size]
     out = maps[layer["destination"] : layer["destination"] + size]
     saturated, done = 0, 0
-    if form.lanes == VECTOR and size >= VALUES:
+    if form.lanes == LANES and size >= VALUES:
         count = size // VALUES
         saturated += add_values(
             form, maps, first.ctypes.data, second.ctypes.data, out.ctypes.data, count,
@@ -125,7 +126,7 @@ def average_pool(layer: Record, maps: Maps, sums: NDArray[np.int64], form: Form)
         top, bottom = _rows(layer, y)
         for x in range(layer["out_width"]):
             left, right = _columns(layer, x)
-            sums[: channels + VECTOR] = 0
+            sums[: channels + LANES] = 0
             for row in range(top, bottom):
                 start = layer["source"] + (row * width + left) * channels
                 _sum_row(maps, start, channels, right - left, sums, form)
@@ -143,13 +144,13 @@ def _sum_row(
     maps: Maps, start: int, channels: int, pixels: int, sums: NDArray[np.int64], form: Form
 ) -> None:
     """Add a window's row to `sums`, 16 channels at once where there are vectors."""
-    if form.lanes < VECTOR:
+    if form.lanes < LANES:
         for i in range(pixels):
             for c in range(channels):
                 sums[c] += maps[start + i * channels + c]
         return
     for first in range(0, pixels, _PIXELS):
-        for c in range(0, channels, VECTOR):
+        for c in range(0, channels, LANES):
             source = maps.ctypes.data + maps.itemsize * (start + first * channels + c)
             count = min(_PIXELS, pixels - first)
             sum_channels(form, maps, source, channels, count, sums.ctypes.data + 8 * c)

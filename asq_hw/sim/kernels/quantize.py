@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.sim.jit import jit
+from asq_hw.compiler import jit
+from asq_hw.sim.instruction_sets import LANES, Form
 from asq_hw.sim.kernels.quantize_vector import multiply_rows, quantize_values, sum_channels
-from asq_hw.sim.program import VECTOR, Form, Lane, Memory, Program, Statistic
+from asq_hw.sim.program import Lane, Memory, Program, Statistic
 
 __all__ = ["place_codes", "quantize", "quantize_bytes", "step_size"]
 
@@ -55,9 +56,9 @@ def _sum_pixels(layer: Record, maps: Maps, sums: NDArray[np.int64], form: Form) 
     """
     channels, pixels = layer["channels"], layer["height"] * layer["width"]
     most = min(layer["pool_pixels"], max(_NEAR_VALUES // channels, 1))
-    sums[: channels + VECTOR] = 0
+    sums[: channels + LANES] = 0
     for first in range(0, pixels, most):
-        for c in range(0, channels, VECTOR):
+        for c in range(0, channels, LANES):
             source = maps.ctypes.data + maps.itemsize * (layer["source"] + first * channels + c)
             out = sums.ctypes.data + 8 * c
             sum_channels(form, maps, source, channels, min(most, pixels - first), out)
@@ -100,7 +101,7 @@ def _split(values: NDArray[np.int64], halves: NDArray[np.int32]) -> bool:
     if count > 4096:
         return False
     fits = True
-    halves[:, count : count + VECTOR] = 0
+    halves[:, count : count + LANES] = 0
     for i in range(count):
         fits &= -(1 << 30) <= values[i] < 1 << 30
         halves[0, i] = values[i] & 32767

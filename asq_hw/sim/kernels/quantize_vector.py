@@ -8,14 +8,15 @@ import numba
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from asq_hw.sim.instruction_sets import LANES, Portable, Vnni
 from asq_hw.sim.kernels.llvm import I8, I32, I64, Emitter, vector
-from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
+from asq_hw.sim.program import Statistic
 
 __all__ = ["VALUES", "add_values", "multiply_rows", "quantize_values", "sum_channels"]
 
 _kernel: Any = intrinsic
 _SUMS, _REALS = vector(I32), vector(ir.FloatType())
-VALUES = 2 * VECTOR
+VALUES = 2 * LANES
 """Values that are quantized, or added, at once: a vector of 16 bits each."""
 
 
@@ -24,9 +25,9 @@ def _sum_pairs(emit: Emitter, address: Any, pixel: Any, count: Any) -> Any:
 
     It adds the products of a lane's two halves: with 1 and 0, or 0 and 1.
     """
-    kind = vector(I32, VECTOR // 2)
+    kind = vector(I32, LANES // 2)
     name = "llvm.x86.avx512.vpdpwssd.256"
-    factors = [emit.constant(factor, I32, VECTOR // 2) for factor in (1, 1 << 16)]
+    factors = [emit.constant(factor, I32, LANES // 2) for factor in (1, 1 << 16)]
 
     def step(i: Any, sums: list[Any]) -> list[Any]:
         pairs = emit.load(emit.offset(address, emit.builder.mul(i, pixel), 2), kind)
@@ -35,8 +36,8 @@ def _sum_pairs(emit: Emitter, address: Any, pixel: Any, count: Any) -> Any:
             for total, factor in zip(sums, factors, strict=True)
         ]
 
-    even, odd = emit.loop(count, [emit.constant(0, I32, VECTOR // 2)] * 2, step)
-    places = [part + lane for lane in range(VECTOR // 2) for part in (0, VECTOR // 2)]
+    even, odd = emit.loop(count, [emit.constant(0, I32, LANES // 2)] * 2, step)
+    places = [part + lane for lane in range(LANES // 2) for part in (0, LANES // 2)]
     return emit.builder.shuffle_vector(even, odd, _SUMS(places))
 
 
@@ -155,7 +156,7 @@ def multiply_rows(
         emit = Emitter(builder)
 
         def step(i: Any, sums: list[Any]) -> list[Any]:
-            first = builder.mul(i, I64(VECTOR))
+            first = builder.mul(i, I64(LANES))
             row = builder.sext(emit.load(builder.add(weights, first), vector(I8)), _SUMS)
             halves = [emit.load(emit.offset(half, first, 4), _SUMS) for half in (low, high)]
             return [
@@ -163,7 +164,7 @@ def multiply_rows(
                 for total, half in zip(sums, halves, strict=True)
             ]
 
-        vectors = builder.ashr(builder.add(count, I64(VECTOR - 1)), I64(4))
+        vectors = builder.ashr(builder.add(count, I64(LANES - 1)), I64(4))
         sums = emit.loop(vectors, [emit.constant(0, I32)] * 2, step)
         low_sum, high_sum = (emit.reduce("add", builder.sext(total, vector(I64))) for total in sums)
         emit.store(builder.add(low_sum, builder.shl(high_sum, I64(15))), out)
@@ -221,7 +222,7 @@ def quantize_values(
             at = emit.offset(source, first, kind.width // 8)
             values = emit.load(at, vector(kind, VALUES))
             fitted = emit.clamp(values, *ends)
-            codes = [code(emit.part(fitted, VECTOR * half)) for half in range(2)]
+            codes = [code(emit.part(fitted, LANES * half)) for half in range(2)]
             joined = builder.shuffle_vector(*codes, vector(I32, VALUES)(list(range(VALUES))))
             beyond = builder.icmp_signed("!=", fitted, values)
             return builder.trunc(joined, vector(I8, VALUES)), beyond

@@ -10,8 +10,9 @@ from numba.extending import intrinsic
 
 from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS
+from asq_hw.sim.instruction_sets import LANES, Portable, Vnni
 from asq_hw.sim.kernels.llvm import I1, I16, I32, I64, Emitter, vector
-from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
+from asq_hw.sim.program import Statistic
 
 __all__ = [
     "finish_halves",
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 _SUMS, _WIDE = vector(I32), vector(I64)
-_HALVES = vector(I16, 2 * VECTOR)
+_HALVES = vector(I16, 2 * LANES)
 _kernel: Any = intrinsic
 _DROP = SQRT2_FRACTION_BITS - SPLIT_FRACTION_BITS
 
@@ -83,18 +84,18 @@ class _WideScale:
     def __init__(self, emit: Emitter, scale: Any, bias: Any, shift: Any, split: Any) -> None:
         builder = emit.builder
         self.emit, self.bias = emit, bias
-        self.half = emit.splat(builder.ashr(builder.shl(I64(1), shift), I64(1)), VECTOR // 2)
+        self.half = emit.splat(builder.ashr(builder.shl(I64(1), shift), I64(1)), LANES // 2)
         up, down = builder.sub(I64(32), shift), builder.sub(shift, I64(32))
         self.up, self.down = (
-            emit.splat(emit.maximum(end, I64(0)), VECTOR // 2) for end in (up, down)
+            emit.splat(emit.maximum(end, I64(0)), LANES // 2) for end in (up, down)
         )
-        self.shift = emit.splat(shift, VECTOR // 2)
+        self.shift = emit.splat(shift, LANES // 2)
         self.factors = self._halves(scale)
 
     def _halves(self, values: Any) -> list[Any]:
         builder = self.emit.builder
-        by_32 = self.emit.constant(32, I64, VECTOR // 2)
-        wide = builder.bitcast(values, vector(I64, VECTOR // 2))
+        by_32 = self.emit.constant(32, I64, LANES // 2)
+        wide = builder.bitcast(values, vector(I64, LANES // 2))
         return [builder.ashr(builder.shl(wide, by_32), by_32), builder.ashr(wide, by_32)]
 
     def apply(self, values: Any) -> Any:
@@ -105,7 +106,7 @@ class _WideScale:
         ]
         low = builder.ashr(products[0], self.shift)
         high = builder.ashr(builder.shl(products[1], self.up), self.down)
-        lanes = ir.Constant(vector(I1), [lane % 2 for lane in range(VECTOR)])
+        lanes = ir.Constant(vector(I1), [lane % 2 for lane in range(LANES)])
         scaled = builder.select(lanes, builder.bitcast(high, _SUMS), builder.bitcast(low, _SUMS))
         return builder.add(scaled, self.bias)
 
@@ -140,7 +141,7 @@ class _Extremes:
         self.emit, self.kind = emit, _HALVES if halves else _SUMS
         self.mask = inside
         if halves:
-            twice = vector(I32, 2 * VECTOR)([lane // 2 for lane in range(2 * VECTOR)])
+            twice = vector(I32, 2 * LANES)([lane // 2 for lane in range(2 * LANES)])
             self.mask = emit.builder.shuffle_vector(inside, inside, twice)
         width, count = self.kind.element.width, self.kind.count
         ends = ((1 << width - 1) - 1, -(1 << width - 1))
@@ -202,7 +203,7 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
         low, high, floor, ceiling, statistics, pools = args[12:]
         emit = Emitter(builder)
         inside = _lanes_below(emit, channels)
-        whole = builder.icmp_signed(">=", channels, I64(VECTOR))
+        whole = builder.icmp_signed(">=", channels, I64(LANES))
         scale = scale_type(
             emit, emit.load(multipliers, _SUMS), emit.load(biases, _SUMS), shift, split
         )
@@ -220,7 +221,7 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
             return _join_parts(emit, *values, small=scale_type is _SplitScale)
 
         def finish_pixel(i: Any, place: Any, carried: list[Any]) -> list[Any]:
-            at = emit.offset(sums, i, 4 * VECTOR)
+            at = emit.offset(sums, i, 4 * LANES)
             values = [
                 emit.load(emit.offset(at, builder.mul(odd, I64(p)), 4), _SUMS)
                 for p in range(1 if halves else parts)
@@ -312,7 +313,7 @@ def keep_sums(
         def step(i: Any, carried: list[Any]) -> list[Any]:
             place = emit.load(emit.offset(places, i, 8), I64)
             stored = builder.icmp_signed(">=", place, I64(0))
-            lane = emit.load(emit.offset(sums, i, 4 * VECTOR), _SUMS)
+            lane = emit.load(emit.offset(sums, i, 4 * LANES), _SUMS)
             value = builder.sext(builder.ashr(builder.shl(lane, up), down), _WIDE)
             mask = builder.and_(inside, emit.splat(stored))
             emit.store_masked(value, emit.offset(out, place, 8), mask)
@@ -326,7 +327,7 @@ def keep_sums(
 
 def _lanes_below(emit: Emitter, count: Any) -> Any:
     """A mask of the first lanes."""
-    lanes = _SUMS(list(range(VECTOR)))
+    lanes = _SUMS(list(range(LANES)))
     return emit.builder.icmp_signed("<", lanes, emit.splat(emit.builder.trunc(count, I32)))
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import numba
 from numba.extending import intrinsic
 
+from asq_hw.sim.instruction_sets import LANES, Portable
 from asq_hw.sim.kernels.llvm import I8, I32, I64, Emitter, vector
-from asq_hw.sim.program import VECTOR, Portable
 
 __all__ = ["transform_codes", "transform_sums"]
 
@@ -138,17 +138,17 @@ def transform_sums(
         kind = vector(I32)
 
         def step(i: Any, carried: list[Any]) -> list[Any]:
-            at = emit.offset(products, i, 4 * VECTOR)
+            at = emit.offset(products, i, 4 * LANES)
             planes = [
                 emit.load(emit.offset(at, builder.mul(plane, I64(t)), 4), kind) for t in range(16)
             ]
             rows = [_join_products(builder, planes[4 * y : 4 * y + 4]) for y in range(4)]
             columns = [_join_products(builder, [values[x] for values in rows]) for x in range(2)]
-            target = emit.offset(out, i, 4 * 4 * VECTOR)
+            target = emit.offset(out, i, 4 * 4 * LANES)
             for y in range(2):
                 for x in range(2):
                     value = builder.ashr(columns[x][y], emit.constant(2, I32))
-                    emit.store(value, emit.offset(target, 2 * y + x, 4 * VECTOR))
+                    emit.store(value, emit.offset(target, 2 * y + x, 4 * LANES))
             return []
 
         emit.loop(count, [], step)

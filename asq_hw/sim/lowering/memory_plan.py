@@ -15,8 +15,9 @@ from asq_hw.network.activation import AdaptiveStep
 from asq_hw.network.graph import FeatureMap, IntegerNetwork
 from asq_hw.network.layers import Conv, Linear, Relu, layer_sources
 from asq_hw.numbers.validation import IntArray
+from asq_hw.sim.instruction_sets import LANES
 from asq_hw.sim.lowering.packing import PackedWeights
-from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Memory, Method
+from asq_hw.sim.program import PIXEL_TILE, Lane, Memory, Method
 
 __all__ = [
     "CodeMap",
@@ -151,7 +152,7 @@ def plan_memory(
             (layer.out_channels * pixels_at_once(packed[layer.name], layer) for layer in weighted),
             default=1,
         ),
-        vector_size=max(_vector_lengths(network, maps)) + VECTOR,
+        vector_size=max(_vector_lengths(network, maps)) + LANES,
         transformed_count=max(map(_transformed_count, packed.values()), default=0),
         narrow=all(feature.format.bits <= 16 for feature in maps.values()),
     )
@@ -176,7 +177,7 @@ def sum_count(packed: PackedWeights) -> int:
     if packed.lane is not Lane.INT8:
         return (block + 1) * packed.columns
     vectors = {Method.QUADS: 2, Method.TAPS: 4, Method.WINOGRAD: 8}[packed.method]
-    return vectors * block * VECTOR
+    return vectors * block * LANES
 
 
 def transformed_row(channels: int) -> int:
@@ -233,9 +234,9 @@ def _arrays(layout: Layout, rows: int) -> dict[str, tuple[tuple[int, ...], npt.D
         "sums32": ((max(counts[Lane.INT8], counts[Lane.INT32]),), np.int32),
         "sums64": ((counts[Lane.INT64],), np.int64),
         "transformed": ((16 * layout.transformed_count,), np.uint8),
-        "products": ((16 * 2 * VECTOR * _BLOCK_TILES_MANY,), np.int32),
+        "products": ((16 * 2 * LANES * _BLOCK_TILES_MANY,), np.int32),
         "multipliers": ((layout.multiplier_count,), np.int64),
-        "multipliers32": ((layout.multiplier_count + VECTOR,), np.int32),
+        "multipliers32": ((layout.multiplier_count + LANES,), np.int32),
         "pooled": ((layout.pooled_count,), np.int64),
         "vectors": ((2, layout.vector_size), np.int64),
         "halves": ((2, layout.vector_size), np.int32),
@@ -315,7 +316,7 @@ def _place_pooled(
         made = fused[name].name if name in fused else name
         if weights.lane is Lane.INT8 and made in wanted:
             places[name] = places[made] = total
-            total += (maps[name].shape[0] // VECTOR + 2) * VECTOR
+            total += (maps[name].shape[0] // LANES + 2) * LANES
     return places, total
 
 

@@ -24,7 +24,7 @@ from asq_hw.network.layers import (
 from asq_hw.numbers.fixedpoint import integer_range
 from asq_hw.numbers.products import Product
 from asq_hw.sim.budget import Budget, plan_bytes, weight_bytes
-from asq_hw.sim.jit import Kernel
+from asq_hw.sim.instruction_sets import Kernel
 from asq_hw.sim.lowering.fusion import fused_relus
 from asq_hw.sim.lowering.memory_plan import (
     Layout,

@@ -27,7 +27,8 @@ from asq_hw.numbers.fixedpoint import (
 )
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import IntArray
-from asq_hw.sim.program import VECTOR, Finish, Lane, Method
+from asq_hw.sim.instruction_sets import LANES
+from asq_hw.sim.program import Finish, Lane, Method
 
 __all__ = ["LANE_TYPES", "PackedWeights", "pack_weights", "packed_bytes", "transform_weights"]
 
@@ -244,7 +245,7 @@ def transform_weights(weights: NDArray[np.int16]) -> NDArray[np.int16]:
 def _channel_columns(parts: IntArray) -> IntArray:
     """Weights (1, kH, kW, 1, 1, parts * channels) of a depthwise layer."""
     count, channels = parts.shape[:2]
-    width = -(-channels // (2 * VECTOR)) * 2 * VECTOR
+    width = -(-channels // (2 * LANES)) * 2 * LANES
     weights = np.zeros((1, *parts.shape[4:], 1, 1, count, width), dtype=np.int64)
     weights[0, :, :, 0, 0, :, :channels] = parts[:, :, 0, 0].transpose(2, 3, 0, 1)
     return weights.reshape(*weights.shape[:5], count * width)
@@ -300,10 +301,10 @@ def _joined_groups(groups: int, group_outputs: int) -> tuple[int, int]:
     """How many groups are joined, and the columns that they take in each part."""
     joined = max(
         m
-        for m in range(1, min(groups, VECTOR) + 1)
-        if groups % m == 0 and (m == 1 or m * group_outputs <= VECTOR)
+        for m in range(1, min(groups, LANES) + 1)
+        if groups % m == 0 and (m == 1 or m * group_outputs <= LANES)
     )
-    return joined, -(-joined * group_outputs // VECTOR) * VECTOR
+    return joined, -(-joined * group_outputs // LANES) * LANES
 
 
 def packed_bytes(layer: Conv | Linear, product: Product) -> tuple[int, int]:
@@ -327,7 +328,7 @@ def packed_bytes(layer: Conv | Linear, product: Product) -> tuple[int, int]:
     taps = kernel[0] * kernel[1] * planes
     # Runs of a kernel's row, or of a group's inputs, are padded to whole quads.
     quads = groups // joined * taps * (joined * inputs + 3) * parts * width
-    depthwise = taps * parts * (-(-layer.out_channels // (2 * VECTOR)) * 2 * VECTOR)
+    depthwise = taps * parts * (-(-layer.out_channels // (2 * LANES)) * 2 * LANES)
     winograd = 16 * -(-inputs // 4) * 4 * parts * width if kernel == (3, 3) else 0
     elements = max(quads, depthwise, winograd)
     narrow = grid.stored_bits <= 8 and planes == 1

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim import program as program_tables
-from asq_hw.sim.jit import Kernel
+from asq_hw.sim.instruction_sets import LANES, Kernel
 from asq_hw.sim.lowering.memory_plan import aligned
 from asq_hw.sim.lowering.packing import LANE_TYPES
 from asq_hw.sim.lowering.weight_layout import Places
-from asq_hw.sim.program import VECTOR, Kind, Lane, Program
+from asq_hw.sim.program import Kind, Lane, Program
 
 __all__ = ["Tables", "finish"]
 
@@ -79,7 +79,7 @@ class Tables:
     def add_biases(self, values: IntArray) -> int:
         """The same among the biases, where whole vectors may be read."""
         at = sum(array.size for array in self.biases)
-        self.biases += [values, np.zeros(VECTOR, dtype=np.int64)]
+        self.biases += [values, np.zeros(LANES, dtype=np.int64)]
         return at
 
     def add_adapter(self, values: IntArray) -> int:
@@ -116,7 +116,7 @@ def finish(made: Tables) -> Program:
         constants=np.concatenate([np.zeros(0, dtype=np.int64), *made.constants]),
         starts=starts.astype(np.int32),
         starts16=starts.astype(np.int16),
-        adapters=np.concatenate([*made.adapters, np.zeros(VECTOR, dtype=np.int64)]).astype(np.int8),
+        adapters=np.concatenate([*made.adapters, np.zeros(LANES, dtype=np.int64)]).astype(np.int8),
         biases=np.concatenate([np.zeros(0, dtype=np.int64), *made.biases]).astype(np.int32),
         weights8=flat(Lane.INT8, np.int8),
         weights32=flat(Lane.INT32, np.int32),

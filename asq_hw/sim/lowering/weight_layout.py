@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.validation import IntArray
+from asq_hw.sim.instruction_sets import LANES
 from asq_hw.sim.lowering.memory_plan import CodeMap, transformed_row
 from asq_hw.sim.lowering.packing import PackedWeights, transform_weights
-from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Method
+from asq_hw.sim.program import PIXEL_TILE, Lane, Method
 
 __all__ = ["Panels", "Places", "arrange", "place_keys", "quads_in_words"]
 
@@ -105,7 +106,7 @@ def arrange(
     quads, weights = _quads(packed, region.width)
     starts = packed.starts
     if packed.lane is Lane.INT8:
-        starts = starts.reshape(len(starts), packed.parts, -1, VECTOR).transpose(0, 2, 1, 3)
+        starts = starts.reshape(len(starts), packed.parts, -1, LANES).transpose(0, 2, 1, 3)
     return Panels(
         weights=weights,
         starts=starts,
@@ -126,8 +127,8 @@ def quads_in_words(panels: Panels) -> int:
     if panels.largest == 0 or panels.weights.ndim < 3:
         return 0
     quads = panels.quads.size
-    pairs = panels.weights.astype(np.int16).reshape(-1, quads, 2 * VECTOR, 2)
-    ends = [np.zeros((len(pairs), quads + 1, 2 * VECTOR), dtype=np.int32) for _ in range(2)]
+    pairs = panels.weights.astype(np.int16).reshape(-1, quads, 2 * LANES, 2)
+    ends = [np.zeros((len(pairs), quads + 1, 2 * LANES), dtype=np.int32) for _ in range(2)]
     for end, sign in zip(ends, (1, -1), strict=True):
         part = np.maximum(sign * pairs, 0)
         np.cumsum(part[..., 0] + part[..., 1], axis=1, out=end[:, 1:])
@@ -164,7 +165,7 @@ def _quads(
     quads = (starts[:, None] + 4 * np.arange(count)).reshape(-1).astype(np.int64)
     if packed.lane is not Lane.INT8:
         return quads, runs
-    vectors = runs.reshape(groups, quads.size, 4, packed.parts, -1, VECTOR)
+    vectors = runs.reshape(groups, quads.size, 4, packed.parts, -1, LANES)
     return quads, vectors.transpose(0, 4, 3, 1, 5, 2)
 
 
@@ -183,8 +184,8 @@ def _arrange_taps(
     height, width = packed.weights.shape[1:3]
     rows = np.arange(height, dtype=np.int64)[:, None] * region.width * region.pixel
     taps = (rows + np.arange(width) * region.pixel).reshape(-1)
-    weights = packed.weights.reshape(taps.size, packed.parts, -1, 2 * VECTOR)
-    starts = packed.starts.reshape(packed.parts, -1, 2 * VECTOR)
+    weights = packed.weights.reshape(taps.size, packed.parts, -1, 2 * LANES)
+    starts = packed.starts.reshape(packed.parts, -1, 2 * LANES)
     return Panels(
         weights=weights.transpose(2, 0, 1, 3),
         starts=starts.transpose(1, 0, 2),
@@ -216,18 +217,18 @@ def _arrange_winograd(
     inputs, columns = packed.weights.shape[4:]
     quads = -(-inputs // 4)
     kernels = packed.weights[0, :, :, 0].transpose(2, 3, 0, 1).astype(np.int16)
-    pieces = np.zeros((4 * quads, -(-columns // (2 * VECTOR)) * 2 * VECTOR, 16), dtype=np.int16)
+    pieces = np.zeros((4 * quads, -(-columns // (2 * LANES)) * 2 * LANES, 16), dtype=np.int16)
     pieces[:inputs, :columns] = transform_weights(kernels).reshape(inputs, columns, 16)
     if packed.parts == 2:
-        pairs = pieces.reshape(4 * quads, 2, -1, VECTOR, 16).transpose(0, 2, 1, 3, 4)
+        pairs = pieces.reshape(4 * quads, 2, -1, LANES, 16).transpose(0, 2, 1, 3, 4)
     else:
-        pairs = pieces.reshape(4 * quads, -1, 2, VECTOR, 16)
+        pairs = pieces.reshape(4 * quads, -1, 2, LANES, 16)
     # What the transform adds to the exact piece of codes q: of the zero point, or of the offset.
     grid = layer.quantizer.grid
     added = np.full(16, 2 * (grid.maximum - grid.minimum), dtype=np.int64)
     added[5] = -4 * grid.minimum
     starts = -pairs.sum(axis=0, dtype=np.int64) * added
-    ordered = pairs.reshape(quads, 4, -1, 2, VECTOR, 16).transpose(2, 5, 3, 0, 4, 1)
+    ordered = pairs.reshape(quads, 4, -1, 2, LANES, 16).transpose(2, 5, 3, 0, 4, 1)
     down, across = -(-shape[1] // 2), -(-shape[2] // 2)
     return Panels(
         weights=ordered,
