@@ -1,138 +1,68 @@
-"""Layers without weights (docs/arithmetic.md, section 6), one sample at a time."""
+"""Pooling (docs/arithmetic.md, section 6), and sums of channels, one sample at a time."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.compiler import jit
 from asq_hw.sim.instruction_sets import LANES, Form
-from asq_hw.sim.kernels.quantize_vector import VALUES, add_values, sum_channels
-from asq_hw.sim.program import Program
+from asq_hw.sim.kernels.llvm import address
+from asq_hw.sim.kernels.pool_vector import sum_channels
+from asq_hw.sim.records import AveragePoolRecord, MaxPoolRecord, WindowRecord
 
-__all__ = ["add", "average_pool", "flatten", "max_pool", "quantize_pixels", "relu"]
+__all__ = ["average_pool", "max_pool", "sum_pixels", "sum_rows"]
 
+_NEAR_VALUES = 8192
+"""Values of a feature map that stay in a core's first cache."""
 Maps = NDArray[np.signedinteger]
-Record = Any
-"""A row of one of the tables in `asq_hw.sim.program`."""
-_PIXELS = 128
-"""Values of 24 bits whose sum fits 32."""
+Sums = NDArray[np.int64]
 
 
 @jit
-def quantize_pixels(layer: Record, program: Program, image: NDArray[np.uint8], maps: Maps) -> int:
-    """The first feature map; returns how many values were saturated. `image` is (C, H, W)."""
-    channels, low, high, shift = layer["channels"], layer["low"], layer["high"], layer["shift"]
-    half = (np.int64(1) << shift) >> 1
-    pixels = image.reshape(channels, layer["pixels"])
-    fitted, beyond = np.empty((channels, 256), dtype=np.int32), np.empty(256, dtype=np.bool_)
-    saturated = 0
-    for c in range(channels):
-        multiplier = program.constants[layer["multiplier_at"] + c]
-        offset = program.constants[layer["offset_at"] + c]
-        any_beyond = False
-        for pixel in range(256):
-            value = (pixel * multiplier + offset + half) >> shift
-            fitted[c, pixel] = min(max(value, low), high)
-            beyond[pixel] = fitted[c, pixel] != value
-            any_beyond |= beyond[pixel]
-        if any_beyond:
-            for i in range(layer["pixels"]):
-                saturated += beyond[pixels[c, i]]
-    out = maps[layer["destination"] : layer["destination"] + channels * layer["pixels"]]
-    for i in range(layer["pixels"]):
-        for c in range(channels):
-            out[i * channels + c] = fitted[c, pixels[c, i]]
-    return saturated
-
-
-@jit
-def add(layer: Record, maps: Maps, form: Form) -> int:
-    """The saturated and then clamped sum of two maps; returns how many were saturated."""
-    size = layer["channels"] * layer["pixels"]
-    low, high = np.int32(layer["low"]), np.int32(layer["high"])
-    floor, ceiling = np.int32(layer["floor"]), np.int32(layer["ceiling"])
-    first = maps[layer["source"] : layer["source"] + size]
-    second = maps[layer["other"] : layer["other"] + size]
-    out = maps[layer["destination"] : layer["destination"] + size]
-    saturated, done = 0, 0
-    if form.lanes == LANES and size >= VALUES:
-        count = size // VALUES
-        saturated += add_values(
-            form, maps, first.ctypes.data, second.ctypes.data, out.ctypes.data, count,
-            layer["low"], layer["high"], layer["floor"], layer["ceiling"],
-        )  # fmt: skip
-        done = count * VALUES
-    for i in range(done, size):
-        value = np.int32(np.int32(first[i]) + np.int32(second[i]))  # at most 25 bits
-        fitted = min(max(value, low), high)
-        saturated += fitted != value
-        out[i] = min(max(fitted, floor), ceiling)
-    return saturated
-
-
-@jit
-def relu(layer: Record, maps: Maps) -> None:
-    """The map with every value brought into ``floor .. ceiling``."""
-    size = layer["channels"] * layer["pixels"]
-    low, high = np.int32(layer["floor"]), np.int32(layer["ceiling"])
-    source = maps[layer["source"] : layer["source"] + size]
-    out = maps[layer["destination"] : layer["destination"] + size]
-    for i in range(size):
-        out[i] = min(max(source[i], low), high)
-
-
-@jit
-def flatten(layer: Record, maps: Maps) -> None:
-    """Channels-last to channels-first: the contract counts ``(c, y, x)``."""
-    channels, pixels = layer["channels"], layer["pixels"]
-    for i in range(pixels):
-        for c in range(channels):
-            maps[layer["destination"] + c * pixels + i] = maps[layer["source"] + i * channels + c]
-
-
-@jit
-def max_pool(layer: Record, maps: Maps) -> None:
+def max_pool(layer: MaxPoolRecord, maps: Maps) -> None:
     """The largest value of every window; outside the map there is none."""
-    channels, width = layer["channels"], layer["width"]
-    for y in range(layer["out_height"]):
-        top, bottom = _rows(layer, y)
-        for x in range(layer["out_width"]):
-            left, right = _columns(layer, x)
-            at = layer["destination"] + (y * layer["out_width"] + x) * channels
+    window = layer.window
+    channels, width = window.channels, window.width
+    for y in range(window.out_height):
+        top, bottom = _rows(window, y)
+        for x in range(window.out_width):
+            left, right = _columns(window, x)
+            at = layer.destination + (y * window.out_width + x) * channels
             out = maps[at : at + channels]
-            out[:] = layer["low"]
+            out[:] = layer.low
             for row in range(top, bottom):
                 for column in range(left, right):
-                    start = layer["source"] + (row * width + column) * channels
+                    start = layer.source + (row * width + column) * channels
                     values = maps[start : start + channels]
                     for c in range(channels):
                         out[c] = max(out[c], values[c])
 
 
 @jit
-def average_pool(layer: Record, maps: Maps, sums: NDArray[np.int64], form: Form) -> int:
+def average_pool(layer: AveragePoolRecord, maps: Maps, sums: Sums, form: Form) -> int:
     """Scaled sums of windows; returns how many were saturated.
 
     `sums` is scratch, (C,) in whole vectors.
     """
-    channels, width = layer["channels"], layer["width"]
-    shift, low, high = layer["shift"], layer["low"], layer["high"]
+    window, shift, low, high = layer.window, layer.shift, layer.low, layer.high
+    channels, most = window.channels, layer.summable_pixels
     half = (np.int64(1) << shift) >> 1
     saturated = 0
-    for y in range(layer["out_height"]):
-        top, bottom = _rows(layer, y)
-        for x in range(layer["out_width"]):
-            left, right = _columns(layer, x)
+    for y in range(window.out_height):
+        top, bottom = _rows(window, y)
+        for x in range(window.out_width):
+            left, right = _columns(window, x)
             sums[: channels + LANES] = 0
             for row in range(top, bottom):
-                start = layer["source"] + (row * width + left) * channels
-                _sum_row(maps, start, channels, right - left, sums, form)
-            at = layer["destination"] + (y * layer["out_width"] + x) * channels
+                start = layer.source + (row * window.width + left) * channels
+                if form.lanes == LANES:
+                    sum_pixels(maps, start, channels, right - left, most, sums, form)
+                else:
+                    _add_pixels(maps, start, channels, right - left, sums)
+            at = layer.destination + (y * window.out_width + x) * channels
             for c in range(channels):
-                value = (sums[c] * layer["multiplier"] + half) >> shift
+                value = (sums[c] * layer.multiplier + half) >> shift
                 fitted = min(max(value, low), high)
                 saturated += fitted != value
                 maps[at + c] = fitted
@@ -140,30 +70,52 @@ def average_pool(layer: Record, maps: Maps, sums: NDArray[np.int64], form: Form)
 
 
 @jit
-def _sum_row(
-    maps: Maps, start: int, channels: int, pixels: int, sums: NDArray[np.int64], form: Form
+def sum_pixels(
+    maps: Maps, start: int, channels: int, pixels: int, most: int, sums: Sums, form: Form
 ) -> None:
-    """Add a window's row to `sums`, 16 channels at once where there are vectors."""
-    if form.lanes < LANES:
-        for i in range(pixels):
-            for c in range(channels):
-                sums[c] += maps[start + i * channels + c]
-        return
-    for first in range(0, pixels, _PIXELS):
+    """Add channels' sums over pixels that stand side by side, 16 channels at once.
+
+    `most` pixels have sums of 32 bits; `sums` has room for whole vectors. Pixels that fit the
+    nearest cache are summed for all channels before the next are fetched.
+    """
+    most = min(most, max(_NEAR_VALUES // channels, 1))
+    for first in range(0, pixels, most):
         for c in range(0, channels, LANES):
-            source = maps.ctypes.data + maps.itemsize * (start + first * channels + c)
-            count = min(_PIXELS, pixels - first)
-            sum_channels(form, maps, source, channels, count, sums.ctypes.data + 8 * c)
+            source, out = address(maps, start + first * channels + c), address(sums, c)
+            sum_channels(form, maps, source, channels, min(most, pixels - first), out)
 
 
 @jit
-def _rows(layer: Record, y: int) -> tuple[int, int]:
+def _add_pixels(maps: Maps, start: int, channels: int, pixels: int, sums: Sums) -> None:
+    """The same in plain loops."""
+    for i in range(pixels):
+        for c in range(channels):
+            sums[c] += maps[start + i * channels + c]
+
+
+@jit
+def sum_rows(maps: Maps, start: int, channels: int, height: int, width: int, sums: Sums) -> None:
+    """Sums of a whole map's channels. `sums` first holds a row's, so that the loop is long."""
+    row_size = width * channels
+    row_sums = sums[:row_size]
+    row_sums[:] = 0
+    for y in range(height):
+        values = maps[start + y * row_size : start + (y + 1) * row_size]
+        for i in range(row_size):
+            row_sums[i] += values[i]
+    for x in range(1, width):
+        for c in range(channels):
+            sums[c] += row_sums[x * channels + c]
+
+
+@jit
+def _rows(window: WindowRecord, y: int) -> tuple[int, int]:
     """First row of a window, and the row after its last, inside the map."""
-    start = y * layer["stride_y"] - layer["padding_y"]
-    return max(start, 0), min(start + layer["kernel_height"], layer["height"])
+    start = y * window.stride_y - window.padding_y
+    return max(start, 0), min(start + window.kernel_height, window.height)
 
 
 @jit
-def _columns(layer: Record, x: int) -> tuple[int, int]:
-    start = x * layer["stride_x"] - layer["padding_x"]
-    return max(start, 0), min(start + layer["kernel_width"], layer["width"])
+def _columns(window: WindowRecord, x: int) -> tuple[int, int]:
+    start = x * window.stride_x - window.padding_x
+    return max(start, 0), min(start + window.kernel_width, window.width)
