@@ -10,7 +10,8 @@ from enum import StrEnum
 from itertools import product
 from typing import TypeVar
 
-from asq_hw.numbers.grids import Encoding, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.schemes import POST, POT
 from asq_hw.numbers.validation import check_range
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
@@ -286,7 +287,7 @@ def _label(mac: Mac) -> str:
 
 
 def _has_encodings(scheme: MacScheme) -> bool:
-    return scheme.grid_scheme in (Scheme.POT, Scheme.POST)
+    return scheme.grid_scheme in (POT, POST)
 
 
 def _is_plain(mac: Mac) -> bool:

@@ -124,6 +124,10 @@ def _leave(status: int) -> int:
 
 def _run(arguments: list[str]) -> int:
     """Parse and run one command; Typer's own complaints become an InputError."""
+    from asq_hw.cli.neighbors import require_own_neighbors
+
+    require_own_neighbors()
+
     import typer
 
     from asq_hw.cli.app import app

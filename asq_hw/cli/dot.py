@@ -31,7 +31,7 @@ from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar,
 from asq_hw.cli.rtl import emit_design
 from asq_hw.cli.verify import check_counts, run_rungs
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Encoding
+from asq_hw.numbers.encoding import Encoding
 
 if TYPE_CHECKING:
     from rtl.mac.dot_product import DotProduct

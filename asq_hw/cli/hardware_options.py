@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from asq_hw.cli.options import integer
-from asq_hw.numbers.grids import Encoding
+from asq_hw.numbers.encoding import Encoding
 
 __all__ = [
     "AccumulatorBitsOption",

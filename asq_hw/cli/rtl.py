@@ -34,7 +34,7 @@ from asq_hw.cli.hardware_options import (
 from asq_hw.cli.layer_units import layer_units, requantizer, step_quantizer
 from asq_hw.cli.options import BUNDLED, FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
-from asq_hw.numbers.grids import Encoding
+from asq_hw.numbers.encoding import Encoding
 
 if TYPE_CHECKING:
     from rtl.design import Design

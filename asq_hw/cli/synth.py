@@ -18,7 +18,8 @@ from asq_hw.cli.hardware_options import (
 from asq_hw.cli.options import FormatOption, choose, integers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Encoding
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 
 if TYPE_CHECKING:
     from analysis.studies.synthesis import Comparison, Row

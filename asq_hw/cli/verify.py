@@ -32,7 +32,7 @@ from asq_hw.cli.layer_units import layer_units, network_rung, requantizer, step_
 from asq_hw.cli.options import BUNDLED, FormatOption, choose, integer, integers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Encoding
+from asq_hw.numbers.encoding import Encoding
 
 if TYPE_CHECKING:
     from rtl.mac.design import Mac

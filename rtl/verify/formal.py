@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from amaranth.back import rtlil
 
-from asq_hw.numbers.grids import Scheme
+from asq_hw.numbers.schemes import APOT
 from rtl.design import MacDesign
 from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys
@@ -108,7 +108,7 @@ def _commands(design: MacDesign, claim: Claim, bug: Pair | None) -> list[str]:
             codes = (
                 [level.code for level in design.weight_grid.levels] if bug is None else [bug.weight]
             )
-            cut = design.weight_grid.scheme is Scheme.APOT and bits > _WHOLE_APOT_BITS
+            cut = design.weight_grid.scheme is APOT and bits > _WHOLE_APOT_BITS
             cuts = [f" -set-at 1 weight {code}" for code in codes] if cut else [""]
             first = "setattr -unset init w:*\n"
             return [(first if index == 0 else "") + proof + cut for index, cut in enumerate(cuts)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from asq_hw.network.graph import FeatureMap
+from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.layers import Relu
 from asq_hw.numbers.fixedpoint import integer_range
 from asq_hw.numbers.products import Product
