@@ -52,7 +52,7 @@ class Kernel(StrEnum):
     def __new__(
         cls,
         name: str,
-        text: str = "any instructions",
+        text: str = "any processor",
         features: frozenset[str] = frozenset(),
         form: Form = Portable(),  # noqa: B008 - immutable
     ) -> Kernel:
