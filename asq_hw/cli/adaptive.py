@@ -20,10 +20,11 @@ from asq_hw.cli.hardware_options import (
     ShiftOption,
 )
 from asq_hw.cli.layer_units import adaptive_units, layer_units, network_rung, pooling_accumulator
-from asq_hw.cli.options import BUNDLED, FormatOption, integer
+from asq_hw.cli.options import BUNDLED, FormatOption, integer, model_path
 from asq_hw.cli.output import OutputFormat
 from asq_hw.cli.rtl import emit_design
 from asq_hw.cli.verify import check_counts, run_rungs
+from asq_hw.outputs import check_outputs
 
 if TYPE_CHECKING:
     from rtl.design import Design
@@ -77,6 +78,7 @@ def rtl_pooling(
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a pooling accumulator, likewise: features to the mean of their channel."""
+    check_outputs({"--output": output}, {"model": model_path(model)})
     design = pooling_accumulator(
         layer_units(model, layer),
         feature_bits=feature_bits,
@@ -97,6 +99,7 @@ def rtl_adapter(
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write the adapter of a network's layer, likewise: channel means to a step."""
+    check_outputs({"--output": output}, {"model": model_path(model)})
     design = adaptive_units(model, layer).adapter(mean_bits=mean_bits)
     emit_design(design, output, clock_mhz, form, force=force)
 

@@ -32,9 +32,10 @@ from asq_hw.cli.hardware_options import (
     WeightBitsOption,
 )
 from asq_hw.cli.layer_units import layer_units, requantizer, step_quantizer
-from asq_hw.cli.options import BUNDLED, FormatOption, choose, integer
+from asq_hw.cli.options import BUNDLED, FormatOption, choose, integer, model_path
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
 from asq_hw.numbers.encoding import Encoding
+from asq_hw.outputs import check_outputs
 
 if TYPE_CHECKING:
     from rtl.design import Design
@@ -147,6 +148,7 @@ def rtl_quantizer(
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write an ASQ activation quantizer, likewise: the step comes late and is a port."""
+    check_outputs({"--output": output}, {"model": model_path(model)})
     design = step_quantizer(
         layer_units(model, layer),
         arrangement,
@@ -172,6 +174,7 @@ def rtl_requantizer(
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Write a requantizer, likewise: dot products, or pairs of sums, to features."""
+    check_outputs({"--output": output}, {"model": model_path(model)})
     design = requantizer(
         layer_units(model, layer),
         pair=pair,
