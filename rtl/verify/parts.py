@@ -16,7 +16,12 @@ from rtl.verify.proofs import HarnessOf, Part, prove_part, prove_unit
 from rtl.verify.scaling import PoolingHarness, RequantizerHarness
 from rtl.verify.unit import Bug
 
-__all__ = ["is_proven", "prove_design"]
+__all__ = ["has_proof", "is_proven", "prove_design"]
+
+
+def has_proof(design: Design) -> bool:
+    """Whether there is a proof for units of this kind."""
+    return _claims(design) is not None
 
 
 def prove_design(design: Design) -> list[Check]:

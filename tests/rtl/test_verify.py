@@ -27,6 +27,7 @@ from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.requantizer import Requantizer
 from rtl.tools import MissingToolError, ToolError, find_verilator, find_yosys, run_tool, run_yosys
+from rtl.units.mac import MAC
 from rtl.verify import formal
 from rtl.verify.checks import Method, Outcome, timed
 from rtl.verify.formal import Answer, prove, prove_mac, read_answer
@@ -349,7 +350,7 @@ BAD = [
     ("rtl mac --scheme cubic --bits 4", "scheme must be one of"),
     ("rtl mac --scheme uniform --bits x", "must be an integer"),
     ("rtl mac --scheme uniform --bits 4 --activation-bits 9", "activation bits must be"),
-    ("rtl mac --scheme uniform --bits 4 --grid odd", "grid must be one of"),
+    ("rtl mac --scheme uniform --bits 4 --grid odd", "encoding must be one of"),
     ("rtl mac --scheme uniform --bits 4 --style round", "style must be one of"),
     ("rtl mac --scheme uniform --bits 4 --clock-mhz 0", "the clock must be"),
     ("rtl quantizer --activation-bits 1", "bits must be"),
@@ -390,9 +391,8 @@ def test_verify_refuses_methods_and_counts_that_do_not_exist(
 
 
 def test_sets_of_units_leave_out_what_does_not_exist() -> None:
-    from asq_hw.cli.verify import _macs
-
-    units = _macs(tuple(MacScheme), (2, 4), {"activation_bits": 4}, every=False)
+    given = {option.name: option.value(option.default) for option in MAC.verify_options}
+    units = MAC.designs({**given, "weight_bits": (2, 4)})
     widths = {(unit.scheme, unit.weight_bits) for unit in units}
     assert widths == {
         *product((MacScheme.UNIFORM, MacScheme.POT, MacScheme.APOT), (2, 4)),
