@@ -14,7 +14,7 @@ from rtl.quantizer.of_layer import LayerUnits
 from rtl.units.option import Given, Option
 from rtl.verify.checks import Check, Method
 from rtl.verify.mutation import MUTANTS, mutation
-from rtl.verify.parts import has_proof, prove_design
+from rtl.verify.of_designs import has_proof, prove_design
 from rtl.verify.quantizer import long_run
 from rtl.verify.simulation import COSIM_CYCLES
 
