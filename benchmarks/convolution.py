@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from asq_hw import oracle
 from asq_hw.network.activation import ActivationQuantizer, FixedStep
-from asq_hw.network.bounds import accumulator_bits
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, Flatten, Input
+from asq_hw.network.layers import Conv, Flatten, Input
 from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product
+from asq_hw.numbers.schemes import POST, UNIFORM
 from asq_hw.sim import profile_layers, simulate
 from benchmarks.timing import Section
 
@@ -96,9 +97,9 @@ def layer() -> tuple[IntegerNetwork, NDArray[np.uint8]]:
 
 def _draw() -> _Problem:
     rng = np.random.default_rng(0)
-    grid = Grid(scheme=Scheme.POST, bits=_BITS)
+    grid = Grid(scheme=POST, bits=_BITS)
     codes = rng.choice([level.code for level in grid.levels], (_CHANNELS, _CHANNELS, 3, 3))
-    activations = Grid(scheme=Scheme.UNIFORM, bits=_BITS, signed=False)
+    activations = Grid(scheme=UNIFORM, bits=_BITS, signed=False)
     conv = Conv(
         name="conv",
         source="input",
@@ -135,7 +136,7 @@ def _draw() -> _Problem:
         odd=odd.astype(np.int64),
         multiplier=_STEP * conv.multiplier,
         bias=conv.bias,
-        accumulator_bits=accumulator_bits(conv, Product()),
+        accumulator_bits=conv.accumulator_bits(Product()),
     )
 
 

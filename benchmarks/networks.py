@@ -23,11 +23,11 @@ from asq_hw import modelfile
 from asq_hw.datasets import Dataset
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.train import models
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.quantizers.adapter import Adapter
-from asq_hw.train.recipes import ActivationMethod, Recipe, WeightMethod
+from asq_hw.train.recipes import Recipe
 
 __all__ = ["NETWORKS", "PreparedNetwork", "draw_images", "prepare"]
 
@@ -43,14 +43,14 @@ _SEED = 1
 class _Kind:
     model: str
     width: int
-    weights: WeightMethod
+    weights: str
 
 
 NETWORKS = {
-    "resnet18-s1": _Kind(model="resnet18", width=64, weights=WeightMethod.LSQ),
-    "resnet18-s2": _Kind(model="resnet18", width=64, weights=WeightMethod.POST),
-    "mobilenetv2-s1": _Kind(model="mobilenetv2", width=32, weights=WeightMethod.LSQ),
-    "mobilenetv2-s2": _Kind(model="mobilenetv2", width=32, weights=WeightMethod.POST),
+    "resnet18-s1": _Kind(model="resnet18", width=64, weights="lsq"),
+    "resnet18-s2": _Kind(model="resnet18", width=64, weights="post"),
+    "mobilenetv2-s1": _Kind(model="mobilenetv2", width=32, weights="lsq"),
+    "mobilenetv2-s2": _Kind(model="mobilenetv2", width=32, weights="post"),
 }
 """Networks by name: s1 has uniform weights (scheme 1), s2 POST weights (scheme 2)."""
 
@@ -132,7 +132,7 @@ def _recipe(name: str, kind: _Kind) -> Recipe:
         batch_size=CALIBRATION_IMAGES,
         learning_rate=0.01,
         weights=kind.weights,
-        activations=ActivationMethod.ASQ,
+        activations="asq",
         weight_bits=4,
         activation_bits=4,
         edge_bits=8,
@@ -152,7 +152,7 @@ def _measure_statistics(model: nn.Module, drawn: Dataset) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the plain mean of all batches
-    images = normalise(torch.from_numpy(drawn.images.copy()), mean=drawn.mean, std=drawn.std)
+    images = normalize(torch.from_numpy(drawn.images.copy()), mean=drawn.mean, std=drawn.std)
     model.train()
     with torch.no_grad():
         model(images)

@@ -7,18 +7,11 @@ import math
 import numpy as np
 
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import (
-    Add,
-    Conv,
-    FeatureFormat,
-    GlobalAveragePool,
-    Input,
-    Layer,
-    Linear,
-    Relu,
-)
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.network.layers import Add, Conv, GlobalAveragePool, Input, Layer, Linear, Relu
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import POST, UNIFORM, Scheme
 
 __all__ = ["random_resnet20"]
 
@@ -61,7 +54,7 @@ class _Builder:
         step = AdaptiveStep(
             pool_multiplier=max(round(2**15 / size), 1), pool_shift=15, stages=stages
         )
-        grid = Grid(scheme=Scheme.UNIFORM, bits=self.bits, signed=signed)
+        grid = Grid(scheme=UNIFORM, bits=self.bits, signed=signed)
         return ActivationQuantizer(grid=grid, step=step, step_fraction_bits=_STEP_FRACTION_BITS)
 
     def requantization(self, inputs: int) -> dict[str, int]:
@@ -111,7 +104,7 @@ class _Builder:
 
 
 def random_resnet20(
-    *, seed: int = 0, size: int = 28, scheme: Scheme = Scheme.POST, bits: int = 4
+    *, seed: int = 0, size: int = 28, scheme: Scheme = POST, bits: int = 4
 ) -> IntegerNetwork:
     """ResNet-20 of widths 16, 32, 64 for grey images, random in everything but its shape."""
     builder = _Builder(seed, scheme, bits)

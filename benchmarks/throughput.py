@@ -20,7 +20,7 @@ from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.products import Product
 from asq_hw.sim import profile_layers
 from asq_hw.sim.engine import Run
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from benchmarks import networks
 from benchmarks.timing import Section, interleave, medians
 
@@ -120,7 +120,7 @@ def _whole(rows: Sequence[dict[str, Any]], peak: float | None) -> dict[str, Any]
 
 def _pixels(images: Images) -> NDArray[np.float32]:
     """The images as a network in floating point takes them; any mean will do for its speed."""
-    made = normalise(torch.from_numpy(images), mean=0.45, std=0.22)
+    made = normalize(torch.from_numpy(images), mean=0.45, std=0.22)
     return np.ascontiguousarray(made.numpy())
 
 

@@ -22,10 +22,11 @@ from statistics import median
 import torch
 from torch.nn import functional
 
-from asq_hw.acceleration import compiled_loops
-from asq_hw.train import loops, recipes
+from asq_hw.train import recipes
+from asq_hw.train.compiled.rounding import CompiledRounding
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
+from asq_hw.train.quantizers.quantizer import round_in_loops
 from asq_hw.train.run.optimizer import make_optimizer
 
 KINDS = {
@@ -45,13 +46,13 @@ class Step:
     """A network in training, and one step of it."""
 
     def __init__(self, kind: str, batch: int) -> None:
-        self.loops = None if kind.endswith(_PLAIN) else compiled_loops()
         weights, activations = KINDS[kind.removesuffix(_PLAIN)]
         changes = {"model": "resnet20", "weights": weights, "activations": activations}
         recipe = recipes.load("digits-asq-post-w4a4", changes)
         torch.manual_seed(0)
         model = build("resnet20", width=16, in_channels=3, num_classes=10)
         self.model = quantize(model, recipe).to(memory_format=torch.channels_last)
+        round_in_loops(self.model, None if kind.endswith(_PLAIN) else CompiledRounding())
         self.model.train()
         self.optimizer = make_optimizer(self.model, recipe)
         images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
@@ -59,13 +60,12 @@ class Step:
 
     def take(self) -> float:
         """Take a step and return its seconds."""
-        with loops.use(self.loops):
-            started = time.perf_counter()
-            self.optimizer.zero_grad(set_to_none=True)
-            loss = functional.cross_entropy(self.model(self.images), self.labels)
-            loss.backward()
-            self.optimizer.step()
-            return time.perf_counter() - started
+        started = time.perf_counter()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = functional.cross_entropy(self.model(self.images), self.labels)
+        loss.backward()
+        self.optimizer.step()
+        return time.perf_counter() - started
 
 
 def step_seconds(kinds: list[str], *, steps: int, batch: int) -> dict[str, float]:
@@ -89,7 +89,7 @@ def peak_mebibytes(kind: str, batch: int) -> float:
 
 def _own_rise(kind: str, batch: int) -> float:
     # What the compiler and torch allocate once belongs to no kind.
-    compiled_loops()
+    CompiledRounding()
     functional.conv2d(torch.randn(1, 3, 8, 8), torch.randn(4, 3, 3, 3)).sum()
     before = _peak_kibibytes()
     step = Step(kind, batch)

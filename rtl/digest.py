@@ -12,6 +12,7 @@ from enum import Enum
 import numpy as np
 
 from asq_hw import __version__
+from asq_hw.numbers.schemes import Scheme
 
 __all__ = ["DIGEST_DIGITS", "digest", "unit_name"]
 
@@ -54,7 +55,7 @@ def unit_name(stem: str, layer: str, digits: str) -> str:
 def _plain(value: object) -> object:
     """The value as lists, texts and numbers; different values, different results."""
     match value:
-        case Enum():
+        case Enum() | Scheme():
             return [type(value).__name__, value.name]
         case bool() | int() | str() | float() | None:
             return value

@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
-from analysis.cost.topologies import NETWORK_NAMES, named_network
+from analysis.cost.topologies import named_network
 from asq_hw.errors import InputError
 from asq_hw.network.activation import AdaptiveStep
-from asq_hw.network.graph import FeatureMap, IntegerNetwork
+from asq_hw.network.feature_map import FeatureMap
+from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
+from asq_hw.network.topologies import PUBLISHED
 
 __all__ = ["find_network", "integer_network_shape"]
 
@@ -21,7 +23,7 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
     Parameters
     ----------
     name_or_path : str or Path
-        One of `analysis.cost.topologies.NETWORK_NAMES`, or the path of a model file.
+        One of `asq_hw.network.topologies.PUBLISHED`, or the path of a model file.
     input_size : int, optional
         Height and width of the image in pixels; a model file has its own.
 
@@ -31,11 +33,11 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
         If it is neither, if the file cannot be read, or an input size is given for a file.
     """
     name = str(name_or_path)
-    if name in NETWORK_NAMES:
+    if name in PUBLISHED:
         return named_network(name, input_size=input_size)
     # Unlike Path.exists, this takes any text: empty, too long, with a null character.
     if not os.path.exists(name):
-        known = ", ".join(NETWORK_NAMES)
+        known = ", ".join(PUBLISHED)
         raise InputError(f"network must be one of {known} or a model file, not {name[:80]!r}")
     if input_size is not None:
         raise InputError(f"input is fixed by the model file {name!r}, so it cannot be {input_size}")

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from analysis.cost.counts import Counts, paper_counts, paper_total, stored_counts, stored_total
 from analysis.cost.shapes import LayerShape, NetworkShape
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import POST, UNIFORM
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,13 +225,13 @@ def _weight_grid(layer: LayerShape, bits: int | None, encoding: Encoding | None)
     """The layer's grid at the asked width; POST where the network has no weights yet."""
     own = layer.weight_grid
     if not layer.quantized:
-        return own or Grid(scheme=Scheme.UNIFORM, bits=UNQUANTIZED_BITS)
+        return own or Grid(scheme=UNIFORM, bits=UNQUANTIZED_BITS)
     if bits is None:
         assert own is not None, "a layer without weights has no width of its own"
         bits = own.bits
     if own is None:
-        return Grid(scheme=Scheme.POST, bits=bits, encoding=encoding or Encoding.PACKED)
-    if not own.is_exponential:
+        return Grid(scheme=POST, bits=bits, encoding=encoding or Encoding.PACKED)
+    if not own.scheme.is_exponential:
         return Grid(scheme=own.scheme, bits=bits, signed=own.signed)
     return Grid(scheme=own.scheme, bits=bits, encoding=encoding or own.encoding)
 

@@ -66,10 +66,10 @@ class Agreement:
 
 def exportable_variants() -> list[Variant]:
     """Return every exportable method, with LSQ on the other side, and the paper's scheme 2."""
-    from asq_hw.train.methods.catalog import method_table
+    from asq_hw.train.methods.catalog import ACTIVATION_METHODS, WEIGHT_METHODS, exportable
 
-    weights = [info.name for info in method_table() if info.exports_weights]
-    activations = [info.name for info in method_table() if info.exports_activations]
+    weights = exportable(WEIGHT_METHODS)
+    activations = exportable(ACTIVATION_METHODS)
     pairs = [(name, "lsq") for name in weights]
     pairs += [("lsq", name) for name in activations if name != "lsq"]
     pairs.append(("post", "asq"))
@@ -118,7 +118,8 @@ def measure(
     """
     from asq_hw.train import recipes
     from asq_hw.train.checkpoints import checkpoint
-    from asq_hw.train.export.network import DEFAULT_CALIBRATION_IMAGES, export_network
+    from asq_hw.train.export.network import export_network
+    from asq_hw.train.options import CALIBRATION_IMAGES
     from asq_hw.train.run import training
     from asq_hw.train.sensitivity import predict_in_double
 
@@ -133,7 +134,7 @@ def measure(
     model, recipe = checkpoint.load_model(last)
     test = datasets.load(recipe.dataset)
     assert test.labels is not None, "networks are trained on labelled images"
-    calibration = datasets.load(recipe.dataset, split="train", limit=DEFAULT_CALIBRATION_IMAGES)
+    calibration = datasets.load(recipe.dataset, split="train", limit=CALIBRATION_IMAGES)
     network = export_network(model, recipe, calibration, [test])
     trained = network.references[test.name]
     integer = simulate(network, test.images, threads=1).predictions

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from asq_hw import datasets
 from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.train.methods.catalog import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,10 +42,8 @@ def method_name(recipe: Recipe) -> str:
     """Name what quantizes a network, activations first: ``ASQ + POST weights, 4 bit``."""
     if not recipe.is_quantized:
         return "full precision"
-    names = {"lsq": "LSQ", "asq": "ASQ", "pot": "POT", "post": "POST", "apot": "APoT"}
-    activations, weights = (
-        names.get(str(side), str(side)) for side in (recipe.activations, recipe.weights)
-    )
+    titles = {method.name: method.title for method in METHODS}
+    activations, weights = (titles.get(side, side) for side in (recipe.activations, recipe.weights))
     return f"{activations} + {weights} weights, {recipe.weight_bits} bit"
 
 
@@ -202,7 +201,7 @@ def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> p
     """
     from asq_hw.train import inspection
     from asq_hw.train.checkpoints import checkpoint
-    from asq_hw.train.run import training
+    from asq_hw.train.evaluation import predict
 
     rows: list[dict[str, Any]] = []
     for path in checkpoints:
@@ -218,9 +217,9 @@ def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> p
             raise InputError(f"checkpoint {path} must have adapters, which {recipe.name} has not")
         base = {"network": f"{method_name(recipe)}, width {recipe.width}"}
         rows += [base | {"layer": layer} | _summary(beta) for layer, beta in betas.items()]
-        own = training.predict(model, dataset)
+        own = predict(model, dataset)
         with inspection.constant_beta(model, {n: float(b.mean()) for n, b in betas.items()}):
-            constant = training.predict(model, dataset)
+            constant = predict(model, dataset)
         rows.append(
             base
             | {

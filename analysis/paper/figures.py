@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.cost.overhead import Convention, overhead
-from analysis.cost.topologies import NETWORK_NAMES, named_network
+from analysis.cost.topologies import named_network
 from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.network.topologies import PUBLISHED
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import POST, POT, UNIFORM, Scheme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,18 +29,6 @@ __all__ = ["draw_documentation", "figure_file", "plot_grid", "plot_overhead"]
 SUFFIXES = (".png", ".svg", ".pdf")
 
 # Okabe and Ito's palette, which people with every kind of colour vision can tell apart.
-_COLORS = {
-    Scheme.UNIFORM: "#4D4D4D",
-    Scheme.POT: "#D55E00",
-    Scheme.POST: "#0072B2",
-    Scheme.APOT: "#009E73",
-}
-_NAMES = {
-    Scheme.UNIFORM: "uniform",
-    Scheme.POT: "POT",
-    Scheme.POST: "POST",
-    Scheme.APOT: "APoT",
-}
 _CONVENTION_COLORS = {Convention.PAPER: "#56B4E9", Convention.STORED: "#0072B2"}
 _QUIET = "#808080"
 
@@ -117,7 +107,7 @@ def plot_overhead(path: str | Path, *, bits: int = 4) -> None:
         for offset, convention in ((-0.18, Convention.PAPER), (0.18, Convention.STORED)):
             rows = [
                 overhead(named_network(name), bits=[bits], convention=convention).rows[0]
-                for name in NETWORK_NAMES
+                for name in PUBLISHED
             ]
             places = [index + offset for index in range(len(rows))]
             label = f"{convention} convention"
@@ -129,7 +119,7 @@ def plot_overhead(path: str | Path, *, bits: int = 4) -> None:
                     places, percents, height=0.32, color=_CONVENTION_COLORS[convention], label=label
                 )
                 axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-        storage.set_yticks(range(len(NETWORK_NAMES)), NETWORK_NAMES)
+        storage.set_yticks(range(len(PUBLISHED)), PUBLISHED)
         storage.invert_yaxis()
         for axes, what in ((storage, "Param"), (compute, "Compute")):
             axes.set_xlabel(f"{what} (%) at {bits} bits")
@@ -143,7 +133,7 @@ def draw_documentation(folder: str | Path) -> list[Path]:
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     levels, costs = target / "levels-4bit.png", target / "overhead.png"
-    plot_grid(Grid(scheme=Scheme.POST, bits=4), levels)
+    plot_grid(Grid(scheme=POST, bits=4), levels)
     plot_overhead(costs)
     return [levels, costs]
 
@@ -151,9 +141,9 @@ def draw_documentation(folder: str | Path) -> list[Path]:
 def _grids_beside(grid: Grid) -> list[Grid]:
     """Uniform, POT and POST at the grid's width, and the grid itself in its place."""
     beside = {
-        Scheme.UNIFORM: Grid(scheme=Scheme.UNIFORM, bits=grid.bits),
-        Scheme.POT: Grid(scheme=Scheme.POT, bits=grid.bits, encoding=grid.encoding),
-        Scheme.POST: Grid(scheme=Scheme.POST, bits=grid.bits, encoding=grid.encoding),
+        UNIFORM: Grid(scheme=UNIFORM, bits=grid.bits),
+        POT: Grid(scheme=POT, bits=grid.bits, encoding=grid.encoding),
+        POST: Grid(scheme=POST, bits=grid.bits, encoding=grid.encoding),
     }
     return list((beside | {grid.scheme: grid}).values())
 
@@ -161,13 +151,13 @@ def _grids_beside(grid: Grid) -> list[Grid]:
 def _row_label(grid: Grid) -> str:
     values = [level.value for level in grid.ordered_levels]
     gap = max(high - low for low, high in pairwise(values))
-    return f"{_NAMES[grid.scheme]}\n{len(values)} levels, largest gap {gap:.3g}"
+    return f"{grid.scheme.title}\n{len(values)} levels, largest gap {gap:.3g}"
 
 
 def _draw_levels(axes: Axes, row: int, values: Sequence[float], scheme: Scheme) -> None:
     axes.axhline(row, color="#C8C8C8", linewidth=0.6, zorder=1)
     width = 1.4 if len(values) <= 64 else 0.6
-    axes.vlines(values, row - 0.3, row + 0.3, color=_COLORS[scheme], linewidth=width, zorder=2)
+    axes.vlines(values, row - 0.3, row + 0.3, color=scheme.color, linewidth=width, zorder=2)
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from analysis.paper.figures import figure_file
 from asq_hw.errors import InputError
 from asq_hw.numbers.fixedpoint import sqrt2_times_pair
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product, ProductKind
+from asq_hw.numbers.schemes import POST
 from asq_hw.numbers.validation import check_range
 
 __all__ = ["ErrorRow", "error_rows", "plot_errors"]
@@ -189,7 +190,7 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) > 1:
         print("usage: python -m analysis.studies.lut_error [FIGURE]", file=sys.stderr)
         return 2
-    rows = error_rows(Grid(scheme=Scheme.POST, bits=4), 4)
+    rows = error_rows(Grid(scheme=POST, bits=4), 4)
     print("| product | fraction bits | length | RMS error | largest error | RMS error / RMS sum |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for row in rows:

@@ -9,7 +9,8 @@ from typing import cast
 from analysis.studies.study import FMAX, RESOURCES, Findings, Heading, Planned, Study
 from analysis.studies.synthesis import Comparison, Row, Variants, compare, units
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Encoding
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from rtl.mac.design import Mac
 from rtl.mac.schemes import MacScheme
 from rtl.quantizer.of_layer import LayerUnits

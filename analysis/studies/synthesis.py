@@ -8,7 +8,8 @@ from enum import StrEnum
 from itertools import product
 
 from analysis.studies.study import area_of
-from asq_hw.numbers.grids import Encoding, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.schemes import POST, POT
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 from rtl.synthesis.measure import Measurement
@@ -218,7 +219,7 @@ def _label(mac: Mac) -> str:
 
 
 def _has_encodings(scheme: MacScheme) -> bool:
-    return scheme.grid_scheme in (Scheme.POT, Scheme.POST)
+    return scheme.grid_scheme in (POT, POST)
 
 
 def _is_plain(mac: Mac) -> bool:

@@ -111,12 +111,12 @@ def _name(filename: object) -> str:
 
 
 def _leave(status: int) -> int:
-    """Return the status; end the process where the simulator's compiler still works in a thread.
+    """Return the status; end the process where a compiler still works in a thread.
 
     It cannot be stopped, and Python must not be taken down under it.
     """
-    simulator = sys.modules.get("asq_hw.sim.jit")
-    if simulator is not None and simulator.is_compiling():
+    compiler = sys.modules.get("asq_hw.compiler")
+    if compiler is not None and compiler.is_compiling():
         sys.stdout.flush()
         os._exit(status)
     return status
@@ -124,6 +124,10 @@ def _leave(status: int) -> int:
 
 def _run(arguments: list[str]) -> int:
     """Parse and run one command; Typer's own complaints become an InputError."""
+    from asq_hw.cli.neighbors import require_own_neighbors
+
+    require_own_neighbors()
+
     import typer
 
     from asq_hw.cli.app import app

@@ -9,7 +9,9 @@ import typer
 
 from asq_hw.cli.options import FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import SCHEMES, scheme_named
 
 if TYPE_CHECKING:
     from analysis.cost.levels import LevelRow
@@ -27,7 +29,7 @@ COLUMNS = (
 
 
 def levels(
-    scheme: Annotated[str, typer.Argument(metavar="|".join(Scheme), help="Family of the grid.")],
+    scheme: Annotated[str, typer.Argument(metavar="|".join(SCHEMES), help="Family of the grid.")],
     bits: Annotated[
         int, typer.Option("--bits", parser=integer, metavar="B", help="Width, 2 to 8.")
     ],
@@ -59,7 +61,7 @@ def levels(
     from analysis.cost.levels import level_rows
 
     chosen = Grid(
-        scheme=choose(Scheme, "scheme", scheme),
+        scheme=scheme_named(scheme),
         bits=bits,
         signed=not unsigned,
         encoding=choose(Encoding, "grid", grid),

@@ -15,7 +15,8 @@ from asq_hw.cli.options import (
     model_path,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
-from asq_hw.numbers.grids import Encoding
+from asq_hw.network.topologies import PUBLISHED
+from asq_hw.numbers.encoding import Encoding
 
 __all__ = ["overhead"]
 
@@ -50,7 +51,7 @@ def overhead(
         str,
         typer.Argument(
             metavar="NETWORK|MODEL",
-            help="resnet18, resnet34, resnet20, mobilenetv2, bundled, or a model file.",
+            help=f"{', '.join(PUBLISHED)}, bundled, or a model file.",
         ),
     ],
     bits: Annotated[

@@ -16,10 +16,11 @@ from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
 from asq_hw.cli.places import check_outputs
 from asq_hw.errors import InputError
+from asq_hw.train.options import CALIBRATION_IMAGES, Device
 
 if TYPE_CHECKING:
     from asq_hw.train.recipes import Recipe
-    from asq_hw.train.run.training import Progress
+    from asq_hw.train.run.progress import Progress
 
 __all__ = ["TrainCommand", "evaluate", "export", "train"]
 
@@ -45,18 +46,18 @@ class TrainCommand(TyperCommand):
     def get_help(self, ctx: Any) -> str:  # the class of ctx is private to Typer
         """Look the choices up only now: no other command needs them."""
         from asq_hw.datasets import NAMES
+        from asq_hw.network.topologies import TOPOLOGIES
         from asq_hw.train import recipes
+        from asq_hw.train.methods.catalog import ACTIVATION_NAMES, WEIGHT_NAMES
 
-        shipped = recipes.names()
-        models = sorted({recipes.load(name).model for name in shipped})
         self.epilog = "\n\n".join(
             [
                 self.epilog or "",
-                f"Recipes: {', '.join(shipped)}.",
-                f"Networks: {', '.join(models)}.",
+                f"Recipes: {', '.join(recipes.names())}.",
+                f"Networks: {', '.join(sorted(TOPOLOGIES))}.",
                 f"Data sets: {', '.join(NAMES)}, or the folder or archive of one.",
-                f"Weight quantizers: {', '.join(recipes.WeightMethod)}.",
-                f"Activation quantizers: {', '.join(recipes.ActivationMethod)}.",
+                f"Weight quantizers: {', '.join(WEIGHT_NAMES)}.",
+                f"Activation quantizers: {', '.join(ACTIVATION_NAMES)}.",
             ]
         )
         return super().get_help(ctx)
@@ -90,8 +91,10 @@ def train(
     workers: WorkersOption = None,
     device: Annotated[
         str,
-        typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train; auto takes a GPU."),
-    ] = "auto",
+        typer.Option(
+            "--device", metavar="|".join(Device), help="Where to train; auto takes a GPU."
+        ),
+    ] = Device.AUTO,
     log_dir: Annotated[
         Path | None,
         typer.Option("--log-dir", metavar="DIR", help="Write TensorBoard's files there."),
@@ -114,15 +117,13 @@ def train(
     check_outputs(
         {"--output": folder, "--log-dir": log_dir}, {"--init": init, "dataset": chosen.dataset}
     )
-    from asq_hw.acceleration import accelerated_training
     from asq_hw.train.distributed import default_workers, is_main_process
     from asq_hw.train.run.training import train as run
 
     if is_main_process():
         _warn_of_methods(chosen)
-    loops = accelerated_training() if chosen.is_quantized else nullcontext()
     progress = _training_progress(chosen.epochs) if is_main_process() else nullcontext()
-    with loops, progress as report:
+    with progress as report:
         result = run(
             chosen,
             output=folder,
@@ -131,6 +132,7 @@ def train(
             threads=threads,
             workers=default_workers() if workers is None else workers,
             device=device,
+            compiled=True,
             log_dir=log_dir,
             report=report,
             must_export=not no_export,
@@ -214,14 +216,14 @@ def export(
         ),
     ] = None,
     calibration_images: Annotated[
-        int | None,
+        int,
         typer.Option(
             "--calibration-images",
             parser=integer,
             metavar="N",
             help="Choose the number formats from N training images, drawn evenly.",
         ),
-    ] = None,
+    ] = CALIBRATION_IMAGES,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Turn a trained network into an integer network, and write its model file."""
@@ -232,15 +234,14 @@ def export(
     from asq_hw.datasets import ImageFolder
     from asq_hw.train.checkpoints import checkpoint as checkpoints
     from asq_hw.train.data.trained_images import images_of, open_as_trained
-    from asq_hw.train.export.network import DEFAULT_CALIBRATION_IMAGES, export_network
+    from asq_hw.train.export.network import export_network
 
-    if calibration_images is not None and calibration_images < 1:
+    if calibration_images < 1:
         raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
     trained = checkpoints.load(checkpoint)
     check_outputs({"--output": output}, {"dataset": trained.recipe.dataset})
     model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
-    count = DEFAULT_CALIBRATION_IMAGES if calibration_images is None else calibration_images
-    calibration = open_as_trained(recipe.dataset, images, split="train").sample(count)
+    calibration = open_as_trained(recipe.dataset, images, split="train").sample(calibration_images)
     network = export_network(
         model,
         recipe,

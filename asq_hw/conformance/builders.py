@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.network.activation import ActivationQuantizer, AdaptiveStep, FixedStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, Input, Layer, Linear
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.network.layers import Conv, Input, Layer, Linear
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM, scheme_named
 from asq_hw.oracle.codes import grid_codes
 
 __all__ = [
@@ -68,7 +71,7 @@ def quantizer(
 ) -> ActivationQuantizer:
     """Activation codes with a fixed or an adaptive step."""
     return ActivationQuantizer(
-        grid=Grid(scheme=Scheme.UNIFORM, bits=bits, signed=signed),
+        grid=Grid(scheme=UNIFORM, bits=bits, signed=signed),
         step=FixedStep(step=step) if isinstance(step, int) else step,
         step_fraction_bits=step_fraction_bits,
     )
@@ -117,7 +120,7 @@ def conv(
         name=name,
         source=source,
         quantizer=activations,
-        weight_grid=Grid(scheme=Scheme(scheme), bits=width, encoding=Encoding(encoding)),
+        weight_grid=Grid(scheme=scheme_named(scheme), bits=width, encoding=Encoding(encoding)),
         weight_codes=codes.astype(np.uint16),
         multiplier=np.resize(np.array(multiplier), len(codes)),
         narrow_shift=narrow_shift,
@@ -150,7 +153,7 @@ def linear(
         name=name,
         source=source,
         quantizer=activations,
-        weight_grid=Grid(scheme=Scheme(scheme), bits=width, encoding=Encoding(encoding)),
+        weight_grid=Grid(scheme=scheme_named(scheme), bits=width, encoding=Encoding(encoding)),
         weight_codes=codes.astype(np.uint16),
         multiplier=np.resize(np.array(multiplier), len(codes)),
         narrow_shift=narrow_shift,

@@ -1,9 +1,12 @@
-"""Layers as JSON objects and named tensors, and back (docs/arithmetic.md, section 7)."""
+"""Layers as JSON objects and named tensors, and back (docs/arithmetic.md, section 7).
+
+Which fields a layer has, and in what form, is declared by its class; this is what each form looks
+like in a file.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, Protocol, assert_never
 
 from numpy.typing import NDArray
@@ -11,22 +14,14 @@ from numpy.typing import NDArray
 from asq_hw.errors import InputError, citing
 from asq_hw.modelfile.strict_json import Fields
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.images import ImageSpec
-from asq_hw.network.layers import (
-    Add,
-    AveragePool,
-    Conv,
-    FeatureFormat,
-    Flatten,
-    GlobalAveragePool,
-    Input,
-    Layer,
-    Linear,
-    MaxPool,
-    Relu,
-    layer_sources,
-)
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.network.layers import LAYER_KINDS, Input, Layer
+from asq_hw.network.layers.kind import Form, Stored
+from asq_hw.network.layers.weighted import WeightedLayer
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM, scheme_named
 from asq_hw.numbers.validation import check_name
 
 __all__ = [
@@ -41,19 +36,6 @@ __all__ = [
 
 NamedTensors = dict[str, tuple[str, NDArray[Any]]]
 """Type in the file (``I16``, ...) and values, by name."""
-
-_KINDS: Mapping[type[Layer], str] = {
-    Input: "input",
-    Conv: "conv",
-    Linear: "linear",
-    Add: "add",
-    Relu: "relu",
-    Flatten: "flatten",
-    MaxPool: "max_pool",
-    AveragePool: "average_pool",
-    GlobalAveragePool: "global_average_pool",
-}
-
 
 _CODE_TYPE = "U8"
 """Of weight codes: grids with codes of 9 bits span more than a network's weights may."""
@@ -83,62 +65,46 @@ def encode_images(images: ImageSpec) -> dict[str, object]:
 
 def encode_layer(layer: Layer) -> tuple[dict[str, object], NamedTensors]:
     """The layer's object in the graph and its tensors."""
-    fields: dict[str, object] = {"kind": _KINDS[type(layer)], "name": layer.name}
-    if not isinstance(layer, Input):
-        fields["sources"] = list(layer_sources(layer))
+    fields: dict[str, object] = {"kind": layer.kind, "name": layer.name}
     tensors: NamedTensors = {}
-    match layer:
-        case Input():
-            fields |= {"height": layer.height, "width": layer.width, "shift": layer.shift}
-            fields["output"] = _encode_format(layer.output)
-            tensors["multiplier"] = ("I32", layer.multiplier)
-            tensors["offset"] = ("I32", layer.offset)
-        case Conv():
-            fields |= _encode_weighted(layer, tensors)
-            fields |= {"stride": list(layer.stride), "padding": list(layer.padding)}
-            fields["groups"] = layer.groups
-        case Linear():
-            fields |= _encode_weighted(layer, tensors)
-        case Relu():
-            fields["maximum"] = layer.maximum
-        case MaxPool():
-            fields |= _encode_window(layer)
-        case AveragePool():
-            fields |= _encode_window(layer)
-            fields |= {"multiplier": layer.multiplier, "shift": layer.shift}
-        case GlobalAveragePool():
-            fields |= {"multiplier": layer.multiplier, "shift": layer.shift}
-        case Add() | Flatten():
-            pass
+    for name, stored in layer.stored_fields().items():
+        _encode_field(stored, getattr(layer, name), fields, tensors)
+    return fields, {f"{layer.name}/{key}": tensor for key, tensor in tensors.items()}
+
+
+def _encode_field(
+    stored: Stored, value: Any, fields: dict[str, object], tensors: NamedTensors
+) -> None:
+    key = stored.key
+    match stored.form:
+        case Form.SOURCE:
+            fields[key] = [value]
+        case Form.SOURCES | Form.PAIR:
+            fields[key] = list(value)
+        case Form.INTEGER | Form.OPTIONAL_INTEGER:
+            fields[key] = value
+        case Form.FORMAT:
+            fields[key] = {"bits": value.bits, "fraction_bits": value.fraction_bits}
+        case Form.WEIGHT_GRID:
+            fields[key] = {
+                "scheme": str(value.scheme),
+                "bits": value.bits,
+                "encoding": value.encoding,
+            }
+        case Form.QUANTIZER:
+            fields[key] = _encode_quantizer(value, tensors)
+        case Form.WEIGHT_CODES:
+            tensors[key] = (_CODE_TYPE, value)
+        case Form.VECTOR16:
+            tensors[key] = ("I16", value)
+        case Form.VECTOR32:
+            tensors[key] = ("I32", value)
         case _:
-            assert_never(layer)
-    return fields, {f"{layer.name}/{field}": tensor for field, tensor in tensors.items()}
+            assert_never(stored.form)
 
 
-def _encode_format(output: FeatureFormat) -> dict[str, object]:
-    return {"bits": output.bits, "fraction_bits": output.fraction_bits}
-
-
-def _encode_window(layer: MaxPool | AveragePool) -> dict[str, object]:
-    return {
-        "kernel_size": list(layer.kernel_size),
-        "stride": list(layer.stride),
-        "padding": list(layer.padding),
-    }
-
-
-def _encode_weighted(layer: Conv | Linear, tensors: NamedTensors) -> dict[str, object]:
-    grid = layer.weight_grid
-    tensors["weight_codes"] = (_CODE_TYPE, layer.weight_codes)
-    tensors["multiplier"] = ("I16", layer.multiplier)
-    tensors["bias"] = ("I32", layer.bias)
-    return {
-        "quantizer": _encode_quantizer(layer.quantizer, tensors),
-        "weights": {"scheme": grid.scheme, "bits": grid.bits, "encoding": grid.encoding},
-        "narrow_shift": layer.narrow_shift,
-        "shift": layer.shift,
-        "output": _encode_format(layer.output),
-    }
+def _encode_grid(grid: Grid) -> dict[str, object]:
+    return {"scheme": grid.scheme.name, "bits": grid.bits, "encoding": grid.encoding}
 
 
 def _encode_quantizer(quantizer: ActivationQuantizer, tensors: NamedTensors) -> dict[str, object]:
@@ -216,122 +182,83 @@ def decode_layer(value: object, number: int, tensors: TensorSource) -> Layer:
     kind = fields.string("kind")
     name = check_name(fields.string("name"))
     fields.what = name
+    made = LAYER_KINDS.get(kind)
     try:
-        layer = _decode_kind(kind, name, fields, tensors)
+        if made is None:
+            known = ", ".join(LAYER_KINDS)
+            raise InputError(f"kind must be one of {known}, not {kind[:80]!r}")
+        layer = made(name=name, **_decode_fields(made, name, fields, tensors))
         fields.finish()
     except InputError as error:
         prefix = "" if str(error).startswith((f"{name}:", f"{name} ")) else f"{name}: "
-        known = kind in _KINDS.values()
-        rule = error.rule or (f"R-{kind.replace('_', '-')}" if known else None)
+        rule = error.rule or (None if made is None else made.rule())
         raise InputError(f"{prefix}{error}", rule=rule) from None
     return layer
 
 
-def _decode_kind(kind: str, name: str, fields: Fields, tensors: TensorSource) -> Layer:
-    match kind:
-        case "input":
-            return Input(
-                name=name,
-                height=fields.integer("height"),
-                width=fields.integer("width"),
-                shift=fields.integer("shift"),
-                output=_decode_format(fields),
-                multiplier=tensors.take(f"{name}/multiplier", "I32", 1),
-                offset=tensors.take(f"{name}/offset", "I32", 1),
-            )
-        case "conv":
-            return Conv(
-                **_decode_weighted(name, fields, tensors, rank=4),
-                stride=fields.pair("stride"),
-                padding=fields.pair("padding"),
-                groups=fields.integer("groups"),
-            )
-        case "linear":
-            return Linear(**_decode_weighted(name, fields, tensors, rank=2))
-        case "add":
-            first, second = fields.strings("sources", 2)
-            return Add(name=name, sources=(first, second))
-        case "relu":
-            maximum = fields.optional_integer("maximum")
-            return Relu(name=name, source=_decode_source(fields), maximum=maximum)
-        case "flatten":
-            return Flatten(name=name, source=_decode_source(fields))
-        case "max_pool":
-            return MaxPool(name=name, source=_decode_source(fields), **_decode_window(fields))
-        case "average_pool":
-            return AveragePool(
-                name=name,
-                source=_decode_source(fields),
-                **_decode_window(fields),
-                multiplier=fields.integer("multiplier"),
-                shift=fields.integer("shift"),
-            )
-        case "global_average_pool":
-            return GlobalAveragePool(
-                name=name,
-                source=_decode_source(fields),
-                multiplier=fields.integer("multiplier"),
-                shift=fields.integer("shift"),
-            )
-        case _:
-            known = ", ".join(_KINDS.values())
-            raise InputError(f"kind must be one of {known}, not {kind[:80]!r}")
-
-
-def _decode_source(fields: Fields) -> str:
-    return fields.strings("sources", 1)[0]
-
-
-def _decode_format(fields: Fields) -> FeatureFormat:
-    with citing("R-output"):
-        output = fields.nested("output")
-        made = FeatureFormat(
-            bits=output.integer("bits"), fraction_bits=output.integer("fraction_bits")
-        )
-        output.finish()
-    return made
-
-
-def _decode_window(fields: Fields) -> dict[str, tuple[int, int]]:
-    return {name: fields.pair(name) for name in ("kernel_size", "stride", "padding")}
-
-
-def _decode_weighted(
-    name: str, fields: Fields, tensors: TensorSource, *, rank: int
+def _decode_fields(
+    kind: type[Layer], name: str, fields: Fields, tensors: TensorSource
 ) -> dict[str, Any]:
-    """The arguments that `Conv` and `Linear` share."""
-    with citing("R-weights"):
-        grid = _decode_weight_grid(fields)
-    with citing("R-quantizer"):
-        quantizer = _decode_quantizer(name, fields.nested("quantizer"), tensors)
+    """The arguments that a layer of the kind is made with, but for its name."""
+    rank = kind.weight_rank if issubclass(kind, WeightedLayer) else 0
     return {
-        "name": name,
-        "source": _decode_source(fields),
-        "quantizer": quantizer,
-        "weight_grid": grid,
-        "weight_codes": tensors.take(f"{name}/weight_codes", _CODE_TYPE, rank),
-        "multiplier": tensors.take(f"{name}/multiplier", "I16", 1),
-        "bias": tensors.take(f"{name}/bias", "I32", 1),
-        "narrow_shift": fields.integer("narrow_shift"),
-        "shift": fields.integer("shift"),
-        "output": _decode_format(fields),
+        field: _decode_field(stored, name, rank, fields, tensors)
+        for field, stored in kind.stored_fields().items()
     }
 
 
-def _decode_weight_grid(fields: Fields) -> Grid:
-    weights = fields.nested("weights")
+def _decode_field(
+    stored: Stored, name: str, rank: int, fields: Fields, tensors: TensorSource
+) -> object:
+    key = stored.key
+    match stored.form:
+        case Form.SOURCE:
+            return fields.strings(key, 1)[0]
+        case Form.SOURCES:
+            return tuple(fields.strings(key, 2))
+        case Form.INTEGER:
+            return fields.integer(key)
+        case Form.OPTIONAL_INTEGER:
+            return fields.optional_integer(key)
+        case Form.PAIR:
+            return fields.pair(key)
+        case Form.FORMAT:
+            with citing("R-output"):
+                return _decode_format(fields.nested(key))
+        case Form.WEIGHT_GRID:
+            with citing("R-weights"):
+                return _decode_weight_grid(fields.nested(key))
+        case Form.QUANTIZER:
+            with citing("R-quantizer"):
+                return _decode_quantizer(name, fields.nested(key), tensors)
+        case Form.WEIGHT_CODES:
+            return tensors.take(f"{name}/{key}", _CODE_TYPE, rank)
+        case Form.VECTOR16:
+            return tensors.take(f"{name}/{key}", "I16", 1)
+        case Form.VECTOR32:
+            return tensors.take(f"{name}/{key}", "I32", 1)
+        case _:
+            assert_never(stored.form)
+
+
+def _decode_format(fields: Fields) -> FeatureFormat:
+    made = FeatureFormat(bits=fields.integer("bits"), fraction_bits=fields.integer("fraction_bits"))
+    fields.finish()
+    return made
+
+
+def _decode_weight_grid(weights: Fields) -> Grid:
     scheme, encoding = weights.string("scheme"), weights.string("encoding")
-    if scheme not in list(Scheme):
-        raise InputError(f"scheme must be one of {', '.join(Scheme)}, not {scheme[:80]!r}")
+    family = scheme_named(scheme)
     if encoding not in list(Encoding):
         raise InputError(f"encoding must be one of {', '.join(Encoding)}, not {encoding[:80]!r}")
-    grid = Grid(scheme=Scheme(scheme), bits=weights.integer("bits"), encoding=Encoding(encoding))
+    grid = Grid(scheme=family, bits=weights.integer("bits"), encoding=Encoding(encoding))
     weights.finish()
     return grid
 
 
 def _decode_quantizer(name: str, fields: Fields, tensors: TensorSource) -> ActivationQuantizer:
-    grid = Grid(scheme=Scheme.UNIFORM, bits=fields.integer("bits"), signed=fields.boolean("signed"))
+    grid = Grid(scheme=UNIFORM, bits=fields.integer("bits"), signed=fields.boolean("signed"))
     step: FixedStep | AdaptiveStep
     if fields.has("adapter"):
         with citing("R-adapter"):

@@ -6,9 +6,15 @@ What each one computes, to the bit, is written in docs/arithmetic.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.network.bounds import check_fits
+from asq_hw.network.feature_map import FeatureMap
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.numbers.validation import (
     ADAPTER_BITS,
     BIAS_BITS,
@@ -63,6 +69,12 @@ class AdapterStage:
         check_range("an adapter's maximum", self.maximum, self.minimum, (1 << STEP_BITS) - 1)
         object.__setattr__(self, "weight", weight)
         object.__setattr__(self, "bias", bias)
+
+    def reach(self, inputs: int) -> int:
+        """Bound on what the multiplier makes of inputs up to `inputs`, rounding included."""
+        weights = int(np.abs(self.weight).sum(axis=1).max())
+        total = weights * (inputs + 1) + int(np.abs(self.bias).max())
+        return total * max(1, self.multiplier) + (1 << self.shift)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +132,22 @@ class AdaptiveStep:
         """Largest step size that can occur."""
         return self.stages[-1].maximum
 
+    def check_widths(self, name: str, source: FeatureMap) -> None:
+        """Raise InputError if the adapter of the layer `name` does not fit `source` or 64 bits."""
+        channels, height, width = source.shape
+        if self.in_channels != channels:
+            raise InputError(
+                f"{name}: the adapter takes {self.in_channels} channels, not {channels}",
+                rule="R-stage",
+            )
+        largest = height * width << (source.format.bits - 1)
+        pooled = largest * self.pool_multiplier + (1 << self.pool_shift)
+        check_fits(name, "adapter's pooled sum", pooled)
+        reach = pooled >> self.pool_shift
+        for stage in self.stages:
+            check_fits(name, "adapter's sum", stage.reach(reach))
+            reach = stage.maximum
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ActivationQuantizer:
@@ -133,6 +161,18 @@ class ActivationQuantizer:
     step_fraction_bits: int
 
     def __post_init__(self) -> None:
-        if self.grid.scheme is not Scheme.UNIFORM:
+        if self.grid.scheme is not UNIFORM:
             raise InputError(f"an activation's grid must be uniform, not {self.grid.scheme}")
         check_range("step fraction bits", self.step_fraction_bits, 0, 24)
+
+    def check_widths(self, name: str, source: FeatureMap) -> None:
+        """Raise InputError if the step of `source` in the layer `name` could leave 64 bits."""
+        bits = source.format.bits
+        check_fits(name, "step comparison", 1 << (bits + self.step_fraction_bits + 1))
+        match self.step:
+            case FixedStep():
+                pass  # a constant
+            case AdaptiveStep():
+                self.step.check_widths(name, source)
+            case _:
+                assert_never(self.step)

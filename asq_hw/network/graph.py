@@ -7,32 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
-from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.errors import InputError, citing
-from asq_hw.network.bounds import check_widths
+from asq_hw.network.feature_map import FeatureMap, Shape
 from asq_hw.network.images import ImageSpec
-from asq_hw.network.layers import (
-    Add,
-    AveragePool,
-    Conv,
-    FeatureFormat,
-    Flatten,
-    GlobalAveragePool,
-    Input,
-    Layer,
-    Linear,
-    MaxPool,
-    Relu,
-    layer_sources,
-)
+from asq_hw.network.layers import Input, Layer
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import check_codes, check_name
 
-__all__ = ["PIXEL_MAX", "RESERVED_NAME", "FeatureMap", "IntegerNetwork", "window_positions"]
+__all__ = ["PIXEL_MAX", "RESERVED_NAME", "IntegerNetwork"]
 
 MAX_FEATURES = 1 << 28
 """Largest number of elements of one sample's feature map."""
@@ -43,24 +29,7 @@ PIXEL_MAX = 255
 RESERVED_NAME = "reference"
 """Begins the names of the references' tensors in a model file, and so cannot be a layer's."""
 
-_KIND = re.compile(r"(?<!^)(?=[A-Z])")
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-Shape = tuple[int, int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureMap:
-    """Shape (C, H, W) of one sample and number format of a layer's output."""
-
-    shape: Shape
-    format: FeatureFormat
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        channels, height, width = self.shape
-        return channels * height * width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,7 +123,7 @@ class IntegerNetwork:
                 raise InputError(f"{layer.name}: the name is used by two layers")
             if maps and isinstance(layer, Input):
                 raise InputError(f"{layer.name}: a network must have one input, not two")
-            for source in layer_sources(layer):
+            for source in layer.source_names:
                 if source not in maps:
                     raise InputError(
                         f"{layer.name}: reads {source!r}, which no earlier layer makes"
@@ -164,8 +133,9 @@ class IntegerNetwork:
                     f"no layer can be named {RESERVED_NAME!r}; model files need the name",
                     rule="R-name",
                 )
-            with citing(f"R-{_KIND.sub('-', type(layer).__name__).lower()}"):
-                maps[layer.name] = made = _feature_map(layer, maps)
+            with citing(layer.rule()):
+                made = layer.output_map([maps[source] for source in layer.source_names])
+            maps[layer.name] = made
             if made.size > MAX_FEATURES:
                 message = f"{layer.name}: a feature map of {made.shape} is too large"
                 raise InputError(message, rule="L-map-elements")
@@ -175,23 +145,12 @@ class IntegerNetwork:
         """Raise InputError if some layer could overflow 64 bits with this choice of product."""
         maps = self.feature_maps()
         for layer in self.layers:
-            check_widths(
-                layer,
-                product,
-                [maps[source].shape for source in layer_sources(layer)],
-                [maps[source].format.bits for source in layer_sources(layer)],
-            )
+            layer.check_widths(product, [maps[source] for source in layer.source_names])
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates of one sample for each layer, 0 where there are none."""
         maps = self.feature_maps()
-        counts = {}
-        for layer in self.layers:
-            _, height, width = maps[layer.name].shape
-            counts[layer.name] = (
-                layer.weight_codes.size * height * width if isinstance(layer, Conv | Linear) else 0
-            )
-        return counts
+        return {layer.name: layer.macs(maps[layer.name]) for layer in self.layers}
 
 
 def _check_images(images: ImageSpec, network: IntegerNetwork, scores: int) -> None:
@@ -222,68 +181,3 @@ def _check_images(images: ImageSpec, network: IntegerNetwork, scores: int) -> No
                     f"{layer.name}: {what} must be within 1 of {float(exact):.10g} for mean "
                     f"{mean!r} and std {std!r}, not {stored}"
                 )
-
-
-def window_positions(size: int, kernel: int, stride: int, padding: int) -> int:
-    """How many windows fit along one axis; 0 or less where none does."""
-    return (size + 2 * padding - kernel) // stride + 1
-
-
-def _feature_map(layer: Layer, maps: Mapping[str, FeatureMap]) -> FeatureMap:
-    """The output of `layer` given the maps it reads."""
-    sources = [maps[source] for source in layer_sources(layer)]
-    match layer:
-        case Input():
-            return FeatureMap(
-                shape=(layer.channels, layer.height, layer.width), format=layer.output
-            )
-        case Conv():
-            _check_channels(layer, sources[0], layer.in_channels)
-            height, width = _windows(layer, sources[0].shape)
-            return FeatureMap(shape=(layer.out_channels, height, width), format=layer.output)
-        case Linear():
-            _check_channels(layer, sources[0], layer.in_channels)
-            if sources[0].shape[1:] != (1, 1):
-                raise InputError(
-                    f"{layer.name}: a linear layer needs (C, 1, 1), not {sources[0].shape}"
-                )
-            return FeatureMap(shape=(layer.out_channels, 1, 1), format=layer.output)
-        case Add():
-            if sources[0] != sources[1]:
-                raise InputError(
-                    f"{layer.name}: the two sources must have one shape and format, not "
-                    f"{sources[0].shape} {sources[0].format} and "
-                    f"{sources[1].shape} {sources[1].format}"
-                )
-            return sources[0]
-        case Relu():
-            return sources[0]
-        case Flatten():
-            return FeatureMap(shape=(sources[0].size, 1, 1), format=sources[0].format)
-        case MaxPool() | AveragePool():
-            height, width = _windows(layer, sources[0].shape)
-            shape = (sources[0].shape[0], height, width)
-            return FeatureMap(shape=shape, format=sources[0].format)
-        case GlobalAveragePool():
-            return FeatureMap(shape=(sources[0].shape[0], 1, 1), format=sources[0].format)
-        case _:
-            assert_never(layer)
-
-
-def _check_channels(layer: Conv | Linear, source: FeatureMap, channels: int) -> None:
-    if source.shape[0] != channels:
-        raise InputError(
-            f"{layer.name}: needs {channels} channels, its source has {source.shape[0]}"
-        )
-
-
-def _windows(layer: Conv | MaxPool | AveragePool, shape: Shape) -> tuple[int, int]:
-    height, width = (
-        window_positions(size, kernel, stride, padding)
-        for size, kernel, stride, padding in zip(
-            shape[1:], layer.kernel_size, layer.stride, layer.padding, strict=True
-        )
-    )
-    if height < 1 or width < 1:
-        raise InputError(f"{layer.name}: a window of {layer.kernel_size} does not fit into {shape}")
-    return height, width

@@ -16,61 +16,19 @@ the paper's constant that stretches the largest to alpha.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
-from itertools import product
 
 from asq_hw.errors import InputError
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.levels import Level
+from asq_hw.numbers.schemes import UNIFORM, GridShape, Scheme, scheme_named
+from asq_hw.numbers.schemes.uniform import code_range
 
-__all__ = ["MAX_BITS", "MIN_BITS", "Encoding", "Grid", "Level", "Scheme"]
+__all__ = ["MAX_BITS", "MIN_BITS", "Grid"]
 
 MIN_BITS = 2
 MAX_BITS = 8
-
-
-class Scheme(StrEnum):
-    """The family that a grid's levels come from."""
-
-    UNIFORM = "uniform"
-    """Integers times a step (paper, Eq. 1-2)."""
-    POT = "pot"
-    """Powers of two (paper, Eq. 3)."""
-    POST = "post"
-    """Powers of the square root of two (paper, Eq. 17)."""
-    APOT = "apot"
-    """Sums of powers of two (Li et al., arXiv:1909.13144)."""
-
-
-class Encoding(StrEnum):
-    """How an exponential grid of ``2**bits + 1`` published levels is put into bits.
-
-    Eq. 3 and 17 hold ``2**(bits - 1)`` magnitudes, two signs and a zero: one level more
-    than ``bits`` bits can name. Each encoding resolves that differently.
-    """
-
-    PACKED = "packed"
-    """The smallest magnitude is dropped: ``2**bits - 1`` levels in ``bits`` bits; code 0 is 0."""
-    PAPER = "paper"
-    """Every published level is kept: ``2**bits + 1`` levels in ``bits + 1`` bits."""
-    ZERO_FREE = "zero-free"
-    """Zero is dropped: ``2**bits`` levels in ``bits`` bits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """One code and its exact value, ``(even + odd * sqrt(2)) * 2**-shift``."""
-
-    code: int
-    even: int
-    odd: int
-    shift: int
-
-    @property
-    def value(self) -> float:
-        """The value, rounded to double precision."""
-        return math.ldexp(self.even, -self.shift) + math.ldexp(self.odd, -self.shift) * math.sqrt(2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +59,7 @@ class Grid:
     encoding: Encoding = Encoding.PACKED
 
     def __post_init__(self) -> None:
-        try:
-            object.__setattr__(self, "scheme", Scheme(self.scheme))
-        except ValueError:
-            known = ", ".join(Scheme)
-            raise InputError(f"scheme must be one of {known}, not {str(self.scheme)!r}") from None
+        object.__setattr__(self, "scheme", scheme_named(str(self.scheme)))
         try:
             object.__setattr__(self, "encoding", Encoding(self.encoding))
         except ValueError:
@@ -117,9 +71,9 @@ class Grid:
             raise InputError(f"bits must be {MIN_BITS}..{MAX_BITS}, not {self.bits}")
         if not isinstance(self.signed, bool):
             raise InputError(f"signed must be True or False, not {self.signed!r}")
-        if not self.signed and self.scheme is not Scheme.UNIFORM:
+        if not self.signed and not self.scheme.can_be_unsigned:
             raise InputError(f"an unsigned grid must be uniform, not {self.scheme}")
-        if self.encoding is not Encoding.PACKED and not self.is_exponential:
+        if self.encoding not in self.scheme.encodings:
             raise InputError(f"grid {self.encoding!s} is for pot and post, not for {self.scheme}")
 
     def __str__(self) -> str:
@@ -128,26 +82,26 @@ class Grid:
         return f"{self.bits}-bit {sign}{self.scheme}{kept}"
 
     @property
-    def is_exponential(self) -> bool:
-        """Whether the levels are signed powers of one base."""
-        return self.scheme in (Scheme.POT, Scheme.POST)
+    def shape(self) -> GridShape:
+        """Bits, sign and encoding."""
+        return GridShape(bits=self.bits, signed=self.signed, encoding=self.encoding)
 
     @property
     def stored_bits(self) -> int:
         """Width of a stored code."""
-        return self.bits + (self.encoding is Encoding.PAPER)
+        return self.shape.stored_bits
 
     @property
     def minimum(self) -> int:
         """Smallest integer of a uniform grid, Qn in Eq. 1."""
         self._require_uniform()
-        return -(1 << (self.bits - 1)) if self.signed else 0
+        return code_range(self.shape)[0]
 
     @property
     def maximum(self) -> int:
         """Largest integer of a uniform grid, Qp in Eq. 1."""
         self._require_uniform()
-        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+        return code_range(self.shape)[1]
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -179,84 +133,16 @@ class Grid:
         return {level.code: self.integer_pair(level) for level in self.levels}
 
     def _require_uniform(self) -> None:
-        if self.scheme is not Scheme.UNIFORM:
+        if self.scheme is not UNIFORM:
             raise InputError(f"integer bounds exist for uniform grids, not for {self.scheme}")
 
 
 @cache
 def _levels(grid: Grid) -> tuple[Level, ...]:
-    match grid.scheme:
-        case Scheme.UNIFORM:
-            levels = _uniform_levels(grid)
-        case Scheme.POT | Scheme.POST:
-            levels = _exponential_levels(grid)
-        case Scheme.APOT:
-            levels = _apot_levels(grid)
+    levels = grid.scheme.make_levels(grid.shape)
     return tuple(sorted(levels, key=lambda level: level.code))
 
 
 @cache
 def _common_shift(grid: Grid) -> int:
     return max(level.shift for level in grid.levels)
-
-
-def _uniform_levels(grid: Grid) -> list[Level]:
-    """Two's complement codes of q; value q * 2**-(bits - 1) signed, q * 2**-bits unsigned."""
-    shift = grid.bits - grid.signed
-    mask = (1 << grid.bits) - 1
-    return [
-        Level(code=q & mask, even=q, odd=0, shift=shift)
-        for q in range(grid.minimum, grid.maximum + 1)
-    ]
-
-
-def _exponential_levels(grid: Grid) -> list[Level]:
-    """Sign bit above an index that grows with the magnitude; index 0 is zero unless zero-free."""
-    magnitudes = 1 << (grid.bits - 1)
-    index_bits = grid.stored_bits - 1
-    first = 0 if grid.encoding is Encoding.ZERO_FREE else 1
-    largest = magnitudes if grid.encoding is Encoding.PAPER else magnitudes - 1
-    levels = [] if first == 0 else [Level(code=0, even=0, odd=0, shift=0)]
-    for index in range(first, largest + 1):
-        even, odd, shift = _power(grid.scheme, largest - index)
-        levels.append(Level(code=index, even=even, odd=odd, shift=shift))
-        levels.append(Level(code=1 << index_bits | index, even=-even, odd=-odd, shift=shift))
-    return levels
-
-
-def _power(scheme: Scheme, n: int) -> tuple[int, int, int]:
-    """``base**-n`` as (even, odd, shift): sqrt(2)**-n is sqrt(2) * 2**-((n + 1) / 2) for odd n."""
-    if scheme is Scheme.POT:
-        return 1, 0, n
-    return (1, 0, n // 2) if n % 2 == 0 else (0, 1, (n + 1) // 2)
-
-
-def _apot_exponents(magnitude_bits: int) -> list[list[int]]:
-    """Exponents of each additive term: term t is 0 or ``2**-e`` for e in its list.
-
-    Two-bit terms hold three exponents each. The exponents 1, 2, 3, ... are dealt to the terms
-    in turn (APoT, Eq. 7); with an odd number of bits one more term has a single exponent,
-    ``2 * pairs + 1``, which at 4 bits is the arrangement of the APoT authors' published code.
-    """
-    pairs, single = divmod(magnitude_bits, 2)
-    middle = [2 * pairs + 1] if single else []
-    dealt = [e for e in range(1, 3 * pairs + single + 1) if e not in middle]
-    terms = [dealt[t::pairs] for t in range(pairs)]
-    return [*terms, middle] if single else terms
-
-
-def _apot_levels(grid: Grid) -> list[Level]:
-    """Sign bit above one field for each term; field 0 adds nothing, field j the j-th exponent."""
-    terms = _apot_exponents(grid.bits - 1)
-    shift = max(exponent for term in terms for exponent in term)
-    levels = []
-    for fields in product(*(range(len(term) + 1) for term in terms)):
-        code, even = 0, 0
-        for field, term in zip(fields, terms, strict=True):
-            code = code << (2 if len(term) == 3 else 1) | field
-            even += 1 << (shift - term[field - 1]) if field else 0
-        levels.append(Level(code=code, even=even, odd=0, shift=shift))
-        if even:
-            negative = code | 1 << (grid.bits - 1)
-            levels.append(Level(code=negative, even=-even, odd=0, shift=shift))
-    return levels

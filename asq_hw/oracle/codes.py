@@ -6,7 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 from asq_hw.network.activation import ActivationQuantizer
-from asq_hw.network.layers import WeightedLayer
+from asq_hw.network.layers.weighted import WeightedLayer
 
 __all__ = ["WeightCodes", "code_range", "grid_codes", "weight_codes"]
 

@@ -14,8 +14,9 @@ from asq_hw.network.layers import Conv, Input, Linear
 from asq_hw.numbers.products import Product
 from asq_hw.oracle.plain import Tensor, run_input, run_plain
 from asq_hw.oracle.quantizer import quantize, step_size
-from asq_hw.oracle.shapes import MapShape, map_shapes, sources
+from asq_hw.oracle.shapes import map_shapes
 from asq_hw.oracle.weighted import accumulate, product_tables, requantize
+from asq_hw.oracle.windows import MapShape
 
 __all__ = ["OracleTrace", "predict", "run", "trace"]
 
@@ -95,7 +96,7 @@ def trace(
     made: dict[str, list[Tensor]] = {}
     result = OracleTrace(feature_maps={}, codes={}, steps={}, accumulators={})
     for layer in network.layers:
-        read = [made[name] for name in sources(layer)]
+        read = [made[name] for name in layer.source_names]
         if isinstance(layer, Conv | Linear):
             made[layer.name] = _run_weighted(layer, read[0], product, shapes, result)
         elif isinstance(layer, Input):

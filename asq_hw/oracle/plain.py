@@ -7,12 +7,14 @@ from typing import assert_never
 
 from asq_hw.network.layers import Add, AveragePool, Flatten, GlobalAveragePool, Input, MaxPool, Relu
 from asq_hw.oracle.arithmetic import rshift, sat
-from asq_hw.oracle.shapes import window_starts
+from asq_hw.oracle.windows import MapShape, positions, window_starts
 
-__all__ = ["Tensor", "each", "run_input", "run_plain"]
+__all__ = ["Tensor", "each", "plain_shape", "run_input", "run_plain"]
 
 Tensor = list[list[list[int]]]
 """One sample's (C, H, W)."""
+
+PlainLayer = Add | Relu | Flatten | MaxPool | AveragePool | GlobalAveragePool
 
 
 def run_input(layer: Input, image: Tensor) -> Tensor:
@@ -29,7 +31,7 @@ def run_input(layer: Input, image: Tensor) -> Tensor:
 
 
 def run_plain(
-    layer: Add | Relu | Flatten | MaxPool | AveragePool | GlobalAveragePool,
+    layer: PlainLayer,
     sources: tuple[Tensor, ...],
     bits: int,
 ) -> Tensor:
@@ -49,6 +51,22 @@ def run_plain(
             return _pool(layer, source, lambda window: _mean(layer, window, bits))
         case GlobalAveragePool():
             return [[[_mean(layer, [v for row in plane for v in row], bits)]] for plane in source]
+        case _:
+            assert_never(layer)
+
+
+def plain_shape(layer: PlainLayer, read: list[MapShape]) -> MapShape:
+    """The shape of what the layer makes of maps that have the shapes `read`."""
+    channels, height, width, bits = read[0]
+    match layer:
+        case Add() | Relu():
+            return read[0]
+        case Flatten():
+            return MapShape(channels * height * width, 1, 1, bits)
+        case MaxPool() | AveragePool():
+            return MapShape(channels, *positions(layer, read[0]), bits)
+        case GlobalAveragePool():
+            return MapShape(channels, 1, 1, bits)
         case _:
             assert_never(layer)
 

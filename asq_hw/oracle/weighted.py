@@ -9,7 +9,7 @@ from asq_hw.numbers.products import Product
 from asq_hw.oracle.arithmetic import R2, rshift, sat, sqrt2
 from asq_hw.oracle.codes import code_range, weight_codes
 from asq_hw.oracle.plain import Tensor, each
-from asq_hw.oracle.shapes import kernel_size, window_starts
+from asq_hw.oracle.windows import kernel_size, window_starts
 
 __all__ = ["ProductTables", "accumulate", "product_tables", "requantize"]
 

@@ -15,12 +15,13 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
+from asq_hw.compiler import compile_aside
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.budget import Budget
-from asq_hw.sim.jit import Kernel, choose_kernel, compile_aside
+from asq_hw.sim.jit import Kernel, choose_kernel
 from asq_hw.sim.kernels.interpreter import interpreter
 from asq_hw.sim.lowering.memory_plan import allocate, memory_bytes
 from asq_hw.sim.lowering.network import lower

@@ -1,39 +1,19 @@
-"""Numba's decorator as every kernel here uses it, and which kernels this machine can run."""
+"""Which kernels this machine can run, and what their compiled code depends on."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from threading import Thread
-from typing import Any, TypeVar, cast
 
-import numba
 from numba.core import config
 from numba.core.codegen import get_host_cpu_features
-from numba.core.dispatcher import Dispatcher
 
-from asq_hw import processor
+from asq_hw import compiler, processor
 from asq_hw.errors import InputError
 from asq_hw.numbers import fixedpoint
 
-__all__ = [
-    "Kernel",
-    "available_kernels",
-    "cached",
-    "choose_kernel",
-    "compile_aside",
-    "is_compiling",
-    "jit",
-    "source_stamp",
-]
-
-_COMPILER = "asq-hw compiler"
-_Function = TypeVar("_Function", bound=Callable[..., object])
+__all__ = ["Kernel", "available_kernels", "choose_kernel", "source_stamp"]
 
 
 class Kernel(StrEnum):
@@ -49,73 +29,14 @@ class Kernel(StrEnum):
     """Plain loops that run on any processor, and without the compiler."""
 
 
-def jit(function: _Function) -> _Function:
-    """Compile `function` when it is first called from compiled code."""
-    return cast(_Function, numba.njit(nogil=True)(function))
-
-
-def cached(function: _Function, **options: Any) -> _Function:
-    """Compile `function` once for all processes; without a writable cache, once for each.
-
-    The options are further ones of `numba.njit`.
-    """
-    try:
-        compiled = numba.njit(nogil=True, cache=True, **options)(function)
-        if isinstance(compiled, Dispatcher):  # not where numba is told to compile nothing
-            _tolerate(compiled._cache)  # type: ignore[attr-defined]  # numba's own, untyped
-    except (RuntimeError, OSError):  # no folder that the cache could be written to
-        compiled = numba.njit(nogil=True, **options)(function)
-    return cast(_Function, compiled)
-
-
-def _tolerate(cache: Any) -> None:
-    """Let a cache that is damaged, or on a full disk, cost time and nothing else."""
-    load, save = cache.load_overload, cache.save_overload
-
-    def load_if_whole(*arguments: Any) -> Any:
-        try:
-            return load(*arguments)
-        except Exception:  # whatever unpacking a damaged file raises
-            return None
-
-    def save_if_possible(*arguments: Any) -> None:
-        with suppress(OSError, EOFError, ValueError):
-            save(*arguments)
-
-    cache.load_overload, cache.save_overload = load_if_whole, save_if_possible
-
-
-def compile_aside(work: Callable[[], object]) -> None:
-    """Do what makes Numba compile in a thread of its own, and wait for it.
-
-    LLVM works for many seconds and loses a Ctrl-C that comes meanwhile. Here it reaches the caller
-    at once; the thread goes on, and what it compiles is cached for the next start.
-    """
-    done: Future[None] = Future()
-
-    def go() -> None:
-        try:
-            work()
-            done.set_result(None)
-        except BaseException as error:
-            done.set_exception(error)
-
-    Thread(target=go, name=_COMPILER, daemon=True).start()
-    done.result()
-
-
-def is_compiling() -> bool:
-    """Whether a thread compiles that nobody may wait for any more."""
-    return any(thread.name == _COMPILER for thread in threading.enumerate())
-
-
 def source_stamp() -> int:
     """Return a digest of the kernels' sources: it makes a cached function depend on all of them.
 
     Numba's cache watches only the file that a function stands in, not what the function calls.
     """
     digest = hashlib.sha256()
-    for path in [*sorted(Path(__file__).parent.rglob("*.py")), Path(fixedpoint.__file__)]:
+    below = Path(fixedpoint.__file__), Path(compiler.__file__)
+    for path in [*sorted(Path(__file__).parent.rglob("*.py")), *below]:
         digest.update(path.read_bytes())
     return int.from_bytes(digest.digest()[:7], "little")
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.network.activation import AdaptiveStep
-from asq_hw.network.bounds import accumulator_bits
-from asq_hw.network.graph import FeatureMap, IntegerNetwork
-from asq_hw.network.layers import Conv, Layer, Linear
+from asq_hw.network.feature_map import FeatureMap
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.fixedpoint import signed_width
 from asq_hw.numbers.products import Product
 from asq_hw.sim.program import Statistic
@@ -82,7 +82,7 @@ def summarize(
         if isinstance(layer, Conv | Linear)
         else LayerStatistics(
             name=layer.name,
-            kind=_kind(layer),
+            kind=layer.kind,
             macs=0,
             accumulator_bits=None,
             accumulator_bits_used=None,
@@ -107,9 +107,9 @@ def _weighted(
     totals = counts.sum(axis=0)
     return LayerStatistics(
         name=layer.name,
-        kind=_kind(layer),
+        kind=layer.kind,
         macs=macs,
-        accumulator_bits=accumulator_bits(layer, product),
+        accumulator_bits=layer.accumulator_bits(product),
         accumulator_bits_used=signed_width(smallest, largest),
         saturated=int(totals[Statistic.SATURATED]),
         clipped=int(totals[Statistic.CLIPPED]),
@@ -127,9 +127,3 @@ def _step_sizes(layer: Conv | Linear, source: FeatureMap, steps: NDArray[np.int6
         maximum=int(steps.max()) * unit,
         adaptive=isinstance(layer.quantizer.step, AdaptiveStep),
     )
-
-
-def _kind(layer: Layer) -> str:
-    """The layer's kind as a model file names it."""
-    name = type(layer).__name__
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -1,4 +1,4 @@
-"""Batch normalisation over the images of all processes, on any device.
+"""Batch normalization over the images of all processes, on any device.
 
 torch's own `SyncBatchNorm` runs on GPUs only. Ioffe and Szegedy, "Batch Normalization",
 arXiv:1502.03167; the gradients are those of its section 3, with every sum taken over all processes.
@@ -37,10 +37,10 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
             self.num_batches_tracked.add_(1)
         scale = torch.rsqrt(variance + self.eps)
-        normalised: Tensor = _Normalise.apply(  # type: ignore[no-untyped-call]
+        normalized: Tensor = _Normalize.apply(  # type: ignore[no-untyped-call]
             input, self.weight, self.bias, mean, scale, count
         )
-        return normalised
+        return normalized
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -56,7 +56,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, int]:
     return whole, variances.mean(dim=0) + spread, len(parts) * x.numel() // x.shape[1]
 
 
-class _Normalise(torch.autograd.Function):
+class _Normalize(torch.autograd.Function):
     """``(x - mean) * scale * weight + bias``, where mean and scale are functions of every x."""
 
     @staticmethod
@@ -73,14 +73,14 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale = ctx.saved_tensors
         upstream = _accurate(gradients[0])
-        normalised = (_accurate(x) - _wide(mean)) * _wide(scale)
-        sums = torch.stack([upstream.sum(_AXES), (upstream * normalised).sum(_AXES)])
+        normalized = (_accurate(x) - _wide(mean)) * _wide(scale)
+        sums = torch.stack([upstream.sum(_AXES), (upstream * normalized).sum(_AXES)])
         # The parameters' gradients are averaged with all others; those of the statistics act here.
         bias_gradient, weight_gradient = sums.unbind()
         shared = sums.clone()
         dist.all_reduce(shared)
-        centre, slope = (shared / ctx.count).unbind()
-        inner = upstream - _wide(centre) - normalised * _wide(slope)
+        center, slope = (shared / ctx.count).unbind()
+        inner = upstream - _wide(center) - normalized * _wide(slope)
         return (
             (inner * _wide(weight * scale)).to(x.dtype),
             weight_gradient,

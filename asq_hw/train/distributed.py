@@ -16,11 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from asq_hw.errors import InputError
 from asq_hw.train.data.batches import Share
+from asq_hw.train.options import Device
 
-__all__ = ["DEVICES", "Processes", "default_workers", "is_main_process", "join_processes"]
-
-DEVICES = ("auto", "cpu", "cuda")
-"""Where a network can be trained; auto takes a GPU if there is one."""
+__all__ = ["Processes", "default_workers", "is_main_process", "join_processes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +82,7 @@ def default_workers() -> int:
 
 
 @contextmanager
-def join_processes(device: str = "auto") -> Iterator[Processes]:
+def join_processes(device: str = Device.AUTO) -> Iterator[Processes]:
     """Join the processes that ``torchrun`` started, if it did, for as long as the block runs.
 
     They talk by NCCL on GPUs, one for each process, and by Gloo on CPUs.
@@ -121,9 +119,9 @@ def _start(device: torch.device) -> None:
 
 
 def _device(name: str) -> torch.device:
-    if name not in DEVICES:
-        raise InputError(f"device must be one of {', '.join(DEVICES)}, not {name!r}")
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+    if name not in list(Device):
+        raise InputError(f"device must be one of {', '.join(Device)}, not {name!r}")
+    if name == Device.CPU or (name == Device.AUTO and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise InputError("device cuda needs a GPU that PyTorch can use, and there is none")

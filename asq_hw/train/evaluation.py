@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
-from asq_hw.train.data.batches import EVALUATION_BATCH, evaluation_batches, normalise
+from asq_hw.train.data.batches import EVALUATION_BATCH, evaluation_batches, normalize
 from asq_hw.train.distributed import Processes
 
 __all__ = ["evaluate", "predict"]
@@ -36,7 +36,7 @@ def predict(
     model : nn.Module
         The network.
     dataset : Dataset or ImageFolder
-        Images, labelled or not.
+        Images, labeled or not.
     batch_size : int
         Images at once.
     processes : Processes, optional
@@ -57,7 +57,7 @@ def predict(
     batches = evaluation_batches(dataset, batch_size=batch_size, share=share, workers=workers)
     for index, images in enumerate(batches):
         start = (index * share.processes + share.rank) * batch_size
-        x = normalise(images.to(device), mean=dataset.mean, std=dataset.std)
+        x = normalize(images.to(device), mean=dataset.mean, std=dataset.std)
         logits: Tensor = model(x)
         sound = logits.isfinite().all(dim=1)
         classes[start : start + batch_size] = logits.argmax(dim=1).where(sound, _NO_CLASS).cpu()
@@ -79,7 +79,7 @@ def evaluate(
     processes: Processes | None = None,
     workers: int = 0,
 ) -> float:
-    """Return the share of a labelled dataset that the network classifies right.
+    """Return the share of a labeled dataset that the network classifies right.
 
     Parameters are those of `predict`.
 

@@ -17,10 +17,11 @@ from torch.utils.hooks import RemovableHandle
 
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
-from asq_hw.train.models.blocks import BasicBlock
-from asq_hw.train.quantizers.base import ActivationQuantizer, IntegerWeightQuantizer
+from asq_hw.train.evaluation import predict
+from asq_hw.train.models.resnet import BasicBlock
+from asq_hw.train.quantizers.activations import ActivationQuantizer
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
-from asq_hw.train.run.training import predict
+from asq_hw.train.quantizers.weights import IntegerWeightQuantizer
 
 __all__ = [
     "ActivationSample",

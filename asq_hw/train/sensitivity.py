@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from asq_hw.datasets import Dataset
-from asq_hw.train.data.batches import evaluation_batches, normalise
+from asq_hw.train.data.batches import evaluation_batches, normalize
 
 __all__ = ["predict_in_double"]
 
@@ -34,7 +34,7 @@ def predict_in_double(
     dataset : Dataset
         The images.
     nudge : float
-        Every pixel is moved at random by up to so many grey levels, up or down.
+        Every pixel is moved at random by up to so many gray levels, up or down.
     seed : int
         Of the drawing.
     """
@@ -45,7 +45,7 @@ def predict_in_double(
         for pixels in evaluation_batches(dataset, batch_size=_BATCH):
             moved = torch.rand(pixels.shape, generator=generator, dtype=torch.float64)
             moved = pixels + nudge * (2 * moved - 1)
-            x = normalise(moved, mean=dataset.mean, std=dataset.std)
+            x = normalize(moved, mean=dataset.mean, std=dataset.std)
             classes.append(double(x).argmax(dim=1))
     found: NDArray[np.int64] = torch.cat(classes).numpy()
     return found

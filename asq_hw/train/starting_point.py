@@ -8,15 +8,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
 from asq_hw.train.checkpoints.pretrained import fill
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
 from asq_hw.train.recipes import Precision, Recipe
 
-__all__ = ["autocast", "new_model", "start_steps"]
+__all__ = ["autocast", "network_input", "new_model", "start_steps"]
 
 
 def new_model(
@@ -72,6 +74,12 @@ def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
     """Return the context in which a network trains in the recipe's precision."""
     enabled = recipe.precision is Precision.BFLOAT16
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def network_input(images: Tensor, dataset: Dataset | ImageFolder, device: torch.device) -> Tensor:
+    """Return a data set's images as the network sees them, on its device."""
+    moved = images.to(device, non_blocking=True)
+    return normalize(moved, mean=dataset.mean, std=dataset.std)
 
 
 def start_steps(model: nn.Module, x: Tensor, recipe: Recipe) -> None:

@@ -10,9 +10,11 @@ from types import MappingProxyType
 from typing import Self, TypeVar
 
 from asq_hw.errors import InputError
+from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.fixedpoint import signed_width
-from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Encoding, Grid, Scheme
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Grid
 from asq_hw.numbers.products import Product, ProductKind
+from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.numbers.validation import check_range
 from rtl.design import VALID_IN, VALID_OUT, Direction, MacDesign, Port
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
@@ -168,7 +170,7 @@ class MacParameters(MacDesign):
     @property
     def activation_grid(self) -> Grid:
         """Uniform grid of the activations."""
-        return Grid(scheme=Scheme.UNIFORM, bits=self.activation_bits, signed=self.activation_signed)
+        return Grid(scheme=UNIFORM, bits=self.activation_bits, signed=self.activation_signed)
 
     @property
     def product(self) -> Product:

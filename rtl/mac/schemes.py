@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Scheme
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
+from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM, Scheme
 
 __all__ = ["Accumulation", "Clear", "MacScheme", "Style"]
 
@@ -28,13 +29,13 @@ class MacScheme(StrEnum):
         """Family of the weight grid's levels."""
         match self:
             case MacScheme.UNIFORM:
-                return Scheme.UNIFORM
+                return UNIFORM
             case MacScheme.POT:
-                return Scheme.POT
+                return POT
             case MacScheme.APOT:
-                return Scheme.APOT
+                return APOT
             case MacScheme.POST_LUT | MacScheme.POST_SPLIT:
-                return Scheme.POST
+                return POST
 
     @property
     def weight_bits(self) -> tuple[int, int]:

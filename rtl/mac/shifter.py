@@ -8,7 +8,7 @@ from operator import add, or_
 
 from amaranth.hdl import Cat, Module, Signal, Value
 
-from asq_hw.numbers.grids import Scheme
+from asq_hw.numbers.schemes import APOT
 from rtl.mac.parameters import MacParameters, term_table
 from rtl.mac.product import ProductUnit
 from rtl.mac.schemes import Style
@@ -118,7 +118,7 @@ def _shift_amounts(mac: MacParameters) -> list[dict[int, set[int]]]:
 def _fields(mac: MacParameters) -> list[tuple[int, int]]:
     """Lowest bit and width of each additive term's field in a code without its sign."""
     bits = mac.weight_grid.stored_bits - 1
-    if mac.weight_grid.scheme is not Scheme.APOT:
+    if mac.weight_grid.scheme is not APOT:
         return [(0, bits)]
     pairs = [(low, 2) for low in range(bits - 2, -1, -2)]
     return [*pairs, (0, 1)] if bits % 2 else pairs

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.numbers.fixedpoint import divide_half_up
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.numbers.validation import STEP_BITS, check_range
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.pace import Pause
@@ -60,7 +61,7 @@ class StepQuantizer(Design):
     @property
     def grid(self) -> Grid:
         """Uniform grid of the codes."""
-        return Grid(scheme=Scheme.UNIFORM, bits=self.bits, signed=self.signed)
+        return Grid(scheme=UNIFORM, bits=self.bits, signed=self.signed)
 
     @property
     def stem(self) -> str:

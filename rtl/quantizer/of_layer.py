@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from asq_hw.errors import InputError
 from asq_hw.network.activation import AdaptiveStep
-from asq_hw.network.bounds import Range, accumulator_ranges
-from asq_hw.network.graph import FeatureMap, IntegerNetwork
+from asq_hw.network.bounds import Range
+from asq_hw.network.feature_map import FeatureMap
+from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.fixedpoint import integer_range, shift_right_half_up
 from asq_hw.numbers.products import Product
@@ -139,7 +140,7 @@ class LayerUnits:
     @property
     def sums(self) -> tuple[Range, ...]:
         """Every dot product V, or every even and every odd sum."""
-        return accumulator_ranges(self.layer, self.product)
+        return self.layer.accumulator_ranges(self.product)
 
     def pooling(
         self,

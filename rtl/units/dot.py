@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asq_hw.numbers.grids import Encoding
+from asq_hw.numbers.encoding import Encoding
 from rtl.design import Design
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import MAX_LANES, DotProduct

@@ -7,7 +7,7 @@ from itertools import product
 from typing import cast
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Encoding
+from asq_hw.numbers.encoding import Encoding
 from rtl.design import Design
 from rtl.mac.design import Mac
 from rtl.mac.parameters import MAX_ACCUMULATOR_BITS

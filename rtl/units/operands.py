@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asq_hw.numbers.grids import Encoding
+from asq_hw.numbers.encoding import Encoding
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, MacScheme, Style
 from rtl.units.option import REQUIRED, Option, default_of

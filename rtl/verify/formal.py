@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from asq_hw.numbers.grids import Scheme
+from asq_hw.numbers.schemes import APOT
 from rtl.design import MacDesign
 from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.harness import Claim, Harness, Pair
@@ -72,7 +72,7 @@ class MacProof(Proof):
         """Conditions, one for each case that products are cut into; a bug shows in one of them."""
         grid = self.design.weight_grid
         bits = grid.stored_bits + self.design.activation_grid.bits
-        if grid.scheme is not Scheme.APOT or bits <= _WHOLE_APOT_BITS:
+        if grid.scheme is not APOT or bits <= _WHOLE_APOT_BITS:
             return [""]
         codes = [self._bug().weight] if twin else [level.code for level in grid.levels]
         return [f" -set-at 1 weight {code}" for code in codes]

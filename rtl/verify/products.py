@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from asq_hw import oracle
 from asq_hw.network.activation import ActivationQuantizer, FixedStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import FeatureFormat, Input, Linear
+from asq_hw.network.layers import Input, Linear
 from rtl.design import MacDesign
 
 __all__ = ["ProductTable", "products"]

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from asq_hw import oracle
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, FixedStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, Input
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.network.layers import Conv, Input
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.numbers.validation import BIAS_BITS, STEP_BITS
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
@@ -169,7 +171,7 @@ def oracle_codes(design: StepQuantizer, step: int) -> NDArray[np.int64]:
         name="reader",
         source="features",
         quantizer=quantizer,
-        weight_grid=Grid(scheme=Scheme.UNIFORM, bits=2),
+        weight_grid=Grid(scheme=UNIFORM, bits=2),
         weight_codes=np.zeros((1, channels, 1, width), dtype=np.uint16),
         multiplier=np.ones(1, dtype=np.int64),
         narrow_shift=0,

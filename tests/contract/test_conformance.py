@@ -18,8 +18,9 @@ from asq_hw.conformance.files import FOLDER, command, write_all
 from asq_hw.conformance.models import EXAMPLES, Example
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import AveragePool, Conv, GlobalAveragePool, Input, Layer, Linear
-from asq_hw.numbers.grids import Encoding, Scheme
+from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.products import Product
+from asq_hw.numbers.schemes import POST, POT, SCHEMES
 from asq_hw.sim import TraceComparison, simulate
 
 ROOT = Path(__file__).parents[2]
@@ -129,8 +130,8 @@ def test_every_kind_scheme_encoding_and_version_is_there() -> None:
     }  # fmt: skip
     weighted = [layer for layer in all_layers() if isinstance(layer, Conv | Linear)]
     grids = {layer.weight_grid for layer in weighted}
-    assert {grid.scheme for grid in grids} == set(Scheme)
-    for scheme in (Scheme.POT, Scheme.POST):
+    assert {grid.scheme for grid in grids} == set(SCHEMES.values())
+    for scheme in (POT, POST):
         assert {grid.encoding for grid in grids if grid.scheme is scheme} == set(Encoding)
     assert {layer.quantizer.grid.signed for layer in weighted} == {True, False}
     assert {24, 4} <= {layer.output.bits for layer in weighted}

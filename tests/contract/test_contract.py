@@ -24,9 +24,12 @@ from asq_hw.modelfile.strict_json import Fields
 from asq_hw.network import graph as network_module
 from asq_hw.network import images
 from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import LAYER_KINDS
 from asq_hw.numbers import fixedpoint, grids, products, validation
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product, ProductKind
+from asq_hw.numbers.schemes import APOT, POST, POT, SCHEMES, UNIFORM, Scheme, scheme_named
 from asq_hw.oracle import arithmetic, codes
 from asq_hw.sim import tensor_shapes
 from asq_hw.sim.tensors import tensor_type
@@ -54,7 +57,7 @@ def code_by_oracle(scheme: str, bits: int, encoding: str, code: int) -> tuple[in
 
 
 def code_by_grid(scheme: str, bits: int, encoding: str, code: int) -> tuple[int, int]:
-    grid = Grid(scheme=Scheme(scheme), bits=bits, encoding=Encoding(encoding))
+    grid = Grid(scheme=scheme_named(scheme), bits=bits, encoding=Encoding(encoding))
     return grid.decode_table()[code]
 
 
@@ -110,7 +113,7 @@ def test_the_page_names_a_rule_once_and_uses_no_other() -> None:
 def test_the_code_cites_every_rule_of_the_page_and_no_other() -> None:
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "asq_hw").rglob("*.py"))
     cited = set(re.findall(r'"([RL]-[a-z-]+)"', source))
-    cited |= {f"R-{kind.replace('_', '-')}" for kind in codec._KINDS.values()}
+    cited |= {kind.rule() for kind in LAYER_KINDS.values()}
     assert cited == rules_of_the_page()
 
 
@@ -200,7 +203,7 @@ def test_tables_name_exactly_the_fields_that_are_written(tmp_path: Path) -> None
 
 
 def test_the_page_names_exactly_the_kinds() -> None:
-    kinds = {f"R-{kind.replace('_', '-')}" for kind in codec._KINDS.values()}
+    kinds = {kind.rule() for kind in LAYER_KINDS.values()}
     objects = {"R-output", "R-weights", "R-quantizer", "R-adapter", "R-stage"}
     assert set(TABLES) - objects | {"R-add", "R-flatten"} == kinds
 
@@ -208,7 +211,7 @@ def test_the_page_names_exactly_the_kinds() -> None:
 def test_tables_name_exactly_the_tensors_with_type_and_rank() -> None:
     written: dict[str, set[tuple[str, str, int]]] = {}
     for layer in network_of_every_kind().layers:
-        rule = f"R-{codec._KINDS[type(layer)].replace('_', '-')}"
+        rule = layer.rule()
         for name, (kind, values) in codec.encode_layer(layer)[1].items():
             field = name.partition("/")[2]
             stage = field.startswith("adapter.")
@@ -330,7 +333,7 @@ def test_products_are_the_pages() -> None:
     for grid in every_grid():
         has_sqrt2 = codes.grid_codes(str(grid.scheme), grid.bits, str(grid.encoding)).has_sqrt2
         assert has_sqrt2 == (
-            grid.scheme is Scheme.POST and (grid.bits, grid.encoding) != (2, Encoding.PACKED)
+            grid.scheme is POST and (grid.bits, grid.encoding) != (2, Encoding.PACKED)
         )
         assert Product().fraction_bits(grid) == (4 if has_sqrt2 else 0)
         lut = Product(kind=ProductKind.POST_LUT, lut_fraction_bits=7)
@@ -338,9 +341,9 @@ def test_products_are_the_pages() -> None:
 
 
 def every_grid() -> Iterator[Grid]:
-    for scheme in Scheme:
+    for scheme in SCHEMES.values():
         for bits in range(grids.MIN_BITS, grids.MAX_BITS + 1):
-            for encoding in Encoding if scheme in (Scheme.POT, Scheme.POST) else [Encoding.PACKED]:
+            for encoding in scheme.encodings:
                 yield Grid(scheme=scheme, bits=bits, encoding=encoding)
 
 
@@ -361,17 +364,17 @@ def table_below(header: str) -> list[list[str]]:
 def test_common_shifts_are_the_pages() -> None:
     rows = table_below("| scheme | `S` where `packed` | `S` in the other encodings |")
     shifts = {scheme: (packed.partition(";")[0], other) for scheme, packed, other in rows}
-    assert set(shifts) == set(Scheme)
+    assert set(shifts) == set(SCHEMES)
     widest: dict[tuple[Scheme, Encoding], int] = {}
     for grid in every_grid():
-        text = shifts[grid.scheme][grid.encoding is not Encoding.PACKED]
+        text = shifts[grid.scheme.name][grid.encoding is not Encoding.PACKED]
         assert grid.shift == formula(text, b=grid.bits, m=grid.bits - 1), grid
         if grid.shift <= validation.MAX_WEIGHT_SHIFT:
             widest[grid.scheme, grid.encoding] = grid.bits
             assert grid.stored_bits <= 8
-    assert widest[Scheme.UNIFORM, Encoding.PACKED] == widest[Scheme.APOT, Encoding.PACKED] == 8
-    assert {widest[Scheme.POT, encoding] for encoding in Encoding} == {6}
-    assert [widest[Scheme.POST, encoding] for encoding in Encoding] == [7, 6, 6]
+    assert widest[UNIFORM, Encoding.PACKED] == widest[APOT, Encoding.PACKED] == 8
+    assert {widest[POT, encoding] for encoding in Encoding} == {6}
+    assert [widest[POST, encoding] for encoding in Encoding] == [7, 6, 6]
 
 
 def test_encodings_are_the_pages() -> None:
@@ -379,7 +382,7 @@ def test_encodings_are_the_pages() -> None:
     assert [row[0] for row in rows] == list(Encoding)
     for encoding, stored, indices, exponent, zero in rows:
         for b in range(2, 9):
-            grid = Grid(scheme=Scheme.POT, bits=b, encoding=Encoding(encoding))
+            grid = Grid(scheme=POT, bits=b, encoding=Encoding(encoding))
             assert grid.stored_bits == formula(stored, b=b)
             first, last = (formula(end, b=b) for end in indices.split(" … "))
             positive = {level.code: level.shift for level in grid.levels if level.even > 0}
@@ -542,7 +545,7 @@ def test_the_schema_refuses_missing_and_unknown_fields(rule: str) -> None:
 
 def test_the_schema_knows_which_grids_there_are() -> None:
     graph = graph_of(network_of_every_kind())
-    for scheme in Scheme:
+    for scheme in SCHEMES.values():
         for bits in range(2, 9):
             for encoding in Encoding:
                 weights = {"scheme": str(scheme), "bits": bits, "encoding": str(encoding)}

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from asq_hw import oracle
 from asq_hw.errors import InputError
 from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
-    FeatureFormat,
     Flatten,
     GlobalAveragePool,
     Input,

@@ -10,8 +10,9 @@ from amaranth.lib import wiring
 from numpy.typing import NDArray
 
 from asq_hw.numbers.fixedpoint import wrap
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
+from asq_hw.numbers.schemes import UNIFORM
 from rtl.design import VALID_IN, VALID_OUT, Direction, MacDesign, Parameter, Port, Rows
 
 
@@ -30,11 +31,11 @@ class PlainMac(MacDesign):
 
     @property
     def weight_grid(self) -> Grid:
-        return Grid(scheme=Scheme.UNIFORM, bits=self.weight_bits)
+        return Grid(scheme=UNIFORM, bits=self.weight_bits)
 
     @property
     def activation_grid(self) -> Grid:
-        return Grid(scheme=Scheme.UNIFORM, bits=self.activation_bits, signed=False)
+        return Grid(scheme=UNIFORM, bits=self.activation_bits, signed=False)
 
     @property
     def product(self) -> Product:

@@ -15,13 +15,13 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
-    FeatureFormat,
     Flatten,
     GlobalAveragePool,
     Input,
@@ -30,8 +30,10 @@ from asq_hw.network.layers import (
     MaxPool,
     Relu,
 )
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS, SPLIT_FRACTION_BITS, Product, ProductKind
+from asq_hw.numbers.schemes import SCHEMES, UNIFORM, scheme_named
 from asq_hw.numbers.validation import MAX_WEIGHT_SHIFT, IntArray
 
 Pixels = NDArray[np.uint8]
@@ -76,7 +78,7 @@ def quantizer(
 ) -> ActivationQuantizer:
     """By default one that passes 0 .. 255 on as they are."""
     return ActivationQuantizer(
-        grid=Grid(scheme=Scheme.UNIFORM, bits=bits, signed=signed),
+        grid=Grid(scheme=UNIFORM, bits=bits, signed=signed),
         step=FixedStep(step=step) if isinstance(step, int) else step,
         step_fraction_bits=step_fraction_bits,
     )
@@ -107,7 +109,7 @@ def conv(
         name=name,
         source=source,
         quantizer=activations or quantizer(),
-        weight_grid=Grid(scheme=Scheme(scheme), bits=bits, encoding=Encoding(encoding)),
+        weight_grid=Grid(scheme=scheme_named(scheme), bits=bits, encoding=Encoding(encoding)),
         weight_codes=weight_codes,
         multiplier=np.broadcast_to(multiplier, outputs),
         narrow_shift=narrow_shift,
@@ -142,7 +144,7 @@ def linear(
         name=name,
         source=source,
         quantizer=activations or quantizer(),
-        weight_grid=Grid(scheme=Scheme(scheme), bits=bits, encoding=Encoding(encoding)),
+        weight_grid=Grid(scheme=scheme_named(scheme), bits=bits, encoding=Encoding(encoding)),
         weight_codes=weight_codes,
         multiplier=np.broadcast_to(multiplier, outputs),
         narrow_shift=narrow_shift,
@@ -270,10 +272,9 @@ LAYER_KINDS = (
 )
 WEIGHT_GRIDS = tuple(
     grid
-    for scheme in Scheme
+    for scheme in SCHEMES.values()
     for bits in range(2, 9)
-    for encoding in Encoding
-    if encoding is Encoding.PACKED or scheme in (Scheme.POT, Scheme.POST)
+    for encoding in scheme.encodings
     if (grid := Grid(scheme=scheme, bits=bits, encoding=encoding)).shift <= MAX_WEIGHT_SHIFT
 )
 _LARGEST_MAP = 400
@@ -579,7 +580,7 @@ class _Builder:
 
     def weight_grid(self, reach: int) -> tuple[Grid, int]:
         """A grid, and the bits that a dot product needs on it, with room for a multiplier."""
-        scheme = Scheme(str(self.rng.choice(list(Scheme))))
+        scheme = scheme_named(str(self.rng.choice(list(SCHEMES))))
         usable = []
         for grid in WEIGHT_GRIDS:
             fraction = 0
@@ -616,7 +617,7 @@ class _Builder:
         else:
             step = FixedStep(step=self.integer(2 ** (step_bits - 1), 2**step_bits - 1))
         return ActivationQuantizer(
-            grid=Grid(scheme=Scheme.UNIFORM, bits=bits, signed=self.often(0.5)),
+            grid=Grid(scheme=UNIFORM, bits=bits, signed=self.often(0.5)),
             step=step,
             step_fraction_bits=fraction_bits,
         )

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from asq_hw import oracle
 from asq_hw.errors import InputError
 from asq_hw.network.activation import AdapterStage, AdaptiveStep
-from asq_hw.network.bounds import Range, accumulator_bits, accumulator_ranges
+from asq_hw.network.bounds import Range
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import CODES_AT_A_TIME, Conv, GlobalAveragePool, Layer, Linear
+from asq_hw.network.layers import Conv, GlobalAveragePool, Layer, Linear
+from asq_hw.network.layers.weighted import CODES_AT_A_TIME
 from asq_hw.numbers.fixedpoint import shift_right_half_up
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product, ProductKind
@@ -44,29 +45,29 @@ def test_a_range_needs_its_wider_end() -> None:
 def test_an_unsigned_code_reaches_only_its_weights_sign() -> None:
     # 0 .. 15 times 3 and -2: -30 .. 45. The widths: 45 needs 7 bits.
     layer = linear([[3, 0xFE]], activations=quantizer(4))
-    assert accumulator_ranges(layer, Product()) == (Range(low=-30, high=45),)
-    assert accumulator_bits(layer, Product()) == 7
+    assert layer.accumulator_ranges(Product()) == (Range(low=-30, high=45),)
+    assert layer.accumulator_bits(Product()) == 7
 
 
 def test_a_signed_code_reaches_both_signs() -> None:
     # -8 .. 7 times 3 and -2: lowest -24 - 14, highest 21 + 16.
     layer = linear([[3, 0xFE]], activations=quantizer(4, signed=True))
-    assert accumulator_ranges(layer, Product()) == (Range(low=-38, high=37),)
+    assert layer.accumulator_ranges(Product()) == (Range(low=-38, high=37),)
 
 
 def test_the_range_is_that_of_the_worst_output_channel() -> None:
     # 15 * 3 = 45 in one channel, 15 * -4 = -60 in the other.
     layer = linear([[3], [0xFC]], activations=quantizer(4))
-    assert accumulator_ranges(layer, Product()) == (Range(low=-60, high=45),)
+    assert layer.accumulator_ranges(Product()) == (Range(low=-60, high=45),)
 
 
 def test_parts_of_a_post_grid_are_bounded_apart() -> None:
     # Codes 7 and 14 of 4-bit post weights are the pairs (8, 0) and (0, -4).
     layer = linear([[7, 14]], scheme="post", bits=4, activations=quantizer(4))
-    assert accumulator_ranges(layer, Product()) == (Range(low=0, high=120), Range(low=-60, high=0))
+    assert layer.accumulator_ranges(Product()) == (Range(low=0, high=120), Range(low=-60, high=0))
     # Rounded: sqrt(2) * 60 = 84.9.
     product = Product(kind=ProductKind.POST_LUT)
-    assert accumulator_ranges(layer, product) == (Range(low=-85, high=120),)
+    assert layer.accumulator_ranges(product) == (Range(low=-85, high=120),)
 
 
 @settings(max_examples=150)
@@ -76,7 +77,7 @@ def test_no_accumulator_leaves_its_range(case: tuple[IntegerNetwork, Pixels, Pro
     made = oracle.trace(net, images, product)
     for layer in net.layers:
         if isinstance(layer, Conv | Linear):
-            ranges = accumulator_ranges(layer, product)
+            ranges = layer.accumulator_ranges(product)
             for bound, values in zip(ranges, made.accumulators[layer.name], strict=True):
                 assert bound.low <= values.min() and values.max() <= bound.high
 
@@ -103,7 +104,7 @@ def test_both_ends_of_every_range_are_reached(
         multiplier=0,
     )
     parts = layer.decoded_weights()
-    ranges = accumulator_ranges(layer, product)
+    ranges = layer.accumulator_ranges(product)
     if len(ranges) == 1 and len(parts) == 2:
         parts = (parts[0] + parts[1],)  # one of the two is 0: their sum has the product's sign
     made = extremes(layer, parts, product)
@@ -133,7 +134,7 @@ def test_ranges_of_many_weights_are_exact_in_every_block() -> None:
     codes = np.zeros((2, columns), dtype=np.uint16)
     codes[1, -1] = 5
     layer = linear(codes, activations=quantizer(4))
-    assert accumulator_ranges(layer, Product()) == (Range(low=0, high=75),)
+    assert layer.accumulator_ranges(Product()) == (Range(low=0, high=75),)
 
 
 def replace_rshift(patch: pytest.MonkeyPatch, function: Callable[[int, int], int]) -> None:

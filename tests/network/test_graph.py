@@ -9,8 +9,9 @@ from hypothesis import given
 
 from asq_hw import oracle
 from asq_hw.errors import InputError
-from asq_hw.network.graph import IntegerNetwork, window_positions
+from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Add, AveragePool, Flatten, Layer, MaxPool, Relu
+from asq_hw.network.layers.windows import window_positions
 from tests.helpers.networks import (
     conv,
     input_layer,

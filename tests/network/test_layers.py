@@ -10,19 +10,12 @@ import pytest
 
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.network.layers import (
-    CODES_AT_A_TIME,
-    Add,
-    AveragePool,
-    FeatureFormat,
-    Flatten,
-    GlobalAveragePool,
-    Input,
-    MaxPool,
-    Relu,
-    layer_sources,
-)
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.network.feature_map import FeatureFormat
+from asq_hw.network.layers import Add, AveragePool, Flatten, GlobalAveragePool, Input, MaxPool, Relu
+from asq_hw.network.layers.weighted import CODES_AT_A_TIME
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import POT, UNIFORM
 from asq_hw.numbers.validation import check_codes, check_integers, check_name
 from tests.helpers.networks import conv, input_layer, linear, quantizer
 
@@ -80,7 +73,7 @@ def zeros(*shape: int) -> Any:
             (dataclasses.replace(STAGE, weight=zeros(2, 2), bias=zeros(2)),),
             "an adapter's last stage must have one output of at least 1",
         ),
-        (quantizer(), "grid", Grid(scheme=Scheme.POT, bits=4), "an activation's grid must be unif"),
+        (quantizer(), "grid", Grid(scheme=POT, bits=4), "an activation's grid must be unif"),
         (quantizer(), "step_fraction_bits", 25, "step fraction bits must be an integer in 0..24"),
         (input_layer(1, 1), "name", "1st", "a layer's name must be letters, digits, '_'"),
         (input_layer(1, 1), "height", 0, "an input's height must be an integer in 1..16384"),
@@ -113,7 +106,7 @@ def zeros(*shape: int) -> Any:
             zeros(3, 1, 1, 1),
             "conv: 3 outputs need as many multipliers",
         ),
-        (CONV, "weight_grid", Grid(scheme=Scheme.POT, bits=7), "span 2**62; at most 2**31 can be"),
+        (CONV, "weight_grid", Grid(scheme=POT, bits=7), "span 2**62; at most 2**31 can be"),
         (CONV, "multiplier", zeros(2) + 32768, "conv: multipliers must be in -32768..32767, not"),
         (CONV, "bias", zeros(3), "conv: 2 outputs need as many biases, not 3"),
         (CONV, "bias", zeros(2) + 2**31, "conv: biases must be in -2147483648..2147483647, not"),
@@ -234,14 +227,14 @@ def test_sizes_that_are_derived() -> None:
 
 
 def test_sources() -> None:
-    assert layer_sources(input_layer(1, 1)) == ()
-    assert layer_sources(Add(name="a", sources=("b", "c"))) == ("b", "c")
-    assert layer_sources(CONV) == ("input",)
+    assert input_layer(1, 1).source_names == ()
+    assert Add(name="a", sources=("b", "c")).source_names == ("b", "c")
+    assert CONV.source_names == ("input",)
 
 
 def test_a_quantizer_is_made_of_its_parts() -> None:
     made = ActivationQuantizer(
-        grid=Grid(scheme=Scheme.UNIFORM, bits=4, signed=False), step=STEP, step_fraction_bits=3
+        grid=Grid(scheme=UNIFORM, bits=4, signed=False), step=STEP, step_fraction_bits=3
     )
     assert (made.grid.minimum, made.grid.maximum) == (0, 15)
     assert isinstance(dataclasses.replace(input_layer(1, 1), name="other"), Input)

@@ -6,13 +6,16 @@ from itertools import pairwise, product
 import pytest
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Encoding, Grid, Level, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Grid
+from asq_hw.numbers.levels import Level
+from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM
 
 ALL_BITS = range(MIN_BITS, MAX_BITS + 1)
-EXPONENTIAL = (Scheme.POT, Scheme.POST)
+EXPONENTIAL = (POT, POST)
 ALL_GRIDS = [
-    *(Grid(scheme=Scheme.UNIFORM, bits=b, signed=s) for b in ALL_BITS for s in (True, False)),
-    *(Grid(scheme=Scheme.APOT, bits=b) for b in ALL_BITS),
+    *(Grid(scheme=UNIFORM, bits=b, signed=s) for b in ALL_BITS for s in (True, False)),
+    *(Grid(scheme=APOT, bits=b) for b in ALL_BITS),
     *(Grid(scheme=s, bits=b, encoding=e) for s in EXPONENTIAL for b in ALL_BITS for e in Encoding),
 ]
 
@@ -52,26 +55,26 @@ def exponents_kept(bits: int, encoding: Encoding) -> list[int]:
 
 
 def test_signed_uniform_levels_are_qn_to_qp_steps():
-    grid = Grid(scheme=Scheme.UNIFORM, bits=3)
+    grid = Grid(scheme=UNIFORM, bits=3)
     assert dyadics(grid) == [Fraction(q, 4) for q in (-4, -3, -2, -1, 0, 1, 2, 3)]
     assert (grid.minimum, grid.maximum) == (-4, 3)
 
 
 def test_unsigned_uniform_levels_are_zero_to_qp_steps():
-    grid = Grid(scheme=Scheme.UNIFORM, bits=2, signed=False)
+    grid = Grid(scheme=UNIFORM, bits=2, signed=False)
     assert dyadics(grid) == [Fraction(q, 4) for q in (0, 1, 2, 3)]
     assert (grid.minimum, grid.maximum) == (0, 3)
 
 
 def test_uniform_codes_are_twos_complement():
-    by_code = {level.code: level.even for level in Grid(scheme=Scheme.UNIFORM, bits=3).levels}
+    by_code = {level.code: level.even for level in Grid(scheme=UNIFORM, bits=3).levels}
     assert by_code == {0: 0, 1: 1, 2: 2, 3: 3, 4: -4, 5: -3, 6: -2, 7: -1}
 
 
 @pytest.mark.parametrize("bits", ALL_BITS)
 @pytest.mark.parametrize("signed", [True, False])
 def test_uniform_bounds_at_every_width(bits, signed):
-    grid = Grid(scheme=Scheme.UNIFORM, bits=bits, signed=signed)
+    grid = Grid(scheme=UNIFORM, bits=bits, signed=signed)
     integers = sorted(level.even for level in grid.levels)
     assert integers == list(range(grid.minimum, grid.maximum + 1))
     assert grid.maximum - grid.minimum + 1 == 2**bits
@@ -82,14 +85,14 @@ def test_uniform_bounds_at_every_width(bits, signed):
 
 
 def test_published_pot_levels_at_3_bits():
-    grid = Grid(scheme=Scheme.POT, bits=3, encoding=Encoding.PAPER)
+    grid = Grid(scheme=POT, bits=3, encoding=Encoding.PAPER)
     magnitudes = [Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(1)]
     assert dyadics(grid) == [*(-m for m in reversed(magnitudes)), Fraction(0), *magnitudes]
 
 
 def test_published_post_levels_at_3_bits():
     """Magnitudes 1, sqrt(2)/2, 1/2, sqrt(2)/4, written as (even, odd) over 2**shift."""
-    grid = Grid(scheme=Scheme.POST, bits=3, encoding=Encoding.PAPER)
+    grid = Grid(scheme=POST, bits=3, encoding=Encoding.PAPER)
     half, quarter = Fraction(1, 2), Fraction(1, 4)
     magnitudes = [(Fraction(1), 0), (0, half), (half, 0), (0, quarter)]
     wanted = {(0, 0), *magnitudes, *((-a, -b) for a, b in magnitudes)}
@@ -114,7 +117,7 @@ def test_post_codes_at_3_bits_packed():
 @pytest.mark.parametrize("encoding", Encoding)
 def test_post_squares_are_exact_powers_of_two(bits, encoding):
     """(sqrt(2)**-n)**2 is exactly 2**-n: no float is rounded on the way."""
-    grid = Grid(scheme=Scheme.POST, bits=bits, encoding=encoding)
+    grid = Grid(scheme=POST, bits=bits, encoding=encoding)
     for wanted_sign in (1, -1):
         squares = sorted(square(lv) for lv in grid.levels if sign(lv) == wanted_sign)
         wanted = [(Fraction(1, 2**n), 0) for n in exponents_kept(bits, encoding)]
@@ -124,7 +127,7 @@ def test_post_squares_are_exact_powers_of_two(bits, encoding):
 @pytest.mark.parametrize("bits", ALL_BITS)
 @pytest.mark.parametrize("encoding", Encoding)
 def test_pot_magnitudes_are_exact_powers_of_two(bits, encoding):
-    grid = Grid(scheme=Scheme.POT, bits=bits, encoding=encoding)
+    grid = Grid(scheme=POT, bits=bits, encoding=encoding)
     magnitudes = [Fraction(1, 2**n) for n in exponents_kept(bits, encoding)]
     zero = [] if encoding is Encoding.ZERO_FREE else [Fraction(0)]
     assert dyadics(grid) == sorted([*magnitudes, *(-m for m in magnitudes), *zero])
@@ -193,12 +196,12 @@ def sums(*terms: tuple[int, ...]) -> list[Fraction]:
 def test_apot_levels_are_the_published_sums(bits, terms):
     positive = sums(*terms)
     wanted = sorted({*positive, *(-level for level in positive)})
-    assert dyadics(Grid(scheme=Scheme.APOT, bits=bits)) == wanted
+    assert dyadics(Grid(scheme=APOT, bits=bits)) == wanted
 
 
 def test_apot_codes_at_4_bits():
     """Sign, two-bit field for {0, 1/2, 1/4, 1/16}, one bit for {0, 1/8}."""
-    levels = {level.code: level for level in Grid(scheme=Scheme.APOT, bits=4).levels}
+    levels = {level.code: level for level in Grid(scheme=APOT, bits=4).levels}
     assert exact(levels[0b0_01_1])[0] == Fraction(5, 8)
     assert exact(levels[0b0_10_0])[0] == Fraction(1, 4)
     assert exact(levels[0b1_11_1])[0] == Fraction(-3, 16)
@@ -218,7 +221,7 @@ def test_codes_and_values_are_unique_and_fit(grid):
     assert all(level.shift >= 0 for level in levels)
 
 
-@pytest.mark.parametrize("grid", [g for g in ALL_GRIDS if g.scheme is not Scheme.UNIFORM], ids=str)
+@pytest.mark.parametrize("grid", [g for g in ALL_GRIDS if g.scheme is not UNIFORM], ids=str)
 def test_nonuniform_grids_are_symmetric(grid):
     values = {exact(level) for level in grid.levels}
     assert values == {(-a, -b) for a, b in values}
@@ -248,9 +251,9 @@ def test_float_value_squares_to_the_exact_square(grid):
 
 
 def test_only_post_from_2_bits_on_uses_sqrt2():
-    assert [g for g in ALL_GRIDS if g.uses_sqrt2 and g.scheme is not Scheme.POST] == []
+    assert [g for g in ALL_GRIDS if g.uses_sqrt2 and g.scheme is not POST] == []
     # 2 bits packed keeps 0 and +-1 only, so the first root appears with the wider sets.
-    without = [(g.bits, g.encoding) for g in ALL_GRIDS if g.scheme == "post" and not g.uses_sqrt2]
+    without = [(g.bits, g.encoding) for g in ALL_GRIDS if g.scheme is POST and not g.uses_sqrt2]
     assert without == [(2, Encoding.PACKED)]
 
 
@@ -260,22 +263,22 @@ def test_only_post_from_2_bits_on_uses_sqrt2():
 @pytest.mark.parametrize("bits", [-1, 0, 1, 9, 17])
 def test_bits_out_of_range(bits):
     with pytest.raises(InputError, match=rf"^bits must be 2\.\.8, not {bits}$"):
-        Grid(scheme=Scheme.POST, bits=bits)
+        Grid(scheme=POST, bits=bits)
 
 
 @pytest.mark.parametrize("bits", [4.0, "4", None, True])
 def test_bits_of_another_type(bits):
     with pytest.raises(InputError, match="bits must be an integer"):
-        Grid(scheme=Scheme.POST, bits=bits)
+        Grid(scheme=POST, bits=bits)
 
 
-@pytest.mark.parametrize("scheme", [Scheme.POT, Scheme.POST, Scheme.APOT])
+@pytest.mark.parametrize("scheme", [POT, POST, APOT])
 def test_only_uniform_can_be_unsigned(scheme):
     with pytest.raises(InputError, match=f"an unsigned grid must be uniform, not {scheme}"):
         Grid(scheme=scheme, bits=4, signed=False)
 
 
-@pytest.mark.parametrize("scheme", [Scheme.UNIFORM, Scheme.APOT])
+@pytest.mark.parametrize("scheme", [UNIFORM, APOT])
 @pytest.mark.parametrize("encoding", [Encoding.PAPER, Encoding.ZERO_FREE])
 def test_encodings_are_for_exponential_grids(scheme, encoding):
     with pytest.raises(InputError, match=f"grid {encoding} is for pot and post, not for {scheme}"):
@@ -289,7 +292,7 @@ def test_unknown_names_list_the_known_ones():
         Grid(scheme="post", bits=4, encoding="dense")
 
 
-@pytest.mark.parametrize("scheme", [Scheme.POT, Scheme.POST, Scheme.APOT])
+@pytest.mark.parametrize("scheme", [POT, POST, APOT])
 def test_integer_bounds_are_for_uniform_grids(scheme):
     grid = Grid(scheme=scheme, bits=4)
     with pytest.raises(InputError, match=f"not for {scheme}"):
@@ -300,5 +303,5 @@ def test_integer_bounds_are_for_uniform_grids(scheme):
 
 def test_names_are_taken_as_strings():
     assert Grid(scheme="post", bits=4, encoding="paper") == Grid(
-        scheme=Scheme.POST, bits=4, encoding=Encoding.PAPER
+        scheme=POST, bits=4, encoding=Encoding.PAPER
     )

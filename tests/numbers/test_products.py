@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product, ProductKind
+from asq_hw.numbers.schemes import POST, POT
 
-POST = Grid(scheme=Scheme.POST, bits=4)
-POT = Grid(scheme=Scheme.POT, bits=4)
+POST = Grid(scheme=POST, bits=4)
+POT = Grid(scheme=POT, bits=4)
 
 
 def lut(fraction_bits: int) -> Product:

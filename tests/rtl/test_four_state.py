@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from asq_hw.network.activation import AdapterStage
-from asq_hw.numbers.grids import Encoding
+from asq_hw.numbers.encoding import Encoding
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction
 from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog

@@ -11,9 +11,11 @@ import pytest
 from asq_hw import oracle
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, Input
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.network.layers import Conv, Input
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
 from rtl.quantizer.activation import StepQuantizer
@@ -172,9 +174,9 @@ def test_pooling_and_adapter_make_the_oracle_s_steps() -> None:
         name="reader",
         source="features",
         quantizer=ActivationQuantizer(
-            grid=Grid(scheme=Scheme.UNIFORM, bits=4), step=step, step_fraction_bits=4
+            grid=Grid(scheme=UNIFORM, bits=4), step=step, step_fraction_bits=4
         ),
-        weight_grid=Grid(scheme=Scheme.UNIFORM, bits=2),
+        weight_grid=Grid(scheme=UNIFORM, bits=2),
         weight_codes=np.ones((1, channels, height, width), dtype=np.uint16),
         multiplier=np.ones(1, dtype=np.int64),
         narrow_shift=0,

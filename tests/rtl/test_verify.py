@@ -14,8 +14,8 @@ import pytest
 
 from asq_hw.cli import main
 from asq_hw.errors import InputError
+from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.fixedpoint import sqrt2_times
-from asq_hw.numbers.grids import Encoding
 from rtl import tools
 from rtl.design import Design, MacDesign
 from rtl.emit.vectors import Vectors

@@ -13,9 +13,11 @@ from asq_hw.cli.options import BUNDLED, model_path
 from asq_hw.errors import InputError
 from asq_hw.modelfile import load
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, Input, Linear
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.network.layers import Conv, Input, Linear
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import POST, UNIFORM
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
 from rtl.mac.design import Mac
@@ -82,11 +84,11 @@ def tiny(*, pool_multiplier: int = 8192, pool_shift: int = 12) -> IntegerNetwork
         name="reader",
         source="pixels",
         quantizer=ActivationQuantizer(
-            grid=Grid(scheme=Scheme.UNIFORM, bits=3, signed=False),
+            grid=Grid(scheme=UNIFORM, bits=3, signed=False),
             step=step,
             step_fraction_bits=4,
         ),
-        weight_grid=Grid(scheme=Scheme.POST, bits=3),
+        weight_grid=Grid(scheme=POST, bits=3),
         # Codes 2 and 3 are 1/sqrt 2 and 1; a sign bit above. Over the common shift 1: 1 and 2.
         weight_codes=np.array([3, 2, 3, 7, 6, 7], dtype=np.uint16).reshape(2, 3, 1, 1),
         multiplier=np.array([10, -30]),
@@ -102,7 +104,7 @@ def tiny(*, pool_multiplier: int = 8192, pool_shift: int = 12) -> IntegerNetwork
         name="scores",
         source="flat",
         quantizer=reader.quantizer,
-        weight_grid=Grid(scheme=Scheme.UNIFORM, bits=2),
+        weight_grid=Grid(scheme=UNIFORM, bits=2),
         weight_codes=np.zeros((2, 40), dtype=np.uint16),
         multiplier=np.ones(2, dtype=np.int64),
         narrow_shift=0,

@@ -7,10 +7,12 @@ import pytest
 
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, FixedStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, GlobalAveragePool, Input
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.network.layers import Conv, GlobalAveragePool, Input
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
+from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.sim import simulate
 from asq_hw.sim.budget import Budget, default_memory_limit
 from asq_hw.sim.engine import Run
@@ -36,10 +38,10 @@ def wide_network(sizes: list[int]) -> IntegerNetwork:
             Conv(
                 name=f"conv{number}", source=before,
                 quantizer=ActivationQuantizer(
-                    grid=Grid(scheme=Scheme.UNIFORM, bits=4), step_fraction_bits=4,
+                    grid=Grid(scheme=UNIFORM, bits=4), step_fraction_bits=4,
                     step=FixedStep(step=16),
                 ),
-                weight_grid=Grid(scheme=Scheme.UNIFORM, bits=4),
+                weight_grid=Grid(scheme=UNIFORM, bits=4),
                 weight_codes=np.ones((1, 1, 1, 1), dtype=np.uint8),
                 multiplier=np.array([1]), bias=np.array([0]), narrow_shift=0, shift=4,
                 output=MAP, padding=(padding, padding),

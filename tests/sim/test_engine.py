@@ -17,10 +17,12 @@ import asq_hw
 from asq_hw import datasets, modelfile, oracle
 from asq_hw.errors import InputError
 from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Add, AveragePool, FeatureFormat, MaxPool, Relu
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.network.layers import Add, AveragePool, MaxPool, Relu
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS, Product, ProductKind
+from asq_hw.numbers.schemes import POST, POT, SCHEMES, scheme_named
 from asq_hw.sim import SimulationResult, TraceBatch, simulate, tensor_shapes
 from asq_hw.sim.jit import Kernel, available_kernels
 from asq_hw.sim.lowering.network import lower
@@ -122,9 +124,9 @@ def _conv_of_all_codes(grid: Grid, *, signed: bool, activation_bits: int) -> Int
     "grid",
     [
         Grid(scheme=scheme, bits=bits, encoding=encoding)
-        for scheme in Scheme
+        for scheme in SCHEMES.values()
         for bits in (2, 3, 4, 5)
-        for encoding in (Encoding if scheme in (Scheme.POT, Scheme.POST) else [Encoding.PACKED])
+        for encoding in scheme.encodings
     ],
     ids=lambda grid: f"{grid.scheme}-{grid.bits}-{grid.encoding}",
 )
@@ -138,7 +140,7 @@ def test_every_grid_equals_the_oracle(grid: Grid, signed: bool) -> None:
 
 @pytest.mark.parametrize("fraction_bits", range(MAX_LUT_FRACTION_BITS + 1))
 def test_lut_equals_the_oracle_with_any_fraction_bits(fraction_bits: int) -> None:
-    grid = Grid(scheme=Scheme.POST, bits=4)
+    grid = Grid(scheme=POST, bits=4)
     network = _conv_of_all_codes(grid, signed=True, activation_bits=4)
     images = np.random.default_rng(2).integers(0, 256, (2, 2, 5, 6)).astype(np.uint8)
     product = Product(kind=ProductKind.POST_LUT, lut_fraction_bits=fraction_bits)
@@ -190,13 +192,13 @@ def test_sums_beyond_32_bits_leave_the_narrow_lanes() -> None:
 
 
 def test_each_lane_is_taken() -> None:
-    narrow = _conv_of_all_codes(Grid(scheme=Scheme.POST, bits=4), signed=True, activation_bits=4)
+    narrow = _conv_of_all_codes(Grid(scheme=POST, bits=4), signed=True, activation_bits=4)
     assert _lane(narrow) is Lane.INT8
     assert _lane(narrow, LUT) is Lane.INT8
     assert _lane(narrow, Product(kind=ProductKind.POST_LUT, lut_fraction_bits=8)) is Lane.INT32
-    large = _conv_of_all_codes(Grid(scheme=Scheme.POT, bits=5), signed=True, activation_bits=4)
+    large = _conv_of_all_codes(Grid(scheme=POT, bits=5), signed=True, activation_bits=4)
     assert _lane(large) is Lane.INT32
-    huge = _conv_of_all_codes(Grid(scheme=Scheme.POST, bits=7), signed=True, activation_bits=4)
+    huge = _conv_of_all_codes(Grid(scheme=POST, bits=7), signed=True, activation_bits=4)
     assert _lane(huge) is Lane.INT64
 
 
@@ -212,7 +214,7 @@ def test_wide_and_grouped_convolutions_equal_the_oracle(
     channels: int, outputs: int, groups: int, scheme: str
 ) -> None:
     rng = np.random.default_rng(channels)
-    grid = Grid(scheme=Scheme(scheme), bits=4)
+    grid = Grid(scheme=scheme_named(scheme), bits=4)
     codes = rng.choice([level.code for level in grid.levels], (outputs, channels // groups, 3, 2))
     network = networks.network(
         networks.input_layer(7, 9, channels, multiplier=3, offset=-300),

@@ -16,11 +16,13 @@ import pytest
 
 import asq_hw
 from asq_hw import datasets, modelfile
+from asq_hw.compiler import compile_aside, is_compiling
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
+from asq_hw.numbers.schemes import scheme_named
 from asq_hw.sim.engine import Run
-from asq_hw.sim.jit import Kernel, available_kernels, compile_aside, is_compiling
+from asq_hw.sim.jit import Kernel, available_kernels
 from asq_hw.sim.program import Lane, Statistic
 from tests.helpers import networks
 
@@ -79,7 +81,7 @@ def test_a_set_flag_stops_before_the_first_layer() -> None:
 def _two_layers(scheme: str, bits: int) -> IntegerNetwork:
     """Convolutions that take seconds each in plain loops; no output of the first is zero."""
     rng = np.random.default_rng(0)
-    levels = Grid(scheme=Scheme(scheme), bits=bits).levels
+    levels = Grid(scheme=scheme_named(scheme), bits=bits).levels
     codes = rng.choice([level.code for level in levels], (128, 128, 3, 3))
     return networks.network(
         networks.input_layer(128, 128, 128),

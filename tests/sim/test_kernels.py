@@ -15,8 +15,9 @@ from asq_hw import oracle
 from asq_hw.network.activation import AdaptiveStep
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Add, GlobalAveragePool, Layer, MaxPool, Relu
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
+from asq_hw.numbers.schemes import POST, scheme_named
 from asq_hw.sim import SimulationResult, TraceBatch, profile_layers, simulate
 from asq_hw.sim.jit import Kernel, available_kernels
 from asq_hw.sim.lowering.network import lower
@@ -78,7 +79,7 @@ def _conv_network(
 ) -> tuple[IntegerNetwork, NDArray[np.uint8]]:
     """A 3 x 3 convolution and a ReLU; with `extreme`, all codes are ends of their ranges."""
     rng = np.random.default_rng(channels * outputs + size[0])
-    levels = Grid(scheme=Scheme(scheme), bits=4).ordered_levels
+    levels = Grid(scheme=scheme_named(scheme), bits=4).ordered_levels
     codes = [level.code for level in ((levels[0], levels[-1]) if extreme else levels)]
     span = 2**activation_bits
     step = 400 // span if not extreme else 3
@@ -235,7 +236,7 @@ def test_requantization_equals_the_oracle_with_any_shift(
 def test_pairs_share_lanes_as_long_as_sums_have_16_bits(
     channels: int, parts: str, expected: Finish
 ) -> None:
-    table = Grid(scheme=Scheme.POST, bits=4).decode_table()
+    table = Grid(scheme=POST, bits=4).decode_table()
     ends = [
         end(table, key=lambda code: table[code][part])
         for part, name in enumerate(("even", "odd"))
@@ -450,7 +451,7 @@ class _Resnet18:
     ) -> str:
         outputs, inputs, kernel = shape
         scheme, bits = ("uniform", 8) if edge else (self.scheme, 4)
-        grid = Grid(scheme=Scheme(scheme), bits=bits)
+        grid = Grid(scheme=scheme_named(scheme), bits=bits)
         codes = self.rng.choice(
             [level.code for level in grid.levels], (outputs, inputs, kernel, kernel)
         )

@@ -17,15 +17,15 @@ from asq_hw.train.data.batches import (
     Share,
     augment,
     evaluation_batches,
-    normalise,
+    normalize,
     training_batches,
 )
 from asq_hw.train.recipes import Recipe
 
 
-def dataset(count: int = 10, *, labelled: bool = True) -> Dataset:
+def dataset(count: int = 10, *, labeled: bool = True) -> Dataset:
     images = np.arange(count * 12, dtype=np.uint8).reshape(count, 1, 3, 4)
-    labels = np.arange(count, dtype=np.int64) if labelled else None
+    labels = np.arange(count, dtype=np.int64) if labeled else None
     classes = tuple(str(label) for label in range(count))
     return Dataset(name="counted", images=images, labels=labels, classes=classes, mean=0.5, std=0.2)
 
@@ -34,10 +34,10 @@ def generator(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_normalise_by_hand() -> None:
+def test_normalize_by_hand() -> None:
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 3)
     expected = [(0 - 0.5) / 0.2, (0.2 - 0.5) / 0.2, (1 - 0.5) / 0.2]
-    assert normalise(images, mean=0.5, std=0.2).flatten().tolist() == pytest.approx(expected)
+    assert normalize(images, mean=0.5, std=0.2).flatten().tolist() == pytest.approx(expected)
 
 
 def crop_of(padded: torch.Tensor, top: int, left: int) -> torch.Tensor:
@@ -88,10 +88,10 @@ def batches(
     )
 
 
-def test_normalise_by_channel() -> None:
+def test_normalize_by_channel() -> None:
     images = torch.tensor([51, 255], dtype=torch.uint8).reshape(1, 2, 1, 1)
     expected = [(0.2 - 0.5) / 0.2, (1 - 0.25) / 0.1]
-    found = normalise(images, mean=(0.5, 0.25), std=(0.2, 0.1))
+    found = normalize(images, mean=(0.5, 0.25), std=(0.2, 0.1))
     assert found.flatten().tolist() == pytest.approx(expected)
 
 
@@ -140,7 +140,7 @@ def test_what_cannot_be_trained_with_is_named(tmp_path: Path) -> None:
     images = photographs(tmp_path)
     cases: dict[str, Callable[[], object]] = {
         "at most the 10 images of counted, not 11": lambda: batches(1, batch_size=11),
-        "counted has no labels": lambda: batches(1, dataset(labelled=False)),
+        "counted has no labels": lambda: batches(1, dataset(labeled=False)),
         "a multiple of accumulate 1 times 2 processes, not 3": lambda: batches(
             1, share=Share(processes=2)
         ),
@@ -154,7 +154,7 @@ def test_what_cannot_be_trained_with_is_named(tmp_path: Path) -> None:
 
 
 def photographs(folder: Path) -> ImageFolder:
-    """A folder of seven images, each of one colour, in two classes."""
+    """A folder of seven images, each of one color, in two classes."""
     for index in range(7):
         path = folder / "train" / f"n{index // 4}" / f"{index}.PNG"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,8 +171,8 @@ def test_files_are_read_in_the_order_of_the_seed(tmp_path: Path, workers: int) -
     epoch = list(training_batches(images, recipe(), generator=generator(), workers=workers))
     assert [tuple(pixels.shape) for pixels, _ in epoch] == [(3, 3, 8, 8)] * 2
     order = torch.randperm(7, generator=generator())[:6]
-    colours = torch.cat([pixels[:, 0, 0, 0] for pixels, _ in epoch]) // 40
-    assert colours.tolist() == order.tolist()
+    colors = torch.cat([pixels[:, 0, 0, 0] for pixels, _ in epoch]) // 40
+    assert colors.tolist() == order.tolist()
     assert torch.cat([labels for _, labels in epoch]).tolist() == [i // 4 for i in order.tolist()]
     whole = torch.cat(list(evaluation_batches(images, batch_size=4, workers=workers)))
     assert (whole[:, 0, 0, 0] // 40).tolist() == list(range(7))

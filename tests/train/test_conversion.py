@@ -6,11 +6,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM, Scheme
 from asq_hw.train.graph.conversion import LayerRole, layer_roles, quantize
 from asq_hw.train.models import build, names
-from asq_hw.train.quantizers.base import GridWeightQuantizer, UniformWeightQuantizer
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
+from asq_hw.train.quantizers.weights import GridWeightQuantizer, UniformWeightQuantizer
 from asq_hw.train.recipes import Recipe, load
 
 SHAPES = {"in_channels": 1, "num_classes": 10}
@@ -84,7 +86,7 @@ def test_edges_are_uniform_at_their_own_width() -> None:
     for name in ("conv1", "fc"):
         weights, activations = layers[name].weight_quantizer, layers[name].activation_quantizer
         assert isinstance(weights, UniformWeightQuantizer)
-        assert weights.grid == Grid(scheme=Scheme.UNIFORM, bits=7)
+        assert weights.grid == Grid(scheme=UNIFORM, bits=7)
         assert weights.scale().numel() == len(layers[name].weight)
         assert activations is not None
         assert activations.adapter is None
@@ -99,7 +101,7 @@ def test_inner_layers_follow_the_recipe(per_channel: bool) -> None:
     for name in ("block1.depthwise", "block1.pointwise", "conv2"):
         weights, activations = layers[name].weight_quantizer, layers[name].activation_quantizer
         assert isinstance(weights, GridWeightQuantizer)
-        assert weights.grid == Grid(scheme=Scheme.POST, bits=3, encoding=Encoding.PAPER)
+        assert weights.grid == Grid(scheme=POST, bits=3, encoding=Encoding.PAPER)
         assert weights.scale().numel() == (len(layers[name].weight) if per_channel else 1)
         assert activations is not None
         assert activations.adapter is not None
@@ -109,14 +111,14 @@ def test_inner_layers_follow_the_recipe(per_channel: bool) -> None:
 
 @pytest.mark.parametrize(
     ("weights", "scheme"),
-    [("lsq", Scheme.UNIFORM), ("pot", Scheme.POT), ("post", Scheme.POST), ("apot", Scheme.APOT)],
+    [("lsq", UNIFORM), ("pot", POT), ("post", POST), ("apot", APOT)],
 )
 def test_each_weight_method_has_its_grid(weights: str, scheme: Scheme) -> None:
     chosen = recipe(weights=weights, encoding="zero-free")
     layers = quantized_layers(quantize(build("digits", width=8, **SHAPES), chosen))
     quantizer = layers["conv2"].weight_quantizer
     assert quantizer is not None
-    exponential = scheme in (Scheme.POT, Scheme.POST)
+    exponential = scheme in (POT, POST)
     encoding = Encoding.ZERO_FREE if exponential else Encoding.PACKED
     assert quantizer.grid == Grid(scheme=scheme, bits=4, encoding=encoding)
 

@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("torch")
 
 from asq_hw.train import models
-from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod, method_table
+from asq_hw.train.methods.catalog import ACTIVATION_NAMES, METHODS, WEIGHT_NAMES
+from asq_hw.train.methods.method import Use
 from asq_hw.train.recipes import Recipe
 
 TEXT = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
@@ -23,16 +24,20 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_every_method_is_listed_as_it_is() -> None:
-    words = {None: "-", True: "exported", False: "trained only"}
+    def words(use: Use | None) -> str:
+        if use is None:
+            return "-"
+        return "exported" if use.has_integer_form else "trained only"
+
     expected = [
         [
-            f"`{info.name}`",
-            info.levels,
-            words[info.exports_weights],
-            words[info.exports_activations],
-            info.source,
+            f"`{method.name}`",
+            method.levels,
+            words(method.weights),
+            words(method.activations),
+            method.source,
         ]
-        for info in method_table()
+        for method in METHODS
     ]
     assert rows("### Methods") == expected
 
@@ -44,6 +49,6 @@ def test_every_key_of_a_recipe_has_its_row() -> None:
         for key in re.findall(r"`([a-z_]+)`", keys)
     }
     assert set(meanings) == {field.name for field in fields(Recipe)}
-    for key, methods in (("weights", WeightMethod), ("activations", ActivationMethod)):
+    for key, methods in (("weights", WEIGHT_NAMES), ("activations", ACTIVATION_NAMES)):
         assert re.findall("`([^`]+)`", meanings[key]) == list(methods)
     assert re.findall("`([^`]+)`", meanings["model"]) == models.names()

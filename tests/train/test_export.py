@@ -14,15 +14,15 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Input, Linear, Relu
 from asq_hw.sim import simulate
 from asq_hw.train import models, recipes
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.graph.operations import OperationKind, trace
-from asq_hw.train.methods.catalog import method_table
+from asq_hw.train.methods.catalog import ACTIVATION_METHODS, WEIGHT_METHODS, exportable
 from asq_hw.train.recipes import Recipe
 
-WEIGHTS = [info.name for info in method_table() if info.exports_weights]
-ACTIVATIONS = [info.name for info in method_table() if info.exports_activations]
+WEIGHTS = exportable(WEIGHT_METHODS)
+ACTIVATIONS = exportable(ACTIVATION_METHODS)
 METHODS = [("asq", weights) for weights in WEIGHTS]
 METHODS += [(activations, "post") for activations in ACTIVATIONS if activations != "asq"]
 
@@ -59,7 +59,7 @@ def warmed_up(recipe: Recipe, images: Dataset, model: nn.Module | None = None) -
 
 
 def pixels(dataset: Dataset) -> Tensor:
-    return normalise(torch.from_numpy(dataset.images.copy()), mean=dataset.mean, std=dataset.std)
+    return normalize(torch.from_numpy(dataset.images.copy()), mean=dataset.mean, std=dataset.std)
 
 
 def real(network: IntegerNetwork, name: str, values: np.ndarray) -> Tensor:
@@ -120,7 +120,7 @@ def test_step_sizes_follow_the_adapters(images: Dataset) -> None:
     np.testing.assert_allclose(found, expected.numpy(), rtol=3e-4)
 
 
-def test_the_input_is_the_normalised_image(images: Dataset) -> None:
+def test_the_input_is_the_normalized_image(images: Dataset) -> None:
     recipe = make_recipe()
     network = export_network(warmed_up(recipe, images), recipe, images)
     layer = network.input

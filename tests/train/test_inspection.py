@@ -11,7 +11,7 @@ from asq_hw import datasets
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 from asq_hw.train import inspection, models, recipes
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.graph.conversion import quantize
 
 LAYER = "conv2"
@@ -23,7 +23,7 @@ def images() -> Dataset:
 
 
 def pixels(images: Dataset) -> Tensor:
-    return normalise(torch.from_numpy(images.images.copy()), mean=images.mean, std=images.std)
+    return normalize(torch.from_numpy(images.images.copy()), mean=images.mean, std=images.std)
 
 
 @pytest.fixture

@@ -4,18 +4,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import APOT, POST, POT
 from asq_hw.train.quantizers.levels import level_table, table_of
 
 GRIDS = [
     *(
         Grid(scheme=scheme, bits=bits, encoding=encoding)
-        for scheme in (Scheme.POT, Scheme.POST)
+        for scheme in (POT, POST)
         for bits in (2, 3, 4, 5)
         for encoding in Encoding
     ),
-    *(Grid(scheme=Scheme.APOT, bits=bits) for bits in (2, 3, 4, 5, 6, 8)),
-    Grid(scheme=Scheme.POT, bits=6),
+    *(Grid(scheme=APOT, bits=bits) for bits in (2, 3, 4, 5, 6, 8)),
+    Grid(scheme=POT, bits=6),
 ]
 
 
@@ -41,7 +43,7 @@ def test_cells_and_binary_search_agree(grid: Grid, dtype: torch.dtype) -> None:
 def test_four_bits_are_looked_up_in_cells() -> None:
     four = [grid for grid in GRIDS if grid.bits == 4]
     assert all(level_table(grid, torch.zeros(())).digits is not None for grid in four)
-    assert level_table(Grid(scheme=Scheme.POT, bits=6), torch.zeros(())).digits is None
+    assert level_table(Grid(scheme=POT, bits=6), torch.zeros(())).digits is None
 
 
 def test_what_is_not_a_number_still_gets_a_level() -> None:
@@ -52,7 +54,7 @@ def test_what_is_not_a_number_still_gets_a_level() -> None:
 @pytest.mark.parametrize("bits", [4, 6], ids=["cells", "search"])
 def test_levels_are_laid_out_like_the_weights(bits: int) -> None:
     """A convolution copies weights that lie in another order than its input's channels."""
-    table = level_table(Grid(scheme=Scheme.POT, bits=bits), torch.zeros(()))
+    table = level_table(Grid(scheme=POT, bits=bits), torch.zeros(()))
     ratio = torch.randn(6, 4, 3, 2, generator=torch.Generator().manual_seed(1))
     plain = table.round(ratio)
     for laid_out in (ratio.to(memory_format=torch.channels_last), ratio.transpose(0, 1)):

@@ -9,25 +9,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import APOT
 from asq_hw.train import recipes
 from asq_hw.train.graph.conversion import quantize
-from asq_hw.train.methods import activations, lq_net, weights
-from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod, method_table
+from asq_hw.train.methods import lq_net
+from asq_hw.train.methods.catalog import ACTIVATION_METHODS, METHODS, WEIGHT_METHODS, exportable
+from asq_hw.train.methods.daq import distance_aware_round
+from asq_hw.train.methods.dorefa import DorefaActivationQuantizer, DorefaWeightQuantizer
+from asq_hw.train.methods.dsq import soft_staircase_round
 from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
-from asq_hw.train.methods.formulas import (
-    distance_aware_round,
-    interval_transform,
-    soft_staircase_round,
-)
+from asq_hw.train.methods.lsq_plus import LsqPlusActivationQuantizer
+from asq_hw.train.methods.method import ActivationSettings, WeightSettings
+from asq_hw.train.methods.pact import PactActivationQuantizer
+from asq_hw.train.methods.qil import interval_transform
 from asq_hw.train.models import build, names
+from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
 from asq_hw.train.quantizers.adapter import Adapter
-from asq_hw.train.quantizers.base import (
-    GridWeightQuantizer,
-    IntegerActivationQuantizer,
-    IntegerWeightQuantizer,
-    PositiveParameter,
-)
+from asq_hw.train.quantizers.positive import PositiveParameter
+from asq_hw.train.quantizers.weights import GridWeightQuantizer, IntegerWeightQuantizer
 from asq_hw.train.run.optimizer import make_optimizer
 
 
@@ -40,7 +41,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-METHODS = [info.name for info in method_table()]
+NAMES = [method.name for method in METHODS]
 
 
 def drawn(*shape: int, seed: int = 3) -> Tensor:
@@ -50,25 +51,21 @@ def drawn(*shape: int, seed: int = 3) -> Tensor:
 def both_sides(method: str) -> dict[str, str]:
     """The method where it applies, LSQ on the other side."""
     return {
-        "weights": method if method in list(WeightMethod) else "lsq",
-        "activations": method if method in list(ActivationMethod) else "lsq",
+        "weights": method if method in WEIGHT_METHODS else "lsq",
+        "activations": method if method in ACTIVATION_METHODS else "lsq",
     }
 
 
 def make_weights(method: str, weight: Tensor, bits: int = 4, per_channel: bool = False):
-    quantizer = weight_quantizer(
-        WeightMethod(method),
-        weight,
-        bits=bits,
-        encoding=Encoding.PACKED,
-        per_channel=per_channel,
-    )
+    settings = WeightSettings(bits=bits, encoding=Encoding.PACKED, per_channel=per_channel)
+    quantizer = weight_quantizer(method, weight, settings)
     assert quantizer is not None
     return quantizer
 
 
 def make_activations(method: str, bits: int = 4, signed: bool = False):
-    quantizer = activation_quantizer(ActivationMethod(method), channels=4, bits=bits, signed=signed)
+    settings = ActivationSettings(channels=4, bits=bits, signed=signed)
+    quantizer = activation_quantizer(method, settings)
     assert quantizer is not None
     return quantizer
 
@@ -112,7 +109,7 @@ def still_after_steps(method: str, network: str, seed: int) -> set[str]:
 
 
 @pytest.mark.parametrize("network", names())
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", NAMES)
 def test_every_method_trains_every_network(method: str, network: str) -> None:
     """From one start a rectifier's or a clip's parameter may get no gradient, but not from five."""
     still = still_after_steps(method, network, 1)
@@ -122,26 +119,27 @@ def test_every_method_trains_every_network(method: str, network: str) -> None:
     assert still == set()
 
 
-def test_the_table_tells_what_there_is_and_what_exports() -> None:
-    weight = drawn(4, 3, 3, 3)
-    by_name = {info.name: info for info in method_table()}
-    applies = set(WeightMethod) - {WeightMethod.NONE}
-    assert {name for name, info in by_name.items() if info.exports_weights is not None} == applies
-    for method in applies:
-        quantizer = make_weights(method, weight)
-        assert isinstance(quantizer, IntegerWeightQuantizer) == by_name[method].exports_weights
-    applies_too = set(ActivationMethod) - {ActivationMethod.NONE}
-    found = {name for name, info in by_name.items() if info.exports_activations is not None}
-    assert found == applies_too
-    for method_too in applies_too:
-        made = make_activations(method_too)
-        is_integer = isinstance(made, IntegerActivationQuantizer)
-        assert is_integer == by_name[method_too].exports_activations
+@pytest.mark.parametrize("method", WEIGHT_METHODS)
+def test_the_declaration_tells_which_weights_export(method: str) -> None:
+    quantizer = make_weights(method, drawn(4, 3, 3, 3))
+    is_integer = isinstance(quantizer, IntegerWeightQuantizer)
+    assert is_integer == WEIGHT_METHODS[method].has_integer_form
+
+
+@pytest.mark.parametrize("method", ACTIVATION_METHODS)
+def test_the_declaration_tells_which_activations_export(method: str) -> None:
+    is_integer = isinstance(make_activations(method), IntegerActivationQuantizer)
+    assert is_integer == ACTIVATION_METHODS[method].has_integer_form
+
+
+def test_a_method_has_one_name_and_applies_somewhere() -> None:
+    assert len({method.name for method in METHODS}) == len(METHODS)
+    assert all(method.weights or method.activations for method in METHODS)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 7])
 @pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("method", [info.name for info in method_table() if info.exports_weights])
+@pytest.mark.parametrize("method", exportable(WEIGHT_METHODS))
 def test_codes_and_scale_give_the_quantized_weights(
     method: str, per_channel: bool, bits: int
 ) -> None:
@@ -158,7 +156,7 @@ def test_codes_and_scale_give_the_quantized_weights(
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(
     "method",
-    [info.name for info in method_table() if info.exports_activations and info.name != "asq"],
+    [name for name in exportable(ACTIVATION_METHODS) if name != "asq"],
 )
 def test_activations_are_integers_times_the_step(method: str, signed: bool) -> None:
     quantizer = make_activations(method, bits=3, signed=signed)
@@ -181,7 +179,7 @@ def test_pact_by_hand() -> None:
 
     At x = alpha the two sides meet; the gradient goes to x.
     """
-    pact = activations.PactActivationQuantizer(bits=2, signed=False)
+    pact = PactActivationQuantizer(bits=2, signed=False)
     pact(torch.tensor([[3.0]]))
     x = torch.tensor([[0.0, 0.6, 1.4, 2.8, 3.0, 5.0]], requires_grad=True)
     quantized = pact(x)
@@ -232,7 +230,7 @@ def test_apot_levels_and_gradients_by_hand() -> None:
     d/dalpha    -1      -0.8 / 48    -2.4 / 48
     """
     sums = [0, 1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 33, 36, 48]
-    grid = Grid(scheme=Scheme.APOT, bits=5)
+    grid = Grid(scheme=APOT, bits=5)
     published = {sign * value / 48 for value in sums for sign in (1, -1)}
     largest = max(level.value for level in grid.levels)
     assert largest == 48 / 64
@@ -257,16 +255,16 @@ def test_dorefa_by_hand() -> None:
     rounded 0, 2, 2; times 2/3, less 1: -1, 1/3, 1/3.
     """
     w = torch.atanh(torch.tensor([[-0.8, 0.1, 0.5]]))
-    quantizer = weights.DorefaWeightQuantizer(2)
+    quantizer = DorefaWeightQuantizer(2)
     assert quantizer(w).flatten().tolist() == pytest.approx([-1, 1 / 3, 1 / 3])
     assert quantizer.level_codes(w).tolist() == [[5, 1, 1]]  # -3, 1, 1 in three bits
     x = torch.tensor([[-0.2, 0.3, 0.6, 1.7]], requires_grad=True)
-    rounded = activations.DorefaActivationQuantizer(bits=2, signed=False)(x)
+    rounded = DorefaActivationQuantizer(bits=2, signed=False)(x)
     assert rounded.flatten().tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
     (gradient,) = torch.autograd.grad(rounded.sum(), x)
     assert gradient.flatten().tolist() == pytest.approx([0, 1, 1, 0])
     with pytest.raises(InputError, match=r"dorefa weights must have 2\.\.7 bits, not 8"):
-        weights.DorefaWeightQuantizer(8)
+        DorefaWeightQuantizer(8)
 
 
 def test_lsq_plus_by_hand() -> None:
@@ -279,7 +277,7 @@ def test_lsq_plus_by_hand() -> None:
     d/ds               0    -0.20 -0.10   3
     d/do               1     0     0      1
     """
-    quantizer = activations.LsqPlusActivationQuantizer(bits=2, signed=True)
+    quantizer = LsqPlusActivationQuantizer(bits=2, signed=True)
     quantizer(torch.tensor([[-0.25, 1.25]]))
     assert quantizer.learned.value.item() == pytest.approx(0.5)
     x = torch.tensor([[-1.00, 0.35, 0.80, 2.00]], requires_grad=True)
@@ -295,14 +293,14 @@ def test_lsq_plus_by_hand() -> None:
 
 
 def test_interval_by_hand() -> None:
-    """Centre 2, radius 1: nothing below 1, everything above 3, and half at 2; slope 1 / 2."""
+    """Center 2, radius 1: nothing below 1, everything above 3, and half at 2; slope 1 / 2."""
     x = torch.tensor([0.5, 1.5, 2.0, 3.5], requires_grad=True)
-    centre, radius = torch.tensor(2.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
-    inside = interval_transform(x, centre, radius)
+    center, radius = torch.tensor(2.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
+    inside = interval_transform(x, center, radius)
     assert inside.tolist() == [0, 0.25, 0.5, 1]
-    to_x, to_centre, to_radius = torch.autograd.grad(inside.sum(), [x, centre, radius])
+    to_x, to_center, to_radius = torch.autograd.grad(inside.sum(), [x, center, radius])
     assert to_x.tolist() == [0, 0.5, 0.5, 0]
-    assert to_centre.item() == -1
+    assert to_center.item() == -1
     assert to_radius.item() == 0.25  # -(x - c) / (2 d^2) at 1.5
 
 

@@ -7,23 +7,23 @@ import torch
 from torch import Tensor, nn
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM
+from asq_hw.train.quantizers.activations import ActivationQuantizer
 from asq_hw.train.quantizers.adapter import BETA_FLOOR, Adapter, quantize_weight, weight_scale
-from asq_hw.train.quantizers.base import (
-    ActivationQuantizer,
-    make_weight_quantizer,
-)
 from asq_hw.train.quantizers.initial_scales import initial_alpha, initial_clip, initial_step
+from asq_hw.train.quantizers.weights import make_weight_quantizer
 
 GRIDS = [
-    *(Grid(scheme=Scheme.UNIFORM, bits=bits) for bits in (2, 4, 8)),
+    *(Grid(scheme=UNIFORM, bits=bits) for bits in (2, 4, 8)),
     *(
         Grid(scheme=scheme, bits=bits, encoding=encoding)
-        for scheme in (Scheme.POT, Scheme.POST)
+        for scheme in (POT, POST)
         for bits in (2, 3, 4)
         for encoding in Encoding
     ),
-    *(Grid(scheme=Scheme.APOT, bits=bits) for bits in (3, 4, 5)),
+    *(Grid(scheme=APOT, bits=bits) for bits in (3, 4, 5)),
 ]
 
 
@@ -78,7 +78,7 @@ def test_per_channel_quantizes_each_channel_by_itself(grid: Grid) -> None:
 
 
 def test_initial_alpha_is_the_best_of_a_finer_search() -> None:
-    weight, grid = drawn(2000), Grid(scheme=Scheme.POST, bits=4)
+    weight, grid = drawn(2000), Grid(scheme=POST, bits=4)
     levels = torch.tensor([level.value for level in grid.ordered_levels])
 
     def error(alpha: float) -> float:
@@ -126,7 +126,7 @@ def test_initial_step_is_lsqs_until_it_reaches_past_the_data() -> None:
 def test_all_zero_weights_start_from_one() -> None:
     assert float(initial_step(torch.zeros(8), 7)) == 1
     assert float(initial_clip(torch.zeros(8), 7)) == 1
-    assert float(initial_alpha(torch.zeros(8), Grid(scheme=Scheme.POST, bits=4))) == 1
+    assert float(initial_alpha(torch.zeros(8), Grid(scheme=POST, bits=4))) == 1
 
 
 @pytest.mark.parametrize("learning_rate", [1e3, 1e30, float("inf")])
@@ -148,8 +148,8 @@ def test_scales_stay_positive_whatever_the_optimizer_does(grid: Grid, learning_r
 @pytest.mark.parametrize(
     ("grid", "slope", "largest"),
     [
-        (Grid(scheme=Scheme.UNIFORM, bits=4), 0 - 0.3, 7),
-        (Grid(scheme=Scheme.POST, bits=4), 0.25 - 0.3, 1),
+        (Grid(scheme=UNIFORM, bits=4), 0 - 0.3, 7),
+        (Grid(scheme=POST, bits=4), 0.25 - 0.3, 1),
     ],
     ids=["uniform", "post"],
 )

@@ -31,6 +31,7 @@ from asq_hw.errors import StorageError
 from asq_hw.train import recipes
 from asq_hw.train.checkpoints import checkpoint
 from asq_hw.train.run import training
+from asq_hw.train.run.folder import BEST, LAST, LOG
 from tests.helpers import processes
 
 OUT = Path(sys.argv[1])
@@ -40,7 +41,7 @@ QUANTIZED = recipes.load("digits-asq-post-w4a4", ["epochs=4", "freeze_bn_epochs=
 
 
 def run(folder, report=None):
-    init = OUT / "float" / training.LAST
+    init = OUT / "float" / LAST
     training.train(
         QUANTIZED, output=OUT / folder, init=init, threads=1, resume=True, report=report
     )
@@ -48,8 +49,8 @@ def run(folder, report=None):
 
 def left_by(folder):
     '''All bytes that a finished run leaves: both networks, and the log.'''
-    found = [(OUT / folder / training.LOG).read_bytes()]
-    for name in (training.BEST, training.LAST):
+    found = [(OUT / folder / LOG).read_bytes()]
+    for name in (BEST, LAST):
         saved = checkpoint.load(OUT / folder / name)
         found += [key.encode() + w.numpy().tobytes() for key, w in saved.weights.items()]
         found += [repr((saved.epoch, saved.accuracy)).encode()]
@@ -85,7 +86,7 @@ while kills < 20:
         if not processes.kill(process):
             break  # it had ended before
         kills += 1
-        path = OUT / folder / training.LAST
+        path = OUT / folder / LAST
         epochs.append(checkpoint.load(path).epoch if path.exists() else -1)
     same_as_whole(folder)
 print(kills, rounds, *epochs)
@@ -153,7 +154,7 @@ def work():
     raise AssertionError("the disk was not full")
 
 processes.wait(processes.fork(work))
-saved = checkpoint.load(disk / "run" / training.LAST)
+saved = checkpoint.load(disk / "run" / LAST)
 print(saved.epoch, *sorted(path.name for path in (disk / "run").iterdir()))
 saved.build_model()
 filler.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from asq_hw.errors import InputError
 from asq_hw.train import recipes
 from asq_hw.train.checkpoints.pretrained import fill
 from asq_hw.train.checkpoints.soundness import check_network
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.conversion import layer_roles, quantize
 
@@ -52,7 +52,7 @@ def trained(way: Forward) -> nn.Module:
     torch.manual_seed(1)
     model = quantize(Net(way), RECIPE).train()
     with torch.no_grad():
-        model(normalise(torch.from_numpy(images().images.copy()), mean=0.5, std=0.25))
+        model(normalize(torch.from_numpy(images().images.copy()), mean=0.5, std=0.25))
     return model.eval()
 
 
@@ -62,7 +62,7 @@ def scores_agree(model: nn.Module, calibration: Dataset) -> None:
     found = oracle.run(network, data.images)[network.output.name][:, :, 0, 0]
     found = found / 2.0 ** network.feature_maps()[network.output.name].format.fraction_bits
     with torch.inference_mode():
-        expected = model(normalise(torch.from_numpy(data.images.copy()), mean=0.5, std=0.25))
+        expected = model(normalize(torch.from_numpy(data.images.copy()), mean=0.5, std=0.25))
     assert np.abs(found - expected.numpy()).max() < 0.1 * float(expected.std())
 
 

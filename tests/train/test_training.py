@@ -16,12 +16,15 @@ from asq_hw import datasets
 from asq_hw.errors import InputError
 from asq_hw.train import recipes
 from asq_hw.train.checkpoints import checkpoint as checkpoints
+from asq_hw.train.evaluation import evaluate, predict
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
 from asq_hw.train.quantizers.adapter import Adapter
 from asq_hw.train.recipes import Recipe
+from asq_hw.train.run.folder import BEST, LAST
 from asq_hw.train.run.optimizer import decayed_parameters, learning_rate, make_optimizer
-from asq_hw.train.run.training import BEST, LAST, Progress, evaluate, predict, train
+from asq_hw.train.run.progress import Progress
+from asq_hw.train.run.training import train
 
 pytest.importorskip("sklearn")
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asq_hw.compiler import jit
 from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
-from asq_hw.sim.jit import jit
 from asq_hw.sim.kernels.convolve_vector import convolve_bytes
 from asq_hw.sim.kernels.quantize import place_codes, quantize, quantize_bytes, step_size
 from asq_hw.sim.program import Form, Lane, Memory, Program, Statistic

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.sim.jit import jit
+from asq_hw.compiler import jit
 from asq_hw.sim.kernels.dot_tiles import dot_1, dot_2, dot_halves, taps_1, taps_2
 from asq_hw.sim.kernels.requantize_vector import (
     finish_halves,

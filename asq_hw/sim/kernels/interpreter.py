@@ -12,7 +12,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.sim.jit import cached, source_stamp
+from asq_hw.compiler import cached
+from asq_hw.sim.jit import source_stamp
 from asq_hw.sim.kernels.convolve import convolve
 from asq_hw.sim.kernels.plain_layers import (
     add,

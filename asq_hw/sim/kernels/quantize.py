@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.sim.jit import jit
+from asq_hw.compiler import jit
 from asq_hw.sim.kernels.quantize_vector import multiply_rows, quantize_values, sum_channels
 from asq_hw.sim.program import VECTOR, Form, Lane, Memory, Program, Statistic
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Add, Conv, Linear, Relu, layer_sources
+from asq_hw.network.layers import Add, Conv, Linear, Relu
 
 __all__ = ["fused_relus"]
 
 
 def fused_relus(network: IntegerNetwork) -> dict[str, Relu]:
     """ReLUs by the layer that computes them with its own output, which nothing else reads."""
-    readers = Counter(source for layer in network.layers for source in layer_sources(layer))
+    readers = Counter(source for layer in network.layers for source in layer.source_names)
     makers = {
         layer.name: layer for layer in network.layers if isinstance(layer, Add | Conv | Linear)
     }

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from asq_hw.network.activation import AdaptiveStep
-from asq_hw.network.graph import FeatureMap, IntegerNetwork
-from asq_hw.network.layers import Conv, Linear, Relu, layer_sources
+from asq_hw.network.feature_map import FeatureMap
+from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.layers import Conv, Linear, Relu
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.lowering.packing import PackedWeights
 from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Memory, Method
@@ -339,7 +340,7 @@ def _place_maps(
     absorbed = {relu.name for relu in fused.values()}
     last_read = {network.output.name: len(network.layers)}
     for number, layer in enumerate(network.layers):
-        for source in layer_sources(layer):
+        for source in layer.source_names:
             last_read[source] = max(number, last_read.get(source, 0))
     places: dict[str, int] = {}
     live: list[tuple[int, int, str]] = []

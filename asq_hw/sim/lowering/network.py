@@ -8,7 +8,8 @@ from typing import assert_never
 import numpy as np
 
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.network.graph import FeatureMap, IntegerNetwork
+from asq_hw.network.feature_map import FeatureMap
+from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import (
     Add,
     AveragePool,

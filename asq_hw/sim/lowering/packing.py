@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.network.bounds import accumulator_ranges
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.fixedpoint import (
     SQRT2_FRACTION_BITS,
@@ -148,7 +147,7 @@ class _Bounds:
 
 
 def _bounds(layer: Conv | Linear, product: Product) -> _Bounds:
-    parts = tuple(bound.magnitude for bound in accumulator_ranges(layer, product))
+    parts = tuple(bound.magnitude for bound in layer.accumulator_ranges(product))
     fraction = product.fraction_bits(layer.weight_grid)
     largest = int(np.abs(layer.multiplier).max()) * layer.quantizer.step.maximum
     return _Bounds(

@@ -30,7 +30,7 @@ __all__ = [
     "Share",
     "augment",
     "evaluation_batches",
-    "normalise",
+    "normalize",
     "training_batches",
     "training_steps",
 ]
@@ -66,7 +66,7 @@ class Share:
 ALONE = Share()
 
 
-def normalise(images: Tensor, *, mean: Normalisation, std: Normalisation) -> Tensor:
+def normalize(images: Tensor, *, mean: Normalisation, std: Normalisation) -> Tensor:
     """Map pixels to ``(pixel / 255 - mean) / std``, channels last in memory.
 
     Computed in float32, pixels in float64 in that.
@@ -165,7 +165,7 @@ def training_batches(
     Parameters
     ----------
     dataset : Dataset or ImageFolder
-        Labelled images.
+        Labeled images.
     recipe : Recipe
         Size of the batches, and how images are cropped and mirrored.
     generator : torch.Generator
@@ -228,13 +228,24 @@ def evaluation_batches(
     """Yield uint8 images in order: every batch of one process, or each process its own.
 
     Process r of n gets batch r, r + n, ..., so that every batch is the same for any n.
+
+    Parameters
+    ----------
+    dataset : Dataset or ImageFolder
+        The images.
+    batch_size : int
+        Images at once.
+    share : Share
+        Which process this is, of how many.
+    workers : int
+        Processes that read images in folders; 0 reads them here.
     """
     starts = range(share.rank * batch_size, len(dataset), batch_size * share.processes)
     if isinstance(dataset, Dataset):
         for start in starts:
             yield torch.from_numpy(dataset.images[start : start + batch_size].copy())
         return
-    reader = partial(_read_centres, dataset)
+    reader = partial(_read_centers, dataset)
     rows = [list(range(start, min(start + batch_size, len(dataset)))) for start in starts]
     yield from (images for images, _ in _read_files(reader, rows, workers))
 
@@ -253,7 +264,7 @@ def _read_random(dataset: ImageFolder, recipe: Recipe, epoch: int, indices: list
     return torch.from_numpy(np.stack(images)), torch.from_numpy(dataset.labels[indices])
 
 
-def _read_centres(dataset: ImageFolder, indices: list[int]) -> Batch:
+def _read_centers(dataset: ImageFolder, indices: list[int]) -> Batch:
     images = [dataset.image(index) for index in indices]
     return torch.from_numpy(np.stack(images)), torch.from_numpy(dataset.labels[indices])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,12 +14,20 @@ from asq_hw.network.images import ImageSpec
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
 from asq_hw.train.recipes import Recipe
 
-__all__ = ["images_of", "open_as_trained", "training_data"]
+__all__ = ["AnyDataset", "TrainingData", "images_of", "open_as_trained", "training_data"]
 
 AnyDataset = Dataset | ImageFolder
 
 
-def training_data(recipe: Recipe) -> tuple[AnyDataset, AnyDataset, ImageSpec]:
+class TrainingData(NamedTuple):
+    """What a recipe trains and tests on, and what its network then takes."""
+
+    training: AnyDataset
+    test: AnyDataset
+    images: ImageSpec
+
+
+def training_data(recipe: Recipe) -> TrainingData:
     """Open what a recipe trains and tests on, and say what its network then takes.
 
     Raises
@@ -32,7 +41,7 @@ def training_data(recipe: Recipe) -> tuple[AnyDataset, AnyDataset, ImageSpec]:
     test = datasets.open_dataset(recipe.dataset, split="test", image_size=size)
     images = datasets.image_spec(training, classes=_label_count(training, test))
     test = datasets.fitted(test, images.shape, images.classes)
-    return _part(training, recipe.training_images), test, images
+    return TrainingData(_part(training, recipe.training_images), test, images)
 
 
 def _label_count(*parts: AnyDataset) -> int:
@@ -71,13 +80,12 @@ def images_of(checkpoint: Checkpoint) -> ImageSpec:
         return checkpoint.images
     recipe = checkpoint.recipe
     try:
-        _, _, images = training_data(replace(recipe, training_images=0))
+        return training_data(replace(recipe, training_images=0)).images
     except InputError as error:
         raise InputError(
             f"the checkpoint of {recipe.name} does not tell which images it takes, and its data "
             f"set cannot be read to find out: {error}"
         ) from None
-    return images
 
 
 def open_as_trained(name: str, images: ImageSpec, *, split: str = "test") -> AnyDataset:

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.graph.dataflow import QuantTracer
 from asq_hw.train.graph.operations import Operation
 
@@ -105,7 +105,18 @@ def _raise_to(maxima: dict[str, float], name: str, value: float) -> None:
 def calibrate(
     model: nn.Module, operations: Sequence[Operation], dataset: Dataset, *, batch_size: int = 128
 ) -> Calibration:
-    """Run `dataset` through `model`, which is in evaluation mode, and return the extremes seen.
+    """Run images through a network, and return the extremes seen.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network, in evaluation mode.
+    operations : sequence of Operation
+        What was read from it.
+    dataset : Dataset
+        The images.
+    batch_size : int
+        Images at once.
 
     Raises
     ------
@@ -116,7 +127,7 @@ def calibrate(
     with torch.inference_mode():
         for start in range(0, len(dataset.images), batch_size):
             batch = torch.from_numpy(dataset.images[start : start + batch_size].copy())
-            watcher.run(normalise(batch, mean=dataset.mean, std=dataset.std))
+            watcher.run(normalize(batch, mean=dataset.mean, std=dataset.std))
             if watcher.infinite is not None:
                 raise InputError(
                     f"{watcher.infinite}: values must be finite, and are not on these images"

@@ -30,8 +30,7 @@ from torch.nn import functional
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import layer_sources
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.reference import run_layer
 from asq_hw.train.graph.operations import Operation, OperationKind
 
@@ -106,7 +105,7 @@ def compare(
     moments = {operation.name: _Moments() for operation in operations}
     parameter = next(model.parameters())
     for pixels in _batches(calibration):
-        x = normalise(pixels, mean=calibration.mean, std=calibration.std).to(parameter)
+        x = normalize(pixels, mean=calibration.mean, std=calibration.std).to(parameter)
         _check_scores(model(x), _run(operations, x)[operations[-1].name])
         maps = _integer_maps(network, pixels)
         for operation, layer in zip(operations, network.layers, strict=True):
@@ -163,7 +162,7 @@ def _integer_maps(network: IntegerNetwork, pixels: Tensor) -> dict[str, Tensor]:
     formats = {name: made.format for name, made in network.feature_maps().items()}
     maps: dict[str, Tensor] = {}
     for layer in network.layers:
-        sources = [maps[name] for name in layer_sources(layer)] or [pixels.double()]
+        sources = [maps[name] for name in layer.source_names] or [pixels.double()]
         maps[layer.name] = run_layer(layer, sources, formats[layer.name].bits)
     return maps
 

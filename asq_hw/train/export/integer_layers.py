@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.network.layers import Conv, FeatureFormat, Linear
+from asq_hw.network.feature_map import FeatureFormat
+from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.fixedpoint import quantize_multiplier
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.validation import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
+from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
 from asq_hw.train.quantizers.adapter import BETA_FLOOR, Adapter, weight_scale
-from asq_hw.train.quantizers.base import IntegerActivationQuantizer, IntegerWeightQuantizer
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
+from asq_hw.train.quantizers.weights import IntegerWeightQuantizer
 
 __all__ = ["POOL_MULTIPLIER_BITS", "WeightedSource", "integer_weighted"]
 

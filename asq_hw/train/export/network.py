@@ -14,13 +14,13 @@ from torch import nn
 
 from asq_hw.datasets import Dataset, ImageFolder, image_spec, reference_name
 from asq_hw.errors import InputError
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import PIXEL_MAX, IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import (
     Add,
     AveragePool,
     Conv,
-    FeatureFormat,
     Flatten,
     GlobalAveragePool,
     Input,
@@ -44,9 +44,8 @@ from asq_hw.train.graph.operations import Operation, OperationKind, trace
 from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.recipes import Recipe
 
-__all__ = ["DEFAULT_CALIBRATION_IMAGES", "export_network", "network_name"]
+__all__ = ["export_network", "network_name"]
 
-DEFAULT_CALIBRATION_IMAGES = 1024
 _HEADROOM = 1.5
 """Feature maps get room for values this much larger than calibration saw."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import singledispatch
 from typing import Any, assert_never
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from asq_hw.errors import InputError
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
 from asq_hw.network.layers import (
     Add,
@@ -25,6 +27,7 @@ from asq_hw.network.layers import (
     GlobalAveragePool,
     Input,
     Layer,
+    LayerKind,
     Linear,
     MaxPool,
     Relu,
@@ -50,30 +53,57 @@ def run_layer(layer: Layer, sources: Sequence[Tensor], bits: int) -> Tensor:
     float64 tensor of shape (N, O, H', W')
         Integers.
     """
-    x = sources[0]
-    match layer:
-        case Input():
-            multiplier, offset = _channels(layer.multiplier), _channels(layer.offset)
-            return _saturate(_shifted(x * multiplier + offset, layer.shift), bits)
-        case Conv() | Linear():
-            return _weighted(layer, x, bits)
-        case Add():
-            return _saturate(x + sources[1], bits)
-        case Relu():
-            return x.clamp(min=0, max=layer.maximum)
-        case Flatten():
-            return x.flatten(1)[:, :, None, None]
-        case MaxPool():
-            return functional.max_pool2d(x, layer.kernel_size, layer.stride, layer.padding)
-        case AveragePool():
-            means = functional.avg_pool2d(x, layer.kernel_size, layer.stride, layer.padding)
-            sums = torch.round(means * math.prod(layer.kernel_size))
-            return _saturate(_shifted(sums * layer.multiplier, layer.shift), bits)
-        case GlobalAveragePool():
-            sums = x.sum(dim=(2, 3), keepdim=True)
-            return _saturate(_shifted(sums * layer.multiplier, layer.shift), bits)
-        case _:
-            assert_never(layer)
+    return _integers(layer, sources, bits)
+
+
+@singledispatch
+def _integers(layer: LayerKind, sources: Sequence[Tensor], bits: int) -> Tensor:
+    raise InputError(f"{layer.name}: no trained network has a layer of the kind {layer.kind}")
+
+
+@_integers.register
+def _(layer: Input, sources: Sequence[Tensor], bits: int) -> Tensor:
+    multiplier, offset = _channels(layer.multiplier), _channels(layer.offset)
+    return _saturate(_shifted(sources[0] * multiplier + offset, layer.shift), bits)
+
+
+@_integers.register(Conv)
+@_integers.register(Linear)
+def _(layer: Conv | Linear, sources: Sequence[Tensor], bits: int) -> Tensor:
+    return _weighted(layer, sources[0], bits)
+
+
+@_integers.register
+def _(layer: Add, sources: Sequence[Tensor], bits: int) -> Tensor:
+    return _saturate(sources[0] + sources[1], bits)
+
+
+@_integers.register
+def _(layer: Relu, sources: Sequence[Tensor], bits: int) -> Tensor:
+    return sources[0].clamp(min=0, max=layer.maximum)
+
+
+@_integers.register
+def _(layer: Flatten, sources: Sequence[Tensor], bits: int) -> Tensor:
+    return sources[0].flatten(1)[:, :, None, None]
+
+
+@_integers.register
+def _(layer: MaxPool, sources: Sequence[Tensor], bits: int) -> Tensor:
+    return functional.max_pool2d(sources[0], layer.kernel_size, layer.stride, layer.padding)
+
+
+@_integers.register
+def _(layer: AveragePool, sources: Sequence[Tensor], bits: int) -> Tensor:
+    means = functional.avg_pool2d(sources[0], layer.kernel_size, layer.stride, layer.padding)
+    sums = torch.round(means * math.prod(layer.kernel_size))
+    return _saturate(_shifted(sums * layer.multiplier, layer.shift), bits)
+
+
+@_integers.register
+def _(layer: GlobalAveragePool, sources: Sequence[Tensor], bits: int) -> Tensor:
+    sums = sources[0].sum(dim=(2, 3), keepdim=True)
+    return _saturate(_shifted(sums * layer.multiplier, layer.shift), bits)
 
 
 def _weighted(layer: Conv | Linear, x: Tensor, bits: int) -> Tensor:

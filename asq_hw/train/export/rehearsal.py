@@ -14,9 +14,9 @@ from asq_hw import modelfile
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.network.images import ImageSpec
-from asq_hw.train.data.batches import normalise
+from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
-from asq_hw.train.methods.catalog import method_table
+from asq_hw.train.methods.catalog import ACTIVATION_METHODS, WEIGHT_METHODS
 from asq_hw.train.recipes import Recipe
 from asq_hw.train.starting_point import start_steps
 
@@ -28,14 +28,15 @@ _IMAGES = 2
 
 def methods_without_integers(recipe: Recipe) -> list[str]:
     """Return which of a quantized recipe's methods have no integer form, for messages."""
-    table = {info.name: info for info in method_table()}
-    weights, activations = table.get(recipe.weights), table.get(recipe.activations)
-    missing = []
-    if weights is None or not weights.exports_weights:
-        missing.append(f"weights {recipe.weights}")
-    if activations is None or not activations.exports_activations:
-        missing.append(f"activations {recipe.activations}")
-    return missing if recipe.is_quantized else []
+    if not recipe.is_quantized:
+        return []
+    sides = (
+        ("weights", recipe.weights, WEIGHT_METHODS.get(recipe.weights)),
+        ("activations", recipe.activations, ACTIVATION_METHODS.get(recipe.activations)),
+    )
+    return [
+        f"{side} {name}" for side, name, use in sides if use is None or not use.has_integer_form
+    ]
 
 
 def check_export(
@@ -68,7 +69,7 @@ def check_export(
     try:
         with torch.random.fork_rng(devices=[]):
             twin.train()
-            start_steps(twin, normalise(pixels, mean=images.mean, std=images.std), recipe)
+            start_steps(twin, normalize(pixels, mean=images.mean, std=images.std), recipe)
             network = export_network(twin, recipe, seen, images=images)
         with TemporaryDirectory() as folder:
             modelfile.save(network, Path(folder) / "model.asq")

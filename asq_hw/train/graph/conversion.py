@@ -16,10 +16,13 @@ from asq_hw.errors import InputError
 from asq_hw.train.graph.dataflow import reachable, read_dataflow
 from asq_hw.train.graph.quantizable import weighted_nodes
 from asq_hw.train.graph.signs import unsigned_nodes
+from asq_hw.train.methods.catalog import LSQ, NONE
 from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
-from asq_hw.train.quantizers.base import BaseActivationQuantizer, WeightQuantizer
+from asq_hw.train.methods.method import ActivationSettings, WeightSettings
+from asq_hw.train.quantizers.activations import BaseActivationQuantizer
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
-from asq_hw.train.recipes import ActivationMethod, Recipe, WeightMethod
+from asq_hw.train.quantizers.weights import WeightQuantizer
+from asq_hw.train.recipes import Recipe
 from asq_hw.train.recipes.layer_rules import layer_bits
 
 __all__ = ["LayerRole", "layer_roles", "quantize"]
@@ -139,26 +142,21 @@ def _check_rules(names: Iterable[str], recipe: Recipe) -> None:
 def _weight_quantizer(
     layer: nn.Conv2d | nn.Linear, role: LayerRole, recipe: Recipe, bits: int
 ) -> WeightQuantizer | None:
-    edge = role.is_edge and recipe.weights is not WeightMethod.NONE
-    return weight_quantizer(
-        WeightMethod.LSQ if edge else recipe.weights,
-        layer.weight,
-        bits=bits,
-        encoding=recipe.encoding,
-        per_channel=edge or recipe.per_channel,
+    edge = role.is_edge and recipe.weights != NONE
+    settings = WeightSettings(
+        bits=bits, encoding=recipe.encoding, per_channel=edge or recipe.per_channel
     )
+    return weight_quantizer(LSQ if edge else recipe.weights, layer.weight, settings)
 
 
 def _activation_quantizer(
     layer: nn.Conv2d | nn.Linear, role: LayerRole, recipe: Recipe, bits: int
 ) -> BaseActivationQuantizer | None:
-    edge = role.is_edge and recipe.activations is not ActivationMethod.NONE
-    return activation_quantizer(
-        ActivationMethod.LSQ if edge else recipe.activations,
-        channels=_input_channels(layer),
-        bits=bits,
-        signed=role.signed_input,
+    edge = role.is_edge and recipe.activations != NONE
+    settings = ActivationSettings(
+        channels=_input_channels(layer), bits=bits, signed=role.signed_input
     )
+    return activation_quantizer(LSQ if edge else recipe.activations, settings)
 
 
 def _input_channels(layer: nn.Conv2d | nn.Linear) -> int:

@@ -272,8 +272,8 @@ def reachable(starts: Iterable[fx.Node], *, forward: bool) -> set[fx.Node]:
     pending = list(starts)
     while pending:
         node = pending.pop()
-        for neighbour in node.users if forward else node.all_input_nodes:
-            if neighbour not in reached:
-                reached.add(neighbour)
-                pending.append(neighbour)
+        for neighbor in node.users if forward else node.all_input_nodes:
+            if neighbor not in reached:
+                reached.add(neighbor)
+                pending.append(neighbor)
     return reached

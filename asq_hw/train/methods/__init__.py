@@ -1,1 +1,1 @@
-"""Quantization methods: which there are, and those that are neither the paper's nor LSQ."""
+"""Quantization methods: the declarations, and what makes the quantizers of each."""

@@ -1,153 +1,130 @@
-"""Which quantization methods there are, where each applies, and which have an integer form.
-
-Nothing here needs torch: recipes and the command line's help read it too.
-"""
+"""The quantization methods there are, each declared once, in the order of the documents."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
 
-__all__ = ["ActivationMethod", "MethodInfo", "WeightMethod", "method_table"]
+from asq_hw.train.methods.method import Method, Use
 
+__all__ = [
+    "ACTIVATION_METHODS",
+    "ACTIVATION_NAMES",
+    "LSQ",
+    "METHODS",
+    "NONE",
+    "WEIGHT_METHODS",
+    "WEIGHT_NAMES",
+    "exportable",
+]
 
-class WeightMethod(StrEnum):
-    """How weights are quantized."""
+NONE = "none"
+"""What recipes call no method: weights, or activations, stay real."""
+LSQ = "lsq"
+"""What the first and the last layer are quantized by."""
 
-    NONE = "none"
-    LSQ = "lsq"
-    """Uniform levels with a learned step (the paper's scheme 1)."""
-    LSQ_PLUS = "lsq+"
-    DOREFA = "dorefa"
-    POT = "pot"
-    POST = "post"
-    """Powers of the square root of two with a learned alpha (the paper's scheme 2)."""
-    APOT = "apot"
-    LQ_NET = "lq-net"
-    QIL = "qil"
-    DSQ = "dsq"
-    DAQ = "daq"
-
-
-class ActivationMethod(StrEnum):
-    """How activations are quantized."""
-
-    NONE = "none"
-    LSQ = "lsq"
-    """Uniform levels with a learned step."""
-    LSQ_PLUS = "lsq+"
-    ASQ = "asq"
-    """As LSQ, with the step adapted to each sample (the paper's Eq. 4-6)."""
-    PACT = "pact"
-    DOREFA = "dorefa"
-    LQ_NET = "lq-net"
-    QIL = "qil"
-    DSQ = "dsq"
-    DAQ = "daq"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodInfo:
-    """What a method is, and what export can do with it.
-
-    Parameters
-    ----------
-    name : str
-        The value of `WeightMethod` or `ActivationMethod`, or of both.
-    levels : str
-        What its levels are, in a few words.
-    source : str
-        Where it was published.
-    exports_weights, exports_activations : bool or None
-        Whether a layer quantized so becomes integers exactly; None where the method does not
-        apply.
-    """
-
-    name: str
-    levels: str
-    source: str
-    exports_weights: bool | None = None
-    exports_activations: bool | None = None
-
-
-_METHODS = (
-    MethodInfo(
+METHODS = (
+    Method(
         name="lsq",
+        title="LSQ",
         levels="uniform, learned step",
         source="arXiv:1902.08153",
-        exports_weights=True,
-        exports_activations=True,
+        weights=Use(maker="lsq:weight_quantizer", has_integer_form=True),
+        activations=Use(maker="lsq:activation_quantizer", has_integer_form=True),
     ),
-    MethodInfo(
+    Method(
         name="lsq+",
+        title="LSQ+",
         levels="uniform, learned step and, for activations, offset",
         source="arXiv:2004.09576",
-        exports_weights=True,
-        exports_activations=False,
+        weights=Use(maker="lsq_plus:weight_quantizer", has_integer_form=True),
+        activations=Use(maker="lsq_plus:activation_quantizer", has_integer_form=False),
     ),
-    MethodInfo(
+    Method(
         name="asq",
+        title="ASQ",
         levels="uniform, step adapted to each sample",
         source="the paper, Eq. 4-9",
-        exports_activations=True,
+        activations=Use(maker="lsq:adaptive_activation_quantizer", has_integer_form=True),
     ),
-    MethodInfo(
+    Method(
         name="pact",
+        title="PACT",
         levels="uniform, learned clip",
         source="arXiv:1805.06085",
-        exports_activations=True,
+        activations=Use(maker="pact:activation_quantizer", has_integer_form=True),
     ),
-    MethodInfo(
+    Method(
         name="dorefa",
+        title="DoReFa",
         levels="uniform in [-1, 1], weights through tanh and stored in one bit more",
         source="arXiv:1606.06160",
-        exports_weights=True,
-        exports_activations=True,
+        weights=Use(maker="dorefa:weight_quantizer", has_integer_form=True),
+        activations=Use(maker="dorefa:activation_quantizer", has_integer_form=True),
     ),
-    MethodInfo(name="pot", levels="powers of two", source="the paper, Eq. 3", exports_weights=True),
-    MethodInfo(
+    Method(
+        name="pot",
+        title="POT",
+        levels="powers of two",
+        source="the paper, Eq. 3",
+        weights=Use(maker="level_grids:pot_weight_quantizer", has_integer_form=True),
+    ),
+    Method(
         name="post",
+        title="POST",
         levels="powers of the square root of two",
         source="the paper, Eq. 17",
-        exports_weights=True,
+        weights=Use(maker="level_grids:post_weight_quantizer", has_integer_form=True),
     ),
-    MethodInfo(
+    Method(
         name="apot",
+        title="APoT",
         levels="sums of powers of two",
         source="arXiv:1909.13144",
-        exports_weights=True,
+        weights=Use(maker="level_grids:apot_weight_quantizer", has_integer_form=True),
     ),
-    MethodInfo(
+    Method(
         name="lq-net",
+        title="LQ-Net",
         levels="sums of a learned basis",
         source="arXiv:1807.10029",
-        exports_weights=False,
-        exports_activations=False,
+        weights=Use(maker="lq_net:weight_quantizer", has_integer_form=False),
+        activations=Use(maker="lq_net:activation_quantizer", has_integer_form=False),
     ),
-    MethodInfo(
+    Method(
         name="qil",
+        title="QIL",
         levels="uniform on a learned interval, what lies below it is zero",
         source="arXiv:1808.05779",
-        exports_weights=True,
-        exports_activations=False,
+        weights=Use(maker="qil:weight_quantizer", has_integer_form=True),
+        activations=Use(maker="qil:activation_quantizer", has_integer_form=False),
     ),
-    MethodInfo(
+    Method(
         name="dsq",
+        title="DSQ",
         levels="uniform, gradients of a staircase of tanh",
         source="arXiv:1908.05033",
-        exports_weights=True,
-        exports_activations=True,
+        weights=Use(maker="dsq:weight_quantizer", has_integer_form=True),
+        activations=Use(maker="dsq:activation_quantizer", has_integer_form=True),
     ),
-    MethodInfo(
+    Method(
         name="daq",
+        title="DAQ",
         levels="uniform, gradients of a soft argmax of distances",
         source="arXiv:2108.06983",
-        exports_weights=True,
-        exports_activations=True,
+        weights=Use(maker="daq:weight_quantizer", has_integer_form=True),
+        activations=Use(maker="daq:activation_quantizer", has_integer_form=True),
     ),
 )
 
+WEIGHT_METHODS = {method.name: method.weights for method in METHODS if method.weights}
+"""How weights can be quantized, by name."""
+ACTIVATION_METHODS = {method.name: method.activations for method in METHODS if method.activations}
+"""How activations can be quantized, by name."""
 
-def method_table() -> tuple[MethodInfo, ...]:
-    """Return what is known of every method, in the order of the documents."""
-    return _METHODS
+WEIGHT_NAMES, ACTIVATION_NAMES = (NONE, *WEIGHT_METHODS), (NONE, *ACTIVATION_METHODS)
+"""What a recipe can say of each."""
+
+
+def exportable(methods: Mapping[str, Use]) -> list[str]:
+    """Return the names of those methods that have an integer form."""
+    return [name for name, use in methods.items() if use.has_integer_form]

@@ -2,7 +2,7 @@
 
 A b-bit code e gives the level ``v . e`` for a basis v of b real numbers. Weights take e from
 {-1, 1}; activations from {0, 1}, so that zero is a level (a signed input from {-1, 1}). The basis
-is not trained by gradients: each training step, one round of quantization error minimisation
+is not trained by gradients: each training step, one round of quantization error minimization
 (its algorithm 1) assigns every value the nearest level, solves the least squares problem for v,
 and moves the basis a tenth of the way. The gradient passes straight through. The levels are no
 multiples of one step, so there is no integer form.
@@ -15,18 +15,32 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from asq_hw.train.quantizers.base import (
-    BaseActivationQuantizer,
-    WeightQuantizer,
-    per_output_channel,
-)
-from asq_hw.train.quantizers.functions import with_gradient_of
+from asq_hw.train.methods.method import ActivationSettings, WeightSettings
+from asq_hw.train.quantizers.activations import BaseActivationQuantizer
+from asq_hw.train.quantizers.gradients import with_gradient_of
 from asq_hw.train.quantizers.initial_scales import initial_step
+from asq_hw.train.quantizers.weights import WeightQuantizer, per_output_channel
 
-__all__ = ["LearnedBasis", "LqNetActivationQuantizer", "LqNetWeightQuantizer"]
+__all__ = [
+    "LearnedBasis",
+    "LqNetActivationQuantizer",
+    "LqNetWeightQuantizer",
+    "activation_quantizer",
+    "weight_quantizer",
+]
 
 _MOVING_AVERAGE = 0.9
 _FIRST_ROUNDS = 10
+
+
+def weight_quantizer(weight: Tensor, settings: WeightSettings) -> LqNetWeightQuantizer:
+    """Make the quantizer of a layer's weights."""
+    return LqNetWeightQuantizer(settings.bits, weight, per_channel=settings.per_channel)
+
+
+def activation_quantizer(settings: ActivationSettings) -> LqNetActivationQuantizer:
+    """Make the quantizer of a layer's input."""
+    return LqNetActivationQuantizer(bits=settings.bits, signed=settings.signed)
 
 
 class LearnedBasis(nn.Module):
@@ -126,7 +140,7 @@ class LqNetActivationQuantizer(BaseActivationQuantizer):
         super().__init__(bits=bits, signed=signed)
         self.basis = LearnedBasis(bits=bits, signed=signed, groups=1)
 
-    def _initialise(self, x: Tensor) -> None:
+    def _initialize(self, x: Tensor) -> None:
         values = x.float().reshape(1, -1)
         step = initial_step(values, self.grid.maximum)
         self.basis.start(values, step / 2 if self.signed else step)

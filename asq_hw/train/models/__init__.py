@@ -6,39 +6,50 @@ Layers carry torchvision's names, activations are modules, and every network can
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import assert_never
 
 from torch import nn
 
 from asq_hw.errors import InputError
+from asq_hw.network import topologies
+from asq_hw.network.topologies import TOPOLOGIES
+from asq_hw.train.models.digits import DigitsNet
 from asq_hw.train.models.mobilenet import MobileNetV2
-from asq_hw.train.models.resnet import resnet18, resnet34
-from asq_hw.train.models.small import DigitsNet, ResNet20
+from asq_hw.train.models.resnet import ResNet
 
 __all__ = ["build", "names"]
-
-_MODELS: dict[str, Callable[..., nn.Module]] = {
-    "resnet18": resnet18,
-    "resnet34": resnet34,
-    "resnet20": ResNet20,
-    "mobilenetv2": MobileNetV2,
-    "digits": DigitsNet,
-}
 
 
 def names() -> list[str]:
     """Return the networks that `build` knows."""
-    return sorted(_MODELS)
+    return sorted(TOPOLOGIES)
 
 
 def build(name: str, *, width: int, in_channels: int, num_classes: int) -> nn.Module:
     """Make a network with fresh weights from torch's global generator.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    width : int
+        Channels of the first stage.
+    in_channels, num_classes : int
+        Channels of the images, and how many classes they fall into.
 
     Raises
     ------
     InputError
         If the name is unknown.
     """
-    if name not in _MODELS:
+    if name not in TOPOLOGIES:
         raise InputError(f"model must be one of {', '.join(names())}, not {name!r}")
-    return _MODELS[name](width=width, in_channels=in_channels, num_classes=num_classes)
+    plan = TOPOLOGIES[name].plan(width=width, in_channels=in_channels, num_classes=num_classes)
+    match plan:
+        case topologies.resnet.ResNet():
+            return ResNet(plan)
+        case topologies.mobilenet.MobileNetV2():
+            return MobileNetV2(plan)
+        case topologies.digits.DigitsNet():
+            return DigitsNet(plan)
+    assert_never(plan)

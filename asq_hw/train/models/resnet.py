@@ -1,73 +1,81 @@
-"""Residual networks for images as large as ImageNet's, with torchvision's parameter names.
-
-He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
-"""
+"""Residual networks, with torchvision's parameter names."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from asq_hw.train.models.blocks import BasicBlock, initialise
+from asq_hw.network.topologies import resnet as plans
+from asq_hw.train.models.blocks import convolution, initialize
 
-__all__ = ["ResNet", "resnet18", "resnet34"]
+__all__ = ["BasicBlock", "ResNet"]
 
 
-class ResNet(nn.Module):
-    """A stem that quarters the image, four stages of basic blocks, and a classifier.
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut.
 
     Parameters
     ----------
-    blocks : sequence of int
-        Blocks in each of the four stages.
-    width : int
-        Channels of the first stage; each further stage has twice as many.
-    in_channels, num_classes : int
-        Channels of the images, and how many classes they fall into.
+    plan : asq_hw.network.topologies.resnet.BasicBlock
+        Its convolutions.
     """
 
-    def __init__(
-        self,
-        blocks: Sequence[int],
-        *,
-        width: int = 64,
-        in_channels: int = 3,
-        num_classes: int = 1000,
-    ) -> None:
+    def __init__(self, plan: plans.BasicBlock) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.conv1 = convolution(plan.conv1)
+        self.bn1 = nn.BatchNorm2d(plan.out_channels)
         self.relu = nn.ReLU()
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(width, width, blocks[0], stride=1)
-        self.layer2 = _stage(width, 2 * width, blocks[1], stride=2)
-        self.layer3 = _stage(2 * width, 4 * width, blocks[2], stride=2)
-        self.layer4 = _stage(4 * width, 8 * width, blocks[3], stride=2)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(8 * width, num_classes)
-        initialise(self)
+        self.conv2 = convolution(plan.conv2)
+        self.bn2 = nn.BatchNorm2d(plan.out_channels)
+        self.downsample: nn.Module | None = None
+        if plan.downsample is not None:
+            self.downsample = nn.Sequential(
+                convolution(plan.downsample), nn.BatchNorm2d(plan.out_channels)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalised images ``(N, C, H, W)`` to logits ``(N, num_classes)``."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        """Map ``(N, C, H, W)`` to ``(N, C', H / stride, W / stride)``."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y: Tensor = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + shortcut)  # type: ignore[no-any-return]  # nn.Module calls are Any
+
+
+class ResNet(nn.Module):
+    """A stem, stages of basic blocks, and a classifier.
+
+    Parameters
+    ----------
+    plan : asq_hw.network.topologies.resnet.ResNet
+        What it is made of.
+
+    Attributes
+    ----------
+    layer1, layer2, ... : nn.Sequential
+        The stages.
+    """
+
+    def __init__(self, plan: plans.ResNet) -> None:
+        super().__init__()
+        self.conv1 = convolution(plan.conv1)
+        self.bn1 = nn.BatchNorm2d(plan.conv1.out_channels)
+        self.relu = nn.ReLU()
+        self.maxpool: nn.Module | None = None
+        if plan.maxpool is not None:
+            pool = plan.maxpool
+            self.maxpool = nn.MaxPool2d(pool.kernel_size, stride=pool.stride, padding=pool.padding)
+        self.stages = [f"layer{number}" for number in range(1, len(plan.stages) + 1)]
+        for name, stage in zip(self.stages, plan.stages, strict=True):
+            self.add_module(name, nn.Sequential(*(BasicBlock(block) for block in stage)))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(plan.classifier.in_channels, plan.classifier.num_classes)
+        initialize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalized images ``(N, C, H, W)`` to logits ``(N, num_classes)``."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        if self.maxpool is not None:
+            x = self.maxpool(x)
+        for name in self.stages:
+            x = self.get_submodule(name)(x)
         return self.fc(torch.flatten(self.avgpool(x), 1))  # type: ignore[no-any-return]
-
-
-def resnet18(*, width: int = 64, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
-    """Make ResNet-18."""
-    return ResNet((2, 2, 2, 2), width=width, in_channels=in_channels, num_classes=num_classes)
-
-
-def resnet34(*, width: int = 64, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
-    """Make ResNet-34."""
-    return ResNet((3, 4, 6, 3), width=width, in_channels=in_channels, num_classes=num_classes)
-
-
-def _stage(in_channels: int, out_channels: int, count: int, stride: int) -> nn.Sequential:
-    first = BasicBlock(in_channels, out_channels, stride)
-    return nn.Sequential(
-        first, *(BasicBlock(out_channels, out_channels, 1) for _ in range(count - 1))
-    )

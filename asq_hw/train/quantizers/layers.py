@@ -7,7 +7,8 @@ from typing import Self
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asq_hw.train.quantizers.base import BaseActivationQuantizer, WeightQuantizer
+from asq_hw.train.quantizers.activations import BaseActivationQuantizer
+from asq_hw.train.quantizers.weights import WeightQuantizer
 
 __all__ = ["QuantConv2d", "QuantLinear"]
 

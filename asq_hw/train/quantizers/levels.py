@@ -27,7 +27,7 @@ class LevelTable:
     Parameters
     ----------
     values, midpoints : float tensors of shape (L,) and (L - 1,)
-        The levels, and what lies halfway between neighbours.
+        The levels, and what lies halfway between neighbors.
     outermost : tuple of float
         The lowest and the highest level.
     digits : int or None

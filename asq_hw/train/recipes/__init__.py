@@ -16,16 +16,15 @@ from typing import Any, Final, get_type_hints
 
 from asq_hw.errors import InputError
 from asq_hw.inputfile import read_bounded
-from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Encoding
-from asq_hw.train.methods.catalog import ActivationMethod, WeightMethod
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
+from asq_hw.train.methods.catalog import ACTIVATION_NAMES, NONE, WEIGHT_NAMES
 from asq_hw.train.recipes.layer_rules import LayerRule, rules_from_plain, rules_to_plain
 
 __all__ = [
-    "ActivationMethod",
     "LayerRule",
     "Precision",
     "Recipe",
-    "WeightMethod",
     "from_dict",
     "load",
     "names",
@@ -69,9 +68,9 @@ class Recipe:
         folder or archive that `asq_hw.datasets.open_dataset` takes).
     width : int
         Channels of the network's first stage.
-    weights, activations : WeightMethod, ActivationMethod
-        Quantizers of all layers but the first and the last. With ``none`` for both the
-        network stays in floating point.
+    weights, activations : str
+        Methods (`asq_hw.train.methods.catalog`) of all layers but the first and the last. With
+        ``none`` for both the network stays in floating point.
     weight_bits, activation_bits : int
         Width of their codes.
     edge_bits : int
@@ -88,7 +87,7 @@ class Recipe:
         Passes over the training images, and images in a step, over all processes and parts.
     accumulate : int
         Parts that a batch is divided into, one after another, where memory is short. Batch norm
-        normalises each part by itself.
+        normalizes each part by itself.
     learning_rate, momentum, weight_decay : float
         Of SGD. The rate falls to zero on a half cosine; the decay acts on weights only.
     nesterov : bool
@@ -105,7 +104,7 @@ class Recipe:
         Smallest share of its area to which an image in a folder is cropped at random.
     sync_batch_norm : bool
         Whether batch norm takes its statistics from the images of all processes. If not, each
-        normalises by its own, and process 0's running statistics are kept.
+        normalizes by its own, and process 0's running statistics are kept.
     freeze_bn_epochs : int
         Last epochs in which batch norm keeps its statistics, so that the weights settle for
         the statistics that are exported.
@@ -125,8 +124,8 @@ class Recipe:
     batch_size: int
     learning_rate: float
     width: int = 16
-    weights: WeightMethod = WeightMethod.NONE
-    activations: ActivationMethod = ActivationMethod.NONE
+    weights: str = NONE
+    activations: str = NONE
     weight_bits: int = 4
     activation_bits: int = 4
     edge_bits: int = 8
@@ -150,8 +149,8 @@ class Recipe:
     layers: tuple[LayerRule, ...] = ()
 
     def __post_init__(self) -> None:
-        for key, choices in _CHOICES.items():
-            object.__setattr__(self, key, _coerce(key, getattr(self, key), choices))
+        for key in _CHOICES:
+            object.__setattr__(self, key, _choose(key, getattr(self, key)))
         for key in ("weight_bits", "activation_bits", "edge_bits"):
             _require(MIN_BITS <= getattr(self, key) <= MAX_BITS, self, key, "2..8")
         for key, (low, high) in _RANGES.items():
@@ -175,9 +174,7 @@ class Recipe:
     @property
     def is_quantized(self) -> bool:
         """Whether any layer is quantized."""
-        return (
-            self.weights is not WeightMethod.NONE or self.activations is not ActivationMethod.NONE
-        )
+        return self.weights != NONE or self.activations != NONE
 
     def to_dict(self) -> dict[str, object]:
         """Return the recipe as plain values, as `from_dict` reads them."""
@@ -185,9 +182,9 @@ class Recipe:
         return {key: str(v) if isinstance(v, StrEnum) else v for key, v in plain.items()}
 
 
-_CHOICES: Mapping[str, type] = {
-    "weights": WeightMethod,
-    "activations": ActivationMethod,
+_CHOICES: Mapping[str, type[StrEnum] | tuple[str, ...]] = {
+    "weights": WEIGHT_NAMES,
+    "activations": ACTIVATION_NAMES,
     "encoding": Encoding,
     "precision": Precision,
 }
@@ -299,11 +296,8 @@ def _coerce(key: str, value: object, wanted: type) -> Any:
     """Turn a plain value into the type of its key, without ever losing anything."""
     if key == "layers":
         return rules_from_plain(value)
-    if issubclass(wanted, StrEnum):
-        if not isinstance(value, str) or value not in list(wanted):
-            choices = ", ".join(wanted)
-            raise InputError(f"recipe key {key} must be one of {choices}, not {_shown(value)}")
-        return wanted(str(value))
+    if key in _CHOICES:
+        return _choose(key, value)
     if wanted is bool and value in ("true", "false"):
         return value == "true"
     if wanted in (int, float) and isinstance(value, str):
@@ -315,3 +309,12 @@ def _coerce(key: str, value: object, wanted: type) -> Any:
     elif type(value) is wanted:
         return value
     raise InputError(f"recipe key {key} must be of type {wanted.__name__}, not {_shown(value)}")
+
+
+def _choose(key: str, value: object) -> str:
+    """Read a value that has a name, as a member of its enumeration where it has one."""
+    choices = _CHOICES[key]
+    if not isinstance(value, str) or value not in list(choices):
+        known = ", ".join(choices)
+        raise InputError(f"recipe key {key} must be one of {known}, not {_shown(value)}")
+    return str(value) if isinstance(choices, tuple) else choices(str(value))

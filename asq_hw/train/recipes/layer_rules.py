@@ -50,7 +50,17 @@ class LayerRule:
 def layer_bits(
     rules: Iterable[LayerRule], name: str, *, weight_bits: int, activation_bits: int
 ) -> tuple[int, int]:
-    """Return a layer's weight and activation bits; of several rules that match, the last wins."""
+    """Return a layer's weight and activation bits; of several rules that match, the last wins.
+
+    Parameters
+    ----------
+    rules : iterable of LayerRule
+        The recipe's rules, in its order.
+    name : str
+        The layer's name.
+    weight_bits, activation_bits : int
+        Widths where no rule says otherwise.
+    """
     for rule in rules:
         if rule.matches(name):
             weight_bits = rule.weight_bits or weight_bits

@@ -22,10 +22,7 @@ from asq_hw.errors import InputError
 from asq_hw.train.distributed import Processes
 from asq_hw.train.quantizers.adapter import Adapter
 
-__all__ = ["LOG", "BetaStatistics", "RunLog", "batch_norm_statistics", "watch_betas"]
-
-LOG = "log.jsonl"
-"""Name of the log in a run's folder."""
+__all__ = ["BetaStatistics", "RunLog", "batch_norm_statistics", "watch_betas"]
 
 Statistics = dict[str, dict[str, float]]
 """Numbers by layer and by name."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from asq_hw.train.quantizers.adapter import Adapter
-from asq_hw.train.quantizers.base import PositiveParameter
+from asq_hw.train.quantizers.positive import PositiveParameter
 from asq_hw.train.recipes import Recipe
 
 __all__ = ["decayed_parameters", "learning_rate", "make_optimizer"]
@@ -17,7 +17,7 @@ __all__ = ["decayed_parameters", "learning_rate", "make_optimizer"]
 def decayed_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return what decays: the weights of convolutions and linear layers, and PACT's clips.
 
-    Decay would pull steps and alphas towards zero, and an adapter towards the constant 1,
+    Decay would pull steps and alphas toward zero, and an adapter toward the constant 1,
     whatever the loss says; biases and batch norm are left alone, as is usual. PACT's clip is
     published with a decay: nothing else pulls it below the largest activation.
     """

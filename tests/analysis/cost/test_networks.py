@@ -16,18 +16,21 @@ from asq_hw.network.activation import (
     FixedStep,
     adapter_hidden_width,
 )
+from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, FeatureFormat, GlobalAveragePool, Input, Linear
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.network.layers import Conv, GlobalAveragePool, Input, Linear
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import POST, UNIFORM
 from asq_hw.numbers.validation import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 
 FORMAT = FeatureFormat(bits=12, fraction_bits=4)
-EIGHT = Grid(scheme=Scheme.UNIFORM, bits=8)
-POST = Grid(scheme=Scheme.POST, bits=3, encoding=Encoding.PAPER)
+EIGHT = Grid(scheme=UNIFORM, bits=8)
+POST = Grid(scheme=POST, bits=3, encoding=Encoding.PAPER)
 
 
 def quantizer(step: FixedStep | AdaptiveStep, bits: int) -> ActivationQuantizer:
-    grid = Grid(scheme=Scheme.UNIFORM, bits=bits, signed=False)
+    grid = Grid(scheme=UNIFORM, bits=bits, signed=False)
     return ActivationQuantizer(grid=grid, step=step, step_fraction_bits=4)
 
 

@@ -12,9 +12,12 @@ import pytest
 from analysis.cost.networks import find_network
 from analysis.cost.overhead import Convention, overhead
 from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
-from analysis.cost.topologies import NETWORK_NAMES, named_network
+from analysis.cost.topologies import named_network
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
+from asq_hw.network.topologies import PUBLISHED
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import POST, UNIFORM
 from asq_hw.numbers.validation import (
     ADAPTER_BITS,
     BIAS_BITS,
@@ -156,7 +159,7 @@ def test_papers_encoding_stores_one_bit_more_for_each_quantized_weight():
     assert paper["adapter_weight_bits"] == packed["adapter_weight_bits"]
 
 
-@pytest.mark.parametrize("name", NETWORK_NAMES)
+@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("convention", Convention)
 def test_layers_add_up_to_the_network(name, convention):
     row = overhead(named_network(name), bits=[4], convention=convention).rows[0]
@@ -167,7 +170,7 @@ def test_layers_add_up_to_the_network(name, convention):
         assert join(part[key] for part in parts) == value, key
 
 
-@pytest.mark.parametrize("name", NETWORK_NAMES)
+@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("convention", Convention)
 def test_fewer_bits_make_the_adapter_weigh_more(name, convention):
     rows = overhead(named_network(name), bits=range(2, 9), convention=convention).rows
@@ -192,11 +195,11 @@ def with_grids(*grids: Grid) -> NetworkShape:
     )
 
 
-EIGHT = Grid(scheme=Scheme.UNIFORM, bits=8)
+EIGHT = Grid(scheme=UNIFORM, bits=8)
 
 
 def test_a_models_own_widths_are_the_default():
-    body = Grid(scheme=Scheme.POST, bits=3, encoding=Encoding.PAPER)
+    body = Grid(scheme=POST, bits=3, encoding=Encoding.PAPER)
     result = overhead(with_grids(EIGHT, body, EIGHT), convention=Convention.STORED)
     assert [row.bits for row in result.rows] == [3]
     row = result.rows[0].as_dict()
@@ -206,7 +209,7 @@ def test_a_models_own_widths_are_the_default():
 
 @pytest.mark.parametrize(("bits", "shown"), [(None, 8), (4, 4)])
 def test_a_first_and_a_last_layer_alone_have_no_adapters(bits, shown):
-    whole = with_grids(EIGHT, Grid(scheme=Scheme.POST, bits=3), EIGHT)
+    whole = with_grids(EIGHT, Grid(scheme=POST, bits=3), EIGHT)
     edges = replace(whole, layers=(whole.layers[0], whole.layers[-1]))
     (row,) = overhead(edges, bits=None if bits is None else (bits,)).rows
     assert row.bits == shown
@@ -214,21 +217,21 @@ def test_a_first_and_a_last_layer_alone_have_no_adapters(bits, shown):
 
 
 def test_a_models_widths_can_be_replaced():
-    body = Grid(scheme=Scheme.POST, bits=3, encoding=Encoding.PAPER)
+    body = Grid(scheme=POST, bits=3, encoding=Encoding.PAPER)
     row = stored_row(with_grids(EIGHT, body, EIGHT), 6, Encoding.PACKED)
     assert row["weight_bits"] == 8 * 8 + 8 * 10 * 9 * 6 + 30 * 8
     assert row["comparisons"] == 6 * 160
 
 
 def test_uniform_weights_take_no_encoding():
-    body = Grid(scheme=Scheme.UNIFORM, bits=3)
+    body = Grid(scheme=UNIFORM, bits=3)
     row = stored_row(with_grids(EIGHT, body, EIGHT), 3, Encoding.PAPER)
     assert row["weight_bits"] == 8 * 8 + 8 * 10 * 9 * 3 + 30 * 8
 
 
 def test_layers_of_different_width():
-    network = with_grids(EIGHT, Grid(scheme=Scheme.POST, bits=3), EIGHT)
-    extra = replace(network.layers[1], name="more", weight_grid=Grid(scheme=Scheme.POST, bits=4))
+    network = with_grids(EIGHT, Grid(scheme=POST, bits=3), EIGHT)
+    extra = replace(network.layers[1], name="more", weight_grid=Grid(scheme=POST, bits=4))
     mixed = NetworkShape(name="mixed", layers=(*network.layers[:2], extra, network.layers[2]))
     row = overhead(mixed, convention=Convention.STORED).rows[0].as_dict()
     assert row["bits"] is None

@@ -1,11 +1,15 @@
 """Layer shapes of the known networks, against what is published about them."""
 
 import pytest
+import torch
+from torch import nn
 
 from analysis.cost.shapes import LayerKind, LayerShape
-from analysis.cost.topologies import NETWORK_NAMES, named_network
+from analysis.cost.topologies import named_network
 from asq_hw.errors import InputError
 from asq_hw.network.activation import adapter_hidden_width
+from asq_hw.network.topologies import PUBLISHED, TOPOLOGIES
+from asq_hw.train.models import build
 
 
 def parameters(name: str, **options: int) -> int:
@@ -154,7 +158,7 @@ def test_unknown_network_lists_the_known_ones():
         named_network("vgg16")
 
 
-@pytest.mark.parametrize("name", NETWORK_NAMES)
+@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("size", [-1, 0, 3, 1_000_000])
 def test_input_size_out_of_range(name, size):
     with pytest.raises(InputError, match=rf"input of {name} must be \d+\.\.\d+, not {size}$"):
@@ -165,3 +169,33 @@ def test_input_size_out_of_range(name, size):
 def test_input_channels_out_of_range(channels):
     with pytest.raises(InputError, match=f"input channels must be .*, not {channels}$"):
         named_network("resnet20", input_channels=channels)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_pytorch_runs_layers_of_the_counted_shapes(name):
+    """Sizes as PyTorch's own arithmetic makes them, on an image that no stride divides."""
+    topology = TOPOLOGIES[name]
+    model = build(
+        name, width=topology.width, in_channels=3, num_classes=topology.num_classes
+    ).eval()
+    found = {}
+
+    def see(module, inputs, output):
+        found[module] = (tuple(inputs[0].shape[1:]), tuple(output.shape[1:]), module.weight.numel())
+
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    for layer in layers:
+        layer.register_forward_hook(see)
+    with torch.inference_mode():
+        model(torch.zeros(1, 3, 45, 45))
+    counted = [
+        (
+            (layer.in_channels, layer.in_height, layer.in_width),
+            (layer.out_channels, layer.out_height, layer.out_width),
+            layer.weights,
+        )
+        for layer in named_network(name, input_size=45).convolutions
+    ]
+    assert [found[layer] for layer in layers[:-1]] == counted
+    last = named_network(name, input_size=45).layers[-1]
+    assert found[layers[-1]] == ((last.in_channels,), (last.out_channels,), last.weights)

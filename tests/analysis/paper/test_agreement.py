@@ -22,7 +22,7 @@ from asq_hw.train import recipes
 from asq_hw.train.checkpoints import checkpoint
 from asq_hw.train.evaluation import predict
 from asq_hw.train.export.network import export_network
-from asq_hw.train.methods.catalog import method_table
+from asq_hw.train.methods.catalog import ACTIVATION_METHODS, WEIGHT_METHODS, exportable
 from asq_hw.train.run import training
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "ablation.md"
@@ -32,8 +32,10 @@ def test_every_method_that_exports_has_a_row_and_no_other() -> None:
     variants = exportable_variants()
     pairs = [(variant.weights, variant.activations) for variant in variants]
     assert len(set(pairs)) == len(pairs)
-    assert {w for w, _ in pairs} == {i.name for i in method_table() if i.exports_weights}
-    assert {a for _, a in pairs} == {i.name for i in method_table() if i.exports_activations}
+    assert {w for w, _ in pairs} == set(exportable(WEIGHT_METHODS))
+    assert {a for _, a in pairs} == {
+        n for n, use in ACTIVATION_METHODS.items() if use.has_integer_form
+    }
     text = DOCUMENT.read_text(encoding="utf-8").split("## Integers against PyTorch")[1]
     assert re.findall(r"^\| (\S+) \| (\w+) \| \d", text, re.MULTILINE) == pairs
 

@@ -10,9 +10,10 @@ import pytest
 from analysis.cost.levels import level_rows
 from analysis.paper.figures import draw_documentation, main, plot_grid, plot_overhead
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import POST
 
-POST = Grid(scheme=Scheme.POST, bits=4)
+POST = Grid(scheme=POST, bits=4)
 STARTS = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
 

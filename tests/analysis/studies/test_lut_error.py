@@ -10,9 +10,10 @@ import pytest
 
 from analysis.studies.lut_error import error_rows, main, plot_errors
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import Grid, Scheme
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import POST, POT
 
-POST = Grid(scheme=Scheme.POST, bits=4)
+POST = Grid(scheme=POST, bits=4)
 ROWS = error_rows(POST, 4, fraction_bits=(0, 3), lengths=(1, 16, 256), sums=300)
 
 
@@ -55,7 +56,7 @@ def test_the_table_gets_worse_with_length_and_the_pair_does_not():
 
 def test_a_grid_without_the_root_is_refused():
     with pytest.raises(InputError, match="a rounded table is for post grids, not for 4-bit pot"):
-        error_rows(Grid(scheme=Scheme.POT, bits=4), 4)
+        error_rows(Grid(scheme=POT, bits=4), 4)
 
 
 def test_figure_is_drawn(tmp_path):

@@ -4,16 +4,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
-from asq_hw.train.quantizers.functions import (
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import POST, POT, Scheme
+from asq_hw.train.quantizers.gradients import (
     keep_positive,
-    round_to_levels,
-    round_uniform,
     scale_gradient,
     with_channel_means,
     with_gradient_of,
 )
 from asq_hw.train.quantizers.levels import table_of
+from asq_hw.train.quantizers.rounding import round_to_levels, round_uniform
 
 UNSIGNED, SIGNED = (0, 15), (-8, 7)
 
@@ -66,7 +67,7 @@ def test_uniform_agrees_with_autograd(bounds: tuple[int, int], shape: tuple[int,
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
-@pytest.mark.parametrize("scheme", [Scheme.POT, Scheme.POST])
+@pytest.mark.parametrize("scheme", [POT, POST])
 @pytest.mark.parametrize("shape", [(), (6, 1, 1, 1)])
 def test_levels_agree_with_autograd(
     scheme: Scheme, encoding: Encoding, shape: tuple[int, ...]

@@ -1,6 +1,9 @@
-"""Training with compiled loops and with PyTorch's own operations: the same numbers."""
+"""Rounding in compiled loops and with PyTorch's own operations: the same numbers."""
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +12,38 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from asq_hw.acceleration import accelerated_training, compiled_loops
 from asq_hw.cli.app import app
-from asq_hw.numbers.grids import Encoding, Grid, Scheme
-from asq_hw.sim.fake_quantize import FakeQuantizeLoops
-from asq_hw.train import loops
-from asq_hw.train.quantizers.functions import round_to_levels, round_uniform
+from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import APOT, POST, POT
+from asq_hw.train.compiled import fake_quantize
+from asq_hw.train.compiled.rounding import CompiledRounding
 from asq_hw.train.quantizers.levels import level_table, table_of
+from asq_hw.train.quantizers.rounding import round_to_levels, round_uniform
 
+ROOT = Path(__file__).parents[3]
 BOUNDS = (-8, 7)
-METHODS = ("round", "gradients", "round_to_levels", "level_gradients")
+LOOPS = ("round_uniform", "uniform_gradients", "round_to_levels", "level_gradients")
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The loops that have been called."""
     names: list[str] = []
 
-    def watched(name: str) -> Any:
-        loop = getattr(FakeQuantizeLoops, name)
+    def watched(name: str) -> Callable[..., None]:
+        loop = getattr(fake_quantize, name)
 
-        def call(self: FakeQuantizeLoops, *arguments: Any) -> None:
+        def call(*arguments: Any) -> None:
             names.append(name)
-            loop(self, *arguments)
+            loop(*arguments)
 
         return call
 
-    compiled_loops()  # their own calls, which compile
-    monkeypatch.setattr(FakeQuantizeLoops, "_compile", lambda self: None)
-    for name in METHODS:
-        monkeypatch.setattr(FakeQuantizeLoops, name, watched(name))
+    fake_quantize.compile_loops()
+    monkeypatch.setattr(fake_quantize, "compile_loops", lambda: None)
+    for name in LOOPS:
+        monkeypatch.setattr(fake_quantize, name, watched(name))
     return names
 
 
@@ -62,10 +67,12 @@ def outcome(function: Any, *inputs: Tensor) -> list[Tensor]:
     return [result, *torch.autograd.grad(result, inputs, weighting)]
 
 
+def to_integers(x: Tensor, step: Tensor, **options: Any) -> Tensor:
+    return round_uniform(x, step, *BOUNDS, **options)
+
+
 def both(function: Any, *inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    plain = outcome(function, *inputs)
-    with accelerated_training():
-        return plain, outcome(function, *inputs)
+    return outcome(function, *inputs), outcome(partial(function, loops=CompiledRounding()), *inputs)
 
 
 def assert_same(plain: list[Tensor], compiled: list[Tensor]) -> None:
@@ -85,8 +92,8 @@ def test_rounding_is_the_same(
     x = drawn(4, 3, 25, 31)
     x = leaf(x.to(memory_format=torch.channels_last) if channels_last else x)
     step = leaf(drawn(*shape, seed=5).abs() * 0.1 + 0.1)
-    assert_same(*both(lambda x, step: round_uniform(x, step, *BOUNDS), x, step))
-    assert calls == ["round", "gradients"]
+    assert_same(*both(to_integers, x, step))
+    assert calls == ["round_uniform", "uniform_gradients"]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -98,8 +105,9 @@ def test_each_samples_step_is_the_same(
     beta = leaf(drawn(shape[0], seed=5).abs() + 0.5)
     floor = torch.tensor(0.25)  # acts in the step's place
 
-    def rounded(x: Tensor, step: Tensor, beta: Tensor) -> Tensor:
-        return round_uniform(x, step, *BOUNDS, beta=beta, floor=floor, gradient_factor=0.5)
+    def rounded(x: Tensor, step: Tensor, beta: Tensor, **options: Any) -> Tensor:
+        options |= {"beta": beta, "floor": floor, "gradient_factor": 0.5}
+        return round_uniform(x, step, *BOUNDS, **options)
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -107,16 +115,16 @@ def test_each_samples_step_is_the_same(
         assert_same(*both(rounded, x, step, beta))
     finally:
         torch.set_num_threads(before)
-    assert calls == ["round", "gradients"]
+    assert calls == ["round_uniform", "uniform_gradients"]
 
 
 @pytest.mark.parametrize(
     "grid",
     [
-        Grid(scheme=Scheme.APOT, bits=4),
+        Grid(scheme=APOT, bits=4),
         *(
             Grid(scheme=scheme, bits=4, encoding=encoding)
-            for scheme in (Scheme.POT, Scheme.POST)
+            for scheme in (POT, POST)
             for encoding in Encoding
         ),
     ],
@@ -129,12 +137,12 @@ def test_levels_are_the_same(calls: list[str], grid: Grid, shape: tuple[int, ...
     w[0, 0].view(-1)[:3] = torch.tensor([torch.nan, torch.inf, -torch.inf])
     w[1, : len(table.midpoints), 0, 0] = table.midpoints  # ties
     alpha = leaf(torch.ones(shape))
-    plain, compiled = both(lambda w, alpha: round_to_levels(w, alpha, table), leaf(w), alpha)
+    plain, compiled = both(partial(round_to_levels, table=table), leaf(w), alpha)
     assert calls == ["round_to_levels", "level_gradients"]
     for wanted, found in zip(plain[:2], compiled[:2], strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
     w[0, 0] = 0
-    assert_same(*both(lambda w, alpha: round_to_levels(w, alpha, table), leaf(w), alpha))
+    assert_same(*both(partial(round_to_levels, table=table), leaf(w), alpha))
 
 
 @pytest.mark.parametrize(
@@ -151,14 +159,14 @@ def test_levels_are_the_same(calls: list[str], grid: Grid, shape: tuple[int, ...
 def test_what_the_loops_cannot_do_is_left_to_pytorch(
     calls: list[str], x: Tensor, step: Tensor
 ) -> None:
-    plain, compiled = both(lambda x, step: round_uniform(x, step, *BOUNDS), leaf(x), leaf(step))
+    plain, compiled = both(to_integers, leaf(x), leaf(step))
     assert all(torch.equal(*pair) for pair in zip(plain, compiled, strict=True))
     assert calls == []
 
 
 def test_more_levels_than_are_worth_comparing_are_looked_up(calls: list[str]) -> None:
     table, w, alpha = table_of(torch.linspace(-1, 1, 65)), leaf(drawn(4, 50)), leaf(torch.ones(()))
-    plain, compiled = both(lambda w, alpha: round_to_levels(w, alpha, table), w, alpha)
+    plain, compiled = both(partial(round_to_levels, table=table), w, alpha)
     assert all(torch.equal(*pair) for pair in zip(plain, compiled, strict=True))
     assert calls == []
 
@@ -167,21 +175,11 @@ def test_a_gradient_that_lies_otherwise_is_left_to_pytorch(calls: list[str]) -> 
     x, step = leaf(drawn(4, 6)), leaf(torch.tensor(0.1))
     gradient = drawn(6, 4, seed=7).t()
     found = []
-    for loop in (None, compiled_loops()):
-        with loops.use(loop):
-            rounded = round_uniform(x, step, *BOUNDS)
-            found.append(torch.autograd.grad(rounded, (x, step), gradient))
+    for loops in (None, CompiledRounding()):
+        rounded = to_integers(x, step, loops=loops)
+        found.append(torch.autograd.grad(rounded, (x, step), gradient))
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
-    assert calls == ["round"]
-
-
-def test_the_loops_are_put_back_after_an_error() -> None:
-    with pytest.raises(ZeroDivisionError), accelerated_training():
-        raise ZeroDivisionError
-    x, step = drawn(4, 5), torch.tensor(0.1)
-    assert loops.rounded(x, step, BOUNDS) is None
-    with accelerated_training():
-        assert loops.rounded(x, step, BOUNDS) is not None
+    assert calls == ["round_uniform"]
 
 
 def train(recipe: str, folder: Path) -> None:
@@ -193,13 +191,31 @@ def train(recipe: str, folder: Path) -> None:
 
 def test_the_command_train_uses_them(calls: list[str], tmp_path: Path) -> None:
     train("digits-asq-post-w4a4", tmp_path / "run")
-    assert set(calls) == set(METHODS)
+    assert set(calls) == set(LOOPS)
 
 
 def test_a_training_without_quantizers_does_not_load_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     loaded: list[str] = []
-    monkeypatch.setattr(FakeQuantizeLoops, "__init__", lambda self: loaded.append("loops"))
+    monkeypatch.setattr(fake_quantize, "compile_loops", lambda: loaded.append("loops"))
     train("digits-float", tmp_path / "run")
     assert loaded == []
+
+
+WITHOUT_CACHE = """
+import sys
+from numba.core.caching import CacheImpl
+CacheImpl._locator_classes = []  # no folder that could be written to
+from asq_hw.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_machine_without_a_place_for_a_cache_trains(tmp_path: Path) -> None:
+    changes = ["--set", "epochs=1", "--set", "training_images=64"]
+    arguments = ["train", "--recipe", "digits-asq-post-w4a4", "-o", str(tmp_path), *changes]
+    command = [sys.executable, "-c", WITHOUT_CACHE, *arguments]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "last.pt").exists()

@@ -10,22 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from asq_hw.train import loops
+from asq_hw.train.quantizers.gradients import computed, kept
 from asq_hw.train.quantizers.levels import LevelTable
 
+if TYPE_CHECKING:
+    from asq_hw.train.compiled.rounding import CompiledRounding
+
 __all__ = [
-    "computed",
-    "keep_positive",
     "round_to_levels",
     "round_uniform",
-    "scale_gradient",
-    "with_channel_means",
-    "with_gradient_of",
 ]
 
 _PIECE = 1 << 18
@@ -41,6 +39,7 @@ def round_uniform(
     beta: Tensor | None = None,
     floor: Tensor | None = None,
     gradient_factor: float = 1.0,
+    loops: CompiledRounding | None = None,
 ) -> Tensor:
     """Quantize to integers times a step: ``clip(round(x / step), minimum, maximum) * step``.
 
@@ -63,9 +62,11 @@ def round_uniform(
         What acts is `keep_positive` of the step and this floor.
     gradient_factor : float
         The step's gradient, not that of beta, is multiplied by it.
+    loops : CompiledRounding, optional
+        Compiled loops that compute the same, where they apply.
     """
     rounded: Tensor = _RoundUniform.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-        x, step, floor, beta, minimum, maximum, gradient_factor
+        x, step, floor, beta, minimum, maximum, gradient_factor, loops
     )
     return rounded
 
@@ -77,6 +78,7 @@ def round_to_levels(
     *,
     floor: Tensor | None = None,
     gradient_factor: float = 1.0,
+    loops: CompiledRounding | None = None,
 ) -> Tensor:
     """Quantize to the nearest of ascending levels times alpha; a tie goes to the lower level.
 
@@ -96,57 +98,13 @@ def round_to_levels(
         What acts is `keep_positive` of alpha and this floor.
     gradient_factor : float
         Alpha's gradient is multiplied by it.
+    loops : CompiledRounding, optional
+        Compiled loops that compute the same, where they apply.
     """
     rounded: Tensor = _RoundToLevels.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-        w, alpha, floor, table, gradient_factor
+        w, alpha, floor, table, gradient_factor, loops
     )
     return rounded
-
-
-def with_gradient_of(soft: Tensor, value: Tensor) -> Tensor:
-    """Return `value`; the gradient goes to `soft`, as if that had been returned."""
-    hard: Tensor = _WithGradientOf.apply(soft, value)  # type: ignore[no-untyped-call]  # as above
-    return hard
-
-
-def scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """Return `x` as it is; its gradient is multiplied by `factor` on the way back."""
-    same: Tensor = _ScaleGradient.apply(x, factor)  # type: ignore[no-untyped-call]  # as above
-    return same
-
-
-def keep_positive(parameter: Tensor, floor: Tensor, gradient_factor: float = 1.0) -> Tensor:
-    """Return the parameter where it is finite and above its floor, elsewhere the floor.
-
-    The gradient passes straight through, so that a parameter below its floor can come back; on
-    the way it is multiplied by `gradient_factor`.
-    """
-    kept: Tensor = _KeepPositive.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-        parameter, floor, gradient_factor
-    )
-    return kept
-
-
-def with_channel_means(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `x` and its mean over H and W, float ``(N, C)``; x is ``(N, C, H, W)``.
-
-    What ``x.mean(dim=(2, 3))`` does in float32, but on the way back the mean's gradient is
-    added to that of the returned `x` in its own memory, so exactly one operation that makes its
-    gradient anew, `round_uniform`, may read it.
-    """
-    both: tuple[Tensor, Tensor] = _WithChannelMeans.apply(  # type: ignore[no-untyped-call]  # as above
-        x
-    )
-    return both
-
-
-def computed(x: Tensor) -> Tensor:
-    """Return `x` in the type that is computed in: float32, or its own float64."""
-    return x if x.dtype == _computed_type(x.dtype) else x.float()
-
-
-def _computed_type(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 class _RoundUniform(torch.autograd.Function):
@@ -160,13 +118,14 @@ class _RoundUniform(torch.autograd.Function):
         minimum: int,
         maximum: int,
         factor: float,
+        loops: CompiledRounding | None,
     ) -> Tensor:
-        step = _kept(step, floor)
+        step = kept(step, floor)
         acting = _acting(x, step, beta)
         ctx.save_for_backward(x, step, beta, acting)
         ctx.bounds, ctx.factor = (minimum, maximum), factor
-        rounded = loops.rounded(x, acting, ctx.bounds)
-        ctx.in_loops = rounded is not None
+        rounded = None if loops is None else loops.uniform(x, acting, ctx.bounds)
+        ctx.loops = None if rounded is None else loops
         if rounded is not None:
             return rounded
         return (computed(x) / acting).round_().clamp_(minimum, maximum).mul_(acting).to(x.dtype)
@@ -175,13 +134,13 @@ class _RoundUniform(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, step, beta, acting = ctx.saved_tensors
         given = computed(x), acting, computed(gradients[0]), ctx.bounds
-        found = loops.uniform_gradients(*given) if ctx.in_loops else None
+        found = None if ctx.loops is None else ctx.loops.uniform_gradients(*given)
         to_x, slope = found or _uniform_gradients(*given)
         to_beta = None
         if beta is not None:
             slope = slope.view_as(beta)
             slope, to_beta = torch.dot(slope, beta), slope * step
-        return _as(x, to_x), _times(slope, ctx.factor), None, to_beta, None, None, None
+        return _as(x, to_x), _times(slope, ctx.factor), None, to_beta, None, None, None, None
 
 
 def _acting(x: Tensor, step: Tensor, beta: Tensor | None) -> Tensor:
@@ -231,10 +190,11 @@ class _RoundToLevels(torch.autograd.Function):
         floor: Tensor | None,
         table: LevelTable,
         factor: float,
+        loops: CompiledRounding | None,
     ) -> Tensor:
-        alpha = _kept(alpha, floor)
-        rounded = loops.rounded_to_levels(w, alpha, table)
-        ctx.in_loops = rounded is not None
+        alpha = kept(alpha, floor)
+        rounded = None if loops is None else loops.to_levels(w, alpha, table)
+        ctx.loops = None if rounded is None else loops
         if rounded is None:
             rounded = table.round(computed(w) / alpha).mul_(alpha).to(w.dtype)
         ctx.save_for_backward(w, alpha, rounded)
@@ -245,9 +205,9 @@ class _RoundToLevels(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         w, alpha, rounded = ctx.saved_tensors
         given = computed(w), alpha, rounded, computed(gradients[0]), ctx.bounds
-        found = loops.level_gradients(*given) if ctx.in_loops else None
+        found = None if ctx.loops is None else ctx.loops.level_gradients(*given)
         to_w, slope = found or _level_gradients(*given)
-        return _as(w, to_w), _times(slope, ctx.factor), None, None, None
+        return _as(w, to_w), _times(slope, ctx.factor), None, None, None, None
 
 
 def _level_gradients(
@@ -285,55 +245,3 @@ def _just_outside(minimum: float, maximum: float, dtype: torch.dtype) -> tuple[f
     bounds = torch.tensor([minimum, maximum], dtype=dtype)
     below, above = torch.nextafter(bounds, bounds.new_tensor([-torch.inf, torch.inf])).tolist()
     return below, above
-
-
-class _WithGradientOf(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, soft: Tensor, value: Tensor) -> Tensor:
-        return value.detach().view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return gradients[0], None
-
-
-class _ScaleGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return gradients[0] * ctx.factor, None
-
-
-class _KeepPositive(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, parameter: Tensor, floor: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return _kept(parameter, floor)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return gradients[0] * ctx.factor, None, None
-
-
-def _kept(parameter: Tensor, floor: Tensor | None) -> Tensor:
-    """What acts in the place of a parameter; without a floor, itself."""
-    if floor is None:
-        return parameter
-    # What is infinite or not a number becomes 0, which is below any floor.
-    return torch.nan_to_num(parameter, 0.0, 0.0).maximum(floor)
-
-
-class _WithChannelMeans(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.view_as(x), x.mean(dim=(2, 3), dtype=_computed_type(x.dtype))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        to_x, to_means = gradients
-        share = to_means / (to_x.shape[2] * to_x.shape[3])
-        return to_x.add_(share[:, :, None, None].to(to_x.dtype))

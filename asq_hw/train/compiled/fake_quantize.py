@@ -1,11 +1,11 @@
-"""Fake quantization in one pass forward and one backward, for the trainer on a CPU.
+"""Fake quantization in one pass forward and one backward, on a CPU.
 
-Made of a framework's operations, rounding a feature map and its gradients takes a dozen passes,
-and a map leaves the core's cache between them. The trainer gets these loops from
-`asq_hw.acceleration`; what it expects of them is `asq_hw.train.loops.RoundingLoops`.
+Made of PyTorch's operations, rounding a feature map and its gradients takes a dozen passes, and
+a map leaves the core's cache between them. Here everything is an array: rows of float32 numbers,
+each with its scale or all with one, C-contiguous; functions fill the arrays that come last.
 
-Rounded values and the gradients of inputs are the same bits as the framework's. A scale's
-gradient is a sum, and here in another order.
+Rounded values and the gradients of inputs are the same bits as PyTorch's. A scale's gradient is a
+sum, and here in another order.
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.sim.jit import cached, compile_aside, jit
+from asq_hw.compiler import cached, compile_aside, jit
 
-__all__ = ["FakeQuantizeLoops"]
+__all__ = [
+    "compile_loops",
+    "level_gradients",
+    "round_to_levels",
+    "round_uniform",
+    "uniform_gradients",
+]
 
 _RUN = 1024
 """Terms that are added in float32 before their sum joins one in float64."""
@@ -34,91 +40,135 @@ _loop_of_sums = partial(_loop, fastmath={"reassoc"})
 """Sums may be added in any order, as vectors do; no other result may change."""
 
 
-class FakeQuantizeLoops:
-    """Rows of float32 numbers, each with its scale or all with one: all arrays are C-contiguous.
+def compile_loops() -> None:
+    """Compile every loop, or find it in Numba's cache."""
+    compile_aside(_call_each)
 
-    Methods fill the arrays that they are given last. `x` and its like have the shape
-    ``(rows, columns)``, scales and their gradients ``(rows,)`` or ``(1,)``. A scale is positive.
+
+def _call_each() -> None:
+    x, scales = np.ones((1, 1), np.float32), np.ones(1, np.float32)
+    round_uniform(x, scales, (0, 1), 1, x)
+    uniform_gradients(x, scales, x, (0, 1), 1, x, scales)
+    round_to_levels(x, scales, np.ones(2, np.float32), scales, 1, x)
+    level_gradients(x, scales, x, x, (0.0, 1.0), 1, x, scales)
+
+
+def round_uniform(
+    x: Floats, steps: Floats, bounds: tuple[int, int], threads: int, out: Floats
+) -> None:
+    """Round to integers times a step: ``clip(round(x / step), minimum, maximum) * step``.
+
+    Parameters
+    ----------
+    x : float32 array of shape (rows, columns)
+        What is rounded; a tie goes to the even integer.
+    steps : float32 array of shape (rows,) or (1,)
+        Positive.
+    bounds : tuple of int
+        The smallest and the largest integer.
+    threads : int
+        Threads that share the rows.
+    out : float32 array of shape (rows, columns)
+        Filled.
+    """
+    low, high = _real(bounds)
+
+    def work(rows: slice) -> None:
+        _round(x[rows], _own(steps, rows), low, high, out[rows])
+
+    _share(work, x, threads)
+
+
+def uniform_gradients(
+    x: Floats,
+    steps: Floats,
+    gradient: Floats,
+    bounds: tuple[int, int],
+    threads: int,
+    to_x: Floats,
+    to_steps: Floats,
+) -> None:
+    """Compute the gradients of `round_uniform` (paper, Eq. 7).
+
+    Parameters
+    ----------
+    x, steps, bounds, threads
+        As they were given to `round_uniform`.
+    gradient : float32 array of shape (rows, columns)
+        The gradient of what it gave.
+    to_x : float32 array of shape (rows, columns)
+        Filled with the gradient of `x`.
+    to_steps : float32 array of shape (rows,) or (1,)
+        Filled with that of `steps`.
+    """
+    low, high = _real(bounds)
+
+    def work(rows: slice, to_own: Floats) -> None:
+        given = x[rows], _own(steps, rows), gradient[rows]
+        _gradients(*given, low, high, to_x[rows], to_own)
+
+    _share_sums(work, x, threads, to_steps)
+
+
+def round_to_levels(
+    x: Floats, alphas: Floats, levels: Floats, midpoints: Floats, threads: int, out: Floats
+) -> None:
+    """Round to the nearest level of ``x / alpha``, times alpha; a tie goes to the lower level.
+
+    Parameters
+    ----------
+    x : float32 array of shape (rows, columns)
+        What is rounded.
+    alphas : float32 array of shape (rows,) or (1,)
+        Positive.
+    levels : float32 array of shape (L,)
+        Ascending.
+    midpoints : float32 array of shape (L - 1,)
+        What lies halfway between neighboring levels.
+    threads : int
+        Threads that share the rows.
+    out : float32 array of shape (rows, columns)
+        Filled.
     """
 
-    def __init__(self) -> None:
-        compile_aside(self._compile)
+    def work(rows: slice) -> None:
+        _round_to_levels(x[rows], _own(alphas, rows), levels, midpoints, out[rows])
 
-    def round(
-        self, x: Floats, steps: Floats, bounds: tuple[int, int], threads: int, out: Floats
-    ) -> None:
-        """``clip(round(x / step), minimum, maximum) * step``, a tie going to the even integer."""
-        low, high = _real(bounds)
+    _share(work, x, threads)
 
-        def work(rows: slice) -> None:
-            _round(x[rows], _own(steps, rows), low, high, out[rows])
 
-        _share(work, x, threads)
+def level_gradients(
+    x: Floats,
+    alphas: Floats,
+    rounded: Floats,
+    gradient: Floats,
+    bounds: tuple[float, float],
+    threads: int,
+    to_x: Floats,
+    to_alphas: Floats,
+) -> None:
+    """Compute the gradients of `round_to_levels`.
 
-    def gradients(
-        self,
-        x: Floats,
-        steps: Floats,
-        gradient: Floats,
-        bounds: tuple[int, int],
-        threads: int,
-        to_x: Floats,
-        to_steps: Floats,
-    ) -> None:
-        """The gradients of that, Eq. 7, from that of what it gave."""
-        low, high = _real(bounds)
+    Parameters
+    ----------
+    x, alphas, threads
+        As they were given to `round_to_levels`.
+    rounded, gradient : float32 arrays of shape (rows, columns)
+        What it gave, and the gradient of that.
+    bounds : tuple of float
+        The outermost levels.
+    to_x : float32 array of shape (rows, columns)
+        Filled with the gradient of `x`.
+    to_alphas : float32 array of shape (rows,) or (1,)
+        Filled with that of `alphas`.
+    """
+    low, high = _real(bounds)
 
-        def work(rows: slice, to_own: Floats) -> None:
-            given = x[rows], _own(steps, rows), gradient[rows]
-            _gradients(*given, low, high, to_x[rows], to_own)
+    def work(rows: slice, to_own: Floats) -> None:
+        given = x[rows], _own(alphas, rows), rounded[rows], gradient[rows]
+        _level_gradients(*given, low, high, to_x[rows], to_own)
 
-        _share_sums(work, x, threads, to_steps)
-
-    def round_to_levels(
-        self,
-        x: Floats,
-        alphas: Floats,
-        levels: Floats,
-        midpoints: Floats,
-        threads: int,
-        out: Floats,
-    ) -> None:
-        """The nearest level of ``x / alpha``, times alpha; a tie goes to the lower level.
-
-        `levels` ascend, ``(L,)``; `midpoints` lie halfway between neighbours, ``(L - 1,)``.
-        """
-
-        def work(rows: slice) -> None:
-            _round_to_levels(x[rows], _own(alphas, rows), levels, midpoints, out[rows])
-
-        _share(work, x, threads)
-
-    def level_gradients(
-        self,
-        x: Floats,
-        alphas: Floats,
-        rounded: Floats,
-        gradient: Floats,
-        bounds: tuple[float, float],
-        threads: int,
-        to_x: Floats,
-        to_alphas: Floats,
-    ) -> None:
-        """The gradients of that, from `rounded`, what it gave; bounds are the outermost levels."""
-        low, high = _real(bounds)
-
-        def work(rows: slice, to_own: Floats) -> None:
-            given = x[rows], _own(alphas, rows), rounded[rows], gradient[rows]
-            _level_gradients(*given, low, high, to_x[rows], to_own)
-
-        _share_sums(work, x, threads, to_alphas)
-
-    def _compile(self) -> None:
-        x, scales = np.ones((1, 1), np.float32), np.ones(1, np.float32)
-        self.round(x, scales, (0, 1), 1, x)
-        self.gradients(x, scales, x, (0, 1), 1, x, scales)
-        self.round_to_levels(x, scales, np.ones(2, np.float32), scales, 1, x)
-        self.level_gradients(x, scales, x, x, (0.0, 1.0), 1, x, scales)
+    _share_sums(work, x, threads, to_alphas)
 
 
 def _real(bounds: tuple[float, float]) -> tuple[np.float32, np.float32]:

@@ -1,0 +1,41 @@
+"""Average pooling over a whole feature map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from asq_hw.network.bounds import check_fits
+from asq_hw.network.feature_map import FeatureMap
+from asq_hw.network.layers.kind import Form, Stored
+from asq_hw.network.layers.one_source import OneSource
+from asq_hw.numbers.products import Product
+from asq_hw.numbers.validation import MAX_SHIFT, MULTIPLIER_BITS, check_range
+
+__all__ = ["GlobalAveragePool"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalAveragePool(OneSource):
+    """``saturate(round(sum * multiplier * 2**-shift))`` over all of H and W."""
+
+    kind: ClassVar[str] = "global_average_pool"
+
+    multiplier: Annotated[int, Stored("multiplier", Form.INTEGER)]
+    shift: Annotated[int, Stored("shift", Form.INTEGER)]
+
+    def __post_init__(self) -> None:
+        OneSource.__post_init__(self)
+        check_range(f"{self.name}: multiplier", self.multiplier, 1, (1 << MULTIPLIER_BITS) - 1)
+        check_range(f"{self.name}: shift", self.shift, 0, MAX_SHIFT)
+
+    def output_map(self, sources: Sequence[FeatureMap]) -> FeatureMap:
+        """One feature for each channel."""
+        return FeatureMap(shape=(sources[0].shape[0], 1, 1), format=sources[0].format)
+
+    def check_widths(self, product: Product, sources: Sequence[FeatureMap]) -> None:
+        """Bound the scaled sum of a channel."""
+        _, height, width = sources[0].shape
+        window = height * width
+        check_fits(self.name, "pooled sum", (window << sources[0].format.bits) * self.multiplier)

@@ -1,0 +1,76 @@
+"""The input: from pixels to the first feature map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from asq_hw.errors import InputError
+from asq_hw.network.feature_map import FeatureFormat, FeatureMap
+from asq_hw.network.layers.kind import Form, LayerKind, Stored
+from asq_hw.numbers.products import Product
+from asq_hw.numbers.validation import (
+    BIAS_BITS,
+    MAX_SHIFT,
+    IntArray,
+    check_integers,
+    check_name,
+    check_range,
+)
+
+__all__ = ["MAX_IMAGE_SIZE", "Input"]
+
+MAX_IMAGE_SIZE = 1 << 14
+"""Largest height and width of an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Input(LayerKind):
+    """Pixels (uint8) to the first feature map.
+
+    ``X = saturate(round((p * multiplier + offset) * 2**-shift))``. `multiplier` and `offset` are
+    (C,) and carry the data set's normalization.
+    """
+
+    kind: ClassVar[str] = "input"
+
+    name: str
+    height: Annotated[int, Stored("height", Form.INTEGER)]
+    width: Annotated[int, Stored("width", Form.INTEGER)]
+    multiplier: Annotated[IntArray, Stored("multiplier", Form.VECTOR32)]
+    offset: Annotated[IntArray, Stored("offset", Form.VECTOR32)]
+    shift: Annotated[int, Stored("shift", Form.INTEGER)]
+    output: Annotated[FeatureFormat, Stored("output", Form.FORMAT)]
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_range("an input's height", self.height, 1, MAX_IMAGE_SIZE)
+        check_range("an input's width", self.width, 1, MAX_IMAGE_SIZE)
+        multiplier = check_integers("an input's multipliers", self.multiplier, BIAS_BITS, 1)
+        offset = check_integers("an input's offsets", self.offset, BIAS_BITS, 1)
+        if offset.shape != multiplier.shape:
+            raise InputError(
+                f"an input has {multiplier.size} multipliers but {offset.size} offsets"
+            )
+        check_range("an input's shift", self.shift, 0, MAX_SHIFT)
+        object.__setattr__(self, "multiplier", multiplier)
+        object.__setattr__(self, "offset", offset)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return int(self.multiplier.size)
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """None: it reads pixels."""
+        return ()
+
+    def output_map(self, sources: Sequence[FeatureMap]) -> FeatureMap:
+        """The image's shape, in the input's own format."""
+        del sources
+        return FeatureMap(shape=(self.channels, self.height, self.width), format=self.output)
+
+    def check_widths(self, product: Product, sources: Sequence[FeatureMap]) -> None:
+        """Nothing can overflow: a pixel of 8 bits meets a multiplier and an offset of 32."""

@@ -1,0 +1,97 @@
+"""What every layer kind declares: its name, its fields in a model file, its output, its bounds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Annotated, ClassVar, get_args, get_origin, get_type_hints
+
+from asq_hw.network.feature_map import FeatureMap
+from asq_hw.numbers.products import Product
+
+__all__ = ["Form", "LayerKind", "Stored"]
+
+
+class Form(Enum):
+    """How a field's value stands in a model file: as JSON, or as a tensor of the layer's."""
+
+    SOURCE = auto()
+    """The name of the one map that is read, as a list."""
+    SOURCES = auto()
+    """The names of two maps that are read."""
+    INTEGER = auto()
+    OPTIONAL_INTEGER = auto()
+    """An integer or null."""
+    PAIR = auto()
+    """Two integers: height and width."""
+    FORMAT = auto()
+    """A `FeatureFormat`."""
+    WEIGHT_GRID = auto()
+    QUANTIZER = auto()
+    """An `ActivationQuantizer`, with the tensors of its adapter."""
+    WEIGHT_CODES = auto()
+    """A tensor U8 with as many dimensions as the kind's `weight_rank`."""
+    VECTOR16 = auto()
+    """A tensor I16 with one dimension."""
+    VECTOR32 = auto()
+    """A tensor I32 with one dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Marks a field that a model file holds: ``Annotated[int, Stored("shift", Form.INTEGER)]``.
+
+    `key` names it in the file: a field of the layer's JSON object, or the last part of its
+    tensor's name.
+    """
+
+    key: str
+    form: Form
+
+
+class LayerKind(ABC):
+    """One kind of layer; a subclass is a frozen dataclass that is checked when it is made."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    """Its name in a model file."""
+    name: str
+    """Of this layer, and of the feature map that it makes."""
+
+    @property
+    @abstractmethod
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the feature maps that it reads."""
+
+    @abstractmethod
+    def output_map(self, sources: Sequence[FeatureMap]) -> FeatureMap:
+        """Shape and format of its output; InputError if it cannot read such `sources`."""
+
+    @abstractmethod
+    def check_widths(self, product: Product, sources: Sequence[FeatureMap]) -> None:
+        """Raise InputError if computing it could leave the executors' integers."""
+
+    def macs(self, output: FeatureMap) -> int:
+        """Multiply-accumulates that make one sample's `output`; 0 where there are no weights."""
+        del output
+        return 0
+
+    @classmethod
+    def rule(cls) -> str:
+        """Name of the contract's rule that its fields obey, such as ``R-max-pool``."""
+        return f"R-{cls.kind.replace('_', '-')}"
+
+    @classmethod
+    def stored_fields(cls) -> Mapping[str, Stored]:
+        """How a model file holds each field but the name, in the order of the file."""
+        hints = get_type_hints(cls, include_extras=True)
+        return {
+            field: stored
+            for field, hint in hints.items()
+            if get_origin(hint) is Annotated
+            for stored in get_args(hint)[1:]
+            if isinstance(stored, Stored)
+        }

@@ -1,0 +1,1 @@
+"""Loops that Numba compiles, for quantizers that train on a CPU."""

@@ -1,0 +1,145 @@
+"""Activation quantizers: their bases, and the learned step of LSQ, which ASQ adapts.
+
+LSQ (arXiv:1902.08153) multiplies a step's gradient by ``1 / sqrt(N * Qp)``, N the number of
+elements of its input. We count the elements of one sample, since the loss is already a mean over
+samples. For ASQ the scale is the step's alone (Eq. 8); beta's gradient (Eq. 9) is left as it is,
+so that the adapter learns at the pace of a layer of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from asq_hw.errors import InputError
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM
+from asq_hw.train.quantizers.adapter import Adapter
+from asq_hw.train.quantizers.gradients import with_channel_means
+from asq_hw.train.quantizers.initial_scales import initial_step
+from asq_hw.train.quantizers.positive import PositiveParameter
+from asq_hw.train.quantizers.quantizer import Quantizer
+from asq_hw.train.quantizers.rounding import round_uniform
+
+__all__ = ["ActivationQuantizer", "BaseActivationQuantizer", "IntegerActivationQuantizer"]
+
+
+class BaseActivationQuantizer(ABC, Quantizer):
+    """Base of all activation quantizers; they start from the first training batch.
+
+    Parameters
+    ----------
+    bits : int
+        Width of the codes.
+    signed : bool
+        Whether the input can be negative.
+
+    Attributes
+    ----------
+    grid : Grid
+        The uniform grid of the codes.
+    adapter : Adapter or None
+        What adapts the step to each sample; ASQ has one.
+    """
+
+    is_initialised: Tensor  # checkpoints hold it in this spelling
+    adapter: Adapter | None
+
+    def __init__(self, *, bits: int, signed: bool) -> None:
+        super().__init__()
+        self.grid = Grid(scheme=UNIFORM, bits=bits, signed=signed)
+        self.adapter = None
+        self.register_buffer("is_initialised", torch.tensor(False))
+
+    @property
+    def bits(self) -> int:
+        """Width of the codes."""
+        return self.grid.bits
+
+    @property
+    def signed(self) -> bool:
+        """Whether the codes can be negative."""
+        return self.grid.signed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the quantized input, in its own shape and type.
+
+        Raises
+        ------
+        InputError
+            If the network is evaluated before any training batch has been seen.
+        """
+        if not self.is_initialised:
+            if not self.training:
+                raise InputError(
+                    "a quantized network must see a training batch before it is evaluated"
+                )
+            self._initialize(x.detach())
+            self.is_initialised.fill_(True)
+        return self._quantize(x)
+
+    @abstractmethod
+    def _initialize(self, x: Tensor) -> None:
+        """Set what is learned from the first batch."""
+
+    @abstractmethod
+    def _quantize(self, x: Tensor) -> Tensor:
+        """Return the quantized input."""
+
+    def _gradient_scale(self, x: Tensor) -> float:
+        """LSQ's ``1 / sqrt(N * Qp)``, for the N elements of a sample."""
+        return 1 / math.sqrt(x.numel() // len(x) * self.grid.maximum)
+
+
+class IntegerActivationQuantizer(BaseActivationQuantizer):
+    """Base of those whose quantized activations are an integer code times a step."""
+
+    @abstractmethod
+    def step(self) -> Tensor:
+        """Return the step that acts, of shape ``()``; with an adapter, before beta."""
+
+
+class ActivationQuantizer(IntegerActivationQuantizer):
+    """LSQ on activations, or with an adapter ASQ: one step for each sample (Eq. 4-6).
+
+    Parameters
+    ----------
+    bits : int
+        Width of the codes.
+    signed : bool
+        Whether the input can be negative.
+    adapter : Adapter, optional
+        Gives each sample's factor on the step.
+    """
+
+    def __init__(self, *, bits: int, signed: bool, adapter: Adapter | None = None) -> None:
+        super().__init__(bits=bits, signed=signed)
+        self.adapter = adapter
+        self.learned = PositiveParameter(())
+
+    def step(self) -> Tensor:
+        """Return the step s that acts, of shape ``()``; with an adapter, before beta."""
+        step: Tensor = self.learned()
+        return step
+
+    def _initialize(self, x: Tensor) -> None:
+        self.learned.initialize(initial_step(x, self.grid.maximum))
+
+    def _quantize(self, x: Tensor) -> Tensor:
+        beta: Tensor | None = None
+        if self.adapter is not None:
+            x, means = with_channel_means(x) if x.dim() == 4 else (x, x)
+            beta = self.adapter(means)
+        return round_uniform(
+            x,
+            self.learned.value,
+            self.grid.minimum,
+            self.grid.maximum,
+            beta=beta,
+            floor=self.learned.floor,
+            gradient_factor=self._gradient_scale(x),
+            loops=self.loops,
+        )

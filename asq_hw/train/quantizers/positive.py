@@ -1,0 +1,46 @@
+"""Learned numbers that are positive by construction: steps, alphas and clips."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from asq_hw.train.quantizers.gradients import keep_positive
+
+__all__ = ["PositiveParameter"]
+
+_FLOOR_FRACTION = 2.0**-10
+"""Floor of a step or alpha, as a fraction of its initial value."""
+
+
+class PositiveParameter(nn.Module):
+    """A learned positive number, or one for each output channel.
+
+    What acts is the parameter where it lies above a small floor fixed at its initialization, and
+    the floor where it does not.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``()``, or one that broadcasts to that of the weights.
+    decays : bool
+        Whether weight decay acts on it.
+    """
+
+    floor: Tensor
+
+    def __init__(self, shape: tuple[int, ...], *, decays: bool = False) -> None:
+        super().__init__()
+        self.decays = decays
+        self.value = nn.Parameter(torch.ones(shape))
+        self.register_buffer("floor", torch.full(shape, _FLOOR_FRACTION))
+
+    def initialize(self, value: Tensor) -> None:
+        """Start from a value, and put the floor at a fraction of it."""
+        with torch.no_grad():
+            self.value.copy_(value)
+            self.floor.copy_(value * _FLOOR_FRACTION)
+
+    def forward(self, gradient_scale: float = 1.0) -> Tensor:
+        """Return what acts: always finite, and at least the floor."""
+        return keep_positive(self.value, self.floor, gradient_scale)

@@ -1,0 +1,182 @@
+"""Weight quantizers: their bases, LSQ's learned step, and grids with a learned alpha.
+
+LSQ (arXiv:1902.08153) multiplies a step's gradient by ``1 / sqrt(N * Qp)``, N the number of
+weights that share the step. An alpha multiplies levels that end near 1, which stands in the place
+of Qp: its scale is ``1 / sqrt(N)``.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import UNIFORM
+from asq_hw.train.quantizers.initial_scales import initial_alpha, initial_step
+from asq_hw.train.quantizers.levels import level_table
+from asq_hw.train.quantizers.positive import PositiveParameter
+from asq_hw.train.quantizers.quantizer import Quantizer
+from asq_hw.train.quantizers.rounding import round_to_levels, round_uniform
+
+__all__ = [
+    "GridWeightQuantizer",
+    "IntegerWeightQuantizer",
+    "ScaledWeightQuantizer",
+    "UniformWeightQuantizer",
+    "WeightQuantizer",
+    "make_weight_quantizer",
+    "per_output_channel",
+    "uniform_codes",
+]
+
+
+def per_output_channel(weight: Tensor) -> tuple[int, ...]:
+    """Shape of one number for each output channel, which broadcasts to that of `weight`."""
+    return (len(weight), *(1 for _ in weight.shape[1:]))
+
+
+class WeightQuantizer(ABC, Quantizer):
+    """Base of all weight quantizers."""
+
+    @abstractmethod
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the quantized weights, in the shape and type of `weight`."""
+
+
+class IntegerWeightQuantizer(WeightQuantizer):
+    """Base of those whose quantized weights are a scale times the levels of a grid.
+
+    Parameters
+    ----------
+    grid : Grid
+        The levels.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+
+    @abstractmethod
+    def scale(self) -> Tensor:
+        """Return alpha: a quantized weight is alpha times the value of a level of the grid.
+
+        A tensor of shape ``()``, or ``(O, 1, ...)`` with one entry for each output channel.
+        """
+
+    @abstractmethod
+    def level_codes(self, weight: Tensor) -> Tensor:
+        """Return the grid's codes of the quantized weights, int64, in the shape of `weight`."""
+
+
+class ScaledWeightQuantizer(IntegerWeightQuantizer):
+    """Base of those that learn their scale.
+
+    Parameters
+    ----------
+    grid : Grid
+        The levels.
+    weight : float tensor
+        The layer's weights, output channels first, from which the scale starts.
+    per_channel : bool
+        Whether each output channel learns a scale of its own.
+    """
+
+    def __init__(self, grid: Grid, weight: Tensor, *, per_channel: bool) -> None:
+        super().__init__(grid)
+        shape = per_output_channel(weight) if per_channel else ()
+        self.learned = PositiveParameter(shape)
+        channels = list(weight) if per_channel else [weight]
+        values = torch.stack([self._initial(channel) for channel in channels])
+        self.learned.initialize(values.reshape(shape))
+
+    @abstractmethod
+    def _initial(self, weight: Tensor) -> Tensor:
+        """Return the first value of what is learned, for these weights."""
+
+    def _gradient_scale(self, weight: Tensor) -> float:
+        """LSQ's ``1 / sqrt(N * Qp)``, for N weights that share a step."""
+        count = weight.numel() // self.learned.value.numel()
+        return 1 / math.sqrt(count * self.grid.maximum)
+
+
+class UniformWeightQuantizer(ScaledWeightQuantizer):
+    """LSQ on weights: integers times a learned step (Eq. 1-2)."""
+
+    def _initial(self, weight: Tensor) -> Tensor:
+        return initial_step(weight, self.grid.maximum)
+
+    def step(self) -> Tensor:
+        """Return the step that acts."""
+        step: Tensor = self.learned()
+        return step
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the quantized weights, in the shape and type of `weight`."""
+        return round_uniform(
+            weight,
+            self.learned.value,
+            self.grid.minimum,
+            self.grid.maximum,
+            floor=self.learned.floor,
+            gradient_factor=self._gradient_scale(weight),
+            loops=self.loops,
+        )
+
+    def scale(self) -> Tensor:
+        """Return ``step * 2**(bits - 1)``: a uniform grid's levels are ``q * 2**-(bits - 1)``."""
+        return self.step().detach() * 2.0 ** (self.grid.bits - 1)
+
+    def level_codes(self, weight: Tensor) -> Tensor:
+        """Return the grid's two's complement codes, int64, in the shape of `weight`."""
+        with torch.no_grad():
+            return uniform_codes(torch.round(weight / self.step()), self.grid)
+
+
+def uniform_codes(integers: Tensor, grid: Grid) -> Tensor:
+    """Return the two's complement codes of integers, clipped to a uniform grid, as int64."""
+    bounded = integers.clamp(grid.minimum, grid.maximum).to(torch.int64)
+    return bounded.remainder(1 << grid.bits)
+
+
+class GridWeightQuantizer(ScaledWeightQuantizer):
+    """Weights on a grid that is not uniform: ``alpha * nearest level of w / alpha`` (Eq. 3, 17)."""
+
+    def _initial(self, weight: Tensor) -> Tensor:
+        return initial_alpha(weight, self.grid)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the quantized weights, in the shape and type of `weight`."""
+        alpha, floor = self.learned.value, self.learned.floor
+        return round_to_levels(
+            weight,
+            alpha,
+            level_table(self.grid, alpha),
+            floor=floor,
+            gradient_factor=1 / math.sqrt(weight.numel() // alpha.numel()),
+            loops=self.loops,
+        )
+
+    def scale(self) -> Tensor:
+        """Return the alpha that acts."""
+        alpha: Tensor = self.learned()
+        return alpha.detach()
+
+    def level_codes(self, weight: Tensor) -> Tensor:
+        """Return the grid's codes of the quantized weights, int64, in the shape of `weight`."""
+        with torch.no_grad():
+            alpha = self.scale()
+            codes = [level.code for level in self.grid.ordered_levels]
+            nearest = level_table(self.grid, alpha).nearest(weight / alpha)
+            return torch.tensor(codes, device=alpha.device)[nearest]
+
+
+def make_weight_quantizer(
+    grid: Grid, weight: Tensor, *, per_channel: bool
+) -> ScaledWeightQuantizer:
+    """Make the quantizer that fits a signed grid: LSQ's, or the nearest level's."""
+    uniform = grid.scheme is UNIFORM
+    kind = UniformWeightQuantizer if uniform else GridWeightQuantizer
+    return kind(grid, weight, per_channel=per_channel)
