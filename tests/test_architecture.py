@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from asq_hw.cli.app import EXAMPLES
+from asq_hw.cli.app import worked_examples
 from asq_hw.sim.instruction_sets import Kernel
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +70,7 @@ def test_simulation_loads_no_torch() -> None:
 def test_the_document_of_the_command_line_names_exactly_its_commands() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     documented = re.findall(r"^## `asq-hw (\w+)", text, re.MULTILINE)
-    assert documented == list(EXAMPLES)
+    assert documented == list(worked_examples())
 
 
 PAGES = [

@@ -15,6 +15,7 @@ from analysis.paper.figures import figure_file
 from asq_hw.errors import InputError
 from asq_hw.guard import guarded
 from asq_hw.outputs import check_outputs
+from rtl.targets.registry import TARGETS
 
 __all__ = ["plot_area_and_speed", "read_rows"]
 
@@ -25,7 +26,6 @@ _KINDS = {
     ("post-split", "shared"): ("POST, shared adder", "#E69F00", "^"),
     ("post-split", "ordered"): ("POST, ordered weights", "#0072B2", "D"),
 }
-_TARGETS = {"ecp5": "ECP5", "ice40": "iCE40"}
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
@@ -58,7 +58,8 @@ def plot_area_and_speed(rows: Sequence[Mapping[str, str]], path: str | Path) -> 
     path : str or Path
         Ends in .png, .svg or .pdf.
     """
-    targets = [target for target in _TARGETS if any(row["target"] == target for row in rows)]
+    names = {row["target"] for row in rows}
+    targets = [target for target in TARGETS if target.name in names]
     with figure_file(path, width=7.2, height=3.4) as figure:
         panels = figure.subplots(1, len(targets), squeeze=False)[0]
         for axes, target in zip(panels, targets, strict=True):
@@ -67,7 +68,7 @@ def plot_area_and_speed(rows: Sequence[Mapping[str, str]], path: str | Path) -> 
                     row
                     for row in rows
                     if (row["target"], row["scheme"], row["accumulation"])
-                    == (target, scheme, accumulation)
+                    == (target.name, scheme, accumulation)
                     and row["cycles_per_product"] == "1"
                 ]
                 axes.scatter(
@@ -80,7 +81,7 @@ def plot_area_and_speed(rows: Sequence[Mapping[str, str]], path: str | Path) -> 
                     linewidths=0,
                     label=label,
                 )
-            axes.set_title(_TARGETS[target])
+            axes.set_title(target.title)
             axes.set_xlabel("look-up tables")
             axes.set_xlim(left=0)
             axes.spines["left"].set_visible(True)
