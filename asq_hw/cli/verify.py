@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asq_hw.cli.layers import layer_of, layer_parameters
+from asq_hw.cli.layers import layer_parameters, layers_of
 from asq_hw.cli.options import FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
 from asq_hw.cli.parameters import declared, of_option
@@ -56,7 +56,7 @@ def verify_parameters(unit: Unit) -> list[Parameter]:
     )
     mutants = typer.Option("--mutants", parser=integer, metavar="N", help="Mutants of each design.")
     return [
-        *layer_parameters(unit.layer),
+        *layer_parameters(unit.layer, several=True),
         *map(of_option, unit.verify_options),
         declared("method", Annotated[str | None, method], None),
         declared("cycles", Annotated[int, cycles], unit.operations),
@@ -74,10 +74,13 @@ def run_verify(unit: Unit, values: dict[str, Any]) -> None:
             raise InputError(f"{name} must be 1..{most}, not {values[name]}")
     method, form = values.pop("method"), values.pop("form")
     effort = Effort(operations=values.pop("cycles"), mutants=values.pop("mutants"))
-    layer = layer_of(unit.layer, values)
+    layers = layers_of(unit.layer, values, adaptive=unit.is_adaptive)
     given = {option.name: option.value(values[option.name]) for option in unit.verify_options}
-    designs = unit.designs(given, layer)
-    runs = _chosen(in_order(unit.rungs(designs, given, effort, layer)), method)
+    # All that is asked for is made before anything runs, so that a layer that lacks it is refused.
+    ladders = [
+        in_order(unit.rungs(unit.designs(given, layer), given, effort, layer)) for layer in layers
+    ]
+    runs = [run for rungs in ladders for run in _chosen(rungs, method)]
     checks: list[Check] = []
     with progress_bar("Verifying", len(runs)) as progress:
         for done, run in enumerate(runs):
