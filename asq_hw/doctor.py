@@ -18,7 +18,7 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, distribution
 
 from asq_hw.errors import InputError
-from asq_hw.processor import KERNELS, host_features
+from asq_hw.sim.instruction_sets import Kernel, host_features
 from rtl.targets.registry import routers
 from rtl.tools import MissingToolError
 from rtl.trials import Problem, trials, try_tool
@@ -132,12 +132,13 @@ CATALOGUE: tuple[Requirement, ...] = (
     ),
     *(
         Requirement(
-            name=name,
+            name=kernel.value,
             kind=Kind.PROCESSOR,
-            enables=f"simulate many times as fast, with --kernel {name}",
-            install=f"a processor with {needed.text}",
+            enables=f"simulate many times as fast, with --kernel {kernel}",
+            install=f"a processor with {kernel.text}",
         )
-        for name, needed in KERNELS.items()
+        for kernel in Kernel
+        if kernel.features
     ),
     *_packages(["torch"], enables="train, eval, export", install=_TRAIN),
     *_packages(["scikit-learn"], enables="the data set digits", install=_TRAIN),
@@ -220,7 +221,7 @@ def _find_package(requirement: Requirement) -> Finding:
 
 def _find_kernel(requirement: Requirement) -> Finding:
     """Find out whether the processor has all that a kernel needs."""
-    found = KERNELS[requirement.name].features <= host_features()
+    found = Kernel(requirement.name).features <= host_features()
     return Finding(requirement=requirement, place="this processor" if found else None)
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from analysis.paper.figures import figure_file
 from asq_hw.errors import InputError
+from asq_hw.guard import guarded
+from asq_hw.outputs import check_outputs
 from rtl.targets.registry import TARGETS
 
 __all__ = ["plot_area_and_speed", "read_rows"]
@@ -93,9 +95,10 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 2:
         print("usage: python -m analysis.studies.mac_figure ROWS.csv FIGURE", file=sys.stderr)
         return 2
+    check_outputs({"FIGURE": Path(arguments[1])}, {"ROWS.csv": arguments[0]})
     plot_area_and_speed(read_rows(arguments[0]), arguments[1])
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("analysis.studies.mac_figure", lambda: main(sys.argv[1:])))

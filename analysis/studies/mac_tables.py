@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from asq_hw.errors import InputError
+from asq_hw.guard import guarded
 from rtl.targets.registry import TARGETS
 from rtl.targets.target import Target
 
@@ -261,4 +262,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("analysis.studies.mac_tables", lambda: main(sys.argv[1:])))
