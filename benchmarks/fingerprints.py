@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from asq_hw.guard import guarded
+
 Line = tuple[str, bytes]
 
 _UNITS = {
@@ -141,4 +143,4 @@ _PARTS: dict[str, Callable[[Path], Iterator[Line]]] = {
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded("benchmarks.fingerprints", main))

@@ -13,7 +13,8 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product
 from asq_hw.sim import profile_layers
 from asq_hw.sim.engine import Run
-from asq_hw.sim.jit import Kernel, available_kernels
+from asq_hw.sim.instruction_sets import Kernel
+from asq_hw.sim.kernel_choice import available_kernels
 from benchmarks import convolution
 from benchmarks.timing import Section
 

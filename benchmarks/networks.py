@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from torch import nn
 
 from asq_hw import modelfile
 from asq_hw.datasets import Dataset
+from asq_hw.guard import guarded
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.train import models
 from asq_hw.train.data.batches import normalize
@@ -168,4 +170,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded("benchmarks.networks", main))

@@ -9,8 +9,9 @@ import numba
 from numba.extending import intrinsic
 
 from asq_hw.errors import InputError
-from asq_hw.sim.jit import choose_kernel
-from asq_hw.sim.kernels.vectors import I8, I32, I64, LANES, Emitter, vector
+from asq_hw.sim.instruction_sets import LANES
+from asq_hw.sim.kernel_choice import choose_kernel
+from asq_hw.sim.kernels.llvm import I8, I32, I64, Emitter, vector
 
 __all__ = ["integer_peak"]
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from asq_hw.guard import guarded
 from benchmarks.timing import Section
 
 __all__ = ["compare_counts"]
@@ -68,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded("benchmarks.scale", main))

@@ -10,6 +10,7 @@ in evaluation mode. Repetitions are interleaved, so that a busy machine slows bo
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from random_resnet20 import random_resnet20
 
 import asq_hw
 from asq_hw import datasets, modelfile
+from asq_hw.guard import guarded
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.sim import simulate
@@ -104,4 +106,4 @@ def report(threads: int, rates: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded("benchmarks.simulator_vs_torch", main))

@@ -22,6 +22,7 @@ from statistics import median
 import torch
 from torch.nn import functional
 
+from asq_hw.guard import guarded
 from asq_hw.train import recipes
 from asq_hw.train.compiled.rounding import CompiledRounding
 from asq_hw.train.graph.conversion import quantize
@@ -146,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded("benchmarks.training_step", main))

@@ -6,6 +6,7 @@ can end the process that it lives in.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from asq_hw.errors import ExternalToolError, InputError
 
@@ -29,6 +31,7 @@ __all__ = [
     "find_yosys",
     "plain_folder",
     "produced",
+    "read_json",
     "run_iverilog",
     "run_tool",
     "run_verilator",
@@ -170,6 +173,22 @@ def produced(path: Path, name: str) -> Path:
     except OSError:
         pass
     raise ToolError(f"{name} ended without an error and did not write {path.name}")
+
+
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """The object in a program's output file, whatever the program says before it.
+
+    Raises
+    ------
+    ToolError
+        If there is none.
+    """
+    text = produced(path, name).read_text(encoding="utf-8", errors="replace")
+    try:
+        document: dict[str, Any] = json.loads(text[text.index("{") :])
+    except ValueError:
+        raise ToolError(f"{name} wrote a {path.name} that is no JSON", text) from None
+    return document
 
 
 @cache

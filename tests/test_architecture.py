@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from asq_hw.cli.app import EXAMPLES
+from asq_hw.cli.app import worked_examples
+from asq_hw.sim.instruction_sets import Kernel
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "numba", "amaranth", "pandas", "matplotlib"}
@@ -51,6 +52,7 @@ def modules_loaded_by(code: str) -> set[str]:
         "from asq_hw.cli import main; assert main(['overhead', 'resnet18']) == 0",
         "from asq_hw.cli import main; assert main(['doctor', '--format', 'json']) == 0",
         "from asq_hw.cli import main; assert main(['train', '--help']) == 0",
+        "from asq_hw.cli import main; assert main(['simulate', '--help']) == 0",
         "from asq_hw.cli import main; assert main(['levels', 'post', '--bits', '4']) == 0",
     ],
 )
@@ -68,13 +70,24 @@ def test_simulation_loads_no_torch() -> None:
 def test_the_document_of_the_command_line_names_exactly_its_commands() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     documented = re.findall(r"^## `asq-hw (\w+)", text, re.MULTILINE)
-    assert documented == list(EXAMPLES)
+    assert documented == list(worked_examples())
 
 
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
-    *(f"docs/{name}.md" for name in ("README", "arithmetic", "cli", "conformance", "reliability")),
+    *(
+        f"docs/{name}.md"
+        for name in (
+            "README",
+            "arithmetic",
+            "cli",
+            "conformance",
+            "glossary",
+            "reliability",
+            "simulation",
+        )
+    ),
 ]
 
 
@@ -84,6 +97,20 @@ def test_links_between_the_documents_lead_somewhere(page: str) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
     broken = [target for target in targets if not (path.parent / target).exists()]
     assert not broken
+
+
+def test_what_the_glossary_names_is_there() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    places = [row.rpartition("| `")[2] for row in text.splitlines() if row.endswith("` |")]
+    named = [place for row in places for place in re.findall(r"[\w./]+/[\w./]*", row)]
+    assert len(named) > 40
+    assert [place for place in named if not (ROOT / place).exists()] == []
+
+
+def test_the_page_of_the_simulator_lists_the_instruction_sets() -> None:
+    text = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE)
+    assert rows == [(str(kernel), kernel.text) for kernel in Kernel]
 
 
 def test_no_module_is_longer_than_a_reader_can_hold() -> None:

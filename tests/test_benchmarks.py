@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from asq_hw.errors import InputError
-from asq_hw.sim.jit import available_kernels
+from asq_hw.sim.kernel_choice import available_kernels
 from benchmarks import convolution, kernels, peak, scale, throughput
 from benchmarks.timing import Section, interleave, show
 from tests.helpers import networks

@@ -23,6 +23,7 @@ from analysis.paper.ablation_results import (
 from analysis.paper.ablation_table import ablation_report
 from asq_hw import datasets
 from asq_hw.errors import InputError
+from asq_hw.guard import guarded
 
 if TYPE_CHECKING:
     from asq_hw.train.recipes import Recipe
@@ -180,4 +181,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("analysis.paper.ablation", lambda: main(sys.argv[1:])))

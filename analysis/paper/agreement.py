@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from analysis.paper.ablation_results import Variant
 from asq_hw import datasets
 from asq_hw.errors import InputError
+from asq_hw.guard import guarded
 from asq_hw.sim import simulate
 
 __all__ = ["Agreement", "agreement_table", "chosen_variants", "exportable_variants", "measure"]
@@ -202,4 +203,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("analysis.paper.agreement", lambda: main(sys.argv[1:])))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from analysis.paper import distribution_figures as figures
 from analysis.paper import distribution_measures as measures
 from asq_hw.errors import InputError
+from asq_hw.guard import guarded
+from asq_hw.outputs import check_outputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,9 +65,11 @@ def main(arguments: Sequence[str]) -> int:
         match given.command:
             case "measure":
                 kind, paths, layer = given.kind, given.checkpoints, given.layer
+                check_outputs({"--output": given.output}, {f"checkpoint {p}": p for p in paths})
                 frame = _measure(kind, paths, layer=layer, images=given.images)
                 measures.write_frame(frame, given.output)
             case "draw":
+                check_outputs({"--output": given.output}, {"csv": given.csv})
                 figures.DRAW[given.kind](figures.read_frame(given.csv), given.output)
             case "table":
                 print(figures.beta_table(figures.read_frame(given.csv)), end="")
@@ -76,4 +80,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("analysis.paper.distributions", lambda: main(sys.argv[1:])))

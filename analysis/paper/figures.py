@@ -16,6 +16,7 @@ from analysis.cost.overhead import Convention, overhead
 from analysis.cost.topologies import named_network
 from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.guard import guarded
 from asq_hw.network.topologies import PUBLISHED
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import POST, POT, UNIFORM, Scheme
@@ -189,4 +190,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("analysis.paper.figures", lambda: main(sys.argv[1:])))

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
+from typing import cast
 
-from analysis.studies.synthesis import area_of, each_in_turn
-from asq_hw.errors import InputError
+from analysis.studies.study import (
+    FMAX,
+    RESOURCES,
+    Findings,
+    Heading,
+    Planned,
+    Study,
+    area_of,
+)
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.mac.schemes import Accumulation, MacScheme, Style
-from rtl.synthesis.measure import Measurement, check_pins, measure
-from rtl.synthesis.targets import Target
+from rtl.quantizer.of_layer import LayerUnits
+from rtl.synthesis.measure import Measurement
+from rtl.targets.target import Target
+from rtl.units import operands
+from rtl.units.dot import LANES
+from rtl.units.option import Given, default_of
 
-__all__ = ["measure_units", "units"]
-
-Planned = tuple[Target, DotProduct]
+__all__ = ["DotStudy", "units"]
 
 
 def units(
@@ -47,7 +57,7 @@ def units(
         )
         sums = (Accumulation.PAIR, Accumulation.ORDERED) if plain.splits else (plain.accumulation,)
         # Registers are free where each look-up table has one, and dear where all is gates.
-        styles = (Style.DIRECT, Style.SELECT, Style.TABLE) if target is Target.GATES else ()
+        styles = (Style.DIRECT, Style.SELECT, Style.TABLE) if not target.has_free_registers else ()
         for accumulation in sums:
             tried = [plain.variant(style=s, accumulation=accumulation) for s in (*styles, None)]
             mac = next(each for each in tried if each is not None)
@@ -55,37 +65,61 @@ def units(
     return made
 
 
-def measure_units(
-    planned: Sequence[Planned],
-    *,
-    seeds: int = 0,
-    jobs: int | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> list[dict[str, object]]:
-    """A row for each unit; ratios are to the uniform one of the same target and lanes.
+class DotStudy(Study):
+    """Units in a style that suits the target, beside uniform ones."""
 
-    With several targets, those that cannot be routed are only synthesized.
-    """
-    if seeds and not any(target.is_routable for target, _ in planned):
-        raise InputError("place and route is for ice40 and ecp5")
-    for target, design in planned if seeds else ():
-        if target.is_routable:
-            check_pins(design, target)
+    options = (
+        operands.SCHEME.several(
+            f"{MacScheme.UNIFORM},{MacScheme.POST_SPLIT}", "Each against uniform, if it is one."
+        ),
+        operands.WEIGHT_BITS.with_default(default_of(Mac, "weight_bits")),
+        LANES.several("8"),
+        operands.ACTIVATION_BITS,
+        operands.ACTIVATION_SIGNED,
+        operands.ACCUMULATOR_BITS,
+    )
+    columns = (
+        Heading("target", "target"),
+        Heading("lanes", "lanes", "d"),
+        Heading("scheme", "scheme"),
+        Heading("bits", "bits", "d"),
+        Heading("accumulation", "sums"),
+        Heading("style", "product"),
+        Heading("latency_cyc", "latency (cycles)", "d"),
+        *(heading for heading in RESOURCES if heading.key not in ("carries", "dsps")),
+        Heading("area_ratio", "area / uniform", ".2f"),
+        FMAX,
+        Heading("fmax_ratio", "Fmax / uniform", ".2f"),
+    )
 
-    def one(unit: Planned) -> Measurement:
-        target, design = unit
-        return measure(design, target, seeds=seeds if target.is_routable else 0)
+    def plan(
+        self, given: Given, targets: Sequence[Target], layer: LayerUnits | None = None
+    ) -> Sequence[Planned]:
+        """Each scheme in each number of lanes."""
+        return units(
+            [MacScheme(name) for name in given["scheme"]],
+            given["lanes"],
+            targets,
+            bits=given["weight_bits"],
+            activation_bits=given["activation_bits"],
+            activation_signed=given["activation_signed"],
+            accumulator_bits=given["accumulator_bits"],
+        )
 
-    measured = each_in_turn(one, planned, jobs=jobs, progress=progress)
-    rows = [_row(unit, result) for unit, result in zip(planned, measured, strict=True)]
-    baselines = {
-        (row["target"], row["lanes"]): row for row in rows if row["scheme"] == MacScheme.UNIFORM
-    }
-    for row in rows:
-        base = baselines.get((row["target"], row["lanes"]))
-        for ratio, key in (("area_ratio", "area"), ("fmax_ratio", "fmax_mhz")):
-            row[ratio] = _ratio(row[key], base[key]) if base else None
-    return rows
+    def findings(self, planned: Sequence[Planned], measured: Sequence[Measurement]) -> Findings:
+        """A row for each unit; ratios are to the uniform one of the same target and lanes."""
+        rows = [
+            _row(target, cast(DotProduct, design), result)
+            for (target, design), result in zip(planned, measured, strict=True)
+        ]
+        baselines = {
+            (row["target"], row["lanes"]): row for row in rows if row["scheme"] == MacScheme.UNIFORM
+        }
+        for row in rows:
+            base = baselines.get((row["target"], row["lanes"]))
+            for ratio, key in (("area_ratio", "area"), ("fmax_ratio", "fmax_mhz")):
+                row[ratio] = _ratio(row[key], base[key]) if base else None
+        return Findings(rows=rows)
 
 
 def _ratio(value: object, base: object) -> float | None:
@@ -94,11 +128,10 @@ def _ratio(value: object, base: object) -> float | None:
     return None
 
 
-def _row(unit: Planned, measured: Measurement) -> dict[str, object]:
-    target, design = unit
+def _row(target: Target, design: DotProduct, measured: Measurement) -> dict[str, object]:
     mac, resources = design.mac, measured.resources
     return {
-        "target": str(target),
+        "target": target.name,
         "lanes": design.lanes,
         "scheme": str(mac.scheme),
         "bits": mac.weight_bits,
@@ -112,4 +145,5 @@ def _row(unit: Planned, measured: Measurement) -> dict[str, object]:
         "transistors": resources.transistors,
         "fmax_mhz": measured.fmax_mhz,
         "unit": design.stem,
+        **resources.others,
     }

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.paper.figures import figure_file
 from asq_hw.errors import InputError
+from asq_hw.guard import guarded
 from asq_hw.numbers.fixedpoint import sqrt2_times_pair
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product, ProductKind
@@ -204,4 +205,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("analysis.studies.lut_error", lambda: main(sys.argv[1:])))

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from analysis.paper.figures import figure_file
 from asq_hw.errors import InputError
+from asq_hw.guard import guarded
+from asq_hw.outputs import check_outputs
+from rtl.targets.registry import TARGETS
 
 __all__ = ["plot_area_and_speed", "read_rows"]
 
@@ -23,7 +26,6 @@ _KINDS = {
     ("post-split", "shared"): ("POST, shared adder", "#E69F00", "^"),
     ("post-split", "ordered"): ("POST, ordered weights", "#0072B2", "D"),
 }
-_TARGETS = {"ecp5": "ECP5", "ice40": "iCE40"}
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
@@ -56,7 +58,8 @@ def plot_area_and_speed(rows: Sequence[Mapping[str, str]], path: str | Path) -> 
     path : str or Path
         Ends in .png, .svg or .pdf.
     """
-    targets = [target for target in _TARGETS if any(row["target"] == target for row in rows)]
+    names = {row["target"] for row in rows}
+    targets = [target for target in TARGETS if target.name in names]
     with figure_file(path, width=7.2, height=3.4) as figure:
         panels = figure.subplots(1, len(targets), squeeze=False)[0]
         for axes, target in zip(panels, targets, strict=True):
@@ -65,7 +68,7 @@ def plot_area_and_speed(rows: Sequence[Mapping[str, str]], path: str | Path) -> 
                     row
                     for row in rows
                     if (row["target"], row["scheme"], row["accumulation"])
-                    == (target, scheme, accumulation)
+                    == (target.name, scheme, accumulation)
                     and row["cycles_per_product"] == "1"
                 ]
                 axes.scatter(
@@ -78,7 +81,7 @@ def plot_area_and_speed(rows: Sequence[Mapping[str, str]], path: str | Path) -> 
                     linewidths=0,
                     label=label,
                 )
-            axes.set_title(_TARGETS[target])
+            axes.set_title(target.title)
             axes.set_xlabel("look-up tables")
             axes.set_xlim(left=0)
             axes.spines["left"].set_visible(True)
@@ -92,9 +95,10 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 2:
         print("usage: python -m analysis.studies.mac_figure ROWS.csv FIGURE", file=sys.stderr)
         return 2
+    check_outputs({"FIGURE": Path(arguments[1])}, {"ROWS.csv": arguments[0]})
     plot_area_and_speed(read_rows(arguments[0]), arguments[1])
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("analysis.studies.mac_figure", lambda: main(sys.argv[1:])))

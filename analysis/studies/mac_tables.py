@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from asq_hw.errors import InputError
+from asq_hw.guard import guarded
+from rtl.targets.registry import TARGETS
+from rtl.targets.target import Target
 
 __all__ = ["comparison", "dot_products", "operands", "read", "speed", "tables", "units", "widths"]
 
 Row = Mapping[str, str]
 
-TARGETS = {"ecp5": "ECP5", "ice40": "iCE40", "xilinx": "7-series", "gates": "gates"}
 _FAMILIES: dict[str, Callable[[Row], bool]] = {
     "plain uniform": lambda row: _is_plain(row),
     "best uniform": lambda row: row["scheme"] == "uniform" and row["cycles_per_product"] == "1",
@@ -167,18 +169,21 @@ def _by_target(rows: Sequence[Row], keys: Sequence[str], names: Mapping[str, str
     for row in rows:
         key = (_label(row), *(_said(row[key]) for key in keys))
         found.setdefault(key, {})[row["target"]] = row
+    targets = _measured(rows)
+    routed = {row["target"] for row in rows if row["fmax_mhz"]} & {"ecp5"}
+    timed = [target for target in targets if target.name in routed]
     lines = []
     for key, by_target in found.items():
         cells = list(key)
-        for target in TARGETS:
-            measured = by_target[target]
-            cells.append(measured["transistors" if target == "gates" else "luts"])
-            if target == "ecp5" and measured["fmax_mhz"]:
+        for target in targets:
+            measured = by_target[target.name]
+            cells.append(measured[target.area.key])
+            if target in timed:
                 cells.append(f"{float(measured['fmax_mhz']):.0f}")
         lines.append(cells)
-    heads = ["scheme", *(names[key] for key in keys), "ECP5 LUTs"]
-    heads += ["ECP5 MHz"] if len(lines[0]) == len(heads) + len(TARGETS) else []
-    heads += ["iCE40 LUTs", "7-series LUTs", "transistors"]
+    heads = ["scheme", *(names[key] for key in keys)]
+    for target in targets:
+        heads += [_area(target), *([f"{target.title} MHz"] if target in timed else [])]
     return _markdown(heads, lines, left=1 if keys == ("bits",) else 1 + len(keys))
 
 
@@ -187,18 +192,30 @@ def dot_products(rows: Sequence[Row]) -> str:
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         found.setdefault((row["lanes"], _label(row)), {})[row["target"]] = row
+    targets = _measured(rows)
     lines = [
         [
             *key,
             *(
-                f"{by[target]['area']} ({float(by[target]['area_ratio']):.2f})"
-                for target in TARGETS
+                f"{by[target.name]['area']} ({float(by[target.name]['area_ratio']):.2f})"
+                for target in targets
             ),
         ]
         for key, by in found.items()
     ]
-    names = [*(f"{TARGETS[t]} LUTs" for t in ("ecp5", "ice40", "xilinx")), "transistors"]
-    return _markdown(["lanes", "scheme", *names], lines, left=2)
+    return _markdown(["lanes", "scheme", *map(_area, targets)], lines, left=2)
+
+
+def _measured(rows: Sequence[Row]) -> list[Target]:
+    """The targets that the rows are of."""
+    names = {row["target"] for row in rows}
+    return [target for target in TARGETS if target.name in names]
+
+
+def _area(target: Target) -> str:
+    """What a column of the target's areas is called; only gates are counted in transistors."""
+    heading = target.area.heading
+    return heading if target.name == "gates" else f"{target.title} {heading}"
 
 
 def _label(row: Row) -> str:
@@ -245,4 +262,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("analysis.studies.mac_tables", lambda: main(sys.argv[1:])))

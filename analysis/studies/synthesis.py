@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
-from typing import TypeVar
 
+from analysis.studies.study import area_of
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.schemes import POST, POT
-from asq_hw.numbers.validation import check_range
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
-from rtl.synthesis.measure import Measurement, check_pins, measure
-from rtl.synthesis.targets import Target
+from rtl.synthesis.measure import Measurement
+from rtl.targets.target import Target
 
 __all__ = [
     "Comparison",
     "Row",
     "Variants",
-    "area_of",
     "compare",
-    "each_in_turn",
-    "measure_all",
     "units",
 ]
-
-_Unit = TypeVar("_Unit")
 
 
 class Variants(StrEnum):
@@ -55,7 +47,7 @@ class Row:
 
     @property
     def area(self) -> int:
-        """Look-up tables, or transistors of gates."""
+        """What the target's area is counted in: look-up tables, or transistors of gates."""
         return area_of(self.measurement, self.target)
 
     def as_dict(self) -> dict[str, object]:
@@ -64,7 +56,7 @@ class Row:
         return {
             "scheme": str(mac.scheme),
             "bits": mac.weight_bits,
-            "target": str(self.target),
+            "target": self.target.name,
             "luts": resources.luts,
             "ffs": resources.ffs,
             "carries": resources.carries,
@@ -85,6 +77,7 @@ class Row:
             "segments": mac.segments,
             "encoding": str(mac.encoding),
             "unit": mac.stem,
+            **resources.others,
         }
 
 
@@ -137,7 +130,7 @@ class Comparison:
         return {
             "scheme": self.scheme,
             "bits": self.smallest.mac.weight_bits,
-            "target": str(self.smallest.target),
+            "target": self.smallest.target.name,
             "area": self.smallest.area,
             "baseline_area": self.baseline_smallest.area,
             "area_ratio": self.smallest.area / self.baseline_smallest.area,
@@ -192,67 +185,6 @@ def units(
             case Variants.RECOMMENDED:
                 made += _recommended(plain, target)
     return made
-
-
-def measure_all(
-    macs: Sequence[Mac],
-    target: Target,
-    *,
-    seeds: int = 0,
-    dsp: bool = False,
-    jobs: int | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> list[Row]:
-    """Synthesize (and, with `seeds`, place and route) each unit; `jobs` of them at a time.
-
-    Raises
-    ------
-    InputError
-        If a unit to route has more ports than the device has pins: before any work is done.
-    """
-    for mac in macs if seeds and target.is_routable else ():
-        check_pins(mac, target)
-
-    def one(mac: Mac) -> Measurement:
-        return measure(mac, target, seeds=seeds, dsp=dsp)
-
-    measured = each_in_turn(one, macs, jobs=jobs, progress=progress)
-    return [
-        Row(mac=mac, target=target, measurement=measurement)
-        for mac, measurement in zip(macs, measured, strict=True)
-    ]
-
-
-def each_in_turn(
-    function: Callable[[_Unit], Measurement],
-    units: Sequence[_Unit],
-    *,
-    jobs: int | None,
-    progress: Callable[[float], None] | None,
-) -> list[Measurement]:
-    """What `function` measures of each unit, in their order; `jobs` at a time, default: cores."""
-    workers = os.cpu_count() or 1 if jobs is None else jobs
-    check_range("jobs", workers, 1, 256)
-    # Threads, not processes: each only waits for the tools that it started.
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        runs = [pool.submit(function, unit) for unit in units]
-        try:
-            for done, run in enumerate(as_completed(runs), start=1):
-                run.result()  # what failed ends the others
-                if progress is not None:
-                    progress(done)
-            return [run.result() for run in runs]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def area_of(measurement: Measurement, target: Target) -> int:
-    """Look-up tables, or transistors of gates."""
-    resources = measurement.resources
-    area = resources.transistors if target is Target.GATES else resources.luts
-    assert area is not None
-    return area
 
 
 def compare(rows: Sequence[Row]) -> list[Comparison]:
@@ -311,7 +243,7 @@ def _fastest(rows: Sequence[Row]) -> Row | None:
 
 def _recommended(plain: Mac, target: Target) -> list[Mac]:
     """Registers are free where each look-up table has one, and dear where all is gates."""
-    gates = target is Target.GATES
+    gates = not target.has_free_registers
     accumulations = (
         (Accumulation.PAIR, Accumulation.SHARED, Accumulation.ORDERED)
         if plain.splits

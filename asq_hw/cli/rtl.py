@@ -1,53 +1,25 @@
-"""``asq-hw rtl``: mac, quantizer and requantizer."""
+"""``asq-hw rtl``: a unit's folder, whatever the kind of unit."""
 
 from __future__ import annotations
 
+import json
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asq_hw.cli.hardware_options import (
-    AccumulatorBitsOption,
-    ActivationBitsOption,
-    ArrangementOption,
-    ClockOption,
-    CodeBitsOption,
-    FeatureBitsOption,
-    ForceOption,
-    GridOption,
-    LayerOption,
-    ModelArgument,
-    MultiplierBitsOption,
-    OutputBitsOption,
-    OutputOption,
-    PairOption,
-    SchemeOption,
-    ShiftOption,
-    SignedActivationsOption,
-    SignedCodesOption,
-    StepFractionBitsOption,
-    StyleOption,
-    ValueBitsOption,
-    WeightBitsOption,
-)
-from asq_hw.cli.layer_units import layer_units, requantizer, step_quantizer
-from asq_hw.cli.options import BUNDLED, FormatOption, choose, integer
+from asq_hw.cli.layers import layer_of, layer_parameters, model_read
+from asq_hw.cli.options import FormatOption
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
-from asq_hw.numbers.encoding import Encoding
+from asq_hw.cli.parameters import declared, of_option
+from asq_hw.outputs import check_outputs
 
 if TYPE_CHECKING:
     from rtl.design import Design
+    from rtl.units.unit import Unit
 
-__all__ = [
-    "emit_design",
-    "rtl_mac",
-    "rtl_quantizer",
-    "rtl_requantizer",
-]
-
-MOST_ACCUMULATOR_BITS = 48
-"""Where a sum's length decides: wide enough to begin with."""
+__all__ = ["rtl_help", "rtl_parameters", "run_rtl"]
 
 PORTS = (
     Column(key="name", heading="port"),
@@ -58,137 +30,46 @@ PORTS = (
 )
 
 
-def rtl_mac(
-    scheme: SchemeOption,
-    bits: WeightBitsOption,
-    output: OutputOption,
-    activation_bits: ActivationBitsOption = 4,
-    signed: SignedActivationsOption = False,
-    grid: GridOption = Encoding.PACKED,
-    accumulator_bits: AccumulatorBitsOption = 24,
-    length: Annotated[
-        int | None,
-        typer.Option(
-            "--length",
-            parser=integer,
-            metavar="N",
-            help="Products of a sum: accumulators as narrow as they may be, instead.",
-        ),
-    ] = None,
-    style: StyleOption = None,
-    accumulation: Annotated[
-        str | None,
-        typer.Option(
-            "--accumulation", metavar="A", help="post-split: pair, shared or ordered sums."
-        ),
-    ] = None,
-    clear: Annotated[
-        str, typer.Option("--clear", metavar="masked|ahead", help="How a new sum begins.")
-    ] = "masked",
-    pipeline: Annotated[
-        int,
-        typer.Option("--pipeline", parser=integer, metavar="N", help="Registers on the way, 0-2."),
-    ] = 1,
-    segments: Annotated[
-        int,
-        typer.Option(
-            "--segments", parser=integer, metavar="N", help="Parts of a sum's carry chain, 1 to 6."
-        ),
-    ] = 1,
-    lut_fraction_bits: Annotated[
-        int,
-        typer.Option(
-            "--lut-fraction-bits", parser=integer, metavar="F", help="Of post-lut's table, 0 to 15."
-        ),
-    ] = 0,
-    clock_mhz: ClockOption = 100.0,
-    force: ForceOption = False,
-    form: FormatOption = OutputFormat.TABLE,
-) -> None:
-    """Write a multiply-accumulate unit: Verilog, test bench, vectors, constraints, manifest.
-
-    DIR stands alone: its test bench runs under Verilator and Icarus without this program.
-    """
-    from rtl.mac.design import Mac
-    from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
-
-    mac = Mac(
-        scheme=choose(MacScheme, "scheme", scheme),
-        weight_bits=bits,
-        activation_bits=activation_bits,
-        activation_signed=signed,
-        encoding=choose(Encoding, "grid", grid),
-        accumulator_bits=MOST_ACCUMULATOR_BITS if length is not None else accumulator_bits,
-        style=None if style is None else choose(Style, "style", style),
-        accumulation=(
-            None if accumulation is None else choose(Accumulation, "accumulation", accumulation)
-        ),
-        clear=choose(Clear, "clear", clear),
-        pipeline=pipeline,
-        segments=segments,
-        lut_fraction_bits=lut_fraction_bits,
+def rtl_help(unit: Unit) -> str:
+    """What the command of a unit says of itself."""
+    return (
+        f"Write {unit.title}: {unit.purpose}.\n\n"
+        "DIR gets Verilog, test bench, vectors, constraints and manifest, and stands alone: its "
+        "test bench runs under Verilator and Icarus without this program."
     )
-    if length is not None:
-        mac = Mac.for_length(length, mac)
-    emit_design(mac, output, clock_mhz, form, force=force)
 
 
-def rtl_quantizer(
-    output: OutputOption,
-    model: ModelArgument = BUNDLED,
-    layer: LayerOption = None,
-    arrangement: ArrangementOption = "ladder",
-    activation_bits: CodeBitsOption = None,
-    signed: SignedCodesOption = False,
-    feature_bits: FeatureBitsOption = None,
-    step_fraction_bits: StepFractionBitsOption = None,
-    clock_mhz: ClockOption = 100.0,
-    force: ForceOption = False,
-    form: FormatOption = OutputFormat.TABLE,
-) -> None:
-    """Write an ASQ activation quantizer, likewise: the step comes late and is a port."""
-    design = step_quantizer(
-        layer_units(model, layer),
-        arrangement,
-        bits=activation_bits,
-        signed=signed,
-        feature_bits=feature_bits,
-        step_fraction_bits=step_fraction_bits,
+def rtl_parameters(unit: Unit) -> list[Parameter]:
+    """The unit's options, and where its folder goes."""
+    from rtl.emit.constraints import DEFAULT_CLOCK_MHZ
+
+    output = typer.Option("-o", "--output", metavar="DIR", help="Folder to write into.")
+    clock = typer.Option("--clock-mhz", metavar="MHZ", help="Clock of the constraints files.")
+    force = typer.Option("--force", metavar="", help="Replace another unit that DIR holds.")
+    return [
+        *layer_parameters(unit.layer),
+        *map(of_option, unit.options),
+        declared("output", Annotated[Path, output]),
+        declared("clock_mhz", Annotated[float, clock], DEFAULT_CLOCK_MHZ),
+        declared("force", Annotated[bool, force], False),
+        declared("form", FormatOption, OutputFormat.TABLE),
+    ]
+
+
+def run_rtl(unit: Unit, values: dict[str, Any]) -> None:
+    """Make the design, write its folder and say what is in it."""
+    output, clock_mhz, force, form = (
+        values.pop(name) for name in ("output", "clock_mhz", "force", "form")
     )
-    emit_design(design, output, clock_mhz, form, force=force)
+    check_outputs({"--output": output}, model_read(unit.layer, values))
+    layer = layer_of(unit.layer, values)
+    given = {option.name: option.value(values[option.name]) for option in unit.options}
+    _emit(unit.design(given, layer), output, clock_mhz, form, force=force)
 
 
-def rtl_requantizer(
-    output: OutputOption,
-    model: ModelArgument = BUNDLED,
-    layer: LayerOption = None,
-    value_bits: ValueBitsOption = None,
-    multiplier_bits: MultiplierBitsOption = None,
-    shift: ShiftOption = None,
-    bits: OutputBitsOption = None,
-    pair: PairOption = False,
-    clock_mhz: ClockOption = 100.0,
-    force: ForceOption = False,
-    form: FormatOption = OutputFormat.TABLE,
-) -> None:
-    """Write a requantizer, likewise: dot products, or pairs of sums, to features."""
-    design = requantizer(
-        layer_units(model, layer),
-        pair=pair,
-        value_bits=value_bits,
-        multiplier_bits=multiplier_bits,
-        shift=shift,
-        bits=bits,
-    )
-    emit_design(design, output, clock_mhz, form, force=force)
-
-
-def emit_design(
+def _emit(
     design: Design, output: Path, clock_mhz: float, form: OutputFormat, *, force: bool
 ) -> None:
-    """Write the folder and say what is in it."""
-    import json
-
     from rtl.emit.folder import MANIFEST, emit
 
     emitted = emit(design, output, clock_mhz=clock_mhz, force=force)

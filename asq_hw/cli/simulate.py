@@ -25,9 +25,11 @@ from asq_hw.cli.options import (
     model_path,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
-from asq_hw.cli.places import check_outputs
 from asq_hw.errors import InputError
 from asq_hw.numbers.products import Product, ProductKind
+from asq_hw.outputs import check_outputs
+from asq_hw.sim.instruction_sets import AUTO, Kernel
+from asq_hw.sim.limits import ANY_NETWORK_BYTES, EACH_WEIGHT_BYTES
 
 if TYPE_CHECKING:
     from asq_hw.cli.accuracy import Accuracy
@@ -84,10 +86,10 @@ def simulate(
         str,
         typer.Option(
             "--kernel",
-            metavar="auto|vnni|avx2|portable",
+            metavar="|".join([AUTO, *Kernel]),
             help="Machine code of the dot products; the results are the same bits.",
         ),
-    ] = "auto",
+    ] = AUTO,
     trace: Annotated[
         Path | None,
         typer.Option("--trace", metavar="DIR", help="Write every intermediate tensor, as .npy."),
@@ -104,8 +106,8 @@ def simulate(
             "--memory-limit",
             parser=memory_size,
             metavar="SIZE",
-            help="Memory that the network may take, such as 4G; default: 2G, and 64 for each "
-            "weight.",
+            help="Memory that the network may take, such as 4G; default: "
+            f"{ANY_NETWORK_BYTES >> 30}G, and {EACH_WEIGHT_BYTES} for each weight.",
         ),
     ] = None,
     cluster: Annotated[

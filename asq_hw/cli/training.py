@@ -14,8 +14,8 @@ from typer.core import TyperCommand
 
 from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
-from asq_hw.cli.places import check_outputs
 from asq_hw.errors import InputError
+from asq_hw.outputs import check_outputs
 from asq_hw.train.options import CALIBRATION_IMAGES, Device
 
 if TYPE_CHECKING:
@@ -114,12 +114,14 @@ def train(
 
     chosen = recipes.load(recipe, overrides or ())
     folder = output or Path("runs") / chosen.name
-    check_outputs(
-        {"--output": folder, "--log-dir": log_dir}, {"--init": init, "dataset": chosen.dataset}
-    )
     from asq_hw.train.distributed import default_workers, is_main_process
+    from asq_hw.train.run.folder import FILES
     from asq_hw.train.run.training import train as run
 
+    # A recipe may lie in the folder of its run: only a file of that name would be lost.
+    written = {f"{name} of --output": folder / name for name in FILES}
+    events = None if log_dir is None else log_dir / "events"
+    check_outputs(written | {"TensorBoard's file of --log-dir": events}, {"--recipe": recipe})
     if is_main_process():
         _warn_of_methods(chosen)
     progress = _training_progress(chosen.epochs) if is_main_process() else nullcontext()

@@ -1,50 +1,24 @@
-"""``asq-hw verify mac`` and ``asq-hw verify quantizer``."""
+"""``asq-hw verify``: the checks of a unit, whatever its kind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Sequence
+from inspect import Parameter
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asq_hw.cli.hardware_options import (
-    AccumulatorBitsOption,
-    ActivationBitsOption,
-    ArrangementOption,
-    CodeBitsOption,
-    CyclesOption,
-    FeatureBitsOption,
-    GridOption,
-    LayerOption,
-    MethodOption,
-    ModelArgument,
-    MultiplierBitsOption,
-    MutantsOption,
-    OutputBitsOption,
-    PairOption,
-    ShiftOption,
-    SignedActivationsOption,
-    SignedCodesOption,
-    StepFractionBitsOption,
-    ValueBitsOption,
-)
-from asq_hw.cli.layer_units import layer_units, network_rung, requantizer, step_quantizer
-from asq_hw.cli.options import BUNDLED, FormatOption, choose, integer, integers
+from asq_hw.cli.layers import layer_of, layer_parameters
+from asq_hw.cli.options import FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
+from asq_hw.cli.parameters import declared, of_option
 from asq_hw.errors import InputError
-from asq_hw.numbers.encoding import Encoding
 
 if TYPE_CHECKING:
-    from rtl.mac.design import Mac
-    from rtl.verify.checks import Check, Method
+    from rtl.units.unit import Rungs, Unit
+    from rtl.verify.checks import Check
 
-__all__ = [
-    "check_counts",
-    "run_rungs",
-    "verify_mac",
-    "verify_quantizer",
-    "verify_requantizer",
-]
+__all__ = ["run_verify", "verify_help", "verify_parameters"]
 
 COLUMNS = (
     Column(key="name", heading="check"),
@@ -55,227 +29,76 @@ COLUMNS = (
     Column(key="detail", heading="detail"),
 )
 
+_MOST = {"cycles": 1 << 26, "mutants": 2000, "steps": 1 << 12}
+"""Counts that a run can finish."""
 
-_VALUE_BITS = 20
-"""Of a requantizer without a layer: few enough to try every value."""
 
-
-def verify_mac(
-    schemes: Annotated[
-        str,
-        typer.Option(
-            "--scheme", "--schemes", metavar="S,S,...", help="Default: all that have the widths."
-        ),
-    ] = "all",
-    bits: Annotated[
-        str, typer.Option("--bits", metavar="B,B,...", help="Widths of a weight.")
-    ] = "4",
-    activation_bits: ActivationBitsOption = 4,
-    signed: SignedActivationsOption = False,
-    grid: GridOption = Encoding.PACKED,
-    accumulator_bits: AccumulatorBitsOption = 24,
-    every: Annotated[
-        bool,
-        typer.Option(
-            "--every", metavar="", help="Every way to build a unit, not the usual one alone."
-        ),
-    ] = False,
-    method: MethodOption = None,
-    cycles: CyclesOption = 1_000_000,
-    mutants: MutantsOption = 120,
-    form: FormatOption = OutputFormat.TABLE,
-) -> None:
-    """Show that multiply-accumulate units compute what the network's arithmetic says.
-
-    Exit status 1 if a check fails, or could not be decided.
-    """
-    from rtl.mac.schemes import MacScheme
-    from rtl.verify.checks import Method
-    from rtl.verify.formal import prove_mac
-    from rtl.verify.mutation import mutation
-    from rtl.verify.simulation import cosim, exhaustive_mac
-
-    check_counts(cycles, mutants)
-    designs = _macs(
-        tuple(MacScheme)
-        if schemes == "all"
-        else [choose(MacScheme, "scheme", scheme) for scheme in schemes.split(",")],
-        integers("bits", bits),
-        {
-            "activation_bits": activation_bits,
-            "activation_signed": signed,
-            "encoding": choose(Encoding, "grid", grid),
-            "accumulator_bits": accumulator_bits,
-        },
-        every=every,
+def verify_help(unit: Unit) -> str:
+    """What the command of a unit says of itself."""
+    return (
+        f"Show that {unit.title} computes what it must: {unit.purpose}.\n\n"
+        "Exit status 1 if a check fails, or could not be decided."
     )
-    rungs: dict[Method, Callable[[], list[Check]]] = {
-        Method.EXHAUSTIVE: lambda: exhaustive_mac(designs),
-        Method.COSIM: lambda: cosim(designs, operations=cycles),
-        Method.FORMAL: lambda: prove_mac(designs),
-        Method.MUTATION: lambda: mutation(designs, mutants=mutants),
-    }
-    run_rungs(rungs, method, form)
 
 
-def verify_quantizer(
-    model: ModelArgument = BUNDLED,
-    layer: LayerOption = None,
-    arrangement: ArrangementOption = "ladder",
-    activation_bits: CodeBitsOption = None,
-    signed: SignedCodesOption = False,
-    feature_bits: FeatureBitsOption = None,
-    step_fraction_bits: StepFractionBitsOption = None,
-    steps: Annotated[
-        int,
-        typer.Option(
-            "--steps", parser=integer, metavar="N", help="Steps that every feature is tried with."
-        ),
-    ] = 16,
-    method: MethodOption = None,
-    cycles: CyclesOption = 1_000_000,
-    mutants: MutantsOption = 120,
-    form: FormatOption = OutputFormat.TABLE,
-) -> None:
-    """Show the same of the ASQ activation quantizer.
-
-    Exit status 1 if a check fails, or could not be decided.
-    """
-    from rtl.quantizer.ladder import LadderQuantizer
+def verify_parameters(unit: Unit) -> list[Parameter]:
+    """The options of the designs to check, and how much is done."""
     from rtl.verify.checks import Method
-    from rtl.verify.mutation import mutation
-    from rtl.verify.parts import prove_design
-    from rtl.verify.quantizer import exhaustive_quantizer, long_run
+    from rtl.verify.mutation import MUTANTS
 
-    check_counts(cycles, mutants, steps)
-    units = layer_units(model, layer)
-    design = step_quantizer(
-        units,
-        arrangement,
-        bits=activation_bits,
-        signed=signed,
-        feature_bits=feature_bits,
-        step_fraction_bits=step_fraction_bits,
+    method = typer.Option(
+        "--method",
+        metavar="|".join(Method),
+        help="One rung of the ladder (docs/verification.md); default: all.",
     )
-    rungs: dict[Method, Callable[[], list[Check]]] = {
-        Method.EXHAUSTIVE: lambda: exhaustive_quantizer(design, steps=steps),
-        Method.COSIM: lambda: long_run(design, operations=cycles),
-        **network_rung("quantizer", design, units),
-        Method.MUTATION: lambda: mutation([design], mutants=mutants),
-    }
-    if isinstance(design, LadderQuantizer):
-        rungs[Method.FORMAL] = lambda: prove_design(design)
-    run_rungs(rungs, method, form)
-
-
-def verify_requantizer(
-    model: ModelArgument = BUNDLED,
-    layer: LayerOption = None,
-    value_bits: ValueBitsOption = None,
-    multiplier_bits: MultiplierBitsOption = None,
-    shift: ShiftOption = None,
-    bits: OutputBitsOption = None,
-    pair: PairOption = False,
-    steps: Annotated[
-        int,
-        typer.Option(
-            "--steps",
-            parser=integer,
-            metavar="N",
-            help="Multipliers that every value is tried with.",
-        ),
-    ] = 16,
-    method: MethodOption = None,
-    cycles: CyclesOption = 1_000_000,
-    mutants: MutantsOption = 120,
-    form: FormatOption = OutputFormat.TABLE,
-) -> None:
-    """Show the same of the requantizer.
-
-    Exit status 1 if a check fails, or could not be decided.
-    """
-    from rtl.verify.checks import Method
-    from rtl.verify.mutation import mutation
-    from rtl.verify.parts import prove_design
-    from rtl.verify.quantizer import exhaustive_requantizer, long_run
-
-    check_counts(cycles, mutants, steps)
-    units = layer_units(model, layer)
-    if units is None and value_bits is None:
-        value_bits = _VALUE_BITS
-    design = requantizer(
-        units,
-        pair=pair,
-        value_bits=value_bits,
-        multiplier_bits=multiplier_bits,
-        shift=shift,
-        bits=bits,
+    cycles = typer.Option(
+        "--cycles", parser=integer, metavar="N", help="Operations of a cosim run."
     )
-    rungs: dict[Method, Callable[[], list[Check]]] = {
-        Method.COSIM: lambda: long_run(design, operations=cycles),
-        **network_rung("requantizer", design, units),
-        Method.MUTATION: lambda: mutation([design], mutants=mutants),
-    }
-    if not design.pair:
-        rungs = {
-            Method.EXHAUSTIVE: lambda: exhaustive_requantizer(design, steps=steps),
-            **rungs,
-            Method.FORMAL: lambda: prove_design(design),
-        }
-    run_rungs(rungs, method, form)
+    mutants = typer.Option("--mutants", parser=integer, metavar="N", help="Mutants of each design.")
+    return [
+        *layer_parameters(unit.layer),
+        *map(of_option, unit.verify_options),
+        declared("method", Annotated[str | None, method], None),
+        declared("cycles", Annotated[int, cycles], unit.operations),
+        declared("mutants", Annotated[int, mutants], MUTANTS),
+        declared("form", FormatOption, OutputFormat.TABLE),
+    ]
 
 
-def check_counts(cycles: int, mutants: int, steps: int = 1) -> None:
-    """Refuse counts that no run could finish, or that check nothing."""
-    if not 1 <= cycles <= 1 << 26:
-        raise InputError(f"cycles must be 1..{1 << 26}, not {cycles}")
-    if not 1 <= mutants <= 2000:
-        raise InputError(f"mutants must be 1..2000, not {mutants}")
-    if not 1 <= steps <= 1 << 12:
-        raise InputError(f"steps must be 1..{1 << 12}, not {steps}")
-
-
-def _macs(
-    schemes: Iterable[str], widths: Iterable[int], others: dict[str, object], *, every: bool
-) -> list[Mac]:
-    """The units asked for; where several are, combinations that do not exist are left out."""
-    from itertools import product
-
-    from rtl.mac.design import Mac
-
-    designs: list[Mac] = []
-    refusal: InputError | None = None
-    for scheme, bits in product(schemes, widths):
-        try:
-            plain = Mac(scheme=scheme, weight_bits=bits, **others)  # type: ignore[arg-type]
-        except InputError as error:
-            refusal = error
-            continue
-        designs += plain.variants() if every else [plain]
-    if not designs and refusal is not None:
-        raise refusal
-    return designs
-
-
-def run_rungs(
-    rungs: dict[Method, Callable[[], list[Check]]], method: str | None, form: OutputFormat
-) -> None:
+def run_verify(unit: Unit, values: dict[str, Any]) -> None:
     """Climb the rungs asked for, print what was found, and exit 1 unless all of it holds."""
-    from rtl.verify.checks import Method
+    from rtl.units.unit import Effort, in_order
 
-    chosen = list(rungs) if method is None else [choose(Method, "method", method)]
-    if missing := [rung for rung in chosen if rung not in rungs]:
-        known = ", ".join(rungs)
-        raise InputError(f"method must be one of {known} here, not {str(missing[0])!r}")
+    for name, most in _MOST.items():
+        if not 1 <= values.get(name, 1) <= most:
+            raise InputError(f"{name} must be 1..{most}, not {values[name]}")
+    method, form = values.pop("method"), values.pop("form")
+    effort = Effort(operations=values.pop("cycles"), mutants=values.pop("mutants"))
+    layer = layer_of(unit.layer, values)
+    given = {option.name: option.value(values[option.name]) for option in unit.verify_options}
+    designs = unit.designs(given, layer)
+    runs = _chosen(in_order(unit.rungs(designs, given, effort, layer)), method)
     checks: list[Check] = []
-    with progress_bar("Verifying", len(chosen)) as progress:
-        for done, rung in enumerate(chosen):
+    with progress_bar("Verifying", len(runs)) as progress:
+        for done, run in enumerate(runs):
             if progress is not None:
                 progress(done)
-            checks += rungs[rung]()
+            checks += run()
     _show(checks, form)
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
+
+
+def _chosen(rungs: Rungs, method: str | None) -> list[Callable[[], list[Check]]]:
+    """The rung of that name, or all that there are."""
+    from rtl.verify.checks import Method
+
+    if method is None:
+        return list(rungs.values())
+    rung = choose(Method, "method", method)
+    if rung not in rungs:
+        raise InputError(f"method must be one of {', '.join(rungs)} here, not {str(rung)!r}")
+    return [rungs[rung]]
 
 
 def _show(checks: Sequence[Check], form: OutputFormat) -> None:

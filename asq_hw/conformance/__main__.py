@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asq_hw.conformance.files import FOLDER, command, write_all
 from asq_hw.conformance.models import EXAMPLES
-from asq_hw.errors import InputError
+from asq_hw.guard import guarded
 
 __all__ = ["main"]
 
@@ -29,13 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for example in EXAMPLES:
             print(f"# {example.name}: {example.shows}\n{command(example, FOLDER)}")
         return 0
-    try:
-        write_all(folder)
-    except InputError as error:
-        print(f"asq-hw: {error}", file=sys.stderr)
-        return 2
+    write_all(folder)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("asq_hw.conformance", main))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,15 +53,33 @@ def holds_idx(folder: Path) -> bool:
 
 
 def load_idx_folder(name: str, folder: Path, split: str) -> Dataset:
-    """Read one part of an MNIST-like folder; it is normalised as Fashion-MNIST is.
+    """Read one part of an MNIST-like folder.
 
-    Only Fashion-MNIST's own labels have names: the files hold none.
+    Only Fashion-MNIST's own labels have names: the files hold none. The training images of any
+    other folder are normalised by their own mean and deviation. Its test images cannot know
+    those, and until a network says how it sees them they are normalised as Fashion-MNIST is.
     """
     prefix = _IDX_PREFIXES[split]
     images = _read_idx(_find_idx(folder, f"{prefix}-images-idx3-ubyte"), dimensions=3)
     labels = _read_idx(_find_idx(folder, f"{prefix}-labels-idx1-ubyte"), dimensions=1)
     named = name == FASHION_MNIST
-    return like_fashion_mnist(name, images[:, np.newaxis], labels.astype(np.int64), named=named)
+    dataset = like_fashion_mnist(name, images[:, np.newaxis], labels.astype(np.int64), named=named)
+    if named or split != "train":
+        return dataset
+    mean, std = _mean_and_deviation(images)
+    if std == 0:
+        raise InputError(f"{folder} must hold training images of more than one level of gray")
+    return replace(dataset, mean=mean, std=std)
+
+
+def _mean_and_deviation(images: NDArray[np.uint8]) -> tuple[float, float]:
+    """Mean and standard deviation of all pixels / 255, from exact sums."""
+    counts = np.bincount(images.ravel(), minlength=256).tolist()
+    total = images.size
+    first = sum(level * count for level, count in enumerate(counts))
+    second = sum(level * level * count for level, count in enumerate(counts))
+    # The variance times total squared, an integer: nothing cancels.
+    return first / total / 255, math.sqrt(total * second - first * first) / total / 255
 
 
 def like_fashion_mnist(

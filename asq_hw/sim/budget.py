@@ -8,15 +8,14 @@ from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.products import Product
+from asq_hw.sim.limits import ANY_NETWORK_BYTES, EACH_WEIGHT_BYTES
 from asq_hw.sim.lowering.memory_plan import Layout, memory_bytes, pixels_at_once
 from asq_hw.sim.lowering.packing import PackedWeights, packed_bytes
-from asq_hw.sim.lowering.weight_layout import place_keys
+from asq_hw.sim.lowering.weight_layout import offset_keys
 from asq_hw.sim.program import PIXEL_TILE
 
 __all__ = ["Budget", "default_memory_limit", "plan_bytes", "weight_bytes"]
 
-_ANY_NETWORK = 2 << 30
-_EACH_WEIGHT = 64
 _WORD = 8
 _COPIES = 2
 """Tables stand twice where they are joined."""
@@ -30,7 +29,7 @@ def default_memory_limit(network: IntegerNetwork) -> int:
     weights = sum(
         layer.weight_codes.size for layer in network.layers if isinstance(layer, Conv | Linear)
     )
-    return _ANY_NETWORK + _EACH_WEIGHT * weights
+    return ANY_NETWORK_BYTES + EACH_WEIGHT_BYTES * weights
 
 
 class Budget:
@@ -80,9 +79,9 @@ def plan_bytes(network: IntegerNetwork, packed: Mapping[str, PackedWeights], lay
         if not isinstance(layer, Conv | Linear):
             continue
         weights, shape = packed[layer.name], maps[layer.name].shape
-        pixels, places = place_keys(weights, layer, layout.codes[layer.name], shape)
-        lists[pixels] = shape[1] * shape[2] + PIXEL_TILE
-        lists[places] = (shape[1] + 1) * (shape[2] + 1)
+        windows, outputs = offset_keys(weights, layer, layout.codes[layer.name], shape)
+        lists[windows] = shape[1] * shape[2] + PIXEL_TILE
+        lists[outputs] = (shape[1] + 1) * (shape[2] + 1)
         words += weights.tables.size + layer.bias.size * (2 + pixels_at_once(weights, layer))
         words += weights.weights[0, ..., 0].size
     tables = _COPIES * _WORD * (words + sum(lists.values()))

@@ -43,7 +43,8 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.engine import Images, Run, SimulationResult, check_counts, check_images
-from asq_hw.sim.jit import Kernel
+from asq_hw.sim.instruction_sets import AUTO
+from asq_hw.sim.limits import DEFAULT_BATCH_SIZE
 from asq_hw.sim.statistics import empty_statistics, summarize
 
 __all__ = ["simulate"]
@@ -76,9 +77,9 @@ def simulate(
     *,
     cluster: str,
     product: Product | None = None,
-    batch_size: int = 32,
+    batch_size: int = DEFAULT_BATCH_SIZE,
     progress: Callable[[int], None] | None = None,
-    kernel: str = Kernel.AUTO,
+    kernel: str = AUTO,
     memory_limit: int | None = None,
 ) -> SimulationResult:
     """Run uint8 images (N, C, H, W) through `network` on a Dask cluster.

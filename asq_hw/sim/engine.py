@@ -21,26 +21,21 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.budget import Budget
-from asq_hw.sim.jit import Kernel, choose_kernel
-from asq_hw.sim.kernels.interpreter import interpreter
+from asq_hw.sim.instruction_sets import AUTO
+from asq_hw.sim.kernel_choice import choose_kernel
+from asq_hw.sim.kernels.interpreter import Batch, interpreter
+from asq_hw.sim.limits import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE, MAX_THREADS
 from asq_hw.sim.lowering.memory_plan import allocate, memory_bytes
 from asq_hw.sim.lowering.network import lower
-from asq_hw.sim.program import Avx2, Form, Memory, Portable, Statistic, Vnni
+from asq_hw.sim.program import Memory, Statistic
 from asq_hw.sim.statistics import LayerStatistics, empty_statistics, summarize
 from asq_hw.sim.tensors import TraceBatch, read_batch
 
 __all__ = ["Run", "SimulationResult", "check_counts", "check_images", "simulate"]
 
 Images = NDArray[np.uint8]
-MAX_THREADS = 4096
-MAX_BATCH = 1 << 30
 _TRACE_BYTES = 1 << 26
 """Most memory for the tensors of a traced batch; each thread has a few batches."""
-_FORMS: dict[Kernel, type[Form]] = {
-    Kernel.VNNI: Vnni,
-    Kernel.AVX2: Avx2,
-    Kernel.PORTABLE: Portable,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,10 +75,10 @@ def simulate(
     *,
     product: Product | None = None,
     threads: int | None = None,
-    batch_size: int = 32,
+    batch_size: int = DEFAULT_BATCH_SIZE,
     trace: Callable[[TraceBatch], None] | None = None,
     progress: Callable[[int], None] | None = None,
-    kernel: str = Kernel.AUTO,
+    kernel: str = AUTO,
     memory_limit: int | None = None,
 ) -> SimulationResult:
     """Run uint8 images (N, C, H, W) through `network`; the result is the same bits everywhere.
@@ -102,10 +97,10 @@ def simulate(
     progress : callable
         Is given the number of images done so far.
     kernel : str
-        ``auto``, ``vnni``, ``avx2`` or ``portable``.
+        ``auto``, or the name of one of `asq_hw.sim.instruction_sets.Kernel`.
     memory_limit : int
-        Bytes that the network, its tables and all threads may take; by default 2 GiB, and 64 for
-        each weight.
+        Bytes that the network, its tables and all threads may take; by default
+        `asq_hw.sim.budget.default_memory_limit`.
 
     Raises
     ------
@@ -162,7 +157,7 @@ class Run:
         self.budget = Budget(network, memory_limit)
         self.plan = lower(network, product, kernel=chosen, keep=keep, budget=self.budget)
         self.shape = network.feature_maps()[network.output.name].shape
-        self.form = _FORMS[chosen]()
+        self.form = chosen.form
         self.interpret = interpreter()
         self._take(images)
 
@@ -218,16 +213,14 @@ class Run:
     def compute(self, memory: Memory, start: int, stop: int, steps: slice = slice(None)) -> None:
         """Run the program, or some of its steps, on the images ``start .. stop - 1``."""
         program = self.plan.program
-        self.interpret(
-            program._replace(steps=program.steps[steps]),
-            memory,
-            self.images[start:stop],
-            self.plan.layout.maps[self.network.output.name],
-            self.scores[start:stop],
-            self.counts[start:stop],
-            self.keep,
-            self.form,
+        batch = Batch(
+            images=self.images[start:stop],
+            output=self.plan.layout.maps[self.network.output.name],
+            scores=self.scores[start:stop],
+            statistics=self.counts[start:stop],
+            keep=self.keep,
         )
+        self.interpret(program._replace(steps=program.steps[steps]), memory, batch, self.form)
 
     def run(self, threads: int, batch_size: int) -> Generator[_Batch, None, None]:
         """Compute all batches and yield them in order; interrupted, stop soon."""
@@ -296,7 +289,7 @@ def check_images(network: IntegerNetwork, images: Images) -> None:
 
 def check_counts(threads: int, batch_size: int) -> None:
     """Raise InputError unless both are integers of at least 1, and few threads or images."""
-    limits = {"threads": (threads, MAX_THREADS), "batch size": (batch_size, MAX_BATCH)}
+    limits = {"threads": (threads, MAX_THREADS), "batch size": (batch_size, MAX_BATCH_SIZE)}
     for name, (value, most) in limits.items():
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             raise InputError(f"{name} must be an integer in 1..{most}, not {value!r}")

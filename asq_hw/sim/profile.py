@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product
 from asq_hw.sim.engine import Run, check_images
-from asq_hw.sim.jit import Kernel
+from asq_hw.sim.instruction_sets import AUTO
 from asq_hw.sim.program import Memory
 
 __all__ = ["profile_layers"]
@@ -22,7 +22,7 @@ def profile_layers(
     images: NDArray[np.uint8],
     *,
     product: Product | None = None,
-    kernel: str = Kernel.AUTO,
+    kernel: str = AUTO,
 ) -> dict[str, float]:
     """Seconds of every layer for one image on one thread, by the layer's name.
 

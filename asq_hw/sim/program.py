@@ -1,8 +1,8 @@
-"""What the kernels read: a network as tables of named integers and flat arrays of constants.
+"""A program: what the kernels run, what they work in, and the choices that are made for each layer.
 
-One record describes one layer; kernels take a record, the constants that its ``..._at`` fields
-point into, and the memory that its ``source`` and ``destination`` fields point into. All feature
-maps and activation codes are channels-last, ``(H, W, C)``.
+One record describes one step, see `asq_hw.sim.records`; kernels take a record, the constants that
+its ``..._at`` fields point into, and the memory that its ``source`` and ``destination`` fields
+point into. All feature maps and activation codes are channels-last, ``(H, W, C)``.
 """
 
 from __future__ import annotations
@@ -14,82 +14,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "CONV",
-    "ELEMENTWISE",
-    "INPUT",
+    "CODE_VALUES",
     "PIXEL_TILE",
-    "POOL",
-    "STAGE",
-    "STEP",
-    "VECTOR",
-    "Avx2",
-    "Finish",
-    "Form",
+    "TRANSFORM_CHANNELS",
+    "WINOGRAD_PRODUCTS",
+    "ComputeType",
     "Kind",
-    "Lane",
     "Memory",
     "Method",
-    "Portable",
     "Program",
+    "Requantization",
+    "Sample",
     "Statistic",
-    "Vnni",
+    "Table",
 ]
 
 PIXEL_TILE = 8
 """Output pixels that the dot products compute at once; a larger tile spills registers."""
 
-VECTOR = 16
-"""Sums of 32 bits in a vector; output channels are padded to whole ones."""
+CODE_VALUES = 256
+"""Values that ``q - Qn`` can have in a byte, and entries of a plane's table."""
 
+WINOGRAD_PRODUCTS = 16
+"""Products of a tile of 2 x 2 outputs: each is a matrix product of its own over the channels."""
 
-class Portable(NamedTuple):
-    """Plain loops; kernels are compiled for a form by its type, whatever the value."""
+TRANSFORM_CHANNELS = 32
+"""Channels of codes that Winograd's transform takes at once."""
 
-    lanes: int = 1
-
-
-class Avx2(NamedTuple):
-    """AVX2: what any x86 processor since 2013 or 2015 has."""
-
-    lanes: int = VECTOR
-
-
-class Vnni(NamedTuple):
-    """AVX-512 VNNI."""
-
-    lanes: int = VECTOR
-
-
-Form = Portable | Avx2 | Vnni
-
-
-class Method(IntEnum):
-    """How dot products in the lane of bytes are computed."""
-
-    QUADS = 0
-    """Four codes that stand side by side at once, for any kernel, stride and groups."""
-    WINOGRAD = 1
-    """Through 16 products of transformed pieces: 3 x 3 with stride 1, where bounds allow it."""
-    TAPS = 2
-    """Channel by channel, for depthwise layers."""
-
-
-class Finish(IntEnum):
-    """How sums in the lane of bytes are requantized; the results are the same."""
-
-    WIDE = 0
-    """Products of 64 bits."""
-    SPLIT = 1
-    """Two products of 32 bits, where bounds allow it."""
-    HALVES = 2
-    """The same for pairs of sums that fit 16 bits and share a lane."""
+Table = NDArray[np.record]
 
 
 class Kind(IntEnum):
-    """What a step of the program computes; every kind has a table of its own."""
+    """What a step of the program computes; every kind has a record and a table of its own."""
 
     INPUT = 0
-    CONV = 1
+    CONVOLUTION = 1
     ADD = 2
     RELU = 3
     FLATTEN = 4
@@ -97,13 +56,35 @@ class Kind(IntEnum):
     AVERAGE_POOL = 6
 
 
-class Lane(IntEnum):
+class ComputeType(IntEnum):
     """Integers that a layer's dot products are computed in; bounds prove that they are enough."""
 
     INT8 = 0
     """Codes uint8, weights int8, sums int32, requantization of 32 by 32 bits."""
     INT32 = 1
     INT64 = 2
+
+
+class Method(IntEnum):
+    """How dot products of bytes are computed."""
+
+    IMPLICIT_GEMM = 0
+    """Four codes that stand side by side at once, for any kernel, stride and groups."""
+    WINOGRAD = 1
+    """Through 16 products of transformed tiles: 3 x 3 with stride 1, where bounds allow it."""
+    DEPTHWISE = 2
+    """Channel by channel, for depthwise layers."""
+
+
+class Requantization(IntEnum):
+    """How sums of bytes are requantized; the results are the same."""
+
+    WIDE = 0
+    """Products of 64 bits."""
+    SPLIT = 1
+    """Two products of 32 bits, where bounds allow it."""
+    HALVES = 2
+    """The same for pairs of sums that fit 16 bits and share a lane."""
 
 
 class Statistic(IntEnum):
@@ -117,47 +98,23 @@ class Statistic(IntEnum):
     LARGEST = 5
 
 
-def _record(fields: str) -> np.dtype[np.void]:
-    return np.dtype([(name, np.int64) for name in fields.split()])
-
-
-STEP = _record("kind index layer")
-INPUT = _record("destination channels pixels multiplier_at offset_at shift low high")
-ELEMENTWISE = _record("source other destination channels pixels low high floor ceiling")
-POOL = _record(
-    "source destination channels height width out_height out_width kernel_height kernel_width "
-    "stride_y stride_x padding_y padding_x multiplier shift low high"
-)
-STAGE = _record("inputs outputs weight_at bias_at multiplier shift minimum maximum")
-CONV = _record(
-    # source and quantizer
-    "source channels height width step_size stage stages pool_multiplier pool_shift pool_pixels "
-    "pooled step_fraction_bits code_low code_high "
-    # codes: one byte each in `indices` (q - code_low), then `planes` values in a padded map
-    "indices lane codes padded_width padding_y padding_x planes plane_at "
-    # dot products
-    "groups group_channels group_outputs columns width_out quads quads_at pixels pixels_at block "
-    "weights starts_at pair "
-    # dot products in the lane of bytes
-    "method places_at tiles tiles_across transformed_row transform_offset run "
-    # requantization
-    "finish split_bits pixels_at_once multiplier_at bias_at biases_at narrow_shift fraction_bits "
-    "shift low high floor ceiling destination out_channels accumulators pools"
-)
-
-
 class Program(NamedTuple):
     """A network ready to run: read-only, shared by all threads."""
 
-    steps: NDArray[np.void]
-    inputs: NDArray[np.void]
-    convs: NDArray[np.void]
-    elementwise: NDArray[np.void]
-    pools: NDArray[np.void]
-    stages: NDArray[np.void]
+    steps: Table
+    inputs: Table
+    convolutions: Table
+    adds: Table
+    relus: Table
+    flattens: Table
+    max_pools: Table
+    average_pools: Table
+    stages: Table
+    """Stages of all adapters."""
     constants: NDArray[np.int64]
-    starts: NDArray[np.int32]
-    starts16: NDArray[np.int16]
+    corrections: NDArray[np.int32]
+    """What sums begin with: the zero points' correction."""
+    corrections16: NDArray[np.int16]
     biases: NDArray[np.int32]
     adapters: NDArray[np.int8]
     weights8: NDArray[np.int8]
@@ -185,11 +142,22 @@ class Memory(NamedTuple):
     products: NDArray[np.int32]
     multipliers: NDArray[np.int64]
     multipliers32: NDArray[np.int32]
-    pooled: NDArray[np.int64]
-    """Sums of channels that layers leave for the adapters behind them."""
+    channel_sums: NDArray[np.int64]
+    """What layers leave for the adapters behind them."""
     vectors: NDArray[np.int64]
     """Scratch, (2, size), for sums of channels and for adapters."""
     halves: NDArray[np.int32]
     """The same for an adapter's inputs in two parts."""
     stop: NDArray[np.uint8]
     """(1,): set by another thread where the run shall end; the results are then of no use."""
+
+
+class Sample(NamedTuple):
+    """The image in hand."""
+
+    row: int
+    """Its row in the memory."""
+    keep: bool
+    """Whether intermediate tensors stay."""
+    statistics: NDArray[np.int64]
+    """The step's, (len(Statistic),)."""

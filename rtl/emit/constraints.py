@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asq_hw.errors import InputError
+from rtl.targets import registry
 
 __all__ = ["DEFAULT_CLOCK_MHZ", "constraints"]
 
@@ -11,17 +12,9 @@ _MOST_MHZ = 2000.0
 
 
 def constraints(clock_mhz: float) -> dict[str, str]:
-    """Text of a constraints file for ``clk`` by file name ending: lpf, pcf and xdc.
-
-    Pins are the board's and stand in none of them.
-    """
+    """Text of each target's constraints file for ``clk``, by file name ending."""
     if not 0 < clock_mhz <= _MOST_MHZ:
         raise InputError(
             f"the clock must be above 0 and at most {_MOST_MHZ:g} MHz, not {clock_mhz}"
         )
-    megahertz = f"{clock_mhz:g}"
-    return {
-        "lpf": f'FREQUENCY PORT "clk" {megahertz} MHZ;\n',
-        "pcf": f"set_frequency clk {megahertz}\n",
-        "xdc": f"create_clock -name clk -period {1000 / clock_mhz:.3f} [get_ports clk]\n",
-    }
+    return {each.suffix: each.text(clock_mhz) for each in registry.constraints()}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from asq_hw import __version__
 from rtl.design import Design, Direction, Port
 from rtl.emit.vectors import Vectors
+from rtl.targets.registry import constraints
 
 __all__ = ["CLOCK_AND_RESET", "core", "manifest"]
 
@@ -61,13 +62,7 @@ filesets:
     files:
       - {testbench}: {{file_type: verilogSource}}
       - {vectors}: {{file_type: user, copyto: {vectors}}}
-  ecp5:
-    files: [{lpf}: {{file_type: LPF}}]
-  ice40:
-    files: [{pcf}: {{file_type: PCF}}]
-  vivado:
-    files: [{xdc}: {{file_type: xdc}}]
-targets:
+{filesets}targets:
   default: &default
     filesets: [rtl]
     toplevel: {top}
@@ -78,22 +73,35 @@ targets:
     tools:
       icarus: {{iverilog_options: [-g2001]}}
       verilator: {{mode: binary, verilator_options: [--timing, -Wno-fatal]}}
-  ecp5:
+{targets}"""
+
+_FILESET = """\
+  {flow}:
+    files: [{file}: {{file_type: {file_type}}}]
+"""
+
+_TARGET = """\
+  {flow}:
     <<: *default
-    filesets: [rtl, ecp5]
-    default_tool: trellis
-  ice40:
-    <<: *default
-    filesets: [rtl, ice40]
-    default_tool: icestorm
-  vivado:
-    <<: *default
-    filesets: [rtl, vivado]
-    default_tool: vivado
+    filesets: [rtl, {flow}]
+    default_tool: {tool}
 """
 
 
 def core(design: Design, files: Mapping[str, str]) -> str:
     """FuseSoC's core description (CAPI2): simulation, and a target for each constraints file."""
     title = json.dumps(f"{design.title}, layer {design.layer}" if design.layer else design.title)
-    return _CORE.format(top=design.name, version=__version__, title=title, **files)
+    declared = constraints()
+    return _CORE.format(
+        top=design.name,
+        version=__version__,
+        title=title,
+        verilog=files["verilog"],
+        testbench=files["testbench"],
+        vectors=files["vectors"],
+        filesets="".join(
+            _FILESET.format(flow=each.flow, file=files[each.suffix], file_type=each.file_type)
+            for each in declared
+        ),
+        targets="".join(_TARGET.format(flow=each.flow, tool=each.tool) for each in declared),
+    )

@@ -1,141 +1,92 @@
-"""Proofs about emitted Verilog, for all inputs, each beside a twin with a bug that it refutes."""
+"""Proofs of multiply-accumulate units: their products, their sums, and the longest sum."""
 
 from __future__ import annotations
 
-import re
-import tempfile
 from collections.abc import Sequence
-from enum import StrEnum
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-from amaranth.back import rtlil
 
 from asq_hw.numbers.schemes import APOT
 from rtl.design import MacDesign
-from rtl.emit.verilog import to_verilog
-from rtl.tools import ToolError, run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
-from rtl.verify.harness import HARNESS, Claim, Harness, Pair
+from rtl.verify.harness import Claim, Harness, Pair
 from rtl.verify.products import products
+from rtl.verify.proofs import Proof, Setup, check_proofs
 
-__all__ = ["PROOF_TIMEOUT_S", "Answer", "prove", "prove_mac", "read_answer"]
-
-PROOF_TIMEOUT_S = 600
-"""A proof that takes longer has failed."""
+__all__ = ["MacProof", "prove_mac"]
 
 _WHOLE_APOT_BITS = 11
 """Operand bits up to which an APoT product is proven at once; above, for each weight code by
 itself. Other schemes' products are proven at once at every width."""
-
-_READ = f"""
-read_verilog unit.v
-read_rtlil {HARNESS}.il
-hierarchy -check -top {HARNESS}
-proc
-flatten
-memory_map
-opt -full
-opt_clean
-"""
-_VERDICT = re.compile(r"^(?:SAT .*|Induction .*|Reached .*)(SUCCESS!|FAIL!|proof failed\.)", re.M)
-
-
-class Answer(StrEnum):
-    """What became of a proof."""
-
-    PROVEN = "proven"
-    REFUTED = "refuted"
-    UNKNOWN = "unknown"
-    """Out of time or of steps, or the tool failed: never counted as either."""
 
 
 def prove_mac(designs: Sequence[MacDesign]) -> list[Check]:
     """Prove each unit's products and sums, and that its longest sum cannot overflow."""
     checks = []
     for design in designs:
-        verilog = to_verilog(design)
-        for claim in Claim:
-            proof = partial(_with_twin, design, claim, verilog)
-            checks.append(timed(f"{design.name} {claim}", Method.FORMAL, proof))
+        checks += check_proofs(design, [MacProof(design=design, claim=claim) for claim in Claim])
         checks.append(timed(f"{design.name} overflow", Method.FORMAL, partial(_overflow, design)))
     return checks
 
 
-def _with_twin(design: MacDesign, claim: Claim, verilog: str) -> Outcome:
-    """The proof, and the same on a unit with one bug: it counts only if that one is refuted."""
-    answers, cases = prove(design, claim, verilog)
-    twin, _ = prove(design, claim, verilog, bug=_bug(design))
-    return Outcome(
-        cases=cases,
-        passed=answers is Answer.PROVEN and twin is Answer.REFUTED,
-        detail=f"{answers} for all inputs; twin with a bug {twin}",
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MacProof(Proof):
+    """That a multiply-accumulate unit's products are right, or its sums.
 
+    Parameters
+    ----------
+    design : MacDesign
+        The unit.
+    claim : Claim
+        What is proven of it.
+    """
 
-def prove(
-    design: MacDesign, claim: Claim, verilog: str, *, bug: Pair | None = None
-) -> tuple[Answer, int]:
-    """Prove a claim about a unit's Verilog; also the number of proofs that it was cut into."""
-    harness = Harness(design, claim, bug)
-    commands = _commands(design, claim, bug)
-    with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
-        folder = Path(name)
-        (folder / "unit.v").write_text(verilog, encoding="utf-8")
-        text = rtlil.convert(harness, name=HARNESS, ports=harness.ports, emit_src=False)
-        (folder / f"{HARNESS}.il").write_text(text, encoding="utf-8")
-        try:
-            log = run_yosys(
-                _READ + "\n".join(commands) + "\n", folder=folder, timeout_s=PROOF_TIMEOUT_S
-            )
-        except ToolError as error:
-            log = error.log
-    return read_answer(log, len(commands)), len(commands)
+    design: MacDesign
+    claim: Claim
 
+    @property
+    def name(self) -> str:
+        """The claim's."""
+        return str(self.claim)
 
-def _commands(design: MacDesign, claim: Claim, bug: Pair | None) -> list[str]:
-    """Yosys' ``sat``, for each case that the claim is cut into; a bug shows in one of them."""
-    latency = design.latency_cyc
-    match claim:
-        case Claim.PRODUCT:
-            # Without initial values the registers hold anything: the claim is about any state.
-            proof = (
-                f"sat -seq {latency + 1} -prove-skip {latency} "
-                "-set legal 1 -set rst 0 -prove wrong 0"
-            )
-            bits = design.weight_grid.stored_bits + design.activation_grid.bits
-            codes = (
-                [level.code for level in design.weight_grid.levels] if bug is None else [bug.weight]
-            )
-            cut = design.weight_grid.scheme is APOT and bits > _WHOLE_APOT_BITS
-            cuts = [f" -set-at 1 weight {code}" for code in codes] if cut else [""]
-            first = "setattr -unset init w:*\n"
-            return [(first if index == 0 else "") + proof + cut for index, cut in enumerate(cuts)]
-        case Claim.SUM:
-            return [f"sat -tempinduct -maxsteps {latency + 8} -set legal 1 -prove wrong 0"]
+    def setup(self, *, twin: bool) -> Setup:
+        """From any state for products, by induction for sums; a twin errs with one pair."""
+        harness = Harness(self.design, self.claim, self._bug() if twin else None)
+        latency = self.design.latency_cyc
+        prepare = ["opt -full", "opt_clean"]
+        match self.claim:
+            case Claim.PRODUCT:
+                # Without initial values the registers hold anything: the claim is about any state.
+                prepare.append("setattr -unset init w:*")
+                window = f"-seq {latency + 1} -prove-skip {latency}"
+                proof = f"sat {window} -set legal 1 -set rst 0 -prove wrong 0"
+                claims = [proof + cut for cut in self._cuts(twin=twin)]
+            case Claim.SUM:
+                steps = latency + 8
+                claims = [f"sat -tempinduct -maxsteps {steps} -set legal 1 -prove wrong 0"]
+        return Setup(circuit=harness, ports=harness.ports, prepare=prepare, claims=claims)
 
+    def _cuts(self, *, twin: bool) -> list[str]:
+        """Conditions, one for each case that products are cut into; a bug shows in one of them."""
+        grid = self.design.weight_grid
+        bits = grid.stored_bits + self.design.activation_grid.bits
+        if grid.scheme is not APOT or bits <= _WHOLE_APOT_BITS:
+            return [""]
+        codes = [self._bug().weight] if twin else [level.code for level in grid.levels]
+        return [f" -set-at 1 weight {code}" for code in codes]
 
-def read_answer(log: str, proofs: int) -> Answer:
-    """One refuted case refutes the claim; it is proven only if every case has said so."""
-    said = [found[1] for found in _VERDICT.finditer(log)]
-    if "FAIL!" in said:
-        return Answer.REFUTED
-    if said == ["SUCCESS!"] * proofs:
-        return Answer.PROVEN
-    return Answer.UNKNOWN
-
-
-def _bug(design: MacDesign) -> Pair:
-    """The pair with the last weight code and activation, and an activation with another product."""
-    table = products(design)
-    last = [terms[-1] for terms in table.terms.values()]
-    differs = np.logical_or.reduce([terms != terms[-1] for terms in last])
-    return Pair(
-        activation=int(table.activations[-1]),
-        weight=int(table.weights[-1]),
-        instead=int(table.activations[np.flatnonzero(differs)[-1]]),
-    )
+    def _bug(self) -> Pair:
+        """The last pair of weight code and activation, and an activation of another product."""
+        table = products(self.design)
+        last = [terms[-1] for terms in table.terms.values()]
+        differs = np.logical_or.reduce([terms != terms[-1] for terms in last])
+        return Pair(
+            activation=int(table.activations[-1]),
+            weight=int(table.weights[-1]),
+            instead=int(table.activations[np.flatnonzero(differs)[-1]]),
+        )
 
 
 def _overflow(design: MacDesign) -> Outcome:

@@ -20,9 +20,9 @@ from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
-from rtl.verify.formal import Answer, read_answer
 from rtl.verify.narrow import Word, narrowed
-from rtl.verify.parts import is_proven
+from rtl.verify.of_designs import is_proven
+from rtl.verify.proofs import Answer, read_answer
 from rtl.verify.simulators import Bench, Simulator
 
 __all__ = ["MUTANTS", "MutationResult", "mutate", "mutation", "narrow_words"]
@@ -30,7 +30,7 @@ __all__ = ["MUTANTS", "MutationResult", "mutate", "mutation", "narrow_words"]
 MUTANTS = 120
 """Mutants of each design, evenly sampled from all that Yosys' ``mutate`` can make."""
 
-PROOF_TIMEOUT_S = 120
+EQUIVALENCE_TIMEOUT_S = 120
 """An equivalence that takes longer to prove is unknown, and the check has failed."""
 
 _SELECT_BITS = 12
@@ -228,7 +228,7 @@ def _has_equal_steps(design: Design, alone: str, folder: Path) -> bool:
     )
     script += "equiv_make gold gate pair\nhierarchy -top pair\nequiv_simple\nequiv_status -assert\n"
     try:
-        run_yosys(script, folder=folder, timeout_s=PROOF_TIMEOUT_S)
+        run_yosys(script, folder=folder, timeout_s=EQUIVALENCE_TIMEOUT_S)
     except ToolError:
         return False
     return True
@@ -245,7 +245,7 @@ def _has_equal_outputs(design: Design, number: int, folder: Path) -> bool:
         "-set legal 1 -prove wrong 0\n"
     )
     try:
-        log = run_yosys(script, folder=folder, timeout_s=PROOF_TIMEOUT_S)
+        log = run_yosys(script, folder=folder, timeout_s=EQUIVALENCE_TIMEOUT_S)
     except ToolError as error:
         log = error.log
     return read_answer(log, 1) is Answer.PROVEN

@@ -1,69 +1,120 @@
-"""Proofs about quantizers, requantizer, pooling and adapter, each beside twins that it refutes."""
+"""Proofs about emitted Verilog, for all inputs: what one is, and the one way in which all are run.
+
+A proof is a circuit around the unit's Verilog and commands for Yosys' ``sat``. It counts only
+beside its twin: the same proof of a unit with one bug, which has to be refuted.
+"""
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
 from amaranth.back import rtlil
+from amaranth.hdl import Elaboratable, Signal
 
 from rtl.design import Design
 from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
-from rtl.verify.formal import PROOF_TIMEOUT_S, Answer, read_answer
-from rtl.verify.unit import HARNESS, UNIT, Bug, UnitHarness
 
-__all__ = ["HarnessOf", "Part", "prove_part", "prove_unit"]
+__all__ = [
+    "HARNESS",
+    "PROOF_TIMEOUT_S",
+    "Answer",
+    "Proof",
+    "Setup",
+    "check_proof",
+    "check_proofs",
+    "prove",
+    "read_answer",
+]
 
-HarnessOf = Callable[[Bug | None], UnitHarness]
-"""Makes the harness of a unit, or of its twin with a bug."""
+PROOF_TIMEOUT_S = 600
+"""A proof that takes longer has failed."""
 
-_READ = """
+HARNESS = "harness"
+"""Name of the top module of a proof."""
+
+_READ = f"""
 read_verilog unit.v
-read_rtlil {top}.il
-hierarchy -check -top {top}
+read_rtlil {HARNESS}.il
+hierarchy -check -top {HARNESS}
 proc
 flatten
 memory_map
-{probes}
-wreduce
-opt_dff
-opt -full
-{merges}
-opt_clean
 """
+_VERDICT = re.compile(r"^(?:SAT .*|Induction .*|Reached .*)(SUCCESS!|FAIL!|proof failed\.)", re.M)
 
 
-class Part(StrEnum):
-    """The two parts of a proof."""
+class Answer(StrEnum):
+    """What became of a proof."""
 
-    STATE = "state"
-    """By induction from the reset: registers hold what the operations so far must put there."""
-    RESULTS = "results"
-    """From any such state, with any inputs: what comes out is right."""
+    PROVEN = "proven"
+    REFUTED = "refuted"
+    UNKNOWN = "unknown"
+    """Out of time or of steps, or the tool failed: never counted as either."""
 
 
-def prove_unit(design: Design, harness: HarnessOf, bugs: Mapping[Part, Bug]) -> list[Check]:
-    """Prove those parts that `bugs` has a twin's bug for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """A circuit, and what Yosys does with it.
+
+    Parameters
+    ----------
+    circuit : Elaboratable
+        The unit's instance, and what it must compute beside it.
+    ports : sequence of Signal
+        The circuit's ports, beside clock and reset.
+    prepare : sequence of str
+        Commands that simplify the circuit.
+    claims : sequence of str
+        ``sat`` with the claim, once for each case that it is cut into.
+    """
+
+    circuit: Elaboratable
+    ports: Sequence[Signal]
+    prepare: Sequence[str]
+    claims: Sequence[str]
+
+
+class Proof(ABC):
+    """One thing to prove of a unit."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What is proven, in a word."""
+
+    @abstractmethod
+    def setup(self, *, twin: bool) -> Setup:
+        """How it is proven.
+
+        Parameters
+        ----------
+        twin : bool
+            Whether the unit has a bug there, with which the proof has to be refuted.
+        """
+
+
+def check_proofs(design: Design, proofs: Sequence[Proof]) -> list[Check]:
+    """A check for each proof of the design's emitted Verilog."""
     verilog = to_verilog(design)
     return [
-        timed(
-            f"{design.name} {part}",
-            Method.FORMAL,
-            partial(_with_twin, part, harness, bug, verilog),
-        )
-        for part, bug in bugs.items()
+        timed(f"{design.name} {proof.name}", Method.FORMAL, partial(check_proof, proof, verilog))
+        for proof in proofs
     ]
 
 
-def _with_twin(part: Part, harness: HarnessOf, bug: Bug, verilog: str) -> Outcome:
+def check_proof(proof: Proof, verilog: str) -> Outcome:
     """The proof, and the same on a unit with one bug: it counts only if that one is refuted."""
-    answer, cases = prove_part(part, harness(None), verilog)
-    twin, _ = prove_part(part, harness(bug), verilog)
+    answer, cases = prove(proof, verilog)
+    twin, _ = prove(proof, verilog, twin=True)
     return Outcome(
         cases=cases,
         passed=answer is Answer.PROVEN and twin is Answer.REFUTED,
@@ -71,42 +122,27 @@ def _with_twin(part: Part, harness: HarnessOf, bug: Bug, verilog: str) -> Outcom
     )
 
 
-def prove_part(part: Part, harness: UnitHarness, verilog: str) -> tuple[Answer, int]:
-    """Prove a part of a harness's claims; also the number of proofs that it was cut into."""
-    module, ports = harness.module()
-    text = rtlil.convert(module, name=HARNESS, ports=ports, emit_src=False)
-    probes = "\n".join(
-        f"connect -set {signal.name} \\{UNIT}.{name}" for name, signal in harness.probes.items()
-    )
-    commands = _commands(part, harness.latency_cyc, [len(port) for port in ports[-2:]])
+def prove(proof: Proof, verilog: str, *, twin: bool = False) -> tuple[Answer, int]:
+    """Prove it of a unit's Verilog; also the number of cases that it was cut into."""
+    setup = proof.setup(twin=twin)
     with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
         folder = Path(name)
         (folder / "unit.v").write_text(verilog, encoding="utf-8")
+        text = rtlil.convert(setup.circuit, name=HARNESS, ports=setup.ports, emit_src=False)
         (folder / f"{HARNESS}.il").write_text(text, encoding="utf-8")
-        # What harness and unit both delay becomes one register, stage after stage.
-        merges = "\n".join(["opt_merge -share_all"] * harness.latency_cyc)
-        script = _READ.format(top=HARNESS, probes=probes, merges=merges)
-        script += "\n".join(commands) + "\n"
+        lines = "\n".join([*setup.prepare, *setup.claims])
         try:
-            log = run_yosys(script, folder=folder, timeout_s=PROOF_TIMEOUT_S)
+            log = run_yosys(f"{_READ}{lines}\n", folder=folder, timeout_s=PROOF_TIMEOUT_S)
         except ToolError as error:
             log = error.log
-    return read_answer(log, sum("sat" in command for command in commands)), len(commands) - 1
+    return read_answer(log, len(setup.claims)), len(setup.claims)
 
 
-def _commands(part: Part, latency: int, claims: Sequence[int]) -> list[str]:
-    """Yosys' commands, one of which is not a proof; `claims` are the bits of astray and wrong."""
-    things, results = claims
-    # Without initial values the registers hold anything.
-    anything = "setattr -unset init w:*"
-    match part:
-        case Part.STATE:
-            steps = [
-                f"sat -seq 2 -prove-skip 1 -set legal 1 -set-at 1 astray 0 -prove astray[{i}] 0"
-                for i in range(things)
-            ]
-            return ["sat -seq 1 -set legal 1 -prove astray 0", anything, *steps]
-        case Part.RESULTS:
-            window = f"-seq {latency + 1} -prove-skip {latency}"
-            proof = f"sat {window} -set legal 1 -set astray 0"
-            return [anything, *(f"{proof} -prove wrong[{i}] 0" for i in range(results))]
+def read_answer(log: str, proofs: int) -> Answer:
+    """One refuted case refutes the claim; it is proven only if every case has said so."""
+    said = [found[1] for found in _VERDICT.finditer(log)]
+    if "FAIL!" in said:
+        return Answer.REFUTED
+    if said == ["SUCCESS!"] * proofs:
+        return Answer.PROVEN
+    return Answer.UNKNOWN

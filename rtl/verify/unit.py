@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from amaranth.hdl import (
     Cat,
@@ -20,19 +21,18 @@ from amaranth.hdl import (
 )
 
 from rtl.design import VALID_IN, VALID_OUT, Design
+from rtl.verify.proofs import Proof, Setup
 
 __all__ = [
-    "HARNESS",
     "UNIT",
     "Bug",
     "Claims",
+    "Part",
     "UnitHarness",
+    "UnitProof",
     "delayed",
     "misrounded",
 ]
-
-HARNESS = "harness"
-"""Name of the top module of a proof."""
 
 UNIT = "unit"
 """Name of the instance whose Verilog the proof is about."""
@@ -159,6 +159,65 @@ class UnitHarness:
             shows = wires[name] == self._bug.when[name]
             m.d.comb += self.outputs[name].eq(Mux(shows, self._bug.instead, wires[name]))
         return wires
+
+
+class Part(StrEnum):
+    """The two parts of a proof that a `UnitHarness` is right."""
+
+    STATE = "state"
+    """By induction from the reset: registers hold what the operations so far must put there."""
+    RESULTS = "results"
+    """From any such state, with any inputs: what comes out is right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitProof(Proof):
+    """A part of the proof of a harness's claims.
+
+    Parameters
+    ----------
+    part : Part
+        Which one.
+    harness : callable
+        Makes the harness of the unit, or of its twin with a bug.
+    bug : Bug
+        The twin's.
+    """
+
+    part: Part
+    harness: Callable[[Bug | None], UnitHarness]
+    bug: Bug
+
+    @property
+    def name(self) -> str:
+        """The part's."""
+        return str(self.part)
+
+    def setup(self, *, twin: bool) -> Setup:
+        """Probes are connected, and each thing is proven by itself."""
+        harness = self.harness(self.bug if twin else None)
+        module, ports = harness.module()
+        probes = [
+            f"connect -set {signal.name} \\{UNIT}.{name}" for name, signal in harness.probes.items()
+        ]
+        # What harness and unit both delay becomes one register, stage after stage.
+        merges = ["opt_merge -share_all"] * harness.latency_cyc
+        prepare = [*probes, "wreduce", "opt_dff", "opt -full", *merges, "opt_clean"]
+        things, results = (len(port) for port in ports[-2:])
+        # Without initial values the registers hold anything.
+        anything = "setattr -unset init w:*"
+        match self.part:
+            case Part.STATE:
+                step = "sat -seq 2 -prove-skip 1 -set legal 1 -set-at 1 astray 0 -prove"
+                claims = [f"{step} astray[{i}] 0" for i in range(things)]
+                claims[0] = f"{anything}\n{claims[0]}"
+                claims = ["sat -seq 1 -set legal 1 -prove astray 0", *claims]
+            case Part.RESULTS:
+                prepare.append(anything)
+                window = f"-seq {harness.latency_cyc + 1} -prove-skip {harness.latency_cyc}"
+                proof = f"sat {window} -set legal 1 -set astray 0 -prove"
+                claims = [f"{proof} wrong[{i}] 0" for i in range(results)]
+        return Setup(circuit=module, ports=ports, prepare=prepare, claims=claims)
 
 
 def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:

@@ -22,7 +22,7 @@ import pytest
 
 from asq_hw import __version__, cli
 from asq_hw.cli import main
-from asq_hw.cli.app import EXAMPLES
+from asq_hw.cli.app import worked_examples
 from asq_hw.doctor import examine
 from asq_hw.errors import StorageError
 
@@ -67,7 +67,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def test_help_lists_every_command(run: Run) -> None:
     text = run("--help")
-    assert [name for name in EXAMPLES if f" {name} " not in text] == []
+    assert [name for name in worked_examples() if f" {name} " not in text] == []
 
 
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,10 +79,10 @@ def test_version(run: Run) -> None:
     assert run("--version") == f"asq-hw {__version__}\n"
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
+@pytest.mark.parametrize("command", worked_examples())
 def test_each_command_shows_its_worked_examples(run: Run, command: str) -> None:
     text = " ".join(run(command, "--help").split())
-    for example in EXAMPLES[command]:
+    for example in worked_examples()[command]:
         assert f"$ {example}" in text
 
 
@@ -436,7 +436,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for command in [line for lines in EXAMPLES.values() for line in lines]:
+        for command in [line for lines in worked_examples().values() for line in lines]:
             smaller = SMALLER if " train " in command else ()
             with contextlib.redirect_stdout(io.StringIO()) as output:
                 status = main([*command.split()[1:], *smaller])

@@ -15,7 +15,7 @@ import pytest
 from asq_hw import doctor
 from asq_hw.cli import main
 from asq_hw.doctor import CATALOGUE, Finding, Kind, examine
-from asq_hw.processor import KERNELS
+from asq_hw.sim.instruction_sets import Kernel
 
 
 def finding(name: str) -> Finding:
@@ -77,7 +77,7 @@ def test_the_data_set_is_found_where_it_would_be_read(
 def test_kernels_are_those_the_processor_runs(
     monkeypatch: pytest.MonkeyPatch, kernels: list[str]
 ) -> None:
-    features = [KERNELS[name].features for name in kernels]
+    features = [Kernel(name).features for name in kernels]
     monkeypatch.setattr(doctor, "host_features", lambda: frozenset().union(*features))
     assert [name for name in ("vnni", "avx2") if finding(name).found] == kernels
 

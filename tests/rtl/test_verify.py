@@ -27,15 +27,15 @@ from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.requantizer import Requantizer
 from rtl.tools import MissingToolError, ToolError, find_verilator, find_yosys, run_tool, run_yosys
-from rtl.verify import formal
+from rtl.units.mac import MAC
+from rtl.verify import proofs
 from rtl.verify.checks import Method, Outcome, timed
-from rtl.verify.formal import Answer, prove, prove_mac, read_answer
+from rtl.verify.formal import MacProof, prove_mac
 from rtl.verify.harness import Claim, Pair
 from rtl.verify.mutation import mutate
-from rtl.verify.parts import prove_design
+from rtl.verify.of_designs import proofs_of, prove_design
 from rtl.verify.products import products
-from rtl.verify.proofs import Part, prove_part
-from rtl.verify.scaling import PoolingHarness
+from rtl.verify.proofs import Answer, check_proof, prove, read_answer
 from rtl.verify.simulation import extreme_runs, simulate
 from rtl.verify.simulators import verdicts
 from tests.helpers.hardware import PlainMac
@@ -158,7 +158,7 @@ def test_products_and_sums_are_proven_and_their_twins_refuted(mac: MacDesign) ->
 @needs_yosys
 def test_a_sum_that_never_begins_anew_is_refuted() -> None:
     design = PlainMac(broken=True)
-    answer, _ = prove(design, Claim.SUM, to_verilog(design))
+    answer, _ = prove(MacProof(design=design, claim=Claim.SUM), to_verilog(design))
     assert answer is Answer.REFUTED
 
 
@@ -167,23 +167,26 @@ def test_a_product_that_is_wrong_once_is_refuted() -> None:
     design = PlainMac()
     text = to_verilog(design)
     wrong = text.replace("product <= _00_", "product <= _00_ ^ (activation == 5 && weight == 6)")
-    assert prove(design, Claim.PRODUCT, text)[0] is Answer.PROVEN
-    assert prove(design, Claim.PRODUCT, wrong)[0] is Answer.REFUTED
+    proof = MacProof(design=design, claim=Claim.PRODUCT)
+    assert prove(proof, text)[0] is Answer.PROVEN
+    assert prove(proof, wrong)[0] is Answer.REFUTED
 
 
 @needs_yosys
 def test_a_proof_that_runs_out_of_time_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formal, "PROOF_TIMEOUT_S", 0.01)
-    design = PlainMac()
-    assert prove(design, Claim.PRODUCT, to_verilog(design))[0] is Answer.UNKNOWN
-    assert not formal._with_twin(design, Claim.PRODUCT, to_verilog(design)).passed
+    monkeypatch.setattr(proofs, "PROOF_TIMEOUT_S", 0.01)
+    proof = MacProof(design=PlainMac(), claim=Claim.PRODUCT)
+    text = to_verilog(PlainMac())
+    assert prove(proof, text)[0] is Answer.UNKNOWN
+    assert not check_proof(proof, text).passed
 
 
 @needs_yosys
 def test_a_twin_that_is_no_twin_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     harmless = Pair(activation=3, weight=2, instead=3)
-    monkeypatch.setattr(formal, "_bug", lambda _: harmless)
-    outcome = formal._with_twin(PlainMac(), Claim.PRODUCT, to_verilog(PlainMac()))
+    monkeypatch.setattr(MacProof, "_bug", lambda _: harmless)
+    proof = MacProof(design=PlainMac(), claim=Claim.PRODUCT)
+    outcome = check_proof(proof, to_verilog(PlainMac()))
     assert not outcome.passed
     assert outcome.detail == "proven for all inputs; twin with a bug proven"
 
@@ -223,8 +226,10 @@ def test_a_rounding_that_is_one_off_is_refuted() -> None:
     text = to_verilog(design)
     wrong = text.replace("7'h20", "7'h21")
     assert wrong != text
-    assert prove_part(Part.RESULTS, PoolingHarness(design), text)[0] is Answer.PROVEN
-    assert prove_part(Part.RESULTS, PoolingHarness(design), wrong)[0] is Answer.REFUTED
+    state, results = proofs_of(design)
+    assert (state.name, results.name) == ("state", "results")
+    assert prove(results, text)[0] is Answer.PROVEN
+    assert prove(results, wrong)[0] is Answer.REFUTED
 
 
 def test_a_unit_without_a_proof_is_refused() -> None:
@@ -305,7 +310,7 @@ def test_verify_prints_checks_and_exits_1_when_one_fails(
     for check in checks:
         assert {"name", "method", "cases", "passed", "seconds"} <= check.keys()
         assert check["passed"] is True and check["cases"] > 0
-    monkeypatch.setattr(formal, "PROOF_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(proofs, "PROOF_TIMEOUT_S", 0.01)
     assert main(arguments) == 1
     checks = json.loads(capsys.readouterr().out)["checks"]
     assert [check["passed"] for check in checks] == [False, False, True]
@@ -349,7 +354,7 @@ BAD = [
     ("rtl mac --scheme cubic --bits 4", "scheme must be one of"),
     ("rtl mac --scheme uniform --bits x", "must be an integer"),
     ("rtl mac --scheme uniform --bits 4 --activation-bits 9", "activation bits must be"),
-    ("rtl mac --scheme uniform --bits 4 --grid odd", "grid must be one of"),
+    ("rtl mac --scheme uniform --bits 4 --grid odd", "encoding must be one of"),
     ("rtl mac --scheme uniform --bits 4 --style round", "style must be one of"),
     ("rtl mac --scheme uniform --bits 4 --clock-mhz 0", "the clock must be"),
     ("rtl quantizer --activation-bits 1", "bits must be"),
@@ -390,9 +395,8 @@ def test_verify_refuses_methods_and_counts_that_do_not_exist(
 
 
 def test_sets_of_units_leave_out_what_does_not_exist() -> None:
-    from asq_hw.cli.verify import _macs
-
-    units = _macs(tuple(MacScheme), (2, 4), {"activation_bits": 4}, every=False)
+    given = {option.name: option.value(option.default) for option in MAC.verify_options}
+    units = MAC.designs({**given, "weight_bits": (2, 4)})
     widths = {(unit.scheme, unit.weight_bits) for unit in units}
     assert widths == {
         *product((MacScheme.UNIFORM, MacScheme.POT, MacScheme.APOT), (2, 4)),

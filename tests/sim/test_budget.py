@@ -16,7 +16,7 @@ from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.sim import simulate
 from asq_hw.sim.budget import Budget, default_memory_limit
 from asq_hw.sim.engine import Run
-from asq_hw.sim.jit import Kernel
+from asq_hw.sim.instruction_sets import AUTO, Kernel
 from asq_hw.sim.lowering.network import lower
 from tests.helpers.guards import peak_memory
 from tests.helpers.networks import network_of_every_kind, random_images
@@ -63,7 +63,7 @@ def test_layers_of_one_geometry_share_their_tables() -> None:
 
 
 @pytest.mark.parametrize("keep", [False, True])
-@pytest.mark.parametrize("kernel", [Kernel.PORTABLE, Kernel.AUTO])
+@pytest.mark.parametrize("kernel", [Kernel.PORTABLE, AUTO])
 def test_no_more_is_taken_than_was_added_up(keep: bool, kernel: Kernel) -> None:
     network = wide_network([400, 500, 600, 600, 600])
     images = random_images(network, 1, seed=0)

@@ -24,9 +24,10 @@ from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS, Product, ProductKind
 from asq_hw.numbers.schemes import POST, POT, SCHEMES, scheme_named
 from asq_hw.sim import SimulationResult, TraceBatch, simulate, tensor_shapes
-from asq_hw.sim.jit import Kernel, available_kernels
+from asq_hw.sim.instruction_sets import Kernel
+from asq_hw.sim.kernel_choice import available_kernels
 from asq_hw.sim.lowering.network import lower
-from asq_hw.sim.program import Lane
+from asq_hw.sim.program import ComputeType
 from tests.helpers import networks
 
 BUNDLED_MODEL = "bundled/fashion-mnist-resnet20-w4a4.asq"
@@ -147,7 +148,7 @@ def test_lut_equals_the_oracle_with_any_fraction_bits(fraction_bits: int) -> Non
     _check_against_oracle(network, images, product)
 
 
-# Lanes
+# Compute types
 
 
 def _wide_network(outputs: int, inputs: int, code: int, *, signed: bool) -> IntegerNetwork:
@@ -162,9 +163,9 @@ def _wide_network(outputs: int, inputs: int, code: int, *, signed: bool) -> Inte
     )
 
 
-def _lane(network: IntegerNetwork, product: Product = SPLIT) -> Lane:
+def _compute_type(network: IntegerNetwork, product: Product = SPLIT) -> ComputeType:
     plan = lower(network, product, kernel=Kernel.VNNI, keep=False)
-    return Lane(int(plan.program.convs[0]["lane"]))
+    return ComputeType(int(plan.program.convolutions[0].compute_type))
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -172,7 +173,7 @@ def _lane(network: IntegerNetwork, product: Product = SPLIT) -> Lane:
 @pytest.mark.parametrize("pixel", [0, 255])
 def test_extremes_of_bytes_equal_the_oracle(code: int, pixel: int, signed: bool) -> None:
     network = _wide_network(3, 37, code, signed=signed)
-    assert _lane(network) is Lane.INT8
+    assert _compute_type(network) is ComputeType.INT8
     images = np.full((1, 37, 1, 1), pixel, dtype=np.uint8)
     _check_against_oracle(network, images)
 
@@ -182,8 +183,8 @@ def test_sums_beyond_32_bits_leave_the_narrow_lanes() -> None:
     fits = _wide_network(1, 65793, 0x80, signed=False)
     wide = _wide_network(1, 65794, 0x80, signed=False)
     assert 255 * 128 * 65793 < 2**31 <= 255 * 128 * 65794
-    assert _lane(fits) is Lane.INT8
-    assert _lane(wide) is Lane.INT64
+    assert _compute_type(fits) is ComputeType.INT8
+    assert _compute_type(wide) is ComputeType.INT64
     for network, inputs in ((fits, 65793), (wide, 65794)):
         result = simulate(network, np.full((1, inputs, 1, 1), 255, dtype=np.uint8))
         exact = -128 * 255 * inputs
@@ -191,15 +192,16 @@ def test_sums_beyond_32_bits_leave_the_narrow_lanes() -> None:
         assert result.scores.tolist() == [[(exact + 512) >> 10]]
 
 
-def test_each_lane_is_taken() -> None:
+def test_each_compute_type_is_taken() -> None:
     narrow = _conv_of_all_codes(Grid(scheme=POST, bits=4), signed=True, activation_bits=4)
-    assert _lane(narrow) is Lane.INT8
-    assert _lane(narrow, LUT) is Lane.INT8
-    assert _lane(narrow, Product(kind=ProductKind.POST_LUT, lut_fraction_bits=8)) is Lane.INT32
+    assert _compute_type(narrow) is ComputeType.INT8
+    assert _compute_type(narrow, LUT) is ComputeType.INT8
+    fine = Product(kind=ProductKind.POST_LUT, lut_fraction_bits=8)
+    assert _compute_type(narrow, fine) is ComputeType.INT32
     large = _conv_of_all_codes(Grid(scheme=POT, bits=5), signed=True, activation_bits=4)
-    assert _lane(large) is Lane.INT32
+    assert _compute_type(large) is ComputeType.INT32
     huge = _conv_of_all_codes(Grid(scheme=POST, bits=7), signed=True, activation_bits=4)
-    assert _lane(huge) is Lane.INT64
+    assert _compute_type(huge) is ComputeType.INT64
 
 
 # Shapes that meet the ends of tiles, blocks and vectors

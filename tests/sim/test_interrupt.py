@@ -22,8 +22,9 @@ from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.schemes import scheme_named
 from asq_hw.sim.engine import Run
-from asq_hw.sim.jit import Kernel, available_kernels
-from asq_hw.sim.program import Lane, Statistic
+from asq_hw.sim.instruction_sets import AUTO, Kernel
+from asq_hw.sim.kernel_choice import available_kernels
+from asq_hw.sim.program import ComputeType, Statistic
 from tests.helpers import networks
 
 BUNDLED = Path(asq_hw.__file__).parent / "bundled" / "fashion-mnist-resnet20-w4a4.asq"
@@ -70,7 +71,7 @@ def test_work_ends_with_the_image_in_hand(kernel: Kernel) -> None:
 
 
 def test_a_set_flag_stops_before_the_first_layer() -> None:
-    run = _long_run(Kernel.AUTO)
+    run = _long_run(AUTO)
     memory = run.memory(1)
     memory.stop[0] = 1
     run.compute(memory, 0, 2)
@@ -102,13 +103,13 @@ def _two_layers(scheme: str, bits: int) -> IntegerNetwork:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "bits", "lane"), [("uniform", 8, Lane.INT32), ("post", 7, Lane.INT64)]
+    ("scheme", "bits", "kind"), [("uniform", 8, ComputeType.INT32), ("post", 7, ComputeType.INT64)]
 )
-def test_plain_loops_end_inside_a_layer(scheme: str, bits: int, lane: Lane) -> None:
+def test_plain_loops_end_inside_a_layer(scheme: str, bits: int, kind: ComputeType) -> None:
     network = _two_layers(scheme, bits)
     images = np.full((1, 128, 128, 128), 255, dtype=np.uint8)
     run = Run(network, images, product=Product(), kernel=Kernel.PORTABLE)
-    assert run.plan.program.convs[0]["lane"] == lane
+    assert run.plan.program.convolutions[0].compute_type == kind
     run.warm_up()
     memory = run.memory(1)
     first = run.plan.layout.maps["conv"]
@@ -183,7 +184,7 @@ def test_the_program_ends_while_the_compiler_works() -> None:
 
 
 def test_ctrl_c_sets_the_flag_of_every_thread() -> None:
-    run = _long_run(Kernel.AUTO)
+    run = _long_run(AUTO)
     run.warm_up()
     half = len(run.images) // 2
 

@@ -19,10 +19,12 @@ from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.schemes import POST, scheme_named
 from asq_hw.sim import SimulationResult, TraceBatch, profile_layers, simulate
-from asq_hw.sim.jit import Kernel, available_kernels
+from asq_hw.sim.instruction_sets import LANES, Kernel
+from asq_hw.sim.kernel_choice import available_kernels
 from asq_hw.sim.lowering.network import lower
 from asq_hw.sim.lowering.weight_layout import Panels, quads_in_words
-from asq_hw.sim.program import VECTOR, Finish, Lane, Method
+from asq_hw.sim.program import ComputeType, Method, Requantization
+from asq_hw.sim.records import NOWHERE
 from tests.helpers import networks
 
 VECTORS = [kernel for kernel in available_kernels() if kernel is not Kernel.PORTABLE]
@@ -31,9 +33,9 @@ Digests = dict[str, str]
 
 
 def _method(network: IntegerNetwork) -> Method:
-    conv = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convs[0]
-    assert conv["lane"] == Lane.INT8
-    return Method(int(conv["method"]))
+    conv = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convolutions[0]
+    assert conv.compute_type == ComputeType.INT8
+    return Method(int(conv.dot.method))
 
 
 def _digests(
@@ -165,7 +167,7 @@ def test_depthwise_layers_equal_the_oracle(channels: int, scheme: str) -> None:
                 padding=padding,
                 extreme=extreme,
             )
-            assert _method(network) is Method.TAPS
+            assert _method(network) is Method.DEPTHWISE
             _check_oracle(network, images)
             _check_forms(network, images)
 
@@ -174,33 +176,39 @@ def test_depthwise_layers_equal_the_oracle(channels: int, scheme: str) -> None:
 def test_a_method_is_left_where_its_bounds_end() -> None:
     size = (4, 4)
     wide, _ = _conv_network(32, 32, size, activation_bits=7)
-    assert _method(wide) is Method.QUADS  # four times 127 is no byte
+    assert _method(wide) is Method.IMPLICIT_GEMM  # four times 127 is no byte
     strided, _ = _conv_network(32, 32, size, stride=(2, 2))
-    assert _method(strided) is Method.QUADS
+    assert _method(strided) is Method.IMPLICIT_GEMM
     # Sums of nine products of 8-bit codes and weights of 8 leave 16 bits only with larger weights.
     narrow, images = _conv_network(32, 32, size, groups=32, activation_bits=8)
-    assert _method(narrow) is Method.TAPS
+    assert _method(narrow) is Method.DEPTHWISE
     _check_oracle(narrow, images)
     codes = np.full((32, 1, 3, 3), 0x7F)
     large = networks.network(networks.input_layer(*size, 32), networks.conv(codes, groups=32))
-    assert _method(large) is Method.QUADS
+    assert _method(large) is Method.IMPLICIT_GEMM
 
 
 @needs_vectors
 @pytest.mark.parametrize(
     ("scheme", "bits", "channels", "groups", "expected"),
     [
-        ("uniform", 4, 100, 1, {Finish.SPLIT, Finish.WIDE}),
-        ("uniform", 8, 8, 1, {Finish.SPLIT, Finish.WIDE}),
-        ("uniform", 8, 40, 40, {Finish.SPLIT, Finish.WIDE}),
-        ("post", 4, 100, 1, {Finish.SPLIT, Finish.WIDE}),  # Winograd's sums share no lanes
-        ("post", 8, 100, 1, {Finish.WIDE}),
-        ("post", 4, 8, 1, {Finish.HALVES, Finish.WIDE}),
-        ("post", 4, 40, 40, {Finish.HALVES, Finish.WIDE}),
+        ("uniform", 4, 100, 1, {Requantization.SPLIT, Requantization.WIDE}),
+        ("uniform", 8, 8, 1, {Requantization.SPLIT, Requantization.WIDE}),
+        ("uniform", 8, 40, 40, {Requantization.SPLIT, Requantization.WIDE}),
+        (
+            "post",
+            4,
+            100,
+            1,
+            {Requantization.SPLIT, Requantization.WIDE},
+        ),  # Winograd's sums share no lanes
+        ("post", 8, 100, 1, {Requantization.WIDE}),
+        ("post", 4, 8, 1, {Requantization.HALVES, Requantization.WIDE}),
+        ("post", 4, 40, 40, {Requantization.HALVES, Requantization.WIDE}),
     ],
 )
 def test_requantization_equals_the_oracle_with_any_shift(
-    scheme: str, bits: int, channels: int, groups: int, expected: set[Finish]
+    scheme: str, bits: int, channels: int, groups: int, expected: set[Requantization]
 ) -> None:
     outputs, chosen = channels if groups > 1 else 33, set()
     for shift in (12, 20, 27, 28, 29, 31, 32, 33, 36, 46):
@@ -214,9 +222,9 @@ def test_requantization_equals_the_oracle_with_any_shift(
             shift=shift,
             extreme=shift % 2 == 0,
         )
-        plan = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convs[0]
-        assert plan["lane"] == Lane.INT8
-        chosen.add(Finish(int(plan["finish"])))
+        plan = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convolutions[0]
+        assert plan.compute_type == ComputeType.INT8
+        chosen.add(Requantization(int(plan.requantization.method)))
         _check_oracle(network, images)
         _check_forms(network, images)
     assert chosen == expected
@@ -226,15 +234,15 @@ def test_requantization_equals_the_oracle_with_any_shift(
 @pytest.mark.parametrize(
     ("channels", "parts", "expected"),
     [
-        (16, "even", Finish.HALVES),  # 16 * 255 * 8 = 32,640
-        (16, "even and odd", Finish.HALVES),
-        (17, "even", Finish.SPLIT),
-        (32, "odd", Finish.HALVES),  # 32 * 255 * 4
-        (33, "odd", Finish.SPLIT),
+        (16, "even", Requantization.HALVES),  # 16 * 255 * 8 = 32,640
+        (16, "even and odd", Requantization.HALVES),
+        (17, "even", Requantization.SPLIT),
+        (32, "odd", Requantization.HALVES),  # 32 * 255 * 4
+        (33, "odd", Requantization.SPLIT),
     ],
 )
 def test_pairs_share_lanes_as_long_as_sums_have_16_bits(
-    channels: int, parts: str, expected: Finish
+    channels: int, parts: str, expected: Requantization
 ) -> None:
     table = Grid(scheme=POST, bits=4).decode_table()
     ends = [
@@ -255,8 +263,8 @@ def test_pairs_share_lanes_as_long_as_sums_have_16_bits(
             shift=2,
         ),
     )
-    plan = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convs[0]
-    assert plan["finish"] == expected
+    plan = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convolutions[0]
+    assert plan.requantization.method == expected
     images = np.full((1, channels, 2, 3), 255, dtype=np.uint8)
     _check_oracle(network, images)
     _check_forms(network, images)
@@ -266,7 +274,12 @@ def test_pairs_share_lanes_as_long_as_sums_have_16_bits(
 @pytest.mark.parametrize("scheme", ["uniform", "post"])
 @pytest.mark.parametrize(
     ("outputs", "groups", "method"),
-    [(48, 1, Method.WINOGRAD), (20, 1, Method.QUADS), (40, 2, Method.QUADS), (40, 40, Method.TAPS)],
+    [
+        (48, 1, Method.WINOGRAD),
+        (20, 1, Method.IMPLICIT_GEMM),
+        (40, 2, Method.IMPLICIT_GEMM),
+        (40, 40, Method.DEPTHWISE),
+    ],
 )
 def test_sums_of_channels_that_a_layer_leaves_give_the_adapters_steps(
     outputs: int, groups: int, method: Method, scheme: str
@@ -287,8 +300,10 @@ def test_sums_of_channels_that_a_layer_leaves_give_the_adapters_steps(
     layers.append(Add(name="sum", sources=("head", "other")))
     network = networks.network(*layers)
     assert _method(network) is method
-    plan = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convs
-    assert plan["pools"].tolist() == [0, -1, -1] and plan["pooled"].tolist() == [-1, 0, 0]
+    made = lower(network, Product(), kernel=VECTORS[0], keep=False)
+    plan = made.program.convolutions.view(np.recarray)
+    assert plan.requantization.channel_sums_at.tolist() == [0, NOWHERE, NOWHERE]
+    assert plan.quantizer.adapter.channel_sums_at.tolist() == [NOWHERE, 0, 0]
     _check_oracle(network, images)
     _check_forms(network, images)
     found = {layer.name: layer.step_size for layer in simulate(network, images).layers}
@@ -347,10 +362,10 @@ def test_every_16_bit_value_becomes_its_exact_code(bits: int, signed: bool) -> N
 @settings(max_examples=200)
 def test_no_sum_of_a_run_leaves_16_bits(quads: int, largest: int, bound: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    weights = rng.integers(-bound, bound, (2, quads, VECTOR, 4))
+    weights = rng.integers(-bound, bound, (2, quads, LANES, 4))
     run = quads_in_words(_panels(weights, largest))
     assert run == 0 or 2 <= run <= quads
-    pairs = weights.reshape(2, quads, 2 * VECTOR, 2) * largest
+    pairs = weights.reshape(2, quads, 2 * LANES, 2) * largest
     for first in range(0, quads, max(run, 2)):
         part = pairs[:, first : first + max(run, 2)]
         ends = [np.clip(part, *side).sum(axis=(1, 3)) for side in ((0, None), (None, 0))]
@@ -366,10 +381,10 @@ def _panels(weights: NDArray[np.int64], largest: int) -> Panels:
     nothing = np.zeros(0, dtype=np.int64)
     return Panels(
         weights=weights,
-        starts=nothing,
+        corrections=nothing,
         quads=4 * np.arange(weights.shape[-3]),
-        pixels=nothing,
-        places=nothing,
+        windows=nothing,
+        outputs=nothing,
         largest=largest,
     )
 
@@ -398,8 +413,8 @@ def test_sums_of_16_bits_do_not_saturate(bits: int, weight: int, inputs: int, ru
                 shift=12,
             ),
         )
-        plan = lower(network, Product(), kernel=Kernel.AVX2, keep=False).program.convs[0]
-        assert (plan["lane"], plan["run"]) == (Lane.INT8, run)
+        plan = lower(network, Product(), kernel=Kernel.AVX2, keep=False).program.convolutions[0]
+        assert (plan.compute_type, plan.dot.run) == (ComputeType.INT8, run)
         images = np.full((1, inputs, 1, 9), pixel, dtype=np.uint8)
         images[..., 1:8:2] = 255 - pixel
         _check_oracle(network, images)
@@ -485,7 +500,7 @@ def test_resnet18_has_the_same_bits_with_every_kernel(scheme: str) -> None:
     _check_forms(network, images)
     result = simulate(network, images, threads=1)
     assert len(np.unique(result.scores)) > 500
-    steps = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convs
+    steps = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convolutions
     assert np.count_nonzero(steps["method"] == Method.WINOGRAD) == 13
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import struct
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,40 @@ def test_idx_files_are_seen_as_the_network_was_trained(tmp_path: Path) -> None:
     assert found.classes == by_name.classes
     assert isinstance(found, datasets.Dataset)
     assert np.array_equal(found.images, by_name.images)
+
+
+def test_ones_own_idx_files_are_normalized_by_their_own_training_images(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    rng = np.random.default_rng(0)
+    parts = {"train": rng.integers(0, 50, (40, 8, 8)), "t10k": rng.integers(90, 256, (10, 8, 8))}
+    for prefix, pixels in parts.items():
+        write_idx(data, f"{prefix}-images-idx3-ubyte", pixels)
+        write_idx(data, f"{prefix}-labels-idx1-ubyte", np.arange(len(pixels)) % 10)
+    recipe = recipes.load(
+        "digits-float",
+        {"dataset": str(data), "training_images": 20, "epochs": 1, "batch_size": 10},
+    )
+    training, test, spec = training_data(recipe)
+    own = parts["train"] / 255
+    assert spec.mean == pytest.approx((own.mean(),), rel=1e-12)
+    assert spec.std == pytest.approx((own.std(),), rel=1e-12)
+    assert len(training) == 20
+    for part in (training, test, open_as_trained(str(data), spec)):
+        assert datasets.image_spec(part).mean == spec.mean
+        assert datasets.image_spec(part).std == spec.std
+    # It is kept with the network; a file that does not tell was trained with other numbers.
+    checkpoint = checkpoints.load(train(recipe, output=tmp_path / "run").last)
+    assert images_of(checkpoint) == spec
+    untold = images_of(replace(checkpoint, images=None))
+    assert untold == replace(spec, mean=(0.286,), std=(0.353,))
+
+
+def test_idx_files_of_one_gray_cannot_be_normalized(tmp_path: Path) -> None:
+    write_idx(tmp_path, "train-images-idx3-ubyte", np.full((10, 8, 8), 7))
+    write_idx(tmp_path, "train-labels-idx1-ubyte", np.arange(10))
+    with pytest.raises(InputError, match="more than one level of gray"):
+        datasets.load(str(tmp_path), split="train")
 
 
 # Checkpoints

@@ -1,4 +1,4 @@
-"""Convolution and linear layer in the lane of bytes: tiles of dot products, then requantization.
+"""Convolution and linear layer in bytes: tiles of dot products, then requantization.
 
 All three methods fill `sums` with vectors of 16 output channels, (vectors, pixels, 16), a block
 of pixels and one or two vectors at a time, while they are near the processor. Kernels take
@@ -7,255 +7,308 @@ addresses: a tuple of arrays would make every call, and its compilation, many ti
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.compiler import jit
-from asq_hw.sim.kernels.dot_tiles import dot_1, dot_2, dot_halves, taps_1, taps_2
-from asq_hw.sim.kernels.requantize_vector import (
-    finish_halves,
-    finish_one,
-    finish_one_split,
-    finish_pair,
-    finish_pair_split,
-    keep_sums,
+from asq_hw.sim.instruction_sets import LANES, Form
+from asq_hw.sim.kernels.depthwise_tiles import DepthwiseTile, depthwise_1, depthwise_2
+from asq_hw.sim.kernels.dot_tiles import Tile, dot_1, dot_2, dot_halves
+from asq_hw.sim.kernels.llvm import address
+from asq_hw.sim.kernels.requantize_vector import Sums, keep_sums, requantize_sums
+from asq_hw.sim.kernels.winograd import Codes, transform_codes, transform_sums
+from asq_hw.sim.program import (
+    PIXEL_TILE,
+    TRANSFORM_CHANNELS,
+    WINOGRAD_PRODUCTS,
+    Memory,
+    Method,
+    Program,
+    Requantization,
+    Sample,
 )
-from asq_hw.sim.kernels.winograd import transform_codes, transform_sums
-from asq_hw.sim.program import PIXEL_TILE, VECTOR, Finish, Form, Memory, Method, Program
+from asq_hw.sim.records import NOWHERE, ConvolutionRecord
 
 __all__ = ["convolve_bytes"]
 
 Maps = NDArray[np.signedinteger]
-Statistics = NDArray[np.int64]
-Record = Any
-"""A row of one of the tables in `asq_hw.sim.program`."""
 
 
-class Places(NamedTuple):
+class Addresses(NamedTuple):
     """Addresses of what one layer reads and writes."""
 
     codes: int
     weights: int
-    starts: int
-    starts16: int
+    corrections: int
+    corrections16: int
     quads: int
-    pixels: int
-    places: int
+    windows: int
+    outputs: int
     transformed: int
     products: int
     sums: int
     multipliers: int
     biases: int
     out: int
-    pools: int
+    channel_sums: int
     """0 where the sums of channels are not wanted."""
     accumulators: int
     """0 where the sums of products are not kept."""
+    statistics: int
+
+
+class Block(NamedTuple):
+    """Sums of one or two vectors at some pixels."""
+
+    first: int
+    """Pixel, in the order of the sums."""
+    pixels: int
+    stride: int
+    """Sums from one vector to the next."""
+
+
+class Vector(NamedTuple):
+    """Up to 16 output channels of a block, which are requantized together."""
+
+    channel: int
+    """The first."""
+    channels: int
+    """How many there are from it on."""
+    start: int
+    """Where its sums begin in the block."""
+    odd: int
+    """Sums from the even part to the odd one."""
 
 
 @jit
 def convolve_bytes(
-    layer: Record,
-    program: Program,
-    memory: Memory,
-    row: int,
-    keep: bool,
-    statistics: Statistics,
-    form: Form,
+    layer: ConvolutionRecord, program: Program, memory: Memory, sample: Sample, form: Form
 ) -> None:
     """Multiply, accumulate, requantize; the codes stand in ``codes8``."""
-    maps, constants = memory.maps[row], program.constants.ctypes.data
-    kept = memory.accumulators[row].ctypes.data + 8 * layer["accumulators"]
-    pools = 0
-    if layer["pools"] >= 0:
-        memory.pooled[layer["pools"] :][: layer["out_channels"] + VECTOR] = 0
-        pools = memory.pooled.ctypes.data + 8 * layer["pools"]
-    at = Places(
-        memory.codes8.ctypes.data + layer["codes"],
-        program.weights8.ctypes.data + layer["weights"],
-        program.starts.ctypes.data + 4 * layer["starts_at"],
-        program.starts16.ctypes.data + 2 * layer["starts_at"],
-        constants + 8 * layer["quads_at"],
-        constants + 8 * layer["pixels_at"],
-        constants + 8 * layer["places_at"],
-        memory.transformed.ctypes.data,
-        memory.products.ctypes.data,
-        memory.sums32.ctypes.data,
-        memory.multipliers32.ctypes.data,
-        program.biases.ctypes.data + 4 * layer["biases_at"],
-        maps.ctypes.data + maps.itemsize * layer["destination"],
-        pools,
-        kept if keep else 0,
-    )
-    if layer["method"] == Method.WINOGRAD:
-        _convolve_winograd(layer, at, maps, statistics, form)
-    elif layer["method"] == Method.TAPS:
-        _convolve_taps(layer, at, maps, statistics, form)
+    maps, method = memory.maps[sample.row], layer.dot.method
+    at = _addresses(layer, program, memory, sample)
+    if method == Method.WINOGRAD:
+        _convolve_winograd(layer, at, maps, form)
+    elif method == Method.DEPTHWISE:
+        _convolve_depthwise(layer, at, maps, form)
+    elif method == Method.IMPLICIT_GEMM:
+        for group in range(layer.dot.groups):
+            _convolve_gemm(layer, at, group, maps, form)
     else:
-        for group in range(layer["groups"]):
-            _convolve_quads(layer, at, group, maps, statistics, form)
+        raise ValueError("no kernel for this method")
 
 
 @jit
-def _convolve_quads(
-    layer: Record, at: Places, group: int, maps: Maps, statistics: Statistics, form: Form
+def _addresses(
+    layer: ConvolutionRecord, program: Program, memory: Memory, sample: Sample
+) -> Addresses:
+    """Addresses for one sample; sums of channels are set to zero."""
+    dot, requantization = layer.dot, layer.requantization
+    maps, constants = memory.maps[sample.row], program.constants
+    channel_sums, sums_at = 0, requantization.channel_sums_at
+    if sums_at != NOWHERE:
+        memory.channel_sums[sums_at:][: requantization.channels + LANES] = 0
+        channel_sums = address(memory.channel_sums, sums_at)
+    accumulators = 0
+    if sample.keep:
+        kept = memory.accumulators[sample.row]
+        accumulators = address(kept, requantization.accumulators_at)
+    return Addresses(
+        codes=address(memory.codes8, layer.codes.start),
+        weights=address(program.weights8, dot.weights_at),
+        corrections=address(program.corrections, dot.corrections_at),
+        corrections16=address(program.corrections16, dot.corrections_at),
+        quads=address(constants, dot.quads_at),
+        windows=address(constants, dot.windows_at),
+        outputs=address(constants, dot.outputs_at),
+        transformed=address(memory.transformed, 0),
+        products=address(memory.products, 0),
+        sums=address(memory.sums32, 0),
+        multipliers=address(memory.multipliers32, 0),
+        biases=address(program.biases, requantization.biases32_at),
+        out=address(maps, requantization.destination),
+        channel_sums=channel_sums,
+        accumulators=accumulators,
+        statistics=address(sample.statistics, 0),
+    )
+
+
+@jit
+def _convolve_gemm(
+    layer: ConvolutionRecord, at: Addresses, group: int, maps: Maps, form: Form
 ) -> None:
     """One group; the last tile may repeat the last pixel."""
-    quads, block, vectors = layer["quads"], layer["block"], layer["columns"] // VECTOR
-    run = layer["run"]
-    panel = at.weights + group * vectors * quads * 4 * VECTOR
-    starts = at.starts + 4 * group * vectors * VECTOR
-    codes = at.codes + group * layer["group_channels"]
-    channel = group * layer["group_outputs"]
-    stride = block * VECTOR
-    for first in range(0, layer["pixels"], block):
-        count = min(block, layer["pixels"] - first)
+    dot, method = layer.dot, layer.requantization.method
+    quads, vectors = dot.quads, dot.columns // LANES
+    panel = at.weights + group * vectors * quads * 4 * LANES
+    corrections = at.corrections + 4 * group * vectors * LANES
+    stride = dot.block * LANES
+    for first in range(0, dot.pixels, dot.block):
+        block = Block(first=first, pixels=min(dot.block, dot.pixels - first), stride=stride)
         for j in range(0, vectors, 2):
-            weights, begin = panel + j * quads * 4 * VECTOR, starts + 4 * VECTOR * j
-            for i in range(0, count, PIXEL_TILE):
-                pixels, out = at.pixels + 8 * (first + i), at.sums + 4 * VECTOR * i
-                if layer["finish"] == Finish.HALVES:
-                    dot_halves(form, codes, pixels, at.quads, quads, weights, begin, out, stride,
-                               run)  # fmt: skip
+            for i in range(0, block.pixels, PIXEL_TILE):
+                tile = Tile(
+                    codes=at.codes + group * dot.group_channels,
+                    windows=at.windows + 8 * (first + i),
+                    quads=at.quads,
+                    quad_count=quads,
+                    weights=panel + j * quads * 4 * LANES,
+                    corrections=corrections + 4 * LANES * j,
+                    sums=at.sums + 4 * LANES * i,
+                    stride=stride,
+                    run=dot.run,
+                )
+                if method == Requantization.HALVES:
+                    dot_halves(form, tile)
                 elif vectors - j > 1:
-                    dot_2(form, codes, pixels, at.quads, quads, weights, begin, out, stride, run)
+                    dot_2(form, tile)
                 else:
-                    dot_1(form, codes, pixels, at.quads, quads, weights, begin, out, stride, run)
-            _finish_two(layer, at, channel, j, first, count, stride, maps, statistics, form)
+                    dot_1(form, tile)
+            _requantize_two(layer, at, block, group * dot.group_outputs, j, maps, form)
 
 
 @jit
-def _convolve_taps(
-    layer: Record, at: Places, maps: Maps, statistics: Statistics, form: Form
-) -> None:
+def _convolve_depthwise(layer: ConvolutionRecord, at: Addresses, maps: Maps, form: Form) -> None:
     """A depthwise layer, 32 channels after the other: two vectors of each part."""
-    taps, block, parts = layer["quads"], layer["block"], 1 + layer["pair"]
-    stride, wide = block * VECTOR, 2 * VECTOR
-    for first in range(0, layer["pixels"], block):
-        count = min(block, layer["pixels"] - first)
-        for j in range(layer["columns"] // (wide * parts)):
-            codes, weights = at.codes + j * wide, at.weights + j * taps * parts * wide
-            begin = at.starts16 + 2 * j * parts * wide
-            for i in range(0, count, PIXEL_TILE):
-                pixels, out = at.pixels + 8 * (first + i), at.sums + 4 * VECTOR * i
+    dot = layer.dot
+    taps, parts = dot.quads, dot.parts
+    stride, wide = dot.block * LANES, 2 * LANES
+    for first in range(0, dot.pixels, dot.block):
+        block = Block(first=first, pixels=min(dot.block, dot.pixels - first), stride=stride)
+        for j in range(dot.columns // (wide * parts)):
+            for i in range(0, block.pixels, PIXEL_TILE):
+                tile = DepthwiseTile(
+                    codes=at.codes + j * wide,
+                    windows=at.windows + 8 * (first + i),
+                    taps=at.quads,
+                    tap_count=taps,
+                    weights=at.weights + j * taps * parts * wide,
+                    corrections=at.corrections16 + 2 * j * parts * wide,
+                    sums=at.sums + 4 * LANES * i,
+                    stride=stride,
+                )
                 if parts == 2:
-                    taps_2(form, codes, pixels, at.quads, taps, weights, begin, out, stride)
+                    depthwise_2(form, tile)
                 else:
-                    taps_1(form, codes, pixels, at.quads, taps, weights, begin, out, stride)
+                    depthwise_1(form, tile)
             for half in range(2):
-                channel = j * wide + half * VECTOR
-                _finish(layer, at, channel, layer["out_channels"] - channel, first, count,
-                        half * stride, 0, maps, statistics, form)  # fmt: skip
+                channel = j * wide + half * LANES
+                left = layer.requantization.channels - channel
+                vector = Vector(channel=channel, channels=left, start=half * stride, odd=0)
+                _requantize(layer, at, block, vector, maps, form)
 
 
 @jit
-def _convolve_winograd(
-    layer: Record, at: Places, maps: Maps, statistics: Statistics, form: Form
-) -> None:
-    """Blocks of pieces of 2 x 2 outputs: 16 matrix products of transformed codes and weights."""
-    quads, block, channels = layer["quads"], layer["block"], layer["transformed_row"]
-    plane, product = block * channels, block * VECTOR
-    for first in range(0, layer["tiles"], block):
-        count = min(block, layer["tiles"] - first)
+def _convolve_winograd(layer: ConvolutionRecord, at: Addresses, maps: Maps, form: Form) -> None:
+    """Blocks of tiles of 2 x 2 outputs: 16 matrix products of transformed codes and weights."""
+    dot, row = layer.dot, layer.dot.winograd.row
+    quads, most, tiles = dot.quads, dot.block, dot.winograd.tiles
+    plane, product = most * row, most * LANES
+    for first in range(0, tiles, most):
+        count = min(most, tiles - first)
+        block = Block(first=4 * first, pixels=4 * count, stride=4 * product)
         for i in range(count):
-            _transform_piece(layer, at, first + i, at.transformed + i * channels, form)
-        for j in range(0, layer["columns"] // VECTOR, 2):
-            for t in range(16):
-                vector = 2 * (8 * j + t)  # 16 pairs of vectors for every pair of columns
-                weights = at.weights + vector * quads * 4 * VECTOR
-                begin = at.starts + 4 * vector * VECTOR
+            _transform_tile(layer, at, first + i, at.transformed + i * row, form)
+        for j in range(0, dot.columns // LANES, 2):
+            for t in range(WINOGRAD_PRODUCTS):
+                vector = WINOGRAD_PRODUCTS * j + 2 * t  # a pair of vectors for each product
                 for i in range(0, count, PIXEL_TILE):
-                    codes = at.transformed + t * plane + i * channels
-                    out = at.products + 4 * (t * product + VECTOR * i)
-                    dot_2(form, codes, at.pixels, at.quads, quads, weights, begin, out,
-                          16 * product, layer["run"])  # fmt: skip
+                    tile = Tile(
+                        codes=at.transformed + t * plane + i * row,
+                        windows=at.windows,
+                        quads=at.quads,
+                        quad_count=quads,
+                        weights=at.weights + vector * quads * 4 * LANES,
+                        corrections=at.corrections + 4 * vector * LANES,
+                        sums=at.products + 4 * (t * product + LANES * i),
+                        stride=WINOGRAD_PRODUCTS * product,
+                        run=dot.run,
+                    )
+                    dot_2(form, tile)
             for v in range(2):
-                source, out = at.products + 64 * v * product, at.sums + 16 * v * product
-                transform_sums(form, source, product, count, out)
-            _finish_two(layer, at, 0, j, 4 * first, 4 * count, 4 * product, maps, statistics, form)
+                source = at.products + 4 * v * WINOGRAD_PRODUCTS * product
+                transform_sums(form, source, product, count, at.sums + 4 * v * block.stride)
+            _requantize_two(layer, at, block, 0, j, maps, form)
 
 
 @jit
-def _transform_piece(layer: Record, at: Places, tile: int, out: int, form: Form) -> None:
-    """Transform the 4 x 4 codes that a piece of outputs reads."""
-    y, x = 2 * (tile // layer["tiles_across"]), 2 * (tile % layer["tiles_across"])
-    pixel, channels = layer["channels"], layer["transformed_row"]
-    row = layer["padded_width"] * pixel
-    chunks, plane = channels // (2 * VECTOR), layer["block"] * channels
-    transform_codes(
-        form, at.codes, y * row + x * pixel, row, pixel, chunks, out, plane,
-        layer["transform_offset"],
-    )  # fmt: skip
+def _transform_tile(
+    layer: ConvolutionRecord, at: Addresses, tile: int, out: int, form: Form
+) -> None:
+    """Transform the 4 x 4 codes that a tile of outputs reads."""
+    winograd = layer.dot.winograd
+    y, x = 2 * (tile // winograd.tiles_across), 2 * (tile % winograd.tiles_across)
+    row = layer.codes.width * layer.channels
+    codes = Codes(
+        codes=at.codes + y * row + x * layer.channels,
+        row=row,
+        pixel=layer.channels,
+        chunks=winograd.row // TRANSFORM_CHANNELS,
+        out=out,
+        plane=layer.dot.block * winograd.row,
+        offset=winograd.offset,
+    )
+    transform_codes(form, codes)
 
 
 @jit
-def _finish_two(
-    layer: Record,
-    at: Places,
+def _requantize_two(
+    layer: ConvolutionRecord,
+    at: Addresses,
+    block: Block,
     channel: int,
-    vector: int,
-    first: int,
-    count: int,
-    stride: int,
+    number: int,
     maps: Maps,
-    statistics: Statistics,
     form: Form,
 ) -> None:
-    """Requantize two vectors: an even and an odd one, or two of different channels."""
-    outputs, pair = layer["group_outputs"], layer["pair"]
-    for v in range(2 - pair):
-        skip = VECTOR * (vector // 2 if pair else vector + v)
+    """Requantize two vectors: an even and an odd one, or two of different channels.
+
+    `channel` is the first of the group's, `number` that of the first vector in the group.
+    """
+    outputs, parts = layer.dot.group_outputs, layer.dot.parts
+    for v in range(3 - parts):
+        skip = LANES * (number // 2 if parts == 2 else number + v)
         if skip < outputs:
-            _finish(layer, at, channel + skip, outputs - skip, first, count, v * stride, stride,
-                    maps, statistics, form)  # fmt: skip
+            vector = Vector(
+                channel=channel + skip,
+                channels=outputs - skip,
+                start=v * block.stride,
+                odd=block.stride,
+            )
+            _requantize(layer, at, block, vector, maps, form)
 
 
 @jit
-def _finish(
-    layer: Record,
-    at: Places,
-    channel: int,
-    channels: int,
-    first: int,
-    count: int,
-    sums_at: int,
-    odd: int,
-    maps: Maps,
-    statistics: Statistics,
-    form: Form,
+def _requantize(
+    layer: ConvolutionRecord, at: Addresses, block: Block, vector: Vector, maps: Maps, form: Form
 ) -> None:
-    """Requantize a vector of outputs from `channel` on, of which `channels` are left."""
-    sums, places = at.sums + 4 * sums_at, at.places + 8 * first
-    out = at.out + maps.itemsize * channel
-    multipliers, biases = at.multipliers + 4 * channel, at.biases + 4 * channel
-    shift, split = layer["shift"] + layer["fraction_bits"], layer["split_bits"]
-    low, high, floor, ceiling = layer["low"], layer["high"], layer["floor"], layer["ceiling"]
-    counts, pair = statistics.ctypes.data, layer["pair"]
-    pools = at.pools + 8 * channel if at.pools else 0
-    if layer["finish"] == Finish.HALVES:
-        finish_halves(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
-                      shift, split, low, high, floor, ceiling, counts, pools)  # fmt: skip
-    elif layer["finish"] == Finish.SPLIT:
-        if pair:
-            finish_pair_split(form, maps, sums, odd, out, places, count, channels, multipliers,
-                              biases, shift, split, low, high, floor, ceiling, counts,
-                              pools)  # fmt: skip
-        else:
-            finish_one_split(form, maps, sums, odd, out, places, count, channels, multipliers,
-                             biases, shift, split, low, high, floor, ceiling, counts,
-                             pools)  # fmt: skip
-    elif pair:
-        finish_pair(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
-                    shift, split, low, high, floor, ceiling, counts, pools)  # fmt: skip
-    else:
-        finish_one(form, maps, sums, odd, out, places, count, channels, multipliers, biases,
-                   shift, split, low, high, floor, ceiling, counts, pools)  # fmt: skip
+    """Requantize a vector and, where they are wanted, keep its sums."""
+    record, channel, channel_sums = layer.requantization, vector.channel, 0
+    if at.channel_sums:
+        channel_sums = at.channel_sums + 8 * channel
+    sums = Sums(
+        sums=at.sums + 4 * vector.start,
+        odd=vector.odd,
+        out=at.out + maps.itemsize * channel,
+        outputs=at.outputs + 8 * block.first,
+        pixels=block.pixels,
+        channels=vector.channels,
+        multipliers=at.multipliers + 4 * channel,
+        biases=at.biases + 4 * channel,
+        shift=record.shift + record.fraction_bits,
+        split=record.split_bits,
+        low=record.range.low,
+        high=record.range.high,
+        floor=record.range.floor,
+        ceiling=record.range.ceiling,
+        statistics=at.statistics,
+        channel_sums=channel_sums,
+    )
+    requantize_sums(record.method, layer.dot.parts, form, maps, sums)
     if at.accumulators:
-        for part in range(1 + pair):
-            kept = at.accumulators + 8 * (part * layer["pixels"] * layer["out_channels"] + channel)
-            if layer["finish"] == Finish.HALVES:
-                keep_sums(form, sums, kept, places, count, channels, 16 * part, 16)
-            else:
-                keep_sums(form, sums + 4 * part * odd, kept, places, count, channels, 0, 32)
+        plane = layer.dot.pixels * record.channels
+        for part in range(layer.dot.parts):
+            kept = at.accumulators + 8 * (part * plane + channel)
+            keep_sums(record.method, part, form, sums, kept)

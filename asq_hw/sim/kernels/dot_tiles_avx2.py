@@ -14,35 +14,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from asq_hw.sim.kernels.vectors import I8, I16, I32, I64, Emitter, join_sums, vector
-from asq_hw.sim.program import PIXEL_TILE, VECTOR
+from asq_hw.sim.instruction_sets import LANES
+from asq_hw.sim.kernels.llvm import I8, I16, I32, I64, Emitter, join_sums, vector
+from asq_hw.sim.program import PIXEL_TILE
 
 __all__ = ["emit_tile"]
 
 _PIXELS = 4
 """Pixels whose sums, 16 columns of them, stay in registers together with what is multiplied."""
-_LANES = VECTOR // 2
+_LANES = LANES // 2
 """Sums of 32 bits in a register."""
 _SUMS, _WORDS, _BYTES = vector(I32, _LANES), vector(I16, 2 * _LANES), vector(I8, 4 * _LANES)
 _HALVES = (0, 1)
 """Registers of 8 columns each."""
 
 
-def emit_tile(emit: Emitter, vectors: int, arguments: list[Any], *, joined: bool) -> None:
-    """Emit a tile of `vectors` times 16 columns; `arguments` are the kernel's, but for the form."""
-    stride, sums = arguments[-2], arguments[-3]
+def emit_tile(emit: Emitter, vectors: int, at: Any, *, joined: bool) -> None:
+    """Emit a tile of `vectors` times 16 columns; `at` is a `dot_tiles.Tile` of LLVM's values."""
     builder = emit.builder
     parts = PIXEL_TILE // _PIXELS
 
     def part(number: Any, _: list[Any]) -> list[Any]:
         j, first = builder.udiv(number, I64(parts)), builder.urem(number, I64(parts))
         first = builder.mul(first, I64(_PIXELS))
-        totals = _part_sums(emit, j, first, arguments)
+        totals = _part_sums(emit, j, first, at)
         if joined:  # the vectors are two, and j is 0
-            others = _part_sums(emit, I64(1), first, arguments)
+            others = _part_sums(emit, I64(1), first, at)
             pairs = zip(totals, others, strict=True)
             totals = [join_sums(emit, even, odd) for even, odd in pairs]
-        out = emit.offset(emit.offset(sums, builder.mul(stride, j), 4), first, 4 * VECTOR)
+        out = emit.offset(emit.offset(at.sums, builder.mul(at.stride, j), 4), first, 4 * LANES)
         for i, total in enumerate(totals):
             emit.store(total, emit.offset(out, i, 4 * _LANES))
         return []
@@ -50,21 +50,20 @@ def emit_tile(emit: Emitter, vectors: int, arguments: list[Any], *, joined: bool
     emit.loop(I64(parts if joined else vectors * parts), [], part)
 
 
-def _part_sums(emit: Emitter, j: Any, first: Any, arguments: list[Any]) -> list[Any]:
+def _part_sums(emit: Emitter, j: Any, first: Any, at: Any) -> list[Any]:
     """Sums of vector j and `_PIXELS` pixels from `first` on, as registers (pixels, halves)."""
-    codes, pixels, quads, count, weights, starts, _, _, run = arguments
     builder = emit.builder
-    begin, panel = emit.offset(pixels, first, 8), builder.mul(count, j)
+    begin, panel = emit.offset(at.windows, first, 8), builder.mul(at.quad_count, j)
     places = [emit.load(emit.offset(begin, i, 8), I64) for i in range(_PIXELS)]
-    windows = [builder.add(codes, place) for place in places]
-    load = _loader(emit, windows, quads, emit.offset(weights, panel, 4 * VECTOR))
-    row = emit.offset(starts, j, 4 * VECTOR)
+    windows = [builder.add(at.codes, place) for place in places]
+    load = _loader(emit, windows, at.quads, emit.offset(at.weights, panel, 4 * LANES))
+    row = emit.offset(at.corrections, j, 4 * LANES)
     initial = [emit.load(emit.offset(row, half, 4 * _LANES), _SUMS) for half in _HALVES] * _PIXELS
     ends = []
-    with builder.if_else(builder.icmp_signed(">", run, I64(1))) as branches:
+    with builder.if_else(builder.icmp_signed(">", at.run, I64(1))) as branches:
         for branch, emitted in zip(branches, (_sums_of_runs, _widened_sums), strict=True):
             with branch:
-                ends.append((emitted(emit, load, count, run, initial), builder.block))
+                ends.append((emitted(emit, load, at, initial), builder.block))
     totals = []
     for values in zip(*(results for results, _ in ends), strict=True):
         totals.append(builder.phi(_SUMS))
@@ -81,7 +80,7 @@ def _loader(emit: Emitter, windows: list[Any], quads: Any, panel: Any) -> Loader
     builder = emit.builder
 
     def load(k: Any) -> tuple[list[Any], list[Any]]:
-        start = emit.offset(panel, k, 4 * VECTOR)
+        start = emit.offset(panel, k, 4 * LANES)
         columns = [emit.load(emit.offset(start, half, 4 * _LANES), _BYTES) for half in _HALVES]
         place = emit.load(emit.offset(quads, k, 8), I64)
         repeated = [
@@ -92,14 +91,14 @@ def _loader(emit: Emitter, windows: list[Any], quads: Any, panel: Any) -> Loader
     return load
 
 
-def _sums_of_runs(emit: Emitter, load: Loader, count: Any, run: Any, first: list[Any]) -> list[Any]:
+def _sums_of_runs(emit: Emitter, load: Loader, at: Any, first: list[Any]) -> list[Any]:
     """Sums from `first` on, a run after the other; the processor's stack holds them meanwhile."""
     builder = emit.builder
     zero, ones = emit.constant(0, I16, 2 * _LANES), emit.constant(1, I16, 2 * _LANES)
 
     def one_run(number: Any, totals: list[Any]) -> list[Any]:
-        start = builder.mul(number, run)
-        size = emit.minimum(run, builder.sub(count, start))
+        start = builder.mul(number, at.run)
+        size = emit.minimum(at.run, builder.sub(at.quad_count, start))
 
         def step(k: Any, words: list[Any]) -> list[Any]:
             codes, columns = load(builder.add(start, k))
@@ -114,11 +113,11 @@ def _sums_of_runs(emit: Emitter, load: Loader, count: Any, run: Any, first: list
         added = [emit.call("llvm.x86.avx2.pmadd.wd", _SUMS, [word, ones]) for word in words]
         return [builder.add(a, b) for a, b in zip(totals, added, strict=True)]
 
-    runs = builder.sdiv(builder.add(count, builder.sub(run, I64(1))), run)
+    runs = builder.sdiv(builder.add(at.quad_count, builder.sub(at.run, I64(1))), at.run)
     return emit.loop(runs, first, one_run)
 
 
-def _widened_sums(emit: Emitter, load: Loader, count: Any, run: Any, first: list[Any]) -> list[Any]:
+def _widened_sums(emit: Emitter, load: Loader, at: Any, first: list[Any]) -> list[Any]:
     """Sums from `first` on: of the first and third codes' products, then of the other two."""
     builder = emit.builder
     by_8, low = emit.constant(8, I16, 2 * _LANES), emit.constant(255, I16, 2 * _LANES)
@@ -140,4 +139,4 @@ def _widened_sums(emit: Emitter, load: Loader, count: Any, run: Any, first: list
                 following.append(total)
         return following
 
-    return emit.loop(count, first, step)
+    return emit.loop(at.quad_count, first, step)

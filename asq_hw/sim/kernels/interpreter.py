@@ -6,93 +6,101 @@ the compiler.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asq_hw import compiler
 from asq_hw.compiler import cached
-from asq_hw.sim.jit import source_stamp
+from asq_hw.numbers import fixedpoint, products
+from asq_hw.sim.instruction_sets import Form
 from asq_hw.sim.kernels.convolve import convolve
-from asq_hw.sim.kernels.plain_layers import (
-    add,
-    average_pool,
-    flatten,
-    max_pool,
-    quantize_pixels,
-    relu,
-)
-from asq_hw.sim.program import Form, Kind, Memory, Program, Statistic
+from asq_hw.sim.kernels.elementwise import add, flatten, relu
+from asq_hw.sim.kernels.pool import average_pool, max_pool
+from asq_hw.sim.kernels.quantize_pixels import quantize_pixels
+from asq_hw.sim.program import Kind, Memory, Program, Sample, Statistic
 
-__all__ = ["interpreter"]
+__all__ = ["Batch", "interpreter"]
 
-Interpreter = Callable[
-    [
-        Program,
-        Memory,
-        NDArray[np.uint8],
-        int,
-        NDArray[np.int32],
-        NDArray[np.int64],
-        bool,
-        Form,
-    ],
-    bool,
-]
+
+class Batch(NamedTuple):
+    """Images, and what the program makes of them."""
+
+    images: NDArray[np.uint8]
+    """(N, C, H, W)."""
+    output: int
+    """Place of the last layer's map, which goes to `scores`."""
+    scores: NDArray[np.int32]
+    """(N, size)."""
+    statistics: NDArray[np.int64]
+    """(N, layers, len(Statistic))."""
+    keep: bool
+    """Every sample has its own row of the memory, and maps and codes stay there; else they share
+    the first."""
+
+
+Interpreter = Callable[[Program, Memory, Batch, Form], bool]
 
 
 @cache
 def interpreter() -> Interpreter:
-    """The function ``run(program, memory, images, output, scores, statistics, keep, form)``.
+    """The function ``run(program, memory, batch, form)``; it says whether it came to the end.
 
-    `images` is (N, C, H, W), `output` the place of the last layer's map, which goes to `scores`,
-    (N, size); `statistics` is (N, layers, len(Statistic)). With `keep` every sample has
-    its own row of the memory, and maps and codes stay there; else they share the first. The
-    type of `form` says which instructions there are.
-
-    Before every layer ``memory.stop`` is looked at, as compiled code does not see Ctrl-C; where
-    plain loops make a layer slow, before each of its blocks too. Once it is set, this returns.
+    The type of `form` says which instructions there are. Before every layer ``memory.stop`` is
+    looked at, as compiled code does not see Ctrl-C; where plain loops make a layer slow, before
+    each of its blocks too. Once it is set, this returns.
     """
-    stamp = source_stamp()
+    stamp = _source_stamp()
 
     @cached
-    def run(
-        program: Program,
-        memory: Memory,
-        images: NDArray[np.uint8],
-        output: int,
-        scores: NDArray[np.int32],
-        statistics: NDArray[np.int64],
-        keep: bool,
-        form: Form,
-    ) -> bool:
-        for n in range(images.shape[0]):
-            row = n if keep else 0
+    def run(program: Program, memory: Memory, batch: Batch, form: Form) -> bool:
+        for n in range(batch.images.shape[0]):
+            row = n if batch.keep else 0
             maps = memory.maps[row]
             for s in range(program.steps.shape[0]):
                 if memory.stop[0]:
                     return False
-                kind, index = program.steps[s]["kind"], program.steps[s]["index"]
-                counts = statistics[n, program.steps[s]["layer"]]
-                if kind == Kind.CONV:
-                    layer = program.convs[index]
-                    convolve(layer, program, memory, row, keep, counts, form)
+                step = program.steps[s]
+                kind, index = step.kind, step.row
+                counts = batch.statistics[n, step.layer]
+                if kind == Kind.CONVOLUTION:
+                    sample = Sample(row=row, keep=batch.keep, statistics=counts)
+                    convolve(program.convolutions[index], program, memory, sample, form)
                 elif kind == Kind.RELU:
-                    relu(program.elementwise[index], maps)
+                    relu(program.relus[index], maps)
                 elif kind == Kind.ADD:
-                    counts[Statistic.SATURATED] = add(program.elementwise[index], maps, form)
+                    counts[Statistic.SATURATED] = add(program.adds[index], maps, form)
                 elif kind == Kind.FLATTEN:
-                    flatten(program.elementwise[index], maps)
+                    flatten(program.flattens[index], maps)
                 elif kind == Kind.MAX_POOL:
-                    max_pool(program.pools[index], maps)
+                    max_pool(program.max_pools[index], maps)
                 elif kind == Kind.AVERAGE_POOL:
-                    pool = program.pools[index]
-                    counts[Statistic.SATURATED] = average_pool(pool, maps, memory.vectors[0], form)
+                    pool, sums = program.average_pools[index], memory.vectors[0]
+                    counts[Statistic.SATURATED] = average_pool(pool, maps, sums, form)
                 elif kind == Kind.INPUT:
-                    first = program.inputs[index]
-                    counts[Statistic.SATURATED] = quantize_pixels(first, program, images[n], maps)
-            scores[n] = maps[output : output + scores.shape[1]]
+                    pixels, image = program.inputs[index], batch.images[n]
+                    counts[Statistic.SATURATED] = quantize_pixels(pixels, program, image, maps)
+                else:
+                    raise ValueError("no kernel for this kind of step")
+            scores = batch.scores[n]
+            scores[:] = maps[batch.output : batch.output + scores.shape[0]]
         return stamp > 0  # what a function closes over is part of its key in the cache
 
     return run
+
+
+def _source_stamp() -> int:
+    """A digest of the kernels' sources: it makes a cached function depend on all of them.
+
+    Numba's cache watches only the file that a function stands in, not what the function calls.
+    """
+    digest = hashlib.sha256()
+    below = (Path(str(module.__file__)) for module in (compiler, fixedpoint, products))
+    for path in [*sorted(Path(__file__).parents[1].rglob("*.py")), *below]:
+        digest.update(path.read_bytes())
+    return int.from_bytes(digest.digest()[:7], "little")

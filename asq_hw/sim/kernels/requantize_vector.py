@@ -2,29 +2,101 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 from llvmlite import ir
-from numba.extending import intrinsic
 
+from asq_hw.compiler import jit
 from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS
-from asq_hw.sim.kernels.vectors import I1, I16, I32, I64, Emitter, vector
-from asq_hw.sim.program import VECTOR, Portable, Statistic, Vnni
+from asq_hw.sim.instruction_sets import LANES, Form, Portable, Vnni
+from asq_hw.sim.kernels.llvm import (
+    I1,
+    I16,
+    I32,
+    I64,
+    Emitter,
+    argument_type,
+    kernel,
+    unpack,
+    vector,
+)
+from asq_hw.sim.program import Requantization, Statistic
 
-__all__ = [
-    "finish_halves",
-    "finish_one",
-    "finish_one_split",
-    "finish_pair",
-    "finish_pair_split",
-    "keep_sums",
-]
+__all__ = ["Sums", "keep_sums", "requantize_sums"]
+
+
+class Sums(NamedTuple):
+    """Sums of 16 output channels at some pixels, and what becomes of them.
+
+    What is multiplied must suit the layer: see `packing.PackedWeights.requantization`.
+    """
+
+    sums: int
+    """Address of int32 (pixels, 16)."""
+    odd: int
+    """Sums from the even to the odd part, where they do not share lanes."""
+    out: int
+    """Address of the first channel's value of the first pixel."""
+    outputs: int
+    """Address of int64 (pixels,): each pixel's first channel, counted from `out`; negative where
+    the pixel is not stored."""
+    pixels: int
+    """At least 1."""
+    channels: int
+    """Lanes that are stored, or more."""
+    multipliers: int
+    """Address of int32 (16,)."""
+    biases: int
+    """Address of int32 (16,)."""
+    shift: int
+    """Bits that the products lose, at least 0."""
+    split: int
+    """Bits of the multipliers that are multiplied apart, where they are."""
+    low: int
+    """What values are saturated to, and counted."""
+    high: int
+    floor: int
+    """What they are clamped to after that, inside ``low .. high``."""
+    ceiling: int
+    statistics: int
+    """Address of int64 (len(Statistic),)."""
+    channel_sums: int
+    """Address of int64 (16,), or 0. What the sums of the stored values over the pixels, so few that
+    they fit 32 bits, are added to."""
+
+
+@jit
+def requantize_sums(method: int, parts: int, form: Form, maps: Any, sums: Sums) -> None:
+    """Store outputs, and count. Of `maps` only the type matters: that of the feature maps."""
+    if method == Requantization.HALVES:
+        _requantize_halves(form, maps, sums)
+    elif method == Requantization.SPLIT:
+        if parts == 2:
+            _requantize_pair_split(form, maps, sums)
+        else:
+            _requantize_one_split(form, maps, sums)
+    elif method == Requantization.WIDE:
+        if parts == 2:
+            _requantize_pair(form, maps, sums)
+        else:
+            _requantize_one(form, maps, sums)
+    else:
+        raise ValueError("no kernel for this requantization")
+
+
+@jit
+def keep_sums(method: int, part: int, form: Form, sums: Sums, out: int) -> None:
+    """Store one part's sums as the int64 of a trace, at an address like that of `Sums.out`."""
+    if method == Requantization.HALVES:
+        _store_sums(form, sums, 0, out, 16 * part, 16)
+    else:
+        _store_sums(form, sums, 4 * part * sums.odd, out, 0, 32)
+
 
 _SUMS, _WIDE = vector(I32), vector(I64)
-_HALVES = vector(I16, 2 * VECTOR)
-_kernel: Any = intrinsic
+_HALVES = vector(I16, 2 * LANES)
 _DROP = SQRT2_FRACTION_BITS - SPLIT_FRACTION_BITS
 
 
@@ -83,18 +155,18 @@ class _WideScale:
     def __init__(self, emit: Emitter, scale: Any, bias: Any, shift: Any, split: Any) -> None:
         builder = emit.builder
         self.emit, self.bias = emit, bias
-        self.half = emit.splat(builder.ashr(builder.shl(I64(1), shift), I64(1)), VECTOR // 2)
+        self.half = emit.splat(builder.ashr(builder.shl(I64(1), shift), I64(1)), LANES // 2)
         up, down = builder.sub(I64(32), shift), builder.sub(shift, I64(32))
         self.up, self.down = (
-            emit.splat(emit.maximum(end, I64(0)), VECTOR // 2) for end in (up, down)
+            emit.splat(emit.maximum(end, I64(0)), LANES // 2) for end in (up, down)
         )
-        self.shift = emit.splat(shift, VECTOR // 2)
+        self.shift = emit.splat(shift, LANES // 2)
         self.factors = self._halves(scale)
 
     def _halves(self, values: Any) -> list[Any]:
         builder = self.emit.builder
-        by_32 = self.emit.constant(32, I64, VECTOR // 2)
-        wide = builder.bitcast(values, vector(I64, VECTOR // 2))
+        by_32 = self.emit.constant(32, I64, LANES // 2)
+        wide = builder.bitcast(values, vector(I64, LANES // 2))
         return [builder.ashr(builder.shl(wide, by_32), by_32), builder.ashr(wide, by_32)]
 
     def apply(self, values: Any) -> Any:
@@ -105,7 +177,7 @@ class _WideScale:
         ]
         low = builder.ashr(products[0], self.shift)
         high = builder.ashr(builder.shl(products[1], self.up), self.down)
-        lanes = ir.Constant(vector(I1), [lane % 2 for lane in range(VECTOR)])
+        lanes = ir.Constant(vector(I1), [lane % 2 for lane in range(LANES)])
         scaled = builder.select(lanes, builder.bitcast(high, _SUMS), builder.bitcast(low, _SUMS))
         return builder.add(scaled, self.bias)
 
@@ -140,7 +212,7 @@ class _Extremes:
         self.emit, self.kind = emit, _HALVES if halves else _SUMS
         self.mask = inside
         if halves:
-            twice = vector(I32, 2 * VECTOR)([lane // 2 for lane in range(2 * VECTOR)])
+            twice = vector(I32, 2 * LANES)([lane // 2 for lane in range(2 * LANES)])
             self.mask = emit.builder.shuffle_vector(inside, inside, twice)
         width, count = self.kind.element.width, self.kind.count
         ends = ((1 << width - 1) - 1, -(1 << width - 1))
@@ -163,33 +235,15 @@ class _Extremes:
             _update(emit, statistics, column, join, emit.reduce(name, value))
 
 
-def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
-    """The kernel for sums of one part, or of an even and an odd one.
-
-    Two parts stand `odd` sums apart or, as `halves`, in the two halves of each lane. What
-    `scale_type` multiplies by must suit the layer: see `packing.PackedWeights.finish`.
+def _make_requantize(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
+    """The kernel for sums of one part, or of an even and an odd one, which may share lanes.
 
     Parameters of the kernel
     ------------------------
     form : Portable, Avx2 or Vnni
     maps : array
         Only its type matters: that of the feature maps.
-    sums : address of int32 (pixels, 16)
-    odd : number of sums from the even to the odd part
-    out : address of the first channel's value of the first pixel
-    places : address of int64 (count,)
-        Each pixel's first channel, counted from `out`; negative where the pixel is not stored.
-    count : number of pixels, at least 1
-    channels : number of lanes that are stored
-    multipliers, biases : addresses of int32 (16,)
-    shift : bits that the products lose, at least 0
-    split : bits of the multipliers that are multiplied apart, where `scale_type` does so
-    low, high : what values are saturated to, and counted
-    floor, ceiling : what they are clamped to after that, inside ``low .. high``
-    statistics : address of int64 (len(Statistic),)
-    pools : address of int64 (16,), or 0
-        What the sums of the stored values over the pixels, so few that they fit 32 bits, are added
-        to.
+    sums : Sums
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -198,18 +252,16 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
             return context.get_dummy_value()
         out_type = context.get_data_type(signature.args[1].dtype)
         size = out_type.width // 8
-        sums, odd, out, places, count, channels, multipliers, biases, shift, split = args[2:12]
-        low, high, floor, ceiling, statistics, pools = args[12:]
-        emit = Emitter(builder)
-        inside = _lanes_below(emit, channels)
-        whole = builder.icmp_signed(">=", channels, I64(VECTOR))
+        at, emit = unpack(Sums, builder, args[2]), Emitter(builder)
+        inside = _lanes_below(emit, at.channels)
+        whole = builder.icmp_signed(">=", at.channels, I64(LANES))
         scale = scale_type(
-            emit, emit.load(multipliers, _SUMS), emit.load(biases, _SUMS), shift, split
+            emit, emit.load(at.multipliers, _SUMS), emit.load(at.biases, _SUMS), at.shift, at.split
         )
         extremes = _Extremes(emit, inside, halves=halves)
         lows, spans, floors, ceilings = (
             emit.splat(builder.trunc(end, I32))
-            for end in (low, builder.sub(high, low), floor, ceiling)
+            for end in (at.low, builder.sub(at.high, at.low), at.floor, at.ceiling)
         )
 
         def dot_product(values: list[Any]) -> Any:
@@ -219,10 +271,10 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
                 return values[0]
             return _join_parts(emit, *values, small=scale_type is _SplitScale)
 
-        def finish_pixel(i: Any, place: Any, carried: list[Any]) -> list[Any]:
-            at = emit.offset(sums, i, 4 * VECTOR)
+        def requantize_pixel(i: Any, place: Any, carried: list[Any]) -> list[Any]:
+            start = emit.offset(at.sums, i, 4 * LANES)
             values = [
-                emit.load(emit.offset(at, builder.mul(odd, I64(p)), 4), _SUMS)
+                emit.load(emit.offset(start, builder.mul(at.odd, I64(p)), 4), _SUMS)
                 for p in range(1 if halves else parts)
             ]
             exact = scale.apply(dot_product(values))
@@ -233,7 +285,7 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
             summed = builder.select(inside, builder.add(carried[1], result), carried[1])
             if out_type.width < 32:
                 result = builder.trunc(result, vector(out_type))
-            address = emit.offset(out, place, size)
+            address = emit.offset(at.out, place, size)
             # Whole vectors by themselves: a masked store is slow where memory has to be fetched.
             with builder.if_else(whole, likely=True) as (all_lanes, some_lanes):
                 with all_lanes:
@@ -243,90 +295,59 @@ def _make_finish(parts: int, *, scale_type: Any, halves: bool = False) -> Any:
             return [saturated, summed, *extremes.widen(carried[2:], values)]
 
         def step(i: Any, carried: list[Any]) -> list[Any]:
-            place = emit.load(emit.offset(places, i, 8), I64)
+            place = emit.load(emit.offset(at.outputs, i, 8), I64)
             stored = builder.icmp_signed(">=", place, I64(0))
-            return emit.if_then(stored, carried, lambda: finish_pixel(i, place, carried))
+            return emit.if_then(stored, carried, lambda: requantize_pixel(i, place, carried))
 
         first = [I64(0), emit.constant(0, I32), *extremes.first]
-        saturated, summed, *ends = emit.loop(count, first, step)
-        _update(emit, statistics, Statistic.SATURATED, builder.add, saturated)
-        extremes.store(ends, statistics)
-        with builder.if_then(builder.icmp_signed("!=", pools, I64(0))):
-            before = emit.load(pools, _WIDE)
-            emit.store(builder.add(before, builder.sext(summed, _WIDE)), pools)
+        saturated, summed, *ends = emit.loop(at.pixels, first, step)
+        _update(emit, at.statistics, Statistic.SATURATED, builder.add, saturated)
+        extremes.store(ends, at.statistics)
+        with builder.if_then(builder.icmp_signed("!=", at.channel_sums, I64(0))):
+            before = emit.load(at.channel_sums, _WIDE)
+            emit.store(builder.add(before, builder.sext(summed, _WIDE)), at.channel_sums)
         return context.get_dummy_value()
 
-    def finish(
-        typingctx: Any,
-        form: Any,
-        maps: Any,
-        sums: Any,
-        odd: Any,
-        out: Any,
-        places: Any,
-        count: Any,
-        channels: Any,
-        multipliers: Any,
-        biases: Any,
-        shift: Any,
-        split: Any,
-        low: Any,
-        high: Any,
-        floor: Any,
-        ceiling: Any,
-        statistics: Any,
-        pools: Any,
-    ) -> Any:
-        return numba.void(form, maps, *[numba.int64] * 16), generate
+    def requantize(typingctx: Any, form: Any, maps: Any, sums: Any) -> Any:
+        return numba.void(form, maps, argument_type(Sums)), generate
 
-    return intrinsic(finish)
+    return kernel(requantize)
 
 
-@_kernel
-def keep_sums(
-    typingctx: Any,
-    form: Any,
-    sums: Any,
-    out: Any,
-    places: Any,
-    count: Any,
-    channels: Any,
-    skip: Any,
-    bits: Any,
+@kernel
+def _store_sums(
+    typingctx: Any, form: Any, sums: Any, start: Any, out: Any, skip: Any, bits: Any
 ) -> Any:
-    """Store sums, (pixels, 16), as the int64 of a trace; parameters are as above.
-
-    A lane's sum stands in `bits` bits of it, above `skip` others.
-    """
+    """Store sums, from `start` bytes on, as int64; a lane's has `bits` bits above `skip` others."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if signature.args[0].instance_class is Portable:
             return context.get_dummy_value()
-        _, sums, out, places, count, channels, skip, bits = args
+        at, (start, out, skip, bits) = unpack(Sums, builder, args[1]), args[2:]
         emit = Emitter(builder)
-        inside = _lanes_below(emit, channels)
+        inside = _lanes_below(emit, at.channels)
         down = builder.sub(I32(32), builder.trunc(bits, I32))
         up = emit.splat(builder.sub(down, builder.trunc(skip, I32)))
         down = emit.splat(down)
 
         def step(i: Any, carried: list[Any]) -> list[Any]:
-            place = emit.load(emit.offset(places, i, 8), I64)
+            place = emit.load(emit.offset(at.outputs, i, 8), I64)
             stored = builder.icmp_signed(">=", place, I64(0))
-            lane = emit.load(emit.offset(sums, i, 4 * VECTOR), _SUMS)
+            lane = emit.load(emit.offset(builder.add(at.sums, start), i, 4 * LANES), _SUMS)
             value = builder.sext(builder.ashr(builder.shl(lane, up), down), _WIDE)
             mask = builder.and_(inside, emit.splat(stored))
             emit.store_masked(value, emit.offset(out, place, 8), mask)
             return []
 
-        emit.loop(count, [], step)
+        emit.loop(at.pixels, [], step)
         return context.get_dummy_value()
 
-    return numba.void(form, *[numba.int64] * 7), generate
+    return numba.void(form, argument_type(Sums), *[numba.int64] * 4), generate
 
 
 def _lanes_below(emit: Emitter, count: Any) -> Any:
     """A mask of the first lanes."""
-    lanes = _SUMS(list(range(VECTOR)))
+    lanes = _SUMS(list(range(LANES)))
     return emit.builder.icmp_signed("<", lanes, emit.splat(emit.builder.trunc(count, I32)))
 
 
@@ -337,8 +358,8 @@ def _update(emit: Emitter, statistics: Any, column: Statistic, join: Any, value:
     emit.store(join(emit.load(address, I64), value), address)
 
 
-finish_one = _make_finish(1, scale_type=_WideScale)
-finish_pair = _make_finish(2, scale_type=_WideScale)
-finish_one_split = _make_finish(1, scale_type=_SplitScale)
-finish_pair_split = _make_finish(2, scale_type=_SplitScale)
-finish_halves = _make_finish(2, scale_type=_SplitScale, halves=True)
+_requantize_one = _make_requantize(1, scale_type=_WideScale)
+_requantize_pair = _make_requantize(2, scale_type=_WideScale)
+_requantize_one_split = _make_requantize(1, scale_type=_SplitScale)
+_requantize_pair_split = _make_requantize(2, scale_type=_SplitScale)
+_requantize_halves = _make_requantize(2, scale_type=_SplitScale, halves=True)

@@ -16,8 +16,16 @@ from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear, Relu
 from asq_hw.numbers.validation import IntArray
+from asq_hw.sim.instruction_sets import LANES
 from asq_hw.sim.lowering.packing import PackedWeights
-from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Memory, Method
+from asq_hw.sim.program import (
+    PIXEL_TILE,
+    TRANSFORM_CHANNELS,
+    WINOGRAD_PRODUCTS,
+    ComputeType,
+    Memory,
+    Method,
+)
 
 __all__ = [
     "CodeMap",
@@ -34,14 +42,18 @@ __all__ = [
 _BLOCK_SUMS = 8192
 """Sums of a block of pixels: 32 KiB in 32-bit lanes, so that they stay near the processor."""
 _BLOCK_PIXELS = 64
-"""Pixels of a block in the lane of bytes: up to 16 KiB of sums."""
+"""Pixels of a block of sums of bytes: up to 16 KiB of sums."""
 _FEW_CHANNELS, _BLOCK_TILES, _BLOCK_TILES_MANY = 128, 16, 56
-"""Pieces of a block: few where weights are small, so that sums stay near the processor; more where
+"""Tiles of a block: few where weights are small, so that sums stay near the processor; more where
 weights come from farther away and are to be used often."""
 _LOOP_SUMS = 256
 """Sums of one loop over requantizations: enough to make the start of the loop cheap."""
-_CODE_TYPES = {Lane.INT8: np.uint8, Lane.INT32: np.int32, Lane.INT64: np.int64}
-_CODE_NAMES = {Lane.INT8: "codes8", Lane.INT32: "codes32", Lane.INT64: "codes64"}
+_CODES: Mapping[ComputeType, tuple[str, npt.DTypeLike]] = {
+    ComputeType.INT8: ("codes8", np.uint8),
+    ComputeType.INT32: ("codes32", np.int32),
+    ComputeType.INT64: ("codes64", np.int64),
+}
+"""Arrays of codes in `Memory`, and their types."""
 
 _ALIGN = 64
 """Bytes of a cache line; maps start at multiples of as many values."""
@@ -51,9 +63,9 @@ _SLACK = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CodeMap:
-    """A padded map of codes, (height, width, planes, channels), in the memory of its lane."""
+    """A padded map of codes, (height, width, planes, channels), among those of its compute type."""
 
-    lane: Lane
+    compute_type: ComputeType
     start: int
     height: int
     width: int
@@ -71,11 +83,11 @@ class CodeMap:
     def geometry(self) -> tuple[object, ...]:
         """Everything but the place."""
         shape = (self.height, self.width, self.channels)
-        return (self.lane, *shape, self.padding, tuple(self.values.tolist()))
+        return (self.compute_type, *shape, self.padding, tuple(self.values.tolist()))
 
     @property
     def size(self) -> int:
-        """Codes, what may be read behind them included: a piece may reach a row too far."""
+        """Codes, what may be read behind them included: a tile may reach a row too far."""
         return self.held + (self.width + 1) * self.pixel + _SLACK
 
     @property
@@ -95,10 +107,10 @@ class Layout:
     map_count: int
     index_count: int
     accumulator_count: int
-    pooled: Mapping[str, int]
+    channel_sums: Mapping[str, int]
     """By layer and by map: where sums of channels go that are made while requantizing."""
-    pooled_count: int
-    sum_counts: Mapping[Lane, int]
+    channel_sum_count: int
+    sum_counts: Mapping[ComputeType, int]
     multiplier_count: int
     vector_size: int
     transformed_count: int
@@ -127,16 +139,16 @@ def plan_memory(
     weighted = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
     places, map_count = _place_maps(network, maps, fused, keep=keep)
     indices, accumulators, index_count, accumulator_count = {}, {}, 1, 1
-    sums = dict.fromkeys(Lane, 0)
+    sums = dict.fromkeys(ComputeType, 0)
     for layer in weighted:
         source, made = maps[layer.source].size, maps[layer.name].size
         indices[layer.name] = index_count if keep else 0
         accumulators[layer.name] = accumulator_count if keep else 0
         index_count = index_count + source if keep else max(index_count, source)
         accumulator_count += made * packed[layer.name].parts if keep else 0
-        lane = packed[layer.name].lane
-        sums[lane] = max(sums[lane], sum_count(packed[layer.name]))
-    pooled, pooled_count = ({}, 0) if keep else _place_pooled(network, maps, packed, fused)
+        kind = packed[layer.name].compute_type
+        sums[kind] = max(sums[kind], sum_count(packed[layer.name]))
+    channel_sums, channel_sum_count = _place_channel_sums(network, maps, packed, fused, keep=keep)
     return Layout(
         maps=places,
         indices=indices,
@@ -145,25 +157,26 @@ def plan_memory(
         map_count=map_count,
         index_count=index_count,
         accumulator_count=accumulator_count,
-        pooled=pooled,
-        pooled_count=pooled_count,
+        channel_sums=channel_sums,
+        channel_sum_count=channel_sum_count,
         sum_counts=sums,
         multiplier_count=max(
             (layer.out_channels * pixels_at_once(packed[layer.name], layer) for layer in weighted),
             default=1,
         ),
-        vector_size=max(_vector_lengths(network, maps)) + VECTOR,
+        vector_size=max(_vector_lengths(network, maps)) + LANES,
         transformed_count=max(map(_transformed_count, packed.values()), default=0),
         narrow=all(feature.format.bits <= 16 for feature in maps.values()),
     )
 
 
 def block_pixels(packed: PackedWeights) -> int:
-    """Pixels, or pieces, whose sums are computed before they are requantized, in whole tiles.
+    """Pixels, or Winograd's tiles, whose sums are computed before they are requantized.
 
-    All columns at once in the wide lanes; in that of bytes two vectors, or two of each part.
+    They are a multiple of `PIXEL_TILE`. All columns are computed at once; of bytes two vectors, or
+    two of each part.
     """
-    if packed.lane is not Lane.INT8:
+    if packed.compute_type is not ComputeType.INT8:
         return max(_BLOCK_SUMS // packed.columns // PIXEL_TILE, 1) * PIXEL_TILE
     if packed.method is not Method.WINOGRAD:
         return _BLOCK_PIXELS
@@ -174,15 +187,15 @@ def block_pixels(packed: PackedWeights) -> int:
 def sum_count(packed: PackedWeights) -> int:
     """Sums of a block, and what else is computed beside them."""
     block = block_pixels(packed)
-    if packed.lane is not Lane.INT8:
+    if packed.compute_type is not ComputeType.INT8:
         return (block + 1) * packed.columns
-    vectors = {Method.QUADS: 2, Method.TAPS: 4, Method.WINOGRAD: 8}[packed.method]
-    return vectors * block * VECTOR
+    vectors = {Method.IMPLICIT_GEMM: 2, Method.DEPTHWISE: 4, Method.WINOGRAD: 8}[packed.method]
+    return vectors * block * LANES
 
 
 def transformed_row(channels: int) -> int:
-    """Bytes of one piece's channels in a plane of transformed codes: whole vectors."""
-    return -(-channels // 32) * 32
+    """Bytes of one tile's channels in a plane of transformed codes: whole vectors."""
+    return -(-channels // TRANSFORM_CHANNELS) * TRANSFORM_CHANNELS
 
 
 def pixels_at_once(packed: PackedWeights, layer: Conv | Linear) -> int:
@@ -203,10 +216,10 @@ def aligned(shape: int | tuple[int, ...], kind: npt.DTypeLike) -> NDArray[Any]:
 def allocate(layout: Layout, rows: int) -> Memory:
     """One thread's memory; the padding in the maps of codes is filled in, for good."""
     made = {name: aligned(shape, kind) for name, (shape, kind) in _arrays(layout, rows).items()}
-    codes = {lane: made[name] for lane, name in _CODE_NAMES.items()}
+    codes = {kind: made[name] for kind, (name, _) in _CODES.items()}
     for region in layout.codes.values():
         if any(region.padding) and region.values.any():
-            padded = codes[region.lane][region.start : region.start + region.held]
+            padded = codes[region.compute_type][region.start : region.start + region.held]
             padded.reshape(-1, region.values.size, region.channels)[:] = region.values[:, None]
     return Memory(**made, stop=np.zeros(1, dtype=np.uint8))
 
@@ -222,8 +235,8 @@ def _arrays(layout: Layout, rows: int) -> dict[str, tuple[tuple[int, ...], npt.D
     """Shape and type of each array in `Memory`."""
     counts = layout.sum_counts
     codes = {
-        name: ((_code_count(layout, lane),), _CODE_TYPES[lane])
-        for lane, name in _CODE_NAMES.items()
+        name: ((_code_count(layout, kind),), code_type)
+        for kind, (name, code_type) in _CODES.items()
     }
     narrow_or_wide = np.int16 if layout.narrow else np.int32
     return {
@@ -231,27 +244,27 @@ def _arrays(layout: Layout, rows: int) -> dict[str, tuple[tuple[int, ...], npt.D
         "indices": ((rows, layout.index_count), np.uint8),
         "accumulators": ((rows, layout.accumulator_count), np.int64),
         **codes,
-        "sums32": ((max(counts[Lane.INT8], counts[Lane.INT32]),), np.int32),
-        "sums64": ((counts[Lane.INT64],), np.int64),
-        "transformed": ((16 * layout.transformed_count,), np.uint8),
-        "products": ((16 * 2 * VECTOR * _BLOCK_TILES_MANY,), np.int32),
+        "sums32": ((max(counts[ComputeType.INT8], counts[ComputeType.INT32]),), np.int32),
+        "sums64": ((counts[ComputeType.INT64],), np.int64),
+        "transformed": ((WINOGRAD_PRODUCTS * layout.transformed_count,), np.uint8),
+        "products": ((WINOGRAD_PRODUCTS * 2 * LANES * _BLOCK_TILES_MANY,), np.int32),
         "multipliers": ((layout.multiplier_count,), np.int64),
-        "multipliers32": ((layout.multiplier_count + VECTOR,), np.int32),
-        "pooled": ((layout.pooled_count,), np.int64),
+        "multipliers32": ((layout.multiplier_count + LANES,), np.int32),
+        "channel_sums": ((layout.channel_sum_count,), np.int64),
         "vectors": ((2, layout.vector_size), np.int64),
         "halves": ((2, layout.vector_size), np.int32),
     }
 
 
 def _transformed_count(packed: PackedWeights) -> int:
-    """Bytes of one plane of transformed codes, for a block of pieces."""
+    """Bytes of one plane of transformed codes, for a block of tiles."""
     if packed.method is not Method.WINOGRAD:
         return 0
     return block_pixels(packed) * transformed_row(packed.weights.shape[4])
 
 
-def _code_count(layout: Layout, lane: Lane) -> int:
-    regions = (region for region in layout.codes.values() if region.lane is lane)
+def _code_count(layout: Layout, kind: ComputeType) -> int:
+    regions = (region for region in layout.codes.values() if region.compute_type is kind)
     return max((region.start + region.size for region in regions), default=0)
 
 
@@ -262,17 +275,17 @@ def _place_codes(
 ) -> dict[str, CodeMap]:
     """Maps of the same geometry share a place, since padding stays; so do all without any."""
     regions = [_code_map(layer, maps, packed[layer.name]) for layer in weighted]
-    used = dict.fromkeys(Lane, 0)
+    used = dict.fromkeys(ComputeType, 0)
     for region in regions:
         if not any(region.padding):
-            used[region.lane] = max(used[region.lane], region.size)
+            used[region.compute_type] = max(used[region.compute_type], region.size)
     placed: dict[object, int] = {}
     codes = {}
     for layer, region in zip(weighted, regions, strict=True):
         if any(region.padding):
-            start = placed.setdefault(region.geometry, used[region.lane])
-            if start == used[region.lane]:
-                used[region.lane] += region.size
+            start = placed.setdefault(region.geometry, used[region.compute_type])
+            if start == used[region.compute_type]:
+                used[region.compute_type] += region.size
             region = replace(region, start=start)
         codes[layer.name] = region
     return codes
@@ -285,7 +298,7 @@ def _code_map(
     channels, height, width = maps[layer.source].shape
     padding = layer.padding if isinstance(layer, Conv) else (0, 0)
     return CodeMap(
-        lane=packed.lane,
+        compute_type=packed.compute_type,
         start=0,
         height=height + 2 * padding[0],
         width=width + 2 * padding[1],
@@ -295,16 +308,21 @@ def _code_map(
     )
 
 
-def _place_pooled(
+def _place_channel_sums(
     network: IntegerNetwork,
     maps: Mapping[str, FeatureMap],
     packed: Mapping[str, PackedWeights],
     fused: Mapping[str, Relu],
+    *,
+    keep: bool,
 ) -> tuple[dict[str, int], int]:
     """Places, in whole vectors, for the sums of all channels that an adapter will ask for.
 
-    Only layers in the lane of bytes sum them up, and not where a ReLU stays a step of its own.
+    Only layers that compute in bytes sum them up, and not where a ReLU stays a step of its own,
+    as all do with `keep`.
     """
+    if keep:
+        return {}, 0
     wanted = {
         layer.source
         for layer in network.layers
@@ -314,9 +332,9 @@ def _place_pooled(
     total = 0
     for name, weights in packed.items():
         made = fused[name].name if name in fused else name
-        if weights.lane is Lane.INT8 and made in wanted:
+        if weights.compute_type is ComputeType.INT8 and made in wanted:
             places[name] = places[made] = total
-            total += (maps[name].shape[0] // VECTOR + 2) * VECTOR
+            total += (maps[name].shape[0] // LANES + 2) * LANES
     return places, total
 
 

@@ -26,21 +26,20 @@ from asq_hw.numbers.fixedpoint import (
 )
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import IntArray
-from asq_hw.sim.program import VECTOR, Finish, Lane, Method
+from asq_hw.sim.instruction_sets import LANES
+from asq_hw.sim.program import CODE_VALUES, ComputeType, Method, Requantization
 
-__all__ = ["LANE_TYPES", "PackedWeights", "pack_weights", "packed_bytes", "transform_weights"]
+__all__ = ["WEIGHT_TYPES", "PackedWeights", "pack_weights", "packed_bytes", "transform_weights"]
 
-LANE_TYPES: Mapping[Lane, type[np.signedinteger[Any]]] = MappingProxyType(
-    {Lane.INT8: np.int8, Lane.INT32: np.int32, Lane.INT64: np.int64}
+WEIGHT_TYPES: Mapping[ComputeType, type[np.signedinteger[Any]]] = MappingProxyType(
+    {ComputeType.INT8: np.int8, ComputeType.INT32: np.int32, ComputeType.INT64: np.int64}
 )
-"""What a lane's weights are held in."""
+"""What weights are held in."""
 
 WINOGRAD_CHANNELS = 32
 """Fewer inputs or outputs do not fill the 16 matrix products."""
 _BEFORE_ROUNDING = (1 << 31) - (1 << SQRT2_FRACTION_BITS)
 """Products with the square root of two stay below, so that rounding them leaves 32 bits."""
-_TABLE = 256
-"""Entries of a plane's table, one for each value of ``q - Qn`` that a byte can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +48,7 @@ class PackedWeights:
 
     Attributes
     ----------
-    lane : Lane
+    compute_type : ComputeType
         Integers that hold the planes, the weights and every partial sum.
     method : Method
         How the dot products are computed.
@@ -60,26 +59,27 @@ class PackedWeights:
     groups : int
         Groups of the packed form; small groups of the layer are joined, with zeros between.
     weights : (groups, kH, kW, planes, I / groups, columns) array
-        Of the lane's integers. Columns of each part are padded with zeros to whole vectors.
-    starts : (groups, columns) array
-        What sums begin with: bytes are moved so that none is negative, this takes it back.
+        Of the compute type's integers. Columns of each part are padded with zeros to whole vectors.
+    corrections : (groups, columns) array
+        What sums begin with. Bytes are moved so that none is negative, by a zero point: this takes
+        its products with the weights back.
     parts : int
         2 where the columns are even parts followed by odd parts.
-    finish : Finish
-        How sums are requantized in the lane of bytes.
+    requantization : Requantization
+        How sums of bytes are requantized.
     split_bits : int
-        Lower bits of the multipliers that are multiplied apart, but where `finish` is WIDE.
+        Lower bits of the multipliers that are multiplied apart, but where `requantization` is WIDE.
     """
 
-    lane: Lane
+    compute_type: ComputeType
     method: Method
     tables: IntArray
     padding: IntArray
     groups: int
     weights: NDArray[np.signedinteger[Any]]
-    starts: IntArray
+    corrections: IntArray
     parts: int
-    finish: Finish
+    requantization: Requantization
     split_bits: int
 
     @property
@@ -89,9 +89,9 @@ class PackedWeights:
 
 
 def pack_weights(layer: Conv | Linear, product: Product, *, vectors: bool) -> PackedWeights:
-    """Choose planes, groups, lane and method for `layer`, and arrange its weights.
+    """Choose planes, groups, compute type and method for `layer`, and arrange its weights.
 
-    Only with `vectors`, the kernels made of vectors, is there a lane of bytes.
+    Only the kernels made of vectors compute in bytes.
     """
     parts, tables = _parts_and_tables(layer, product)
     groups = layer.groups if isinstance(layer, Conv) else 1
@@ -100,34 +100,34 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vectors: bool) -> Pa
     tables[:, codes:] = tables[:, codes - 1 : codes]  # never read; kept inside the range
     bounds = _bounds(layer, product) if vectors else None
     if bounds is not None and not _fits_requantization(bounds):
-        bounds = None  # no lane of bytes
+        bounds = None  # no bytes
     split = None if bounds is None else _split_bits(bounds)
     halves = bounds is not None and split is not None and _fits_halves(bounds)
-    method = Method.QUADS
+    method = Method.IMPLICIT_GEMM
     if bounds is not None:
         method = _choose_method(layer, parts, codes - 1, halves=halves)
-    if method is Method.TAPS:
+    if method is Method.DEPTHWISE:
         weights, groups = _channel_columns(parts), 1
     else:
         weights, groups = _join_groups(parts, groups)
-    lane = _choose_lane(weights, tables, bytes_allowed=bounds is not None)
-    if lane is not Lane.INT8:
-        assert method is Method.QUADS
-    starts = np.zeros((groups, weights.shape[-1]), dtype=np.int64)
-    if lane is Lane.INT8:
+    kind = _choose_compute_type(weights, tables, bytes_allowed=bounds is not None)
+    if kind is not ComputeType.INT8:
+        assert method is Method.IMPLICIT_GEMM
+    corrections = np.zeros((groups, weights.shape[-1]), dtype=np.int64)
+    if kind is ComputeType.INT8:
         offsets = -tables.min(axis=1)
         tables = tables + offsets[:, None]
-        starts = -np.einsum("ghwpic,p->gc", weights, offsets)
+        corrections = -np.einsum("ghwpic,p->gc", weights, offsets)
     return PackedWeights(
-        lane=lane,
+        compute_type=kind,
         method=method,
         tables=tables,
         padding=tables[:, -low],
         groups=groups,
-        weights=weights.astype(LANE_TYPES[lane]),
-        starts=starts,
+        weights=weights.astype(WEIGHT_TYPES[kind]),
+        corrections=corrections,
         parts=parts.shape[0],
-        finish=_choose_finish(method, split, halves=halves),
+        requantization=_choose_requantization(method, split, halves=halves),
         split_bits=split or 0,
     )
 
@@ -196,28 +196,30 @@ def _fits_halves(bounds: _Bounds) -> bool:
     return (even << SQRT2_FRACTION_BITS) + odd * SQRT2_MULTIPLIER < _BEFORE_ROUNDING
 
 
-def _choose_finish(method: Method, split: int | None, *, halves: bool) -> Finish:
+def _choose_requantization(method: Method, split: int | None, *, halves: bool) -> Requantization:
     """The fastest requantization that is exact; Winograd's sums do not share lanes."""
     if split is None:
-        return Finish.WIDE
-    return Finish.HALVES if halves and method is not Method.WINOGRAD else Finish.SPLIT
+        return Requantization.WIDE
+    if halves and method is not Method.WINOGRAD:
+        return Requantization.HALVES
+    return Requantization.SPLIT
 
 
 def _choose_method(layer: Conv | Linear, parts: IntArray, span: int, *, halves: bool) -> Method:
     """The fastest method that is exact for weights (parts, O, planes, I / groups, kH, kW).
 
     `span` is the largest ``q - Qn``; `halves` says whether pairs of sums can share lanes. Sums of a
-    depthwise layer's few products may fit 16 bits. In Winograd's pieces codes grow to four times
+    depthwise layer's few products may fit 16 bits. In Winograd's tiles codes grow to four times
     the span and are bytes still, weights must stay in signed bytes, and four times each sum must
     fit 32 bits; what comes before may wrap around.
     """
     outputs, planes, inputs = parts.shape[1:4]
     if not isinstance(layer, Conv) or planes != 1:
-        return Method.QUADS
+        return Method.IMPLICIT_GEMM
     reach = int(np.abs(parts).sum(axis=(2, 3, 4, 5)).max()) * span
     if inputs == 1 and layer.groups == outputs > 1:
         narrow = fits_bits(parts, 8) and reach < 1 << 15
-        return Method.TAPS if narrow and (halves or len(parts) == 1) else Method.QUADS
+        return Method.DEPTHWISE if narrow and (halves or len(parts) == 1) else Method.IMPLICIT_GEMM
     if (
         layer.groups == 1
         and layer.weight_codes.shape[2:] == (3, 3)
@@ -229,7 +231,7 @@ def _choose_method(layer: Conv | Linear, parts: IntArray, span: int, *, halves: 
         and fits_bits(transform_weights(parts.astype(np.int16)), 8)
     ):
         return Method.WINOGRAD
-    return Method.QUADS
+    return Method.IMPLICIT_GEMM
 
 
 def transform_weights(weights: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -243,7 +245,7 @@ def transform_weights(weights: NDArray[np.int16]) -> NDArray[np.int16]:
 def _channel_columns(parts: IntArray) -> IntArray:
     """Weights (1, kH, kW, 1, 1, parts * channels) of a depthwise layer."""
     count, channels = parts.shape[:2]
-    width = -(-channels // (2 * VECTOR)) * 2 * VECTOR
+    width = -(-channels // (2 * LANES)) * 2 * LANES
     weights = np.zeros((1, *parts.shape[4:], 1, 1, count, width), dtype=np.int64)
     weights[0, :, :, 0, 0, :, :channels] = parts[:, :, 0, 0].transpose(2, 3, 0, 1)
     return weights.reshape(*weights.shape[:5], count * width)
@@ -254,7 +256,7 @@ def _parts_and_tables(layer: Conv | Linear, product: Product) -> tuple[IntArray,
     even, odd = layer.decoded_weights()
     if isinstance(layer, Linear):
         even, odd = even[:, :, None, None], odd[:, :, None, None]
-    values = layer.quantizer.grid.minimum + np.arange(_TABLE, dtype=np.int64)
+    values = layer.quantizer.grid.minimum + np.arange(CODE_VALUES, dtype=np.int64)
     grid = layer.weight_grid
     if not product.uses_lut(grid):
         parts = np.stack([even, odd] if grid.uses_sqrt2 else [even])
@@ -299,10 +301,10 @@ def _joined_groups(groups: int, group_outputs: int) -> tuple[int, int]:
     """How many groups are joined, and the columns that they take in each part."""
     joined = max(
         m
-        for m in range(1, min(groups, VECTOR) + 1)
-        if groups % m == 0 and (m == 1 or m * group_outputs <= VECTOR)
+        for m in range(1, min(groups, LANES) + 1)
+        if groups % m == 0 and (m == 1 or m * group_outputs <= LANES)
     )
-    return joined, -(-joined * group_outputs // VECTOR) * VECTOR
+    return joined, -(-joined * group_outputs // LANES) * LANES
 
 
 def packed_bytes(layer: Conv | Linear, product: Product) -> tuple[int, int]:
@@ -326,7 +328,7 @@ def packed_bytes(layer: Conv | Linear, product: Product) -> tuple[int, int]:
     taps = kernel[0] * kernel[1] * planes
     # Runs of a kernel's row, or of a group's inputs, are padded to whole quads.
     quads = groups // joined * taps * (joined * inputs + 3) * parts * width
-    depthwise = taps * parts * (-(-layer.out_channels // (2 * VECTOR)) * 2 * VECTOR)
+    depthwise = taps * parts * (-(-layer.out_channels // (2 * LANES)) * 2 * LANES)
     winograd = 16 * -(-inputs // 4) * 4 * parts * width if kernel == (3, 3) else 0
     elements = max(quads, depthwise, winograd)
     narrow = grid.stored_bits <= 8 and planes == 1
@@ -334,8 +336,10 @@ def packed_bytes(layer: Conv | Linear, product: Product) -> tuple[int, int]:
     return (4 if narrow else 32) * elements, 8 * (decoded + 2 * elements)
 
 
-def _choose_lane(weights: IntArray, tables: IntArray, *, bytes_allowed: bool) -> Lane:
-    """The narrowest lane in which no product and no partial sum can overflow.
+def _choose_compute_type(
+    weights: IntArray, tables: IntArray, *, bytes_allowed: bool
+) -> ComputeType:
+    """The narrowest integers in which no product and no partial sum can overflow.
 
     All partial sums lie between the sum of all negative and that of all positive products, so
     they are held by a bound on the sum of magnitudes.
@@ -347,12 +351,12 @@ def _choose_lane(weights: IntArray, tables: IntArray, *, bytes_allowed: bool) ->
         and int(spans.max()) < 1 << 8
         and _reach(weights, spans) < 1 << 31
     ):
-        return Lane.INT8
+        return ComputeType.INT8
     magnitudes = np.abs(tables).max(axis=1)
     narrow = fits_bits(weights, 32) and int(magnitudes.max()) < 1 << 31
     if narrow and _reach(weights, magnitudes) < 1 << 31:
-        return Lane.INT32
-    return Lane.INT64
+        return ComputeType.INT32
+    return ComputeType.INT64
 
 
 def fits_bits(values: NDArray[np.signedinteger], bits: int) -> bool:

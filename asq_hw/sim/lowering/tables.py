@@ -2,60 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.numbers.validation import IntArray
-from asq_hw.sim import program as program_tables
-from asq_hw.sim.jit import Kernel
+from asq_hw.sim.instruction_sets import LANES
 from asq_hw.sim.lowering.memory_plan import aligned
-from asq_hw.sim.lowering.packing import LANE_TYPES
-from asq_hw.sim.lowering.weight_layout import Places
-from asq_hw.sim.program import VECTOR, Kind, Lane, Program
+from asq_hw.sim.lowering.packing import WEIGHT_TYPES
+from asq_hw.sim.lowering.weight_layout import Offsets
+from asq_hw.sim.program import ComputeType, Kind, Program, Table
+from asq_hw.sim.records import (
+    AddRecord,
+    AveragePoolRecord,
+    ConvolutionRecord,
+    FlattenRecord,
+    InputRecord,
+    MaxPoolRecord,
+    ReluRecord,
+    StageRecord,
+    StepRecord,
+    table_type,
+)
 
-__all__ = ["Tables", "finish"]
+__all__ = ["LayerRecord", "Tables"]
 
-_TABLES = {
-    "inputs": program_tables.INPUT,
-    "convs": program_tables.CONV,
-    "elementwise": program_tables.ELEMENTWISE,
-    "pools": program_tables.POOL,
-    "stages": program_tables.STAGE,
+LayerRecord = (
+    InputRecord
+    | ConvolutionRecord
+    | AddRecord
+    | ReluRecord
+    | FlattenRecord
+    | MaxPoolRecord
+    | AveragePoolRecord
+)
+_KINDS: dict[type[LayerRecord], Kind] = {
+    InputRecord: Kind.INPUT,
+    ConvolutionRecord: Kind.CONVOLUTION,
+    AddRecord: Kind.ADD,
+    ReluRecord: Kind.RELU,
+    FlattenRecord: Kind.FLATTEN,
+    MaxPoolRecord: Kind.MAX_POOL,
+    AveragePoolRecord: Kind.AVERAGE_POOL,
 }
-"""Record types by the program's fields."""
 
 
 @dataclass(slots=True)
 class Tables:
     """The program's tables while they grow."""
 
-    kernel: Kernel
-    ends: dict[str, tuple[int, int]]
-    """What the outputs of layers that are computed with a ReLU are clamped to."""
-    layer: int = 0
-    """Number of the layer that is being added, in the network's order."""
-    steps: list[tuple[int, int, int]] = field(default_factory=list)
-    rows: dict[str, list[dict[str, int]]] = field(
-        default_factory=lambda: {name: [] for name in _TABLES}
+    steps: list[StepRecord] = field(default_factory=list)
+    records: dict[type[LayerRecord], list[LayerRecord]] = field(
+        default_factory=lambda: {record: [] for record in _KINDS}
     )
+    stages: list[StageRecord] = field(default_factory=list)
     constants: list[IntArray] = field(default_factory=list)
     constant_count: int = 0
-    places: Places = field(default_factory=Places)
-    places_at: dict[int, int] = field(default_factory=dict)
-    """Where lists of places stand among the constants, by the identity of what `places` holds."""
-    starts: list[IntArray] = field(default_factory=list)
+    offsets: Offsets = field(default_factory=Offsets)
+    offsets_at: dict[int, int] = field(default_factory=dict)
+    """Where lists of offsets stand among the constants, by the identity of what `offsets` holds."""
+    corrections: list[IntArray] = field(default_factory=list)
     biases: list[IntArray] = field(default_factory=list)
     adapters: list[IntArray] = field(default_factory=list)
-    weights: dict[Lane, list[NDArray[np.signedinteger]]] = field(
-        default_factory=lambda: {lane: [] for lane in Lane}
+    weights: dict[ComputeType, list[NDArray[np.signedinteger]]] = field(
+        default_factory=lambda: {kind: [] for kind in ComputeType}
     )
 
-    def add_step(self, kind: Kind, table: str, **row: int) -> None:
-        """Add what one step of the program does."""
-        self.steps.append((int(kind), len(self.rows[table]), self.layer))
-        self.rows[table].append(row)
+    def add_step(self, layer: int, record: LayerRecord) -> None:
+        """Add what one step of the program does; `layer` is the layer's number."""
+        rows = self.records[type(record)]
+        self.steps.append(StepRecord(kind=_KINDS[type(record)], row=len(rows), layer=layer))
+        rows.append(record)
 
     def add_constants(self, values: IntArray) -> int:
         """Where the values stand among the constants."""
@@ -64,22 +83,22 @@ class Tables:
         self.constant_count += values.size
         return at
 
-    def add_places(self, values: IntArray) -> int:
-        """The same, for a list out of `places`: once for all layers of its geometry."""
-        if id(values) not in self.places_at:
-            self.places_at[id(values)] = self.add_constants(values)
-        return self.places_at[id(values)]
+    def add_offsets(self, values: IntArray) -> int:
+        """The same, for a list out of `offsets`: once for all layers of its geometry."""
+        if id(values) not in self.offsets_at:
+            self.offsets_at[id(values)] = self.add_constants(values)
+        return self.offsets_at[id(values)]
 
-    def add_starts(self, values: IntArray) -> int:
-        """Where the values stand among the sums' starts."""
-        at = sum(array.size for array in self.starts)
-        self.starts.append(values.reshape(-1))
+    def add_corrections(self, values: IntArray) -> int:
+        """Where the values stand among the corrections."""
+        at = sum(array.size for array in self.corrections)
+        self.corrections.append(values.reshape(-1))
         return at
 
     def add_biases(self, values: IntArray) -> int:
         """The same among the biases, where whole vectors may be read."""
         at = sum(array.size for array in self.biases)
-        self.biases += [values, np.zeros(VECTOR, dtype=np.int64)]
+        self.biases += [values, np.zeros(LANES, dtype=np.int64)]
         return at
 
     def add_adapter(self, values: IntArray) -> int:
@@ -88,37 +107,45 @@ class Tables:
         self.adapters.append(values.reshape(-1))
         return at
 
-    def add_weights(self, lane: Lane, values: NDArray[np.signedinteger]) -> int:
-        """Where the values stand among the packed weights of one width."""
-        at = sum(array.size for array in self.weights[lane])
-        self.weights[lane].append(values.reshape(-1).astype(LANE_TYPES[lane], copy=False))
+    def add_weights(self, kind: ComputeType, values: NDArray[np.signedinteger]) -> int:
+        """Where the values stand among the packed weights of one compute type."""
+        at = sum(array.size for array in self.weights[kind])
+        self.weights[kind].append(values.reshape(-1).astype(WEIGHT_TYPES[kind], copy=False))
         return at
 
+    def program(self) -> Program:
+        """The program, when every layer has been added."""
+        corrections = _joined(self.corrections)
+        return Program(
+            steps=_table(StepRecord, self.steps),
+            inputs=_table(InputRecord, self.records[InputRecord]),
+            convolutions=_table(ConvolutionRecord, self.records[ConvolutionRecord]),
+            adds=_table(AddRecord, self.records[AddRecord]),
+            relus=_table(ReluRecord, self.records[ReluRecord]),
+            flattens=_table(FlattenRecord, self.records[FlattenRecord]),
+            max_pools=_table(MaxPoolRecord, self.records[MaxPoolRecord]),
+            average_pools=_table(AveragePoolRecord, self.records[AveragePoolRecord]),
+            stages=_table(StageRecord, self.stages),
+            constants=_joined(self.constants),
+            corrections=corrections.astype(np.int32),
+            corrections16=corrections.astype(np.int16),
+            adapters=_joined([*self.adapters, np.zeros(LANES, dtype=np.int64)]).astype(np.int8),
+            biases=_joined(self.biases).astype(np.int32),
+            weights8=self._packed(ComputeType.INT8),
+            weights32=self._packed(ComputeType.INT32),
+            weights64=self._packed(ComputeType.INT64),
+        )
 
-def finish(made: Tables) -> Program:
-    """The program, when every layer has been added."""
-
-    def table(name: str) -> NDArray[np.void]:
-        kind = _TABLES[name]
-        rows = [tuple(row.get(key, 0) for key in kind.names or ()) for row in made.rows[name]]
-        return np.array(rows, dtype=kind)
-
-    def flat(lane: Lane, kind: type) -> NDArray[np.signedinteger]:
-        values = aligned(sum(array.size for array in made.weights[lane]), kind)
+    def _packed(self, kind: ComputeType) -> NDArray[np.signedinteger]:
+        values = aligned(sum(array.size for array in self.weights[kind]), WEIGHT_TYPES[kind])
         if values.size:
-            values[:] = np.concatenate(made.weights[lane])
+            values[:] = np.concatenate(self.weights[kind])
         return values
 
-    starts = np.concatenate([np.zeros(0, dtype=np.int64), *made.starts])
-    return Program(
-        steps=np.array(made.steps, dtype=program_tables.STEP),
-        **{name: table(name) for name in _TABLES},
-        constants=np.concatenate([np.zeros(0, dtype=np.int64), *made.constants]),
-        starts=starts.astype(np.int32),
-        starts16=starts.astype(np.int16),
-        adapters=np.concatenate([*made.adapters, np.zeros(VECTOR, dtype=np.int64)]).astype(np.int8),
-        biases=np.concatenate([np.zeros(0, dtype=np.int64), *made.biases]).astype(np.int32),
-        weights8=flat(Lane.INT8, np.int8),
-        weights32=flat(Lane.INT32, np.int32),
-        weights64=flat(Lane.INT64, np.int64),
-    )
+
+def _table(kind: type[tuple[object, ...]], rows: Sequence[tuple[object, ...]]) -> Table:
+    return np.array(list(rows), dtype=table_type(kind))
+
+
+def _joined(arrays: list[IntArray]) -> IntArray:
+    return np.concatenate([np.zeros(0, dtype=np.int64), *arrays])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.validation import IntArray
+from asq_hw.sim.instruction_sets import LANES
 from asq_hw.sim.lowering.memory_plan import CodeMap, transformed_row
 from asq_hw.sim.lowering.packing import PackedWeights, transform_weights
-from asq_hw.sim.program import PIXEL_TILE, VECTOR, Lane, Method
+from asq_hw.sim.program import PIXEL_TILE, WINOGRAD_PRODUCTS, ComputeType, Method
+from asq_hw.sim.records import NO_WINOGRAD, WinogradRecord
 
-__all__ = ["Panels", "Places", "arrange", "place_keys", "quads_in_words"]
+__all__ = ["Offsets", "Panels", "arrange", "offset_keys", "quads_in_words"]
 
 _NOT_STORED = -1
 _LARGEST_WORD = 2**15 - 1
@@ -29,35 +31,31 @@ class Panels:
     ----------
     weights : array
         In the order of the kernel.
-    starts : array
+    corrections : array
         What sums begin with, in the order of the sums.
     quads : (quads,) array
         Where quads, or taps, stand in a window.
-    pixels : array
-        Where the windows of output pixels stand; of transformed codes, those of one tile.
-    places : array
+    windows : array
+        Where the windows of output pixels start; of transformed codes, those of one tile.
+    outputs : array
         Where the outputs of pixels go, in the order of the sums; negative for none.
-    tiles, tiles_across : int
-        Of Winograd's method: number of pieces, and in a row.
-    transform_offset : int
-        What keeps transformed codes from being negative.
+    winograd : WinogradRecord
+        What Winograd's method needs besides.
     largest : int
-        In the lane of bytes, the largest value that is multiplied; no value is negative.
+        Of bytes, the largest value that is multiplied; no value is negative.
     """
 
     weights: NDArray[np.signedinteger]
-    starts: IntArray
+    corrections: IntArray
     quads: IntArray
-    pixels: IntArray
-    places: IntArray
-    tiles: int = 0
-    tiles_across: int = 0
-    transform_offset: int = 0
+    windows: IntArray
+    outputs: IntArray
+    winograd: WinogradRecord = NO_WINOGRAD
     largest: int = 0
 
 
-class Places:
-    """Lists of places in maps: layers of the same geometry have the same list, the same array."""
+class Offsets:
+    """Lists of offsets in maps: layers of the same geometry have the same list, the same array."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, ...], IntArray] = {}
@@ -69,7 +67,7 @@ class Places:
         return self._made[key]
 
 
-def place_keys(
+def offset_keys(
     packed: PackedWeights, layer: Conv | Linear, region: CodeMap, shape: tuple[int, int, int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What a layer's lists of windows and of outputs depend on; `arrange` says what they hold."""
@@ -86,32 +84,41 @@ def arrange(
     layer: Conv | Linear,
     region: CodeMap,
     shape: tuple[int, int, int],
-    made: Places,
+    made: Offsets,
 ) -> Panels:
     """Arrange a layer's weights; `shape` is that of its output, (O, H, W)."""
-    pixels_key, places_key = place_keys(packed, layer, region, shape)
+    windows_key, outputs_key = offset_keys(packed, layer, region, shape)
     if packed.method is Method.WINOGRAD:
-        return _arrange_winograd(
-            packed,
-            layer,
-            shape,
-            pixels=made.get(pixels_key, lambda: np.arange(PIXEL_TILE) * pixels_key[1]),
-            places=made.get(places_key, lambda: _winograd_places(shape)),
-        )
-    pixels = made.get(pixels_key, lambda: _pixels(layer, shape, region))
-    places = made.get(places_key, lambda: np.arange(shape[1] * shape[2], dtype=np.int64) * shape[0])
-    if packed.method is Method.TAPS:
-        return _arrange_taps(packed, region, pixels, places)
+        windows = made.get(windows_key, lambda: np.arange(PIXEL_TILE) * windows_key[1])
+        outputs = made.get(outputs_key, lambda: _winograd_outputs(shape))
+    else:
+        windows = made.get(windows_key, lambda: _windows(layer, shape, region))
+        outputs = made.get(outputs_key, lambda: np.arange(shape[1] * shape[2]) * shape[0])
+    match packed.method:
+        case Method.WINOGRAD:
+            return _arrange_winograd(packed, layer, shape, windows=windows, outputs=outputs)
+        case Method.DEPTHWISE:
+            return _arrange_depthwise(packed, region, windows, outputs)
+        case Method.IMPLICIT_GEMM:
+            return _arrange_gemm(packed, region, windows, outputs)
+        case _:
+            assert_never(packed.method)
+
+
+def _arrange_gemm(
+    packed: PackedWeights, region: CodeMap, windows: IntArray, outputs: IntArray
+) -> Panels:
     quads, weights = _quads(packed, region.width)
-    starts = packed.starts
-    if packed.lane is Lane.INT8:
-        starts = starts.reshape(len(starts), packed.parts, -1, VECTOR).transpose(0, 2, 1, 3)
+    corrections = packed.corrections
+    if packed.compute_type is ComputeType.INT8:
+        vectors = corrections.reshape(len(corrections), packed.parts, -1, LANES)
+        corrections = vectors.transpose(0, 2, 1, 3)
     return Panels(
         weights=weights,
-        starts=starts,
+        corrections=corrections,
         quads=quads,
-        pixels=pixels,
-        places=places,
+        windows=windows,
+        outputs=outputs,
         largest=int(packed.tables.max()),
     )
 
@@ -119,15 +126,15 @@ def arrange(
 def quads_in_words(panels: Panels) -> int:
     """How many quads' products may be added in 16 bits, from any multiple of that number on.
 
-    Of weights in the lane of bytes, (..., quads, 16, 4). A lane of 16 bits adds the products of
-    two weights of each quad. What it holds lies between the sum of the negative ones' and that of
-    the positive ones' products with the largest value. 0 where there is no such run of two quads.
+    Of weights in bytes, (..., quads, 16, 4). Each sum of 16 bits is of the products of two weights
+    of each quad. It lies between the sum of the negative ones' and that of the positive ones'
+    products with the largest value. 0 where there is no such run of two quads.
     """
     if panels.largest == 0 or panels.weights.ndim < 3:
         return 0
     quads = panels.quads.size
-    pairs = panels.weights.astype(np.int16).reshape(-1, quads, 2 * VECTOR, 2)
-    ends = [np.zeros((len(pairs), quads + 1, 2 * VECTOR), dtype=np.int32) for _ in range(2)]
+    pairs = panels.weights.astype(np.int16).reshape(-1, quads, 2 * LANES, 2)
+    ends = [np.zeros((len(pairs), quads + 1, 2 * LANES), dtype=np.int32) for _ in range(2)]
     for end, sign in zip(ends, (1, -1), strict=True):
         part = np.maximum(sign * pairs, 0)
         np.cumsum(part[..., 0] + part[..., 1], axis=1, out=end[:, 1:])
@@ -145,7 +152,7 @@ def quads_in_words(panels: Panels) -> int:
 def _quads(
     packed: PackedWeights, padded_width: int
 ) -> tuple[IntArray, NDArray[np.signedinteger[Any]]]:
-    """Places of the quads in a window, and the weights (groups, ...) in their order.
+    """Offsets of the quads in a window, and the weights (groups, ...) in their order.
 
     Runs of weights whose codes stand side by side are padded with zero weights to whole quads; what
     the padding reads does not matter. In one group a run is a kernel's whole row.
@@ -154,54 +161,54 @@ def _quads(
     pixel = groups * inputs * planes
     rows = np.arange(height)[:, None, None] * padded_width * pixel
     if groups == 1:
-        starts, length = rows.reshape(-1), width * pixel
+        corrections, length = rows.reshape(-1), width * pixel
     else:
-        places = np.arange(width)[:, None] * pixel + np.arange(planes) * groups * inputs
-        starts, length = (rows + places).reshape(-1), inputs
+        outputs = np.arange(width)[:, None] * pixel + np.arange(planes) * groups * inputs
+        corrections, length = (rows + outputs).reshape(-1), inputs
     count = -(-length // 4)
-    runs = np.zeros((groups, starts.size, 4 * count, columns), dtype=packed.weights.dtype)
-    runs[:, :, :length] = packed.weights.reshape(groups, starts.size, length, columns)
-    quads = (starts[:, None] + 4 * np.arange(count)).reshape(-1).astype(np.int64)
-    if packed.lane is not Lane.INT8:
+    runs = np.zeros((groups, corrections.size, 4 * count, columns), dtype=packed.weights.dtype)
+    runs[:, :, :length] = packed.weights.reshape(groups, corrections.size, length, columns)
+    quads = (corrections[:, None] + 4 * np.arange(count)).reshape(-1).astype(np.int64)
+    if packed.compute_type is not ComputeType.INT8:
         return quads, runs
-    vectors = runs.reshape(groups, quads.size, 4, packed.parts, -1, VECTOR)
+    vectors = runs.reshape(groups, quads.size, 4, packed.parts, -1, LANES)
     return quads, vectors.transpose(0, 4, 3, 1, 5, 2)
 
 
-def _pixels(layer: Conv | Linear, shape: tuple[int, int, int], region: CodeMap) -> IntArray:
-    """Where each output pixel's window starts; the last is repeated to fill a tile."""
+def _windows(layer: Conv | Linear, shape: tuple[int, int, int], region: CodeMap) -> IntArray:
+    """Where each output pixel's window corrections; the last is repeated to fill a tile."""
     stride = layer.stride if isinstance(layer, Conv) else (1, 1)
     row = region.width * region.pixel
     rows = np.arange(shape[1], dtype=np.int64)[:, None] * stride[0] * row
-    places = (rows + np.arange(shape[2]) * stride[1] * region.pixel).reshape(-1)
-    return np.pad(places, (0, -places.size % PIXEL_TILE), mode="edge")
+    outputs = (rows + np.arange(shape[2]) * stride[1] * region.pixel).reshape(-1)
+    return np.pad(outputs, (0, -outputs.size % PIXEL_TILE), mode="edge")
 
 
-def _arrange_taps(
-    packed: PackedWeights, region: CodeMap, pixels: IntArray, places: IntArray
+def _arrange_depthwise(
+    packed: PackedWeights, region: CodeMap, windows: IntArray, outputs: IntArray
 ) -> Panels:
     height, width = packed.weights.shape[1:3]
     rows = np.arange(height, dtype=np.int64)[:, None] * region.width * region.pixel
     taps = (rows + np.arange(width) * region.pixel).reshape(-1)
-    weights = packed.weights.reshape(taps.size, packed.parts, -1, 2 * VECTOR)
-    starts = packed.starts.reshape(packed.parts, -1, 2 * VECTOR)
+    weights = packed.weights.reshape(taps.size, packed.parts, -1, 2 * LANES)
+    corrections = packed.corrections.reshape(packed.parts, -1, 2 * LANES)
     return Panels(
         weights=weights.transpose(2, 0, 1, 3),
-        starts=starts.transpose(1, 0, 2),
+        corrections=corrections.transpose(1, 0, 2),
         quads=taps,
-        pixels=pixels,
-        places=places,
+        windows=windows,
+        outputs=outputs,
     )
 
 
-def _winograd_places(shape: tuple[int, int, int]) -> IntArray:
-    """Where the four outputs of each piece go."""
+def _winograd_outputs(shape: tuple[int, int, int]) -> IntArray:
+    """Where the four outputs of each tile go."""
     down, across = -(-shape[1] // 2), -(-shape[2] // 2)
     y = 2 * np.arange(down)[:, None, None, None] + np.arange(2)[:, None]
     x = 2 * np.arange(across)[:, None, None] + np.arange(2)
     inside = (y < shape[1]) & (x < shape[2])
-    places = np.where(inside, (y * shape[2] + x) * shape[0], _NOT_STORED)
-    return places.reshape(-1).astype(np.int64)
+    outputs = np.where(inside, (y * shape[2] + x) * shape[0], _NOT_STORED)
+    return outputs.reshape(-1).astype(np.int64)
 
 
 def _arrange_winograd(
@@ -209,34 +216,38 @@ def _arrange_winograd(
     layer: Conv | Linear,
     shape: tuple[int, int, int],
     *,
-    pixels: IntArray,
-    places: IntArray,
+    windows: IntArray,
+    outputs: IntArray,
 ) -> Panels:
-    """Weights (pairs, 16, 2, quads, 16, 4): of every pair of vectors, all pieces' products."""
+    """Weights (pairs, 16, 2, quads, 16, 4): of every pair of vectors, all 16 products."""
     inputs, columns = packed.weights.shape[4:]
     quads = -(-inputs // 4)
     kernels = packed.weights[0, :, :, 0].transpose(2, 3, 0, 1).astype(np.int16)
-    pieces = np.zeros((4 * quads, -(-columns // (2 * VECTOR)) * 2 * VECTOR, 16), dtype=np.int16)
-    pieces[:inputs, :columns] = transform_weights(kernels).reshape(inputs, columns, 16)
+    count, wide = WINOGRAD_PRODUCTS, -(-columns // (2 * LANES)) * 2 * LANES
+    factors = np.zeros((4 * quads, wide, count), dtype=np.int16)
+    factors[:inputs, :columns] = transform_weights(kernels).reshape(inputs, columns, count)
     if packed.parts == 2:
-        pairs = pieces.reshape(4 * quads, 2, -1, VECTOR, 16).transpose(0, 2, 1, 3, 4)
+        pairs = factors.reshape(4 * quads, 2, -1, LANES, count).transpose(0, 2, 1, 3, 4)
     else:
-        pairs = pieces.reshape(4 * quads, -1, 2, VECTOR, 16)
-    # What the transform adds to the exact piece of codes q: of the zero point, or of the offset.
+        pairs = factors.reshape(4 * quads, -1, 2, LANES, count)
+    # What the transform adds to the exact tile of codes q: of the zero point, or of the offset.
     grid = layer.quantizer.grid
-    added = np.full(16, 2 * (grid.maximum - grid.minimum), dtype=np.int64)
+    added = np.full(count, 2 * (grid.maximum - grid.minimum), dtype=np.int64)
     added[5] = -4 * grid.minimum
-    starts = -pairs.sum(axis=0, dtype=np.int64) * added
-    ordered = pairs.reshape(quads, 4, -1, 2, VECTOR, 16).transpose(2, 5, 3, 0, 4, 1)
+    corrections = -pairs.sum(axis=0, dtype=np.int64) * added
+    ordered = pairs.reshape(quads, 4, -1, 2, LANES, count).transpose(2, 5, 3, 0, 4, 1)
     down, across = -(-shape[1] // 2), -(-shape[2] // 2)
     return Panels(
         weights=ordered,
-        starts=starts.transpose(0, 3, 1, 2),
+        corrections=corrections.transpose(0, 3, 1, 2),
         quads=4 * np.arange(quads, dtype=np.int64),
-        pixels=pixels,
-        places=places,
-        tiles=down * across,
-        tiles_across=across,
-        transform_offset=int(added[0]),
+        windows=windows,
+        outputs=outputs,
+        winograd=WinogradRecord(
+            tiles=down * across,
+            tiles_across=across,
+            row=transformed_row(inputs),
+            offset=int(added[0]),
+        ),
         largest=2 * int(added[0]),
     )

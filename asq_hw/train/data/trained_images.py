@@ -41,6 +41,7 @@ def training_data(recipe: Recipe) -> TrainingData:
     test = datasets.open_dataset(recipe.dataset, split="test", image_size=size)
     images = datasets.image_spec(training, classes=_label_count(training, test))
     test = datasets.fitted(test, images.shape, images.classes)
+    test = replace(test, mean=training.mean, std=training.std)
     return TrainingData(_part(training, recipe.training_images), test, images)
 
 
@@ -69,7 +70,8 @@ def _part(training: AnyDataset, count: int) -> AnyDataset:
 def images_of(checkpoint: Checkpoint) -> ImageSpec:
     """Return the images that a checkpoint's network takes.
 
-    Files that were written before checkpoints told take them from the recipe's data set.
+    Files that were written before checkpoints told take them from the recipe's data set, and its
+    test images say how they were normalised: IDX files had Fashion-MNIST's mean and deviation then.
 
     Raises
     ------
@@ -80,12 +82,15 @@ def images_of(checkpoint: Checkpoint) -> ImageSpec:
         return checkpoint.images
     recipe = checkpoint.recipe
     try:
-        return training_data(replace(recipe, training_images=0)).images
+        images = training_data(replace(recipe, training_images=0)).images
+        test = datasets.open_dataset(recipe.dataset, image_size=recipe.image_size or None)
     except InputError as error:
         raise InputError(
             f"the checkpoint of {recipe.name} does not tell which images it takes, and its data "
             f"set cannot be read to find out: {error}"
         ) from None
+    before = datasets.image_spec(test)
+    return replace(images, mean=before.mean, std=before.std)
 
 
 def open_as_trained(name: str, images: ImageSpec, *, split: str = "test") -> AnyDataset:

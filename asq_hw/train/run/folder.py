@@ -11,7 +11,7 @@ from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
 from asq_hw.train.recipes import Recipe
 
-__all__ = ["BEST", "LAST", "LOG", "RunFolder"]
+__all__ = ["BEST", "FILES", "LAST", "LOG", "RunFolder"]
 
 BEST = "best.pt"
 """Checkpoint of the epoch with the highest test accuracy, without what resuming needs."""
@@ -19,6 +19,8 @@ LAST = "last.pt"
 """Checkpoint of the latest whole epoch."""
 LOG = "log.jsonl"
 """One line of JSON for each epoch."""
+FILES = (LAST, BEST, LOG)
+"""Everything that a run writes into its folder."""
 
 
 class RunFolder:
@@ -89,6 +91,6 @@ class RunFolder:
 
     def _remove_leftovers(self) -> None:
         """Remove what a killed run had begun to write."""
-        for name in (LAST, BEST, LOG):
+        for name in FILES:
             for path in self.path.glob(f".{name}.*.tmp"):
                 path.unlink(missing_ok=True)

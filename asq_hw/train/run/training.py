@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from asq_hw.errors import InputError
+from asq_hw.outputs import check_outputs
 from asq_hw.train.checkpoints.soundness import check_state
 from asq_hw.train.data.batches import training_steps
 from asq_hw.train.data.trained_images import AnyDataset, training_data
@@ -85,12 +86,14 @@ def train(
     Raises
     ------
     InputError
-        If an input cannot be used, `output` holds another run, or the loss diverges.
+        If an input cannot be used or would be overwritten, `output` holds another run, or the loss
+        diverges.
     """
     _check_count("threads", 1 if threads is None else threads, least=1)
     _check_count("workers", workers, least=0)
     if not str(output).strip():
         raise InputError("output must be a path, not an empty string")
+    check_outputs({"output": output, "log_dir": log_dir}, {"init": init, "dataset": recipe.dataset})
     started = time.monotonic()
     with _surroundings(threads, device) as processes:
         data = training_data(recipe)

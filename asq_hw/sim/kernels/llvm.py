@@ -1,27 +1,70 @@
-"""Vector code for the kernels, written as LLVM instructions.
+"""What the vector kernels share: code written as LLVM instructions, and records of arguments.
 
 Numba's loops leave to LLVM whether and how they become vector code; the inner loops of a
 convolution are too important for that. Here they are made of vectors of 16, 32 or 64 values
 whatever the processor; LLVM splits a vector that is longer than a register.
+
+Such a kernel is one of Numba's intrinsics. What it works on is one record, a named tuple of
+addresses, counts and numbers that the calling loop fills in by keywords.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
+import numba
+import numpy as np
 from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
 
-__all__ = ["I1", "I8", "I16", "I32", "I64", "LANES", "Emitter", "join_sums", "vector"]
+from asq_hw.compiler import jit
+from asq_hw.sim.instruction_sets import LANES
+
+__all__ = [
+    "I1",
+    "I8",
+    "I16",
+    "I32",
+    "I64",
+    "Emitter",
+    "address",
+    "argument_type",
+    "join_sums",
+    "kernel",
+    "unpack",
+    "vector",
+]
+
+kernel: Any = intrinsic
+"""Decorates a function that emits a kernel. It is Any as Numba has no types."""
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
-LANES = 16
-"""32-bit sums in one vector."""
 
 
 def vector(kind: Any, lanes: int = LANES) -> Any:
     """The type of `lanes` values of one kind."""
     return ir.VectorType(kind, lanes)
+
+
+@jit
+def address(array: NDArray[Any], number: int) -> int:
+    """The address of an element of a contiguous array."""
+    return np.int64(array.ctypes.data) + array.itemsize * number  # type: ignore[return-value]
+
+
+def argument_type(record: type[tuple[Any, ...]]) -> Any:
+    """The type that Numba gives a record of arguments: all int64, or float32 where it says so."""
+    hints = get_type_hints(record).values()
+    kinds = [numba.float32 if hint is np.float32 else numba.int64 for hint in hints]
+    return types.BaseTuple.from_types(kinds, record)  # type: ignore[no-untyped-call]
+
+
+def unpack(record: type[tuple[Any, ...]], builder: Any, value: Any) -> Any:
+    """A record whose fields are LLVM's values, out of the one value that a kernel is given."""
+    return record(*cgutils.unpack_tuple(builder, value))  # type: ignore[no-untyped-call]
 
 
 def join_sums(emit: Emitter, even: Any, odd: Any) -> Any:

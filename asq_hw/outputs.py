@@ -14,7 +14,7 @@ __all__ = ["check_outputs"]
 def check_outputs(
     outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | str | None]
 ) -> None:
-    """Refuse an output that is an input, lies in an input's folder of data, or takes its folder.
+    """Refuse an output that is an input, lies in it, or is the folder of an input file.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def check_outputs(
 def _check_pair(what: str, output: Path, other: str, source: Path) -> None:
     target, origin = output.resolve(), source.resolve()
     same = target == origin or _is_one_file(output, source)
-    inside = origin.is_dir() and origin in target.parents
+    inside = origin in target.parents
     around = target.is_dir() and not origin.is_dir() and target == origin.parent
     if same or inside or around:
         relation = "be" if same else "lie in" if inside else "be the folder of"

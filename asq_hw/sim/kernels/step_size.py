@@ -1,0 +1,108 @@
+"""A sample's step size: the file's, or the adapter's (docs/arithmetic.md, section 4)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asq_hw.compiler import jit
+from asq_hw.sim.instruction_sets import LANES, Form
+from asq_hw.sim.kernels.llvm import address
+from asq_hw.sim.kernels.pool import sum_pixels, sum_rows
+from asq_hw.sim.kernels.step_size_vector import HALF_BITS, MAX_PRODUCTS, multiply_row
+from asq_hw.sim.program import ComputeType, Memory, Program
+from asq_hw.sim.records import NOWHERE, ConvolutionRecord, StageRecord
+
+__all__ = ["step_size"]
+
+_FITTING = np.int64(1) << 2 * HALF_BITS
+"""Values below it, and not below its negative, fit two halves."""
+Maps = NDArray[np.signedinteger]
+Vector = NDArray[np.int64]
+
+
+@jit
+def step_size(
+    layer: ConvolutionRecord, program: Program, maps: Maps, memory: Memory, form: Form
+) -> int:
+    """``D``: the file's, or what the adapter makes of the source's channel means."""
+    adapter, vectors = layer.quantizer.adapter, memory.vectors
+    if adapter.stages == 0:
+        return layer.quantizer.step_size
+    in_bytes = layer.compute_type == ComputeType.INT8
+    _mean_channels(layer, maps, memory, form)
+    for number in range(adapter.stages):
+        stage = program.stages[adapter.first_stage + number]
+        values, out = vectors[number % 2], vectors[1 - number % 2]
+        if in_bytes and _split(values[: stage.inputs], memory.halves):
+            _multiply_halves(stage, program, memory.halves, out, form)
+        else:
+            _multiply(stage, program, values, out)
+        _scale(stage, program.constants, out)
+    return vectors[adapter.stages % 2, 0]  # type: ignore[no-any-return]
+
+
+@jit
+def _mean_channels(layer: ConvolutionRecord, maps: Maps, memory: Memory, form: Form) -> None:
+    """Means of the source's channels, in the first of the memory's vectors."""
+    adapter, values, channels = layer.quantizer.adapter, memory.vectors[0], layer.channels
+    if adapter.channel_sums_at != NOWHERE:
+        values[:channels] = memory.channel_sums[adapter.channel_sums_at :][:channels]
+    elif layer.compute_type == ComputeType.INT8:
+        values[: channels + LANES] = 0
+        pixels, most = layer.height * layer.width, adapter.summable_pixels
+        sum_pixels(maps, layer.source, channels, pixels, most, values, form)
+    else:
+        sum_rows(maps, layer.source, channels, layer.height, layer.width, values)
+    shift = adapter.pool_shift
+    half = (np.int64(1) << shift) >> 1
+    for c in range(channels):
+        values[c] = (values[c] * adapter.pool_multiplier + half) >> shift
+
+
+@jit
+def _multiply(stage: StageRecord, program: Program, values: Vector, out: Vector) -> None:
+    """A stage's weights times its inputs."""
+    inputs, weights = stage.inputs, program.adapters
+    for j in range(stage.outputs):
+        row, total = stage.weights_at + j * inputs, np.int64(0)
+        for i in range(inputs):
+            total += weights[row + i] * values[i]
+        out[j] = total
+
+
+@jit
+def _split(values: Vector, halves: NDArray[np.int32]) -> bool:
+    """Split values into their lower bits and the rest; False where two halves do not hold them."""
+    count = values.shape[0]
+    if count > MAX_PRODUCTS:
+        return False
+    fits = True
+    halves[:, count : count + LANES] = 0
+    for i in range(count):
+        fits &= -_FITTING <= values[i] < _FITTING
+        halves[0, i] = values[i] & ((1 << HALF_BITS) - 1)
+        halves[1, i] = values[i] >> HALF_BITS
+    return fits
+
+
+@jit
+def _multiply_halves(
+    stage: StageRecord, program: Program, halves: NDArray[np.int32], out: Vector, form: Form
+) -> None:
+    """`_multiply` for inputs that were split; a row's last vector may read into the next row."""
+    inputs, low, high = stage.inputs, address(halves[0], 0), address(halves[1], 0)
+    for j in range(stage.outputs):
+        row = address(program.adapters, stage.weights_at + j * inputs)
+        multiply_row(form, row, low, high, inputs, address(out, j))
+
+
+@jit
+def _scale(stage: StageRecord, constants: Vector, out: Vector) -> None:
+    """Biases and requantization of a stage."""
+    shift = stage.shift
+    half = (np.int64(1) << shift) >> 1
+    for j in range(stage.outputs):
+        total = out[j] + constants[stage.biases_at + j]
+        scaled = (total * stage.multiplier + half) >> shift
+        out[j] = min(max(scaled, stage.minimum), stage.maximum)

@@ -1,0 +1,138 @@
+"""Records of the layers without weights."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from asq_hw.network.layers import (
+    Add,
+    AveragePool,
+    Flatten,
+    GlobalAveragePool,
+    Input,
+    MaxPool,
+    Relu,
+)
+from asq_hw.numbers.fixedpoint import integer_range
+from asq_hw.sim.lowering.context import Context, relu_ends, summable_pixels
+from asq_hw.sim.records import (
+    AddRecord,
+    AveragePoolRecord,
+    FlattenRecord,
+    InputRecord,
+    MaxPoolRecord,
+    ReluRecord,
+    WindowRecord,
+)
+
+__all__ = [
+    "add_record",
+    "average_pool_record",
+    "flatten_record",
+    "input_record",
+    "max_pool_record",
+    "relu_record",
+]
+
+
+def input_record(layer: Input, context: Context) -> InputRecord:
+    """Pixels to the first feature map."""
+    low, high = integer_range(layer.output.bits)
+    return InputRecord(
+        destination=context.layout.maps[layer.name],
+        channels=layer.channels,
+        pixels=layer.height * layer.width,
+        multipliers_at=context.tables.add_constants(layer.multiplier),
+        offsets_at=context.tables.add_constants(layer.offset),
+        shift=layer.shift,
+        low=low,
+        high=high,
+    )
+
+
+def add_record(layer: Add, context: Context) -> AddRecord:
+    """The sum of two maps."""
+    first, second = layer.sources
+    return AddRecord(
+        source=context.layout.maps[first],
+        other=context.layout.maps[second],
+        destination=context.layout.maps[layer.name],
+        values=context.maps[layer.name].size,
+        range=context.output_range(layer.name),
+    )
+
+
+def relu_record(layer: Relu, context: Context) -> ReluRecord:
+    """A ReLU that is a step of its own."""
+    floor, ceiling = relu_ends(layer, context.maps)
+    return ReluRecord(
+        source=context.layout.maps[layer.source],
+        destination=context.layout.maps[layer.name],
+        values=context.maps[layer.name].size,
+        floor=floor,
+        ceiling=ceiling,
+    )
+
+
+def flatten_record(layer: Flatten, context: Context) -> FlattenRecord:
+    """Channels-last to channels-first."""
+    channels, height, width = context.maps[layer.source].shape
+    return FlattenRecord(
+        source=context.layout.maps[layer.source],
+        destination=context.layout.maps[layer.name],
+        channels=channels,
+        pixels=height * width,
+    )
+
+
+def max_pool_record(layer: MaxPool, context: Context) -> MaxPoolRecord:
+    """Largest values of windows."""
+    return MaxPoolRecord(
+        source=context.layout.maps[layer.source],
+        destination=context.layout.maps[layer.name],
+        window=_window(layer, context),
+        low=integer_range(context.maps[layer.name].format.bits)[0],
+    )
+
+
+def average_pool_record(
+    layer: AveragePool | GlobalAveragePool, context: Context
+) -> AveragePoolRecord:
+    """Scaled sums of windows."""
+    low, high = integer_range(context.maps[layer.name].format.bits)
+    return AveragePoolRecord(
+        source=context.layout.maps[layer.source],
+        destination=context.layout.maps[layer.name],
+        window=_window(layer, context),
+        summable_pixels=summable_pixels(context.maps[layer.source]),
+        multiplier=layer.multiplier,
+        shift=layer.shift,
+        low=low,
+        high=high,
+    )
+
+
+def _window(layer: MaxPool | AveragePool | GlobalAveragePool, context: Context) -> WindowRecord:
+    """A pooling layer's geometry; a global one has one window as large as the map."""
+    channels, height, width = context.maps[layer.source].shape
+    out_height, out_width = context.maps[layer.name].shape[1:]
+    match layer:
+        case GlobalAveragePool():
+            kernel, stride, padding = (height, width), (1, 1), (0, 0)
+        case MaxPool() | AveragePool():
+            kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
+        case _:
+            assert_never(layer)
+    return WindowRecord(
+        channels=channels,
+        height=height,
+        width=width,
+        out_height=out_height,
+        out_width=out_width,
+        kernel_height=kernel[0],
+        kernel_width=kernel[1],
+        stride_y=stride[0],
+        stride_x=stride[1],
+        padding_y=padding[0],
+        padding_x=padding[1],
+    )

@@ -1,0 +1,1 @@
+"""What hardware can be synthesized for: one file a target, and their registry."""

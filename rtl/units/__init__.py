@@ -1,0 +1,1 @@
+"""Kinds of hardware units: one file a kind, and their registry."""

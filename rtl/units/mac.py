@@ -1,0 +1,150 @@
+"""The multiply-accumulate unit as a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import cast
+
+from asq_hw.errors import InputError
+from asq_hw.numbers.encoding import Encoding
+from rtl.design import Design
+from rtl.mac.design import Mac
+from rtl.mac.parameters import MAX_ACCUMULATOR_BITS
+from rtl.mac.schemes import Clear, MacScheme
+from rtl.quantizer.of_layer import LayerUnits
+from rtl.units import operands
+from rtl.units.option import ALL, Given, Option, default_of
+from rtl.units.unit import Effort, Rungs, Unit
+from rtl.verify.checks import Method
+from rtl.verify.formal import prove_mac
+from rtl.verify.mutation import mutation
+from rtl.verify.simulation import cosim, exhaustive_mac
+
+__all__ = ["MAC"]
+
+_LENGTH = Option(
+    name="length",
+    flags=("--length",),
+    help="Products of a sum: accumulators as narrow as they may be, instead.",
+)
+_CLEAR = Option(
+    name="clear",
+    flags=("--clear",),
+    type=str,
+    metavar="|".join(Clear),
+    choices=tuple(Clear),
+    default=str(default_of(Mac, "clear")),
+    help="How a new sum begins.",
+)
+_PIPELINE = Option(
+    name="pipeline",
+    flags=("--pipeline",),
+    default=default_of(Mac, "pipeline"),
+    help="Registers on the way, 0-2.",
+)
+_SEGMENTS = Option(
+    name="segments",
+    flags=("--segments",),
+    default=default_of(Mac, "segments"),
+    help="Parts of a sum's carry chain, 1 to 6.",
+)
+_LUT_FRACTION_BITS = Option(
+    name="lut_fraction_bits",
+    flags=("--lut-fraction-bits",),
+    metavar="F",
+    default=default_of(Mac, "lut_fraction_bits"),
+    help="Of post-lut's table, 0 to 15.",
+)
+_EVERY = Option(
+    name="every",
+    flags=("--every",),
+    type=bool,
+    default=False,
+    help="Every way to build a unit, not the usual one alone.",
+)
+
+
+class _MacUnit(Unit):
+    """Products of weights and activations, one after the other, summed."""
+
+    name = "mac"
+    title = "a multiply-accumulate unit"
+    purpose = "a product of weight and activation each cycle, summed"
+    options = (
+        operands.SCHEME,
+        operands.WEIGHT_BITS,
+        operands.ACTIVATION_BITS,
+        operands.ACTIVATION_SIGNED,
+        operands.ENCODING,
+        operands.ACCUMULATOR_BITS,
+        _LENGTH,
+        operands.STYLE,
+        operands.ACCUMULATION,
+        _CLEAR,
+        _PIPELINE,
+        _SEGMENTS,
+        _LUT_FRACTION_BITS,
+    )
+    verify_options = (
+        operands.SCHEME.several(ALL, "Default: all that have the widths."),
+        operands.WEIGHT_BITS.several(str(default_of(Mac, "weight_bits")), "Widths of a weight."),
+        operands.ACTIVATION_BITS,
+        operands.ACTIVATION_SIGNED,
+        operands.ENCODING,
+        operands.ACCUMULATOR_BITS,
+        _EVERY,
+    )
+    examples = (
+        "asq-hw rtl mac --scheme post-split --weight-bits 4 -o build/post-split",
+        "asq-hw verify mac --scheme post-split --weight-bits 4 --method formal",
+        "asq-hw synth mac --scheme uniform,post-split --weight-bits 4 --target gates",
+    )
+
+    def design(self, given: Given, layer: LayerUnits | None = None) -> Mac:
+        """The unit; with a length its accumulators are just wide enough."""
+        fields = dict(given)
+        length = fields.pop("length", None)
+        if length is None:
+            return _mac(fields)
+        return Mac.for_length(length, _mac(fields | {"accumulator_bits": MAX_ACCUMULATOR_BITS}))
+
+    def designs(self, given: Given, layer: LayerUnits | None = None) -> Sequence[Mac]:
+        """Every scheme with every width; combinations that do not exist are left out."""
+        fields = dict(given)
+        every, schemes, widths = (fields.pop(name) for name in ("every", "scheme", "weight_bits"))
+        designs: list[Mac] = []
+        refusal: InputError | None = None
+        for scheme, bits in product(tuple(MacScheme) if schemes == ALL else schemes, widths):
+            try:
+                plain = _mac(fields | {"scheme": scheme, "weight_bits": bits})
+            except InputError as error:
+                refusal = error
+                continue
+            designs += plain.variants() if every else [plain]
+        if not designs and refusal is not None:
+            raise refusal
+        return designs
+
+    def rungs(
+        self,
+        designs: Sequence[Design],
+        given: Given,
+        effort: Effort,
+        layer: LayerUnits | None = None,
+    ) -> Rungs:
+        """All designs of a rung run in one program."""
+        macs = cast(Sequence[Mac], designs)
+        return {
+            Method.EXHAUSTIVE: lambda: exhaustive_mac(macs),
+            Method.COSIM: lambda: cosim(macs, operations=effort.operations),
+            Method.FORMAL: lambda: prove_mac(macs),
+            Method.MUTATION: lambda: mutation(macs, mutants=effort.mutants),
+        }
+
+
+def _mac(given: Given) -> Mac:
+    return Mac(**{**given, "encoding": Encoding(given["encoding"])})
+
+
+MAC = _MacUnit()

@@ -1,0 +1,89 @@
+"""Which proofs there are of a design, by its class."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from asq_hw.errors import InputError
+from rtl.design import Design
+from rtl.quantizer.ladder import LadderQuantizer
+from rtl.quantizer.pooling import PoolingAccumulator
+from rtl.quantizer.requantizer import Requantizer
+from rtl.verify.checks import Check
+from rtl.verify.ladder import LadderHarness
+from rtl.verify.proofs import Answer, Proof, check_proofs, prove
+from rtl.verify.scaling import PoolingHarness, RequantizerHarness
+from rtl.verify.unit import Bug, Part, UnitProof
+
+__all__ = ["has_proof", "is_proven", "proofs_of", "prove_design"]
+
+
+@singledispatch
+def proofs_of(design: Design) -> tuple[Proof, ...]:
+    """What together says that a unit's results are right; empty where there is no proof.
+
+    ``proofs_of.register`` adds those of a class of designs. Multiply-accumulate units have theirs
+    in `rtl.verify.formal`.
+    """
+    return ()
+
+
+def has_proof(design: Design) -> bool:
+    """Whether there is a proof for units of this kind."""
+    return bool(proofs_of(design))
+
+
+def prove_design(design: Design) -> list[Check]:
+    """Prove that a unit's results are right, for all inputs; each proof has a twin.
+
+    Raises
+    ------
+    InputError
+        If there is no proof for units of this kind.
+    """
+    if not has_proof(design):
+        raise InputError(f"there is no proof for {design.name}")
+    return check_proofs(design, proofs_of(design))
+
+
+def is_proven(design: Design, verilog: str) -> bool:
+    """Whether a changed copy of a unit's Verilog is proven to be right as the unit is.
+
+    False where there is no proof for units of this kind.
+    """
+    return has_proof(design) and all(
+        prove(proof, verilog)[0] is Answer.PROVEN for proof in proofs_of(design)
+    )
+
+
+@proofs_of.register
+def _ladder(design: LadderQuantizer) -> tuple[Proof, ...]:
+    lowest = -(1 << (design.feature_bits - 1))
+    bugs = {
+        Part.STATE: Bug(when={"step": 5, "load": 1}, instead=7),
+        Part.RESULTS: Bug(when={"feature": 3, "load": 0}, instead=lowest),
+    }
+    return tuple(
+        UnitProof(part=part, harness=lambda bug: LadderHarness(design, bug), bug=bug)
+        for part, bug in bugs.items()
+    )
+
+
+@proofs_of.register
+def _requantizer(design: Requantizer) -> tuple[Proof, ...]:
+    bug = Bug(when={"odd" if design.pair else "value": 1}, instead=0)
+    return (
+        UnitProof(part=Part.RESULTS, harness=lambda bug: RequantizerHarness(design, bug), bug=bug),
+    )
+
+
+@proofs_of.register
+def _pooling(design: PoolingAccumulator) -> tuple[Proof, ...]:
+    bugs = {
+        Part.STATE: Bug(when={"feature": 3}, instead=2),
+        Part.RESULTS: Bug(when={"mean": 0}, instead=-1),
+    }
+    return tuple(
+        UnitProof(part=part, harness=lambda bug: PoolingHarness(design, bug), bug=bug)
+        for part, bug in bugs.items()
+    )
