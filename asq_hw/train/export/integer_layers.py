@@ -61,7 +61,7 @@ class WeightedSource:
 
 
 def integer_weighted(origin: WeightedSource) -> Conv | Linear:
-    """The integer layer of a trained one, batch norm folded in."""
+    """Return the integer layer of a trained one, batch norm folded in."""
     module = origin.module
     weights, activations = module.weight_quantizer, module.activation_quantizer
     if weights is None or activations is None:

@@ -182,7 +182,7 @@ class _Exporter:
     images: ImageSpec
 
     def layer(self, operation: Operation) -> Layer:
-        """The integer layer of one traced operation."""
+        """Return the integer layer of one traced operation."""
         make: dict[OperationKind, Callable[[Operation], Layer]] = {
             OperationKind.INPUT: self._input,
             OperationKind.CONV: self._weighted,
