@@ -17,7 +17,7 @@ from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.fixedpoint import quantize_multiplier
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.validation import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
+from asq_hw.numbers.widths import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
 from asq_hw.train.quantizers.adapter import BETA_FLOOR, Adapter, weight_scale
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
