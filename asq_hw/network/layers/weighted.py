@@ -20,7 +20,14 @@ from asq_hw.numbers.fixedpoint import shift_right_half_up, sqrt2_times_pair
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import IntArray, check_codes, check_integers, check_range
-from asq_hw.numbers.widths import BIAS_BITS, CODE_BITS, MAX_SHIFT, MAX_WEIGHT_SHIFT, MULTIPLIER_BITS
+from asq_hw.numbers.widths import (
+    BIAS_BITS,
+    CODE_BITS,
+    MAX_REQUANTIZATION_SHIFT,
+    MAX_SHIFT,
+    MAX_WEIGHT_SHIFT,
+    MULTIPLIER_BITS,
+)
 
 __all__ = ["CODES_AT_A_TIME", "WeightedLayer"]
 
