@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from inspect import Parameter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,38 +14,42 @@ from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
     from rtl.quantizer.of_layer import LayerUnits
-    from rtl.units.unit import LayerUse
+    from rtl.units.unit import LayerUse, Unit
 
-__all__ = ["layer_of", "layer_parameters", "model_read"]
+__all__ = ["EVERY_LAYER", "layer_of", "layer_parameters", "layers_of"]
+
+EVERY_LAYER = "all"
+"""Named in place of a layer: each layer of the model that has such a unit, in turn."""
 
 _MODEL = "model"
 _LAYER = "layer"
 
 
-def layer_parameters(use: LayerUse) -> list[Parameter]:
-    """What names the layer that a unit is for; nothing where it knows none."""
+def layer_parameters(use: LayerUse, *, takes_all: bool = False) -> list[Parameter]:
+    """What names the layers that a unit is for; nothing where it knows none.
+
+    With `takes_all`, `EVERY_LAYER` may be named.
+    """
     from rtl.units.unit import LayerUse
 
     match use:
         case LayerUse.NEVER:
             return []
         case LayerUse.OPTIONAL:
-            what = "Layer of MODEL that the unit is for: widths follow from it."
+            what = "Layer of MODEL that the unit is for: widths follow from it"
         case LayerUse.ALWAYS:
-            what = "Layer that the unit is for; default: the first that has one."
+            what = "Layer of MODEL that the unit is for; default: the first that has one"
+    help, metavar = (
+        (f"{what}; {EVERY_LAYER}: every layer that has one.", f"L|{EVERY_LAYER}")
+        if takes_all
+        else (f"{what}.", "L")
+    )
     model = typer.Argument(metavar="MODEL", help=f"Model file; {BUNDLED} is the packaged network.")
-    layer = typer.Option("--layer", metavar="L", help=what)
+    layer = typer.Option("--layer", metavar=metavar, help=help)
     return [
         declared(_MODEL, Annotated[str, model], BUNDLED),
         declared(_LAYER, Annotated[str | None, layer], None),
     ]
-
-
-def model_read(use: LayerUse, values: Mapping[str, Any]) -> dict[str, Path | None]:
-    """The model file that a command reads, to be held against what it writes."""
-    from rtl.units.unit import LayerUse
-
-    return {} if use is LayerUse.NEVER else {"model": model_path(values[_MODEL])}
 
 
 def layer_of(use: LayerUse, values: dict[str, Any]) -> LayerUnits | None:
@@ -64,3 +67,14 @@ def layer_of(use: LayerUse, values: dict[str, Any]) -> LayerUnits | None:
     from asq_hw.modelfile import load
 
     return LayerUnits.of(load(model_path(model)), layer, adaptive=use is LayerUse.ALWAYS)
+
+
+def layers_of(unit: Unit, values: dict[str, Any]) -> Sequence[LayerUnits | None]:
+    """What `layer_of` gives; for `EVERY_LAYER`, each layer's units."""
+    if values.get(_LAYER) != EVERY_LAYER:
+        return [layer_of(unit.layer, values)]
+    from asq_hw.modelfile import load
+    from rtl.quantizer.of_layer import LayerUnits
+
+    del values[_LAYER]
+    return LayerUnits.every(load(model_path(values.pop(_MODEL))), adaptive=unit.is_adaptive)

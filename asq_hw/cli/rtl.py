@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asq_hw.cli.layers import layer_of, layer_parameters, model_read
-from asq_hw.cli.options import FormatOption
+from asq_hw.cli.layers import layer_of, layer_parameters
+from asq_hw.cli.options import FormatOption, model_path
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
 from asq_hw.cli.parameters import declared, of_option
 from asq_hw.outputs import check_outputs
@@ -61,7 +61,8 @@ def run_rtl(unit: Unit, values: dict[str, Any]) -> None:
     output, clock_mhz, force, form = (
         values.pop(name) for name in ("output", "clock_mhz", "force", "form")
     )
-    check_outputs({"--output": output}, model_read(unit.layer, values))
+    if "model" in values:
+        check_outputs({"--output": output}, {"model": model_path(values["model"])})
     layer = layer_of(unit.layer, values)
     given = {option.name: option.value(values[option.name]) for option in unit.options}
     _emit(unit.design(given, layer), output, clock_mhz, form, force=force)

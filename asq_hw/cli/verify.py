@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asq_hw.cli.layers import layer_of, layer_parameters
+from asq_hw.cli.layers import layer_parameters, layers_of
 from asq_hw.cli.options import FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
 from asq_hw.cli.parameters import declared, of_option
@@ -56,7 +56,7 @@ def verify_parameters(unit: Unit) -> list[Parameter]:
     )
     mutants = typer.Option("--mutants", parser=integer, metavar="N", help="Mutants of each design.")
     return [
-        *layer_parameters(unit.layer),
+        *layer_parameters(unit.layer, takes_all=True),
         *map(of_option, unit.verify_options),
         declared("method", Annotated[str | None, method], None),
         declared("cycles", Annotated[int, cycles], unit.operations),
@@ -66,7 +66,10 @@ def verify_parameters(unit: Unit) -> list[Parameter]:
 
 
 def run_verify(unit: Unit, values: dict[str, Any]) -> None:
-    """Climb the rungs asked for, print what was found, and exit 1 unless all of it holds."""
+    """Climb the rungs asked for, print what was found, and exit 1 unless all of it holds.
+
+    A rung that is asked for by name must be one of every layer's unit.
+    """
     from rtl.units.unit import Effort, in_order
 
     for name, most in _MOST.items():
@@ -74,10 +77,15 @@ def run_verify(unit: Unit, values: dict[str, Any]) -> None:
             raise InputError(f"{name} must be 1..{most}, not {values[name]}")
     method, form = values.pop("method"), values.pop("form")
     effort = Effort(operations=values.pop("cycles"), mutants=values.pop("mutants"))
-    layer = layer_of(unit.layer, values)
+    layers = layers_of(unit, values)
     given = {option.name: option.value(values[option.name]) for option in unit.verify_options}
-    designs = unit.designs(given, layer)
-    runs = _chosen(in_order(unit.rungs(designs, given, effort, layer)), method)
+    runs = [
+        run
+        for layer in layers
+        for run in _chosen(
+            in_order(unit.rungs(unit.designs(given, layer), given, effort, layer)), method
+        )
+    ]
     checks: list[Check] = []
     with progress_bar("Verifying", len(runs)) as progress:
         for done, run in enumerate(runs):

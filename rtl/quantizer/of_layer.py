@@ -76,19 +76,31 @@ class LayerUnits:
         InputError
             If there is no such layer.
         """
-        layers = {
-            layer.name: layer
+        every = {units.layer.name: units for units in LayerUnits.every(network, adaptive=adaptive)}
+        name = next(iter(every)) if name is None else name
+        if name not in every:
+            raise InputError(f"layer must be one of {', '.join(every)}, not {name[:80]!r}")
+        return every[name]
+
+    @staticmethod
+    def every(network: IntegerNetwork, *, adaptive: bool = False) -> list[LayerUnits]:
+        """The units of each layer in turn; with `adaptive`, of those that have an adapter.
+
+        Raises
+        ------
+        InputError
+            If there is no such layer.
+        """
+        layers = [
+            layer
             for layer in network.layers
             if isinstance(layer, Conv | Linear)
             and not (adaptive and not isinstance(layer.quantizer.step, AdaptiveStep))
-        }
+        ]
         if not layers:
             what = "an adapter" if adaptive else "weights"
             raise InputError(f"no layer of {network.name} has {what}")
-        name = next(iter(layers)) if name is None else name
-        if name not in layers:
-            raise InputError(f"layer must be one of {', '.join(layers)}, not {name[:80]!r}")
-        return LayerUnits(network=network, layer=layers[name])
+        return [LayerUnits(network=network, layer=layer) for layer in layers]
 
     @property
     def source(self) -> FeatureMap:

@@ -30,6 +30,7 @@ from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.quantizer.requantizer import Requantizer
 from rtl.tools import MissingToolError, find_iverilog, find_yosys
+from rtl.verify.checks import Check, Method
 from rtl.verify.mutation import narrow_words
 from rtl.verify.network import _tensors, misfit
 from rtl.verify.simulators import Simulator
@@ -211,6 +212,68 @@ def test_layers_that_do_not_suit_are_refused(unit: str, capsys: pytest.CaptureFi
     assert "layer fc has no adapter: its step is fixed" in capsys.readouterr().err
     assert main(["verify", "pooling", "other.asq"]) == 2
     assert "layer must be named with --layer for the model other.asq" in capsys.readouterr().err
+
+
+def climbed(
+    unit: str, monkeypatch: pytest.MonkeyPatch, *, failing: str = "", more: str = ""
+) -> tuple[list[str], int]:
+    """Layers whose network rung ``--layer all`` climbs, one of which may fail; the status."""
+    layers: list[str] = []
+
+    def check(kind: str, design: Design, units: LayerUnits) -> list[Check]:
+        assert (kind, design.layer) == (unit, units.layer.name)
+        layers.append(design.layer)
+        passed = design.layer != failing
+        return [
+            Check(
+                name=design.name,
+                method=Method.NETWORK,
+                cases=1,
+                passed=passed,
+                seconds=0.0,
+                detail="",
+            )
+        ]
+
+    monkeypatch.setattr("rtl.verify.network.check_in_network", check)
+    arguments = ["verify", unit, "--layer", "all", "--method", "network", *more.split()]
+    return layers, main(arguments)
+
+
+@pytest.mark.parametrize("unit", ["pooling", "quantizer", "requantizer", "adapter"])
+def test_every_layer_of_a_network_in_one_command(
+    unit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers, status = climbed(unit, monkeypatch)
+    network = load(model_path(BUNDLED))
+    every = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
+    adaptive = [x.name for x in every if isinstance(x.quantizer.step, AdaptiveStep)]
+    wanted = adaptive if unit in ("pooling", "adapter") else [layer.name for layer in every]
+    assert len(adaptive) == 20 and len(every) > 20
+    assert layers == wanted and status == 0
+    assert f"{len(wanted)} of {len(wanted)} checks passed." in capsys.readouterr().out
+
+
+def test_one_layer_that_fails_is_enough(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers, status = climbed("adapter", monkeypatch, failing="layer2.0.conv1")
+    assert len(layers) == 20 and status == 1
+    assert "19 of 20 checks passed." in capsys.readouterr().out
+
+
+def test_what_one_of_all_layers_lacks_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The first and the last layer's weights are uniform, those between make pairs of sums.
+    layers, status = climbed("requantizer", monkeypatch, more="--method formal")
+    assert (layers, status) == ([], 2)
+    words = "method must be one of cosim, network, mutation here, not 'formal'"
+    assert words in capsys.readouterr().err
+    layers, status = climbed("adapter", monkeypatch, more="--mean-bits 19")
+    assert (layers, status) == ([], 2)
+    assert main(["rtl", "adapter", "--layer", "all", "-o", "nowhere"]) == 2
+    assert "layer must be one of" in capsys.readouterr().err
 
 
 def test_a_wider_unit_may_be_asked_for() -> None:
