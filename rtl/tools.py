@@ -25,6 +25,7 @@ from asq_hw.errors import ExternalToolError, InputError
 __all__ = [
     "MissingToolError",
     "ToolError",
+    "find_abc",
     "find_iverilog",
     "find_nextpnr",
     "find_verilator",
@@ -32,6 +33,7 @@ __all__ = [
     "plain_folder",
     "produced",
     "read_json",
+    "run_abc",
     "run_iverilog",
     "run_tool",
     "run_verilator",
@@ -229,6 +231,25 @@ def run_yosys(script: str, *, folder: Path, timeout_s: float = 300) -> str:
         lines = [line for line in error.log.splitlines() if line.startswith("ERROR")]
         said = f"{name}: {lines[-1]}" if lines else str(error)
         raise ToolError(said, error.log) from None
+
+
+def find_abc() -> str:
+    """The ABC that comes with Yosys: pyosys', or a yosys-abc on the PATH."""
+    wheel = find_spec("pyosys")
+    if wheel is not None and wheel.origin is not None:
+        program = Path(wheel.origin).parent / "yosys-abc"
+        if program.is_file():
+            return str(program)
+    found = shutil.which("yosys-abc")
+    if found is None:
+        raise MissingToolError("yosys-abc", _EDA)
+    return found
+
+
+def run_abc(script: str, *, folder: Path, timeout_s: float = 300) -> str:
+    """Run ABC's commands, between semicolons, in `folder`; returns what it printed."""
+    command = [find_abc(), "-c", script]
+    return run_tool(command, folder=folder, timeout_s=timeout_s, name="yosys-abc")
 
 
 def find_verilator() -> tuple[str, dict[str, str]]:

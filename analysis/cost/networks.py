@@ -18,7 +18,7 @@ __all__ = ["find_network", "integer_network_shape"]
 
 
 def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> NetworkShape:
-    """The layer shapes of a network known by name or of a model file.
+    """Return the layer shapes of a network known by name or of a model file.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
 
 
 def integer_network_shape(network: IntegerNetwork) -> NetworkShape:
-    """The layer shapes of an integer network.
+    """Return the layer shapes of an integer network.
 
     Layers with an adaptive step (ASQ) have an adapter and all others have none. The first and
     the last layer with weights are unquantized, as in the paper, unless they have an adapter.

@@ -72,7 +72,7 @@ class Processes:
 
 
 def is_main_process() -> bool:
-    """Whether the environment makes this process the one that prints."""
+    """Return whether the environment makes this process the one that prints."""
     return os.environ.get("RANK", "0") == "0"
 
 

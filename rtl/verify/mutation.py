@@ -20,6 +20,7 @@ from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
+from rtl.verify.equivalence import compare, to_gates
 from rtl.verify.narrow import Word, narrowed
 from rtl.verify.of_designs import is_proven
 from rtl.verify.proofs import Answer, read_answer
@@ -37,6 +38,7 @@ _SELECT_BITS = 12
 _SELECT = f"mutant {_SELECT_BITS}"
 _MUTANTS = "mutants"
 _GOLD = "gold.v"
+_ORIGINAL = "original"
 _LIST = "chosen.txt"
 _CONTROL = re.compile(r"-ctrl mutant \d+ \d+ ")
 
@@ -173,6 +175,10 @@ def _make(design: Design, mutants: int, folder: Path) -> int:
         folder=folder,
     )
     run_yosys(f"{flat}write_verilog -noattr {_GOLD}\n", folder=folder)
+    original = f"rename {design.name} {_ORIGINAL}\nwrite_verilog -noattr {_ORIGINAL}.v\n"
+    run_yosys(f"{flat}{original}", folder=folder)
+    for module in (_ORIGINAL, _MUTANTS):
+        to_gates(module, folder=folder)
     (folder / _LIST).write_text("\n".join(chosen), encoding="utf-8")
     return len(chosen)
 
@@ -207,6 +213,7 @@ def _is_equivalent(design: Design, number: int, folder: Path) -> bool:
     run_yosys(f"{flat}{change}\nwrite_verilog -noattr {alone}\n", folder=folder)
     return (
         _has_equal_steps(design, alone, folder)
+        or _has_equal_results(design, number, folder)
         or is_proven(design, (folder / alone).read_text(encoding="utf-8"))
         or _has_equal_outputs(design, number, folder)
     )
@@ -232,6 +239,13 @@ def _has_equal_steps(design: Design, alone: str, folder: Path) -> bool:
     except ToolError:
         return False
     return True
+
+
+def _has_equal_results(design: Design, number: int, folder: Path) -> bool:
+    """Whether valid results of legal operations are the design's for ever (`compare`)."""
+    connect = f", .mutant({_SELECT_BITS}'d{number})"
+    answer = compare(design, _ORIGINAL, _MUTANTS, connect=connect, folder=folder)
+    return answer is Answer.PROVEN
 
 
 def _has_equal_outputs(design: Design, number: int, folder: Path) -> bool:

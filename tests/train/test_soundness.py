@@ -119,7 +119,7 @@ def test_a_hook_that_changes_an_output_is_caught() -> None:
 
 
 def test_a_layer_that_is_not_its_twin_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    from asq_hw.train.export.network import integer_layers
+    from asq_hw.train.export import integer_layers
 
     right = integer_layers._requantization
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw import compiler
-from asq_hw.compiler import cached
+from asq_hw.compiler import cached, jit
 from asq_hw.numbers import fixedpoint, products
 from asq_hw.sim.instruction_sets import Form
 from asq_hw.sim.kernels.convolve import convolve
@@ -24,6 +24,7 @@ from asq_hw.sim.kernels.elementwise import add, flatten, relu
 from asq_hw.sim.kernels.pool import average_pool, max_pool
 from asq_hw.sim.kernels.quantize_pixels import quantize_pixels
 from asq_hw.sim.program import Kind, Memory, Program, Sample, Statistic
+from asq_hw.sim.records import StepRecord
 
 __all__ = ["Batch", "interpreter"]
 
@@ -61,37 +62,50 @@ def interpreter() -> Interpreter:
     def run(program: Program, memory: Memory, batch: Batch, form: Form) -> bool:
         for n in range(batch.images.shape[0]):
             row = n if batch.keep else 0
-            maps = memory.maps[row]
             for s in range(program.steps.shape[0]):
                 if memory.stop[0]:
                     return False
                 step = program.steps[s]
-                kind, index = step.kind, step.row
                 counts = batch.statistics[n, step.layer]
-                if kind == Kind.CONVOLUTION:
-                    sample = Sample(row=row, keep=batch.keep, statistics=counts)
-                    convolve(program.convolutions[index], program, memory, sample, form)
-                elif kind == Kind.RELU:
-                    relu(program.relus[index], maps)
-                elif kind == Kind.ADD:
-                    counts[Statistic.SATURATED] = add(program.adds[index], maps, form)
-                elif kind == Kind.FLATTEN:
-                    flatten(program.flattens[index], maps)
-                elif kind == Kind.MAX_POOL:
-                    max_pool(program.max_pools[index], maps)
-                elif kind == Kind.AVERAGE_POOL:
-                    pool, sums = program.average_pools[index], memory.vectors[0]
-                    counts[Statistic.SATURATED] = average_pool(pool, maps, sums, form)
-                elif kind == Kind.INPUT:
-                    pixels, image = program.inputs[index], batch.images[n]
-                    counts[Statistic.SATURATED] = quantize_pixels(pixels, program, image, maps)
-                else:
-                    raise ValueError("no kernel for this kind of step")
+                sample = Sample(row=row, keep=batch.keep, statistics=counts)
+                _compute(step, program, memory, batch.images[n], sample, form)
             scores = batch.scores[n]
-            scores[:] = maps[batch.output : batch.output + scores.shape[0]]
+            scores[:] = memory.maps[row, batch.output : batch.output + scores.shape[0]]
         return stamp > 0  # what a function closes over is part of its key in the cache
 
     return run
+
+
+@jit
+def _compute(
+    step: StepRecord,
+    program: Program,
+    memory: Memory,
+    image: NDArray[np.uint8],
+    sample: Sample,
+    form: Form,
+) -> None:
+    """One step for one image."""
+    kind, row = step.kind, step.row
+    maps, counts = memory.maps[sample.row], sample.statistics
+    if kind == Kind.CONVOLUTION:
+        convolve(program.convolutions[row], program, memory, sample, form)
+    elif kind == Kind.RELU:
+        relu(program.relus[row], maps)
+    elif kind == Kind.ADD:
+        counts[Statistic.SATURATED] = add(program.adds[row], maps, form)
+    elif kind == Kind.FLATTEN:
+        flatten(program.flattens[row], maps)
+    elif kind == Kind.MAX_POOL:
+        max_pool(program.max_pools[row], maps)
+    elif kind == Kind.AVERAGE_POOL:
+        pool, sums = program.average_pools[row], memory.vectors[0]
+        counts[Statistic.SATURATED] = average_pool(pool, maps, sums, form)
+    elif kind == Kind.INPUT:
+        pixels = program.inputs[row]
+        counts[Statistic.SATURATED] = quantize_pixels(pixels, program, image, maps)
+    else:
+        raise ValueError("no kernel for this kind of step")
 
 
 def _source_stamp() -> int:

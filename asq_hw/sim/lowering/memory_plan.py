@@ -17,6 +17,7 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear, Relu
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.instruction_sets import LANES
+from asq_hw.sim.lowering.geometry import geometry
 from asq_hw.sim.lowering.packing import PackedWeights
 from asq_hw.sim.program import (
     PIXEL_TILE,
@@ -296,7 +297,7 @@ def _code_map(
 ) -> CodeMap:
     """The layer's padded map, not placed yet."""
     channels, height, width = maps[layer.source].shape
-    padding = layer.padding if isinstance(layer, Conv) else (0, 0)
+    padding = geometry(layer).padding
     return CodeMap(
         compute_type=packed.compute_type,
         start=0,

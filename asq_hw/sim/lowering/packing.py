@@ -27,6 +27,7 @@ from asq_hw.numbers.fixedpoint import (
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.instruction_sets import LANES
+from asq_hw.sim.lowering.geometry import geometry
 from asq_hw.sim.program import CODE_VALUES, ComputeType, Method, Requantization
 
 __all__ = ["WEIGHT_TYPES", "PackedWeights", "pack_weights", "packed_bytes", "transform_weights"]
@@ -94,7 +95,7 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vectors: bool) -> Pa
     Only the kernels made of vectors compute in bytes.
     """
     parts, tables = _parts_and_tables(layer, product)
-    groups = layer.groups if isinstance(layer, Conv) else 1
+    groups = geometry(layer).groups
     low = layer.quantizer.grid.minimum
     codes = layer.quantizer.grid.maximum - low + 1
     tables[:, codes:] = tables[:, codes - 1 : codes]  # never read; kept inside the range
@@ -317,8 +318,7 @@ def packed_bytes(layer: Conv | Linear, product: Product) -> tuple[int, int]:
         layer is packed.
     """
     grid = layer.weight_grid
-    groups = layer.groups if isinstance(layer, Conv) else 1
-    kernel = layer.kernel_size if isinstance(layer, Conv) else (1, 1)
+    groups, kernel = geometry(layer).groups, geometry(layer).kernel_size
     parts, planes = (2 if grid.uses_sqrt2 else 1), 1
     if product.uses_lut(grid):
         odd = {abs(odd_part) for _, odd_part in grid.decode_table().values()}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.instruction_sets import LANES
+from asq_hw.sim.lowering.geometry import geometry
 from asq_hw.sim.lowering.memory_plan import CodeMap, transformed_row
 from asq_hw.sim.lowering.packing import PackedWeights, transform_weights
 from asq_hw.sim.program import PIXEL_TILE, WINOGRAD_PRODUCTS, ComputeType, Method
@@ -75,7 +76,7 @@ def offset_keys(
     if packed.method is Method.WINOGRAD:
         row = transformed_row(packed.weights.shape[4])
         return (0, row), (0, *shape)
-    stride = layer.stride if isinstance(layer, Conv) else (1, 1)
+    stride = geometry(layer).stride
     return (1, *stride, height, width, region.width, region.pixel), (1, *shape)
 
 
@@ -177,7 +178,7 @@ def _quads(
 
 def _windows(layer: Conv | Linear, shape: tuple[int, int, int], region: CodeMap) -> IntArray:
     """Where each output pixel's window corrections; the last is repeated to fill a tile."""
-    stride = layer.stride if isinstance(layer, Conv) else (1, 1)
+    stride = geometry(layer).stride
     row = region.width * region.pixel
     rows = np.arange(shape[1], dtype=np.int64)[:, None] * stride[0] * row
     outputs = (rows + np.arange(shape[2]) * stride[1] * region.pixel).reshape(-1)

@@ -225,7 +225,7 @@ def _called(node: fx.Node) -> str:
 
 
 def trace(model: nn.Module) -> list[Operation]:
-    """The operations of a converted network that its scores depend on, in execution order.
+    """Return the operations that a converted network's scores depend on, in execution order.
 
     Raises
     ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from asq_hw.numbers.schemes import APOT, POST, POT, Scheme
 from asq_hw.train.methods.method import Method, Use
 
 __all__ = [
@@ -21,6 +22,19 @@ NONE = "none"
 """What recipes call no method: weights, or activations, stay real."""
 LSQ = "lsq"
 """What the first and the last layer are quantized by."""
+
+
+def _of_scheme(scheme: Scheme, levels: str, source: str) -> Method:
+    """Weights on a scheme's grids, with a learned alpha."""
+    maker = "level_grids:weight_quantizer"
+    return Method(
+        name=scheme.name,
+        title=scheme.title,
+        levels=levels,
+        source=source,
+        weights=Use(maker=maker, has_integer_form=True, scheme=scheme),
+    )
+
 
 METHODS = (
     Method(
@@ -61,27 +75,9 @@ METHODS = (
         weights=Use(maker="dorefa:weight_quantizer", has_integer_form=True),
         activations=Use(maker="dorefa:activation_quantizer", has_integer_form=True),
     ),
-    Method(
-        name="pot",
-        title="POT",
-        levels="powers of two",
-        source="the paper, Eq. 3",
-        weights=Use(maker="level_grids:pot_weight_quantizer", has_integer_form=True),
-    ),
-    Method(
-        name="post",
-        title="POST",
-        levels="powers of the square root of two",
-        source="the paper, Eq. 17",
-        weights=Use(maker="level_grids:post_weight_quantizer", has_integer_form=True),
-    ),
-    Method(
-        name="apot",
-        title="APoT",
-        levels="sums of powers of two",
-        source="arXiv:1909.13144",
-        weights=Use(maker="level_grids:apot_weight_quantizer", has_integer_form=True),
-    ),
+    _of_scheme(POT, "powers of two", "the paper, Eq. 3"),
+    _of_scheme(POST, "powers of the square root of two", "the paper, Eq. 17"),
+    _of_scheme(APOT, "sums of powers of two", "arXiv:1909.13144"),
     Method(
         name="lq-net",
         title="LQ-Net",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.schemes import UNIFORM
+from asq_hw.numbers.schemes import UNIFORM, Scheme
 
 __all__ = ["ActivationSettings", "Method", "Use", "WeightSettings"]
 
@@ -71,16 +72,19 @@ class Use:
         from ``(weight, WeightSettings)``, for activations from ``(ActivationSettings,)``.
     has_integer_form : bool
         Whether a layer quantized so becomes integers exactly, and can be exported.
+    scheme : Scheme or None
+        Whose levels they are, where one maker serves several schemes; its first argument.
     """
 
     maker: str
     has_integer_form: bool
+    scheme: Scheme | None = None
 
     def load(self) -> Callable[..., Any]:
         """Import and return the maker."""
         module, function = self.maker.split(":")
         made: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), function)
-        return made
+        return made if self.scheme is None else partial(made, self.scheme)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

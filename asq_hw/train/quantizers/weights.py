@@ -34,7 +34,7 @@ __all__ = [
 
 
 def per_output_channel(weight: Tensor) -> tuple[int, ...]:
-    """Shape of one number for each output channel, which broadcasts to that of `weight`."""
+    """Return the shape of one number for each output channel, as it broadcasts to `weight`'s."""
     return (len(weight), *(1 for _ in weight.shape[1:]))
 
 

@@ -43,7 +43,7 @@ class LayerRule:
                 )
 
     def matches(self, name: str) -> bool:
-        """Whether the rule holds for a layer."""
+        """Return whether the rule holds for a layer."""
         return fnmatchcase(name, self.pattern)
 
 
