@@ -71,6 +71,11 @@ class Registry(Generic[_Kind]):
         return list(self._loaded[0])
 
     @property
+    def origins(self) -> Mapping[str, str]:
+        """The distribution that a kind is of, by its name, where it is not the project's own."""
+        return self._loaded[2]
+
+    @property
     def problems(self) -> Mapping[str, str]:
         """Why a kind cannot be used, one line each, by the name of its entry point."""
         return self._loaded[1]
@@ -83,7 +88,7 @@ class Registry(Generic[_Kind]):
         InputError
             If there is none, or it cannot be used.
         """
-        kinds, problems = self._loaded
+        kinds, problems, _ = self._loaded
         if name in kinds:
             return kinds[name]
         if name in problems:
@@ -91,19 +96,22 @@ class Registry(Generic[_Kind]):
         raise InputError(f"{self._what} must be one of {', '.join(kinds)}, not {name!r}")
 
     @cached_property
-    def _loaded(self) -> tuple[dict[str, _Kind], dict[str, str]]:
+    def _loaded(self) -> tuple[dict[str, _Kind], dict[str, str], dict[str, str]]:
         kinds = {kind.name: kind for kind in self._own}
         problems: dict[str, str] = {}
+        origins: dict[str, str] = {}
         points = sorted(entry_points(group=self.group), key=lambda each: (each.name, each.value))
         for point in points:
             try:
                 kinds[point.name] = self._load(point, kinds)
+                origins[point.name] = _distribution(point)
             except _UnusableError as error:
-                said = (
-                    f"{self._what} {point.name} of {_distribution(point)} cannot be used: {error}"
-                )
-                problems[point.name] = " ".join(said.split())
-        return kinds, problems
+                problems[point.name] = self.complaint(point.name, _distribution(point), error)
+        return kinds, problems, origins
+
+    def complaint(self, name: str, origin: str, error: Exception) -> str:
+        """Why a kind cannot be used, in one line."""
+        return " ".join(f"{self._what} {name} of {origin} cannot be used: {error}".split())
 
     def _load(self, point: EntryPoint, before: Mapping[str, _Kind]) -> _Kind:
         """What an entry point leads to, or an _UnusableError with the reason."""

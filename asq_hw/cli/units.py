@@ -6,7 +6,7 @@ Amaranth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter
@@ -95,16 +95,15 @@ class _UnitGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of all units."""
+        from rtl.targets.registry import TARGETS
+
         self._make()
+        _warn_of(TARGETS.problems)
         return super().list_commands(ctx)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a unit; None if there is no such unit."""
-        from rtl.units.registry import UNITS
-
         self._make(asked_for=cmd_name)
-        if cmd_name in UNITS.problems and cmd_name not in self.commands:
-            raise InputError(UNITS.problems[cmd_name])
         return super().get_command(ctx, cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -113,25 +112,45 @@ class _UnitGroup(TyperGroup):
         super().format_help(ctx, formatter)
 
     def _make(self, asked_for: str = "") -> None:
-        """Make the commands, once, and name what cannot be used."""
-        from rtl.targets.registry import TARGETS
+        """Make the commands, once, and name the units that cannot be used."""
         from rtl.units.registry import UNITS
 
         if self.commands:
             return
+        problems = dict(UNITS.problems)
         for unit in UNITS:
-            self.add_command(_command(self.verb_name, unit))
-        for name, problem in (*UNITS.problems.items(), *TARGETS.problems.items()):
-            if name != asked_for:
-                warn(problem)
+            try:
+                self.add_command(_command(self.verb_name, unit))
+            except Exception as error:  # whatever a stranger has declared
+                if unit.name not in UNITS.origins:
+                    raise
+                origin = UNITS.origins[unit.name]
+                problems[unit.name] = UNITS.complaint(unit.name, origin, error)
+        _warn_of(problems, but=[asked_for])
+        if asked_for in problems and asked_for not in self.commands:
+            raise InputError(problems[asked_for])
 
 
 def _command(verb: str, unit: Unit) -> Any:
     does = VERBS[verb]
     return make_command(
-        partial(does.run, unit),
+        partial(_run, does, unit),
         unit.name,
         does.help(unit),
         does.parameters(unit),
         _examples(verb, unit),
     )
+
+
+def _run(does: Verb, unit: Unit, values: dict[str, Any]) -> None:
+    """Do a command's work; targets that cannot be used and are not asked for are named first."""
+    from rtl.targets.registry import TARGETS
+
+    _warn_of(TARGETS.problems, but=values.get("target", "").split(","))
+    does.run(unit, values)
+
+
+def _warn_of(problems: Mapping[str, str], *, but: Sequence[str] = ()) -> None:
+    for name, problem in problems.items():
+        if name not in but:
+            warn(problem)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
+from rtl.lib.delay import delay, delay_line
 from rtl.mac.schemes import Clear
 
-__all__ = ["Term", "delays", "sum_apart", "sum_shared"]
+__all__ = ["Term", "sum_apart", "sum_shared"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +77,21 @@ def sum_apart(m: Module, output: Signal, term: Term, clear: Clear, segments: int
         if clear is Clear.MASKED:
             m.d.comb += segment.total.eq(segment.add_masked(running))
             m.d.sync += running.eq(segment.total)
-            shown += delays(m, running, waits, f"{name}_shown")[-1:]
+            shown += [delay(m, running, waits, f"{name}_shown")]
             continue
         m.d.comb += segment.total.eq(segment.add(running))
         m.d.sync += running.eq(segment.total)
         with m.If(segment.starts_next):
             m.d.sync += running.eq(0)
         bits = segment.total[: len(running)]
-        shown += delays(m, bits, waits + 1, f"{name}_shown")[-1:]
+        shown += [delay(m, bits, waits + 1, f"{name}_shown")]
     m.d.comb += output.eq(Cat(*shown))
 
 
 def sum_shared(m: Module, even: Signal, odd: Signal, term: Term, to_odd: Value) -> None:
     """Drive both outputs from one adder, whose other operand and target `to_odd` chooses."""
     segments = len(term.starts) - 1
-    chosen = delays(m, to_odd, segments - 1, "is_odd_after")
+    chosen = delay_line(m, to_odd, segments - 1, "is_odd_after")
     outputs = (even, odd)
     shown: tuple[list[Value], list[Value]] = ([], [])
     for segment in _segments(m, "shared", max(len(even), len(odd)), term, segments):
@@ -105,25 +106,15 @@ def sum_shared(m: Module, even: Signal, odd: Signal, term: Term, to_odd: Value) 
                 m.d.sync += register.eq(0)
             with m.Elif(is_target):
                 m.d.sync += register.eq(segment.total)
-            bits += delays(m, register, segments - 1 - index, f"{register.name}_shown")[-1:]
+            bits += [delay(m, register, segments - 1 - index, f"{register.name}_shown")]
     for output, bits in zip(outputs, shown, strict=True):
         m.d.comb += output.eq(Cat(*bits))
-
-
-def delays(m: Module, value: Value, cycles: int, name: str) -> list[Value]:
-    """`value` after 0, 1, ... `cycles` cycles."""
-    values = [value]
-    for cycle in range(1, cycles + 1):
-        register = Signal(value.shape(), name=f"{name}{cycle}")
-        m.d.sync += register.eq(values[-1])
-        values.append(register)
-    return values
 
 
 def _segments(m: Module, name: str, width: int, term: Term, count: int) -> Iterator[_Segment]:
     """The segments of a sum of `width` bits, lowest first, with the carries between them."""
     carry = term.carry
-    terms = delays(m, term.value, count - 1, f"{name}_term_after")
+    terms = delay_line(m, term.value, count - 1, f"{name}_term_after")
     for index in range(count):
         low, high = width * index // count, width * (index + 1) // count
         extended = Signal(width, name=f"{name}_bits{index}")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib import wiring
 
-from rtl.mac.accumulator import Term, delays, sum_apart, sum_shared
+from rtl.lib.delay import delay, delay_line
+from rtl.mac.accumulator import Term, sum_apart, sum_shared
 from rtl.mac.parameters import MacParameters
 from rtl.mac.product import ProductUnit
 from rtl.mac.schemes import Accumulation
@@ -49,12 +50,12 @@ class MacComponent(wiring.Component):
             unit.weight.eq(self.weight),
         ]
         cycles = _adder_cyc(mac)
-        valid = delays(m, self.valid_in, cycles + mac.segments, "valid")
-        starts = delays(m, self.start & self.valid_in, cycles + mac.segments - 1, "starts")
+        valid = delay_line(m, self.valid_in, cycles + mac.segments, "valid")
+        starts = delay_line(m, self.start & self.valid_in, cycles + mac.segments - 1, "starts")
         m.d.comb += self.valid_out.eq(valid[-1])
         at_adder = starts[cycles - 1 :]
         if mac.accumulation is Accumulation.SHARED:
-            is_odd = delays(m, unit.odd, 1, "is_odd")[-1] if mac.pipeline else unit.odd
+            is_odd = delay(m, unit.odd, 1, "is_odd") if mac.pipeline else unit.odd
             term = self._term(m, unit, "shared", Const(0), at_adder)
             sum_shared(m, self.even, self.odd, term, is_odd)
             return m

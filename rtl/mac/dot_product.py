@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from asq_hw.errors import InputError
 from asq_hw.numbers.validation import check_range
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
+from rtl.lib.delay import delay, register
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, Clear, Style
 from rtl.mac.units import unit_class
@@ -159,9 +160,8 @@ class DotProductComponent(wiring.Component):
         each begins in the cycle behind the result of the one before.
         """
         m = Module()
-        last: Value = self.valid_in & self.last
-        for cycle in range(self._design.latency_cyc - 1):
-            last = _registered(m, last, f"last{cycle}")
+        cycles = self._design.latency_cyc - 1
+        last = delay(m, self.valid_in & self.last, cycles, "last", first=0)
         m.d.sync += self.valid_out.eq(last)
         for name, terms in self._terms(m).items():
             total = self._tree(m, terms, name)
@@ -209,8 +209,8 @@ class DotProductComponent(wiring.Component):
                 carry = group[-1].carry
                 above.append(
                     _Term(
-                        value=_registered(m, added, label),
-                        carry=None if carry is None else _registered(m, carry, f"{label}_carry"),
+                        value=register(m, added, label),
+                        carry=None if carry is None else register(m, carry, f"{label}_carry"),
                     )
                 )
             terms = above
@@ -231,9 +231,3 @@ def _sum(m: Module, values: tuple[Value, ...], carry: Value | None, width: int, 
     added = reduce(add, values)
     m.d.comb += total.eq(added if carry is None else added + carry)
     return total
-
-
-def _registered(m: Module, value: Value, name: str) -> Signal:
-    register = Signal(value.shape(), name=name)
-    m.d.sync += register.eq(value)
-    return register

@@ -13,6 +13,7 @@ from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.lib.delay import register
 from rtl.mac.parameters import MAX_PIPELINE, MacParameters, term_table
 
 __all__ = ["ProductUnit"]
@@ -88,9 +89,7 @@ class ProductUnit(wiring.Component):
         """`value` through one of the `inner_steps`: a register, or nothing in shorter pipelines."""
         if self._mac.pipeline < MAX_PIPELINE:
             return value
-        register = Signal(value.shape(), name=name)
-        m.d.sync += register.eq(value)
-        return register
+        return register(m, value, name)
 
     @abstractmethod
     def build(self, m: Module, activation: Signal, weight: Signal) -> None:

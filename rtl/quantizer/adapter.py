@@ -17,6 +17,7 @@ from asq_hw.numbers.fixedpoint import integer_range, shift_right_half_up
 from asq_hw.numbers.validation import check_range
 from asq_hw.numbers.widths import STEP_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
+from rtl.lib.arithmetic import clamp, round_half_up
 from rtl.pace import Pause
 
 __all__ = ["Adapter"]
@@ -213,14 +214,13 @@ class _Adapter(wiring.Component):
             high=max(total.high for total in ranges) * stage.multiplier,
         )
         product = Signal(signed(scaled.bits), name=f"{name}_product")
-        rounded = (product + (1 << stage.shift >> 1)) >> stage.shift
+        rounded = round_half_up(product, stage.shift)
         output = Signal(unsigned(STEP_BITS), name=f"{name}_output")
         output_valid = Signal(name=f"{name}_valid")
-        limited = Mux(rounded < stage.minimum, stage.minimum, rounded)
         m.d.sync += [
             product.eq(chosen * Const(stage.multiplier)),
             sent.eq(sending),
-            output.eq(Mux(rounded > stage.maximum, stage.maximum, limited)),
+            output.eq(clamp(rounded, low=stage.minimum, high=stage.maximum)),
             output_valid.eq(sent),
         ]
         return output_valid, output

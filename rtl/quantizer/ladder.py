@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
 from amaranth.lib import memory, wiring
 
 from asq_hw.numbers.widths import STEP_BITS
+from rtl.lib.arithmetic import clamp
 from rtl.quantizer.activation import StepQuantizer
 
 __all__ = ["LadderQuantizer"]
@@ -151,12 +152,7 @@ class _Ladder(wiring.Component):
         raised = multiple + ((1 << drop) - 1)
         least = Signal(Shape.cast(range(low, high + 1)), name="least")
         m.d.comb += least.eq(raised >> drop)
-        limited: Value = least
-        if low < -edge:
-            limited = Mux(least < -edge, -edge, limited)
-        if high > edge:
-            limited = Mux(least > edge, edge, limited)
-        return limited
+        return clamp(least, low=-edge if low < -edge else None, high=edge if high > edge else None)
 
     def _search(self, m: Module, tables: list[memory.Memory]) -> None:
         """Bisect: each stage compares with the middle threshold of what is left."""

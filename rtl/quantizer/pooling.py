@@ -13,6 +13,8 @@ from asq_hw.numbers.fixedpoint import shift_right_half_up, signed_width
 from asq_hw.numbers.validation import check_range
 from asq_hw.numbers.widths import MAX_FEATURE_BITS, MAX_SHIFT, MIN_FEATURE_BITS, MULTIPLIER_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
+from rtl.lib.arithmetic import round_half_up
+from rtl.lib.delay import delay
 
 __all__ = ["PoolingAccumulator"]
 
@@ -178,12 +180,8 @@ class _Pooling(wiring.Component):
                 total.eq(Mux(begins, 0, total) + self.feature),
                 begins.eq(self.last),
             ]
-        rounded = (product + (1 << design.shift >> 1)) >> design.shift
+        rounded = round_half_up(product, design.shift)
         m.d.sync += [product.eq(total * Const(design.multiplier)), self.mean.eq(rounded)]
-        valid = self.valid_in & self.last
-        for index in range(design.latency_cyc):
-            later = Signal(name=f"valid{index + 1}")
-            m.d.sync += later.eq(valid)
-            valid = later
+        valid = delay(m, self.valid_in & self.last, design.latency_cyc, "valid")
         m.d.comb += self.valid_out.eq(valid)
         return m

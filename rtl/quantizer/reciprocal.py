@@ -8,6 +8,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 
 from asq_hw.numbers.widths import STEP_BITS
+from rtl.lib.delay import delay
 from rtl.quantizer.activation import StepQuantizer
 
 __all__ = ["ReciprocalQuantizer"]
@@ -135,9 +136,5 @@ class _Reciprocal(wiring.Component):
             count.eq(Mux(full_3, (1 << bits) - 1, product >> design._power)),
         ]
         m.d.comb += self.code.eq(count ^ ((1 << (bits - 1)) if design.signed else 0))
-        valid = self.valid_in & ~self.load
-        for index in range(design.latency_cyc):
-            later = Signal(name=f"valid{index + 1}")
-            m.d.sync += later.eq(valid)
-            valid = later
+        valid = delay(m, self.valid_in & ~self.load, design.latency_cyc, "valid")
         m.d.comb += self.valid_out.eq(valid)

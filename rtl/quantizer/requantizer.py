@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, Module, Signal, Value, signed
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
@@ -23,6 +23,8 @@ from asq_hw.numbers.products import SPLIT_FRACTION_BITS
 from asq_hw.numbers.validation import check_range
 from asq_hw.numbers.widths import BIAS_BITS, MAX_FEATURE_BITS, MIN_FEATURE_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
+from rtl.lib import arithmetic
+from rtl.lib.delay import delay
 
 __all__ = ["Requantizer"]
 
@@ -212,21 +214,14 @@ class _Requantizer(wiring.Component):
         """A register behind each step."""
         m = Module()
         design = self._design
-        valid: Value = self.valid_in
         value, multiplier, bias = self._joined(m) if design.pair else self._plain()
-        for index in range(design.latency_cyc):
-            later = Signal(name=f"valid{index + 1}")
-            m.d.sync += later.eq(valid)
-            valid = later
+        valid = delay(m, self.valid_in, design.latency_cyc, "valid")
         scaled = Signal(signed(design.products.bits), name="product")
         bias_1 = Signal.like(self.bias)
         m.d.sync += [scaled.eq(value * multiplier), bias_1.eq(bias)]
-        rounded = (scaled + (1 << design.shift >> 1)) >> design.shift
         total = Signal(signed(design.totals.bits))
-        m.d.sync += total.eq(rounded + bias_1)
-        low, high = -(1 << (design.bits - 1)), (1 << (design.bits - 1)) - 1
-        saturated = Mux(total > high, high, Mux(total < low, low, total))
-        m.d.sync += self.feature.eq(saturated)
+        m.d.sync += total.eq(arithmetic.round_half_up(scaled, design.shift) + bias_1)
+        m.d.sync += self.feature.eq(arithmetic.saturate(total, design.bits))
         m.d.comb += self.valid_out.eq(valid)
         return m
 
@@ -242,13 +237,8 @@ class _Requantizer(wiring.Component):
         m.d.sync += [
             root.eq(self.odd * Const(SQRT2_MULTIPLIER)),
             even.eq(self.even),
-            joined.eq((even << SPLIT_FRACTION_BITS) + ((root + (1 << drop >> 1)) >> drop)),
+            joined.eq((even << SPLIT_FRACTION_BITS) + arithmetic.round_half_up(root, drop)),
         ]
-        later = []
-        for name in ("multiplier", "bias"):
-            port = getattr(self, name)
-            first = Signal.like(port, name=f"{name}_early1")
-            second = Signal.like(port, name=f"{name}_early2")
-            m.d.sync += [first.eq(port), second.eq(first)]
-            later.append(second)
-        return joined, later[0], later[1]
+        multiplier = delay(m, self.multiplier, 2, "multiplier_early")
+        bias = delay(m, self.bias, 2, "bias_early")
+        return joined, multiplier, bias

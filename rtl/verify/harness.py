@@ -24,7 +24,7 @@ from amaranth.hdl import (
 from asq_hw.numbers.fixedpoint import signed_width
 from asq_hw.numbers.products import Product
 from rtl.design import VALID_IN, VALID_OUT, MacDesign
-from rtl.verify.unit import delayed
+from rtl.lib.delay import delay
 
 __all__ = ["Claim", "Harness", "Pair"]
 
@@ -144,12 +144,12 @@ class Harness(Elaboratable):
 
     def _claim_product(self, m: Module, outputs: Mapping[str, Signal]) -> None:
         latency = self._design.latency_cyc
-        begun = delayed(m, self.inputs["valid_in"] & self.inputs["start"], latency, "begun")
+        begun = delay(m, self.inputs["valid_in"] & self.inputs["start"], latency, "begun")
         wrong = begun & ~outputs["valid_out"]
         for index, port in enumerate(self._design.outputs):
             term = Signal(signed(port.width), name=f"term_{port.name}")
             m.d.comb += term.eq(self._term(m, index))
-            wanted = delayed(m, term.as_unsigned(), latency, f"wanted_{port.name}")
+            wanted = delay(m, term.as_unsigned(), latency, f"wanted_{port.name}")
             wrong |= begun & (outputs[port.name].as_unsigned() != wanted)
         m.d.comb += self.wrong.eq(wrong)
 
@@ -191,14 +191,14 @@ class Harness(Elaboratable):
         self, m: Module, outputs: Mapping[str, Signal], alone: Mapping[str, Signal]
     ) -> None:
         latency = self._design.latency_cyc
-        valid = delayed(m, self.inputs["valid_in"], latency, "valid")
-        start = delayed(m, self.inputs["start"], latency, "start")
+        valid = delay(m, self.inputs["valid_in"], latency, "valid")
+        start = delay(m, self.inputs["start"], latency, "start")
         wrong = outputs["valid_out"] != valid
         # A unit that takes its time changes the sum meanwhile.
         settled: Value = Const(1)
         if self._design.interval_cyc > 1:
             inside = [
-                delayed(m, self.inputs["valid_in"], cycles, f"inside{cycles}")
+                delay(m, self.inputs["valid_in"], cycles, f"inside{cycles}")
                 for cycles in range(1, latency)
             ]
             settled = valid | ~Cat(*inside).any()

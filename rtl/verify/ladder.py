@@ -16,9 +16,10 @@ from amaranth.hdl import (
 )
 
 from asq_hw.numbers.widths import STEP_BITS
+from rtl.lib.delay import delay
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.ladder import LadderQuantizer
-from rtl.verify.unit import Bug, Claims, UnitHarness, delayed
+from rtl.verify.unit import Bug, Claims, UnitHarness
 
 __all__ = ["LadderHarness", "Loads"]
 
@@ -90,7 +91,7 @@ class Loads:
         design = self._design
         twice = Cat(Const(0, design.step_fraction_bits + 1), feature).as_signed()
         reached = Cat(twice >= multiple for multiple in self.multiples)
-        reached = delayed(m, reached, design.latency_cyc, "reached")
+        reached = delay(m, reached, design.latency_cyc, "reached")
         place = code - design.grid.minimum
         # Before the first and behind the last, nothing binds.
         at, above = Array([Const(1), *reached]), Array([*reached, Const(0)])
@@ -118,7 +119,7 @@ class LadderHarness(UnitHarness):
         design = self._design
         loads = Loads(m, design, self.inputs)
         taken = self.inputs["valid_in"] & ~self.inputs["load"]
-        valid = delayed(m, taken, design.latency_cyc, "taken")
+        valid = delay(m, taken, design.latency_cyc, "taken")
         code = loads.wrong(m, self.inputs["feature"], self.outputs["code"])
         wrong = [self.outputs["valid_out"] != valid, valid & code]
         return Claims(

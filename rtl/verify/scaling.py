@@ -6,9 +6,10 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 
 from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER, integer_range
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS
+from rtl.lib.delay import delay
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.requantizer import Requantizer
-from rtl.verify.unit import Bug, Claims, UnitHarness, delayed, misrounded
+from rtl.verify.unit import Bug, Claims, UnitHarness, misrounded
 
 __all__ = ["PoolingHarness", "RequantizerHarness"]
 
@@ -38,13 +39,13 @@ class RequantizerHarness(UnitHarness):
         wrong: list[Value] = []
         if design.pair:
             wrong += self._misjoined(m)
-        multiplier = delayed(m, self.inputs["multiplier"], early, "multiplier")
+        multiplier = delay(m, self.inputs["multiplier"], early, "multiplier")
         product = Signal.like(self._product, name="exact_product")
         m.d.sync += product.eq(value * multiplier)
         wrong.append(self._product != product)
-        valid = delayed(m, self.inputs["valid_in"], design.latency_cyc, "taken")
-        bias = delayed(m, self.inputs["bias"], design.latency_cyc, "bias")
-        before = delayed(m, self._product, 2, "product")
+        valid = delay(m, self.inputs["valid_in"], design.latency_cyc, "taken")
+        bias = delay(m, self.inputs["bias"], design.latency_cyc, "bias")
+        before = delay(m, self._product, 2, "product")
         # A bias is added behind the rounding: it moves the feature and its ends alike.
         wide = Signal(signed(max(design.bits, len(bias)) + 1), name="feature_less_bias")
         m.d.comb += wide.eq(self.outputs["feature"] - bias)
@@ -57,13 +58,13 @@ class RequantizerHarness(UnitHarness):
         return Claims(legal=Const(1), wrong=wrong)
 
     def _misjoined(self, m: Module) -> list[Value]:
-        even = delayed(m, self.inputs["even"], 2, "even")
+        even = delay(m, self.inputs["even"], 2, "even")
         exact = Signal.like(self._root, name="exact_root")
         m.d.sync += exact.eq(self.inputs["odd"] * Const(SQRT2_MULTIPLIER))
-        root = delayed(m, self._root, 1, "root")
+        root = delay(m, self._root, 1, "root")
         rest = self._joined - (even << SPLIT_FRACTION_BITS)
         drop = SQRT2_FRACTION_BITS - SPLIT_FRACTION_BITS
-        valid = delayed(m, self.inputs["valid_in"], 2, "early")
+        valid = delay(m, self.inputs["valid_in"], 2, "early")
         return [self._root != exact, valid & misrounded(root, drop, rest)]
 
 
@@ -100,14 +101,14 @@ class PoolingHarness(UnitHarness):
             self._total != total,
             (number > design.elements) | (total < -reach) | (total > reach - number),
         ]
-        taken = delayed(m, valid & last, design.latency_cyc, "taken")
+        taken = delay(m, valid & last, design.latency_cyc, "taken")
         product = self._product
-        exact = delayed(m, total * Const(design.multiplier), 1, "exact")
-        before = delayed(m, product, 1, "product")
+        exact = delay(m, total * Const(design.multiplier), 1, "exact")
+        before = delay(m, product, 1, "product")
         wrong = [
             self.outputs["valid_out"] != taken,
             taken & misrounded(before, design.shift, self.outputs["mean"]),
-            delayed(m, valid & last, 2, "multiplied") & (product != exact),
+            delay(m, valid & last, 2, "multiplied") & (product != exact),
         ]
         legal = ~valid | ended | (number < design.elements)
         return Claims(legal=legal, wrong=wrong, astray=astray)

@@ -30,7 +30,6 @@ __all__ = [
     "Part",
     "UnitHarness",
     "UnitProof",
-    "delayed",
     "misrounded",
 ]
 
@@ -218,15 +217,6 @@ class UnitProof(Proof):
                 proof = f"sat {window} -set legal 1 -set astray 0 -prove"
                 claims = [f"{proof} wrong[{i}] 0" for i in range(results)]
         return Setup(circuit=module, ports=ports, prepare=prepare, claims=claims)
-
-
-def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
-    """The value of so many cycles ago; 0 before that."""
-    for index in range(cycles):
-        later = Signal(value.shape(), name=f"{name}_{index + 1}")
-        m.d.sync += later.eq(value)
-        value = later
-    return value
 
 
 def misrounded(

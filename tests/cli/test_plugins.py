@@ -107,6 +107,7 @@ BROKEN = {
         "no_such_module:UNIT",
         "ModuleNotFoundError: No module named",
     ),
+    ("unit", "clash"): ("clash:UNIT", "clash must not have two options of the name --format"),
     ("unit", "leaves"): ("leaving:NAME", "SystemExit: 3"),
     ("unit", "mac"): ("toy_hardware:UNIT", "the name is taken"),
     ("unit", "other"): ("toy_hardware:UNIT", "toy_hardware:UNIT calls itself 'toy'"),
@@ -116,11 +117,24 @@ BROKEN = {
 }
 
 
+CLASH = """\
+from rtl.units.option import Option
+from toy_hardware import UNIT as TOY
+
+class Clash(type(TOY)):
+    name = "clash"
+    options = (Option(name="of_its_own", flags=("--format",), help="Taken."),)
+
+UNIT = Clash()
+"""
+
+
 @pytest.fixture(scope="module")
 def half_done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a distribution whose entry points all lead nowhere, each in its own way."""
     folder = tmp_path_factory.mktemp("half-done")
     shutil.copy(TOY, folder / "toy_hardware.py")
+    (folder / "clash.py").write_text(CLASH)
     (folder / "leaving.py").write_text("raise SystemExit(3)\n")
     points: dict[str, dict[str, str]] = {"asq_hw.units": {}, "asq_hw.targets": {}}
     for (kind, name), (leads_to, _) in BROKEN.items():
@@ -140,7 +154,7 @@ def test_broken_plug_ins_are_a_line_each_and_break_nothing(half_done: Path) -> N
 
 
 def test_a_broken_plug_in_that_is_asked_for_is_an_error(half_done: Path) -> None:
-    for asked in (("rtl", "absent"), ("synth", "pooling", "--target", "moon")):
+    for asked in (("rtl", "absent"), ("verify", "clash"), ("synth", "pooling", "--target", "moon")):
         refused = run(half_done, *asked)
         assert (refused.returncode, refused.stdout) == (2, "")
         *_, last = refused.stderr.splitlines()

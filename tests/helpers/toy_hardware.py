@@ -13,13 +13,14 @@ from amaranth.lib import wiring
 from numpy.typing import NDArray
 
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
+from rtl.lib.delay import delay
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.targets.target import Area, Resources, Statistics, Target
 from rtl.units.option import Given, Option
 from rtl.units.unit import Unit
 from rtl.verify.of_designs import proofs_of
 from rtl.verify.proofs import Proof
-from rtl.verify.unit import Bug, Claims, Part, UnitHarness, UnitProof, delayed
+from rtl.verify.unit import Bug, Claims, Part, UnitHarness, UnitProof
 
 
 def _count(statistics: Statistics) -> Resources:
@@ -95,7 +96,7 @@ class _Harness(UnitHarness):
         number = self.inputs["number"]
         exact = Signal(unsigned(len(number) + 2))
         m.d.sync += exact.eq(number * Const(3))
-        valid = delayed(m, self.inputs["valid_in"], 1, "taken")
+        valid = delay(m, self.inputs["valid_in"], 1, "taken")
         wrong = [valid & (self.outputs["triple"] != exact), self.outputs["valid_out"] != valid]
         return Claims(legal=Const(1), wrong=wrong)
 

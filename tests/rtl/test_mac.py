@@ -16,7 +16,6 @@ from amaranth.sim import Simulator
 
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
-from rtl.mac.dot_stream import DotProductStream
 from rtl.mac.parameters import term_table
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 
@@ -233,7 +232,7 @@ def test_names_differ_wherever_parameters_do():
         ({"scheme": "post-lut", "activation_signed": True}, 2),
     ],
 )
-def test_dot_product_streams(options, lanes):
+def test_dot_products_are_sums_between_the_ends(options, lanes):
     design = DotProduct(mac=Mac(**options), lanes=lanes)
     mac, random, transfers = design.mac, np.random.default_rng(lanes), 60
     operands = list(term_table(mac))
@@ -251,61 +250,30 @@ def test_dot_product_streams(options, lanes):
     reference = np.stack(list(design.reference(inputs).values()), axis=1)
     assert reference[design.emits(inputs)].tolist() == expected
 
-    unit = DotProductStream(design)
-    got = []
-
-    async def send(ctx):
-        for row, end in zip(drawn.tolist(), last.tolist(), strict=True):
-            while random.random() < 0.2:
-                await ctx.tick()
-            pairs = {
-                "activation": [activation for activation, _ in row],
-                "weight": [weight for _, weight in row],
-            }
-            ctx.set(unit.operands.payload, {**pairs, "last": end})
-            ctx.set(unit.operands.valid, 1)
-            await ctx.tick().until(unit.operands.ready)
-            ctx.set(unit.operands.valid, 0)
-
-    async def receive(ctx):
-        while len(got) < len(expected):
-            while random.random() < 0.4:
-                await ctx.tick()
-            ctx.set(unit.sums.ready, 1)
-            (payload,) = await ctx.tick().sample(unit.sums.payload).until(unit.sums.valid)
-            ctx.set(unit.sums.ready, 0)
-            got.append([payload[port.name] for port in mac.accumulators])
-
-    simulator = Simulator(unit)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(send)
-    simulator.add_testbench(receive)
-    simulator.run_until(1e-3)
-    assert got == expected
-
 
 def test_dot_product_latency():
-    parameters = DotProduct(mac=Mac(scheme="post-split"), lanes=4)
-    unit = DotProductStream(parameters)
+    design = DotProduct(mac=Mac(scheme="post-split"), lanes=4)
+    unit = design.component()
     seen = []
 
     async def bench(ctx):
-        ctx.set(unit.sums.ready, 1)
-        zero = {"activation": [1] * 4, "weight": [7] * 4, "last": 1}
-        ctx.set(unit.operands.payload, zero)
-        ctx.set(unit.operands.valid, 1)
+        for lane in range(4):
+            ctx.set(getattr(unit, f"activation{lane}"), 1)
+            ctx.set(getattr(unit, f"weight{lane}"), 7)
+        ctx.set(unit.last, 1)
+        ctx.set(unit.valid_in, 1)
         await ctx.tick()
-        ctx.set(unit.operands.valid, 0)
+        ctx.set(unit.valid_in, 0)
         for cycle in range(1, 20):
-            if ctx.get(unit.sums.valid):
-                seen.append((cycle, ctx.get(unit.sums.payload.even)))
+            if ctx.get(unit.valid_out):
+                seen.append((cycle, ctx.get(unit.even)))
             await ctx.tick()
 
     simulator = Simulator(unit)
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert seen == [(parameters.latency_cyc, 32)]
+    assert seen == [(design.latency_cyc, 32)]
 
 
 @pytest.mark.parametrize(
