@@ -104,7 +104,7 @@ def draw(path: Path) -> None:
     centers = _draw_rooms(axes, levels)
     _draw_imports(axes, centers, imports(rooms))
     _draw_journeys(axes, centers, rooms)
-    axes.set(xlim=(0, 1), ylim=(-len(levels) - 0.5, 0.55))
+    axes.set(xlim=(0, 1), ylim=(-len(levels) - 0.1, 0.5))
     axes.axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
@@ -129,7 +129,9 @@ def _draw_rooms(axes: Axes, levels: list[list[str]]) -> dict[str, Center]:
             )
             axes.add_patch(box)
             label = room.replace("asq_hw.", "asq_hw/").replace(".", "/")
-            axes.text(*center, label, ha="center", va="center", fontsize=9, zorder=5)
+            axes.text(
+                center[0], center[1] + 0.06, label, ha="center", va="center", fontsize=9, zorder=5
+            )
     return centers
 
 
@@ -161,7 +163,7 @@ def _draw_journeys(axes: Axes, centers: dict[str, Center], rooms: list[str]) -> 
             room = room_of(place.path.removesuffix(".py").replace("/", "."), rooms)
             assert room is not None, place
             x, y = centers[room]
-            points.append((x + 0.05 * (number - 1), y + 0.13 * (1 - number)))
+            points.append((x + 0.06 * (number - 1), y - 0.17))
         for index, (start, end) in enumerate(pairwise(points), start=1):
             if start != end:
                 style = f"arc3,rad={0.12 + 0.03 * index}"
@@ -177,7 +179,7 @@ def _draw_journeys(axes: Axes, centers: dict[str, Center], rooms: list[str]) -> 
                         zorder=3,
                     )
                 )
-        axes.plot([], [], color=color, linewidth=2, label=title)
+        axes.plot([], [], color=color, linewidth=2, label=title.replace("`", ""))
         axes.plot(*zip(*points, strict=True), "o", color=color, markersize=3.5, zorder=4)
     axes.legend(loc="lower center", ncols=len(stops), frameon=False, fontsize=9)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 
 from analysis.cost.shapes import LayerKind, LayerShape
-from asq_hw.numbers.validation import ADAPTER_BITS, BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
+from asq_hw.numbers.widths import ADAPTER_BITS, BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 
 __all__ = [
     "Counts",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.validation import FEATURE_BITS
+from asq_hw.numbers.widths import FEATURE_BITS
 
 __all__ = ["LayerKind", "LayerShape", "NetworkShape"]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.files.atomic import atomic_write
 
 __all__ = ["TABLE5", "WIDTHS", "Result", "Variant", "read_results", "write_results"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw import datasets
-from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.files.atomic import atomic_write
 from asq_hw.train.methods.catalog import METHODS
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from analysis.paper import distribution_figures as figures
 from analysis.paper import distribution_measures as measures
 from asq_hw.errors import InputError
+from asq_hw.files.outputs import check_outputs
 from asq_hw.guard import guarded
-from asq_hw.outputs import check_outputs
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.cost.overhead import Convention, overhead
 from analysis.cost.topologies import named_network
-from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.files.atomic import atomic_write
 from asq_hw.guard import guarded
 from asq_hw.network.topologies import PUBLISHED
 from asq_hw.numbers.grids import Grid

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from analysis.paper.figures import figure_file
 from asq_hw.errors import InputError
+from asq_hw.files.outputs import check_outputs
 from asq_hw.guard import guarded
-from asq_hw.outputs import check_outputs
 from rtl.targets.registry import TARGETS
 
 __all__ = ["plot_area_and_speed", "read_rows"]

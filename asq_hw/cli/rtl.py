@@ -13,7 +13,7 @@ from asq_hw.cli.layers import layer_of, layer_parameters
 from asq_hw.cli.options import FormatOption, model_path
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
 from asq_hw.cli.parameters import declared, of_option
-from asq_hw.outputs import check_outputs
+from asq_hw.files.outputs import check_outputs
 
 if TYPE_CHECKING:
     from rtl.design import Design

@@ -26,8 +26,8 @@ from asq_hw.cli.options import (
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
 from asq_hw.errors import InputError
+from asq_hw.files.outputs import check_outputs
 from asq_hw.numbers.products import Product, ProductKind
-from asq_hw.outputs import check_outputs
 from asq_hw.sim.instruction_sets import AUTO, Kernel
 from asq_hw.sim.limits import ANY_NETWORK_BYTES, EACH_WEIGHT_BYTES
 

@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
 from asq_hw.errors import InputError
-from asq_hw.outputs import check_outputs
+from asq_hw.files.outputs import check_outputs
 from asq_hw.train.options import CALIBRATION_IMAGES, Device
 
 if TYPE_CHECKING:

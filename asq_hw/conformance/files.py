@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw import modelfile, oracle
-from asq_hw.atomicfile import atomic_write
 from asq_hw.conformance.models import EXAMPLES, Example
 from asq_hw.errors import InputError
+from asq_hw.files.atomic import atomic_write
 from asq_hw.modelfile import safetensors
 from asq_hw.modelfile.codec import NamedTensors, encode_layer
 from asq_hw.modelfile.file import FORMAT

@@ -20,7 +20,7 @@ from asq_hw.datasets.pickled import PickleError, read_pickle
 from asq_hw.datasets.places import find_place
 from asq_hw.datasets.unpacked import Gunzip, PlainFile, UnpackError, tar_members
 from asq_hw.errors import InputError
-from asq_hw.inputfile import open_regular, read_bounded
+from asq_hw.files.reading import open_regular, read_bounded
 
 __all__ = ["cifar10_place", "holds_cifar10", "is_archive", "load_cifar10"]
 

@@ -14,7 +14,7 @@ from asq_hw.datasets.dataset import Dataset
 from asq_hw.datasets.places import find_place
 from asq_hw.datasets.unpacked import Gunzip, PlainFile, Source, UnpackError
 from asq_hw.errors import InputError
-from asq_hw.inputfile import open_regular
+from asq_hw.files.reading import open_regular
 
 __all__ = ["fashion_mnist_folder", "holds_idx", "like_fashion_mnist", "load_idx_folder"]
 

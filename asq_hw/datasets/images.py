@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from asq_hw.errors import InputError
-from asq_hw.inputfile import read_bounded
+from asq_hw.files.reading import read_bounded
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -19,10 +19,10 @@ from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import LAYER_KINDS, Input, Layer
 from asq_hw.network.layers.kind import Form, Stored
 from asq_hw.network.layers.weighted import WeightedLayer
+from asq_hw.network.names import check_name
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM, scheme_named
-from asq_hw.numbers.validation import check_name
 
 __all__ = [
     "DECIMAL",

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.files.atomic import atomic_write
 
 __all__ = ["MAX_FILE_BYTES", "MAX_HEADER_BYTES", "Entry", "TensorFile", "parse_json", "write"]
 

@@ -15,15 +15,14 @@ from asq_hw.network.bounds import check_fits
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
-from asq_hw.numbers.validation import (
+from asq_hw.numbers.validation import IntArray, check_integers, check_range
+from asq_hw.numbers.widths import (
     ADAPTER_BITS,
     BIAS_BITS,
     MAX_SHIFT,
+    MAX_STEP_FRACTION_BITS,
     MULTIPLIER_BITS,
     STEP_BITS,
-    IntArray,
-    check_integers,
-    check_range,
 )
 
 __all__ = [
@@ -163,7 +162,7 @@ class ActivationQuantizer:
     def __post_init__(self) -> None:
         if self.grid.scheme is not UNIFORM:
             raise InputError(f"an activation's grid must be uniform, not {self.grid.scheme}")
-        check_range("step fraction bits", self.step_fraction_bits, 0, 24)
+        check_range("step fraction bits", self.step_fraction_bits, 0, MAX_STEP_FRACTION_BITS)
 
     def check_widths(self, name: str, source: FeatureMap) -> None:
         """Raise InputError if the step of `source` in the layer `name` could leave 64 bits."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asq_hw.numbers.validation import FEATURE_BITS, check_range
+from asq_hw.numbers.validation import check_range
+from asq_hw.numbers.widths import FEATURE_BITS, MAX_FEATURE_BITS, MIN_FEATURE_BITS
 
 __all__ = ["FeatureFormat", "FeatureMap", "Shape"]
 
@@ -24,7 +25,7 @@ class FeatureFormat:
     fraction_bits: int
 
     def __post_init__(self) -> None:
-        check_range("feature bits", self.bits, 4, 24)
+        check_range("feature bits", self.bits, MIN_FEATURE_BITS, MAX_FEATURE_BITS)
         check_range("fraction bits", self.fraction_bits, -32, 32)
 
 

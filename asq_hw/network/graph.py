@@ -15,8 +15,9 @@ from asq_hw.errors import InputError, citing
 from asq_hw.network.feature_map import FeatureMap, Shape
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import Input, Layer
+from asq_hw.network.names import check_name
 from asq_hw.numbers.products import Product
-from asq_hw.numbers.validation import check_codes, check_name
+from asq_hw.numbers.validation import check_codes
 
 __all__ = ["PIXEL_MAX", "RESERVED_NAME", "IntegerNetwork"]
 

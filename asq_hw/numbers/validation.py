@@ -1,8 +1,7 @@
-"""Checks that every part of an integer network is made with, and the widths they hold it to."""
+"""Checks that every part of an integer network is made with."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,58 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from asq_hw.errors import InputError, check_range
 from asq_hw.numbers.fixedpoint import integer_range
+from asq_hw.numbers.widths import CODE_BITS
 
-__all__ = [
-    "ADAPTER_BITS",
-    "BIAS_BITS",
-    "CODE_BITS",
-    "FEATURE_BITS",
-    "MAX_NAME_LENGTH",
-    "MAX_SHIFT",
-    "MAX_WEIGHT_SHIFT",
-    "MULTIPLIER_BITS",
-    "STEP_BITS",
-    "IntArray",
-    "check_codes",
-    "check_integers",
-    "check_name",
-    "check_pair",
-    "check_range",
-]
-
-FEATURE_BITS = 16
-"""Usual width of a feature map's integers; a format can have 4 to 24."""
-STEP_BITS = 16
-"""Width of an unsigned step size and of an adapter's unsigned hidden values."""
-MULTIPLIER_BITS = 16
-"""Width of a signed requantization multiplier and of an unsigned pooling multiplier."""
-BIAS_BITS = 32
-"""Width of every signed bias and offset."""
-ADAPTER_BITS = 8
-"""Width of the adapter's signed weights."""
-CODE_BITS = 16
-"""Width that codes are held in; those of the grids that weights can have fit 8 bits."""
-MAX_SHIFT = 62
-"""Largest right shift."""
-MAX_WEIGHT_SHIFT = 31
-"""Largest common shift of a grid whose weights still fit the executors' 64-bit arithmetic."""
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
-MAX_NAME_LENGTH = 64
-"""Most characters of a layer's or a network's name."""
+__all__ = ["IntArray", "check_codes", "check_integers", "check_pair", "check_range"]
 
 IntArray = NDArray[np.int64]
-
-
-def check_name(name: str) -> str:
-    """Return `name` if it is letters, digits, ``_`` and inner dots, at most 64 characters."""
-    if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not _NAME.fullmatch(name):
-        raise InputError(
-            f"a layer's name must be letters, digits, '_' and inner dots, at most "
-            f"{MAX_NAME_LENGTH} characters, not {str(name)[:80]!r}",
-            rule="R-name",
-        )
-    return name
 
 
 def check_integers(

@@ -15,9 +15,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from asq_hw.atomicfile import atomic_write, make_folder
 from asq_hw.errors import InputError
-from asq_hw.inputfile import open_regular, read_bounded
+from asq_hw.files.atomic import atomic_write, make_folder
+from asq_hw.files.reading import open_regular, read_bounded
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product
 from asq_hw.sim.tensors import IntTensor, TraceBatch, tensor_shapes, tensor_type

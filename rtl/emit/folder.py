@@ -8,8 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.files.atomic import atomic_write
 from rtl.design import Design
 from rtl.emit.constraints import DEFAULT_CLOCK_MHZ, constraints
 from rtl.emit.manifest import core, manifest

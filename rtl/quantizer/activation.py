@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from asq_hw.numbers.fixedpoint import divide_half_up
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
-from asq_hw.numbers.validation import STEP_BITS, check_range
+from asq_hw.numbers.validation import check_range
+from asq_hw.numbers.widths import (
+    MAX_FEATURE_BITS,
+    MAX_STEP_FRACTION_BITS,
+    MIN_FEATURE_BITS,
+    STEP_BITS,
+)
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.pace import Pause
 
@@ -45,8 +51,8 @@ class StepQuantizer(Design):
 
     def __post_init__(self) -> None:
         assert self.grid  # checks the bits
-        check_range("feature bits", self.feature_bits, 4, 24)
-        check_range("step fraction bits", self.step_fraction_bits, 0, 24)
+        check_range("feature bits", self.feature_bits, MIN_FEATURE_BITS, MAX_FEATURE_BITS)
+        check_range("step fraction bits", self.step_fraction_bits, 0, MAX_STEP_FRACTION_BITS)
 
     @property
     @abstractmethod

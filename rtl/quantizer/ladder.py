@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import memory, wiring
 
-from asq_hw.numbers.validation import STEP_BITS
+from asq_hw.numbers.widths import STEP_BITS
 from rtl.quantizer.activation import StepQuantizer
 
 __all__ = ["LadderQuantizer"]

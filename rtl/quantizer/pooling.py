@@ -10,7 +10,8 @@ from amaranth.lib import wiring
 from numpy.typing import NDArray
 
 from asq_hw.numbers.fixedpoint import shift_right_half_up, signed_width
-from asq_hw.numbers.validation import MAX_SHIFT, MULTIPLIER_BITS, check_range
+from asq_hw.numbers.validation import check_range
+from asq_hw.numbers.widths import MAX_FEATURE_BITS, MAX_SHIFT, MIN_FEATURE_BITS, MULTIPLIER_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 
 __all__ = ["PoolingAccumulator"]
@@ -46,7 +47,7 @@ class PoolingAccumulator(Design):
     shift: int = 16
 
     def __post_init__(self) -> None:
-        check_range("feature bits", self.feature_bits, 4, 24)
+        check_range("feature bits", self.feature_bits, MIN_FEATURE_BITS, MAX_FEATURE_BITS)
         check_range("elements", self.elements, 1, 1 << 20)
         check_range("a pooling multiplier", self.multiplier, 1, (1 << MULTIPLIER_BITS) - 1)
         check_range("a pooling shift", self.shift, 0, MAX_SHIFT)

@@ -20,7 +20,8 @@ from asq_hw.numbers.fixedpoint import (
     sqrt2_times_pair,
 )
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS
-from asq_hw.numbers.validation import BIAS_BITS, check_range
+from asq_hw.numbers.validation import check_range
+from asq_hw.numbers.widths import BIAS_BITS, MAX_FEATURE_BITS, MIN_FEATURE_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 
 __all__ = ["Requantizer"]
@@ -61,7 +62,7 @@ class Requantizer(Design):
         check_range("value bits", self.value_bits, 2, 40)
         check_range("multiplier bits", self.multiplier_bits, 2, 32)
         check_range("shift", self.shift, 0, 62)
-        check_range("feature bits", self.bits, 4, 24)
+        check_range("feature bits", self.bits, MIN_FEATURE_BITS, MAX_FEATURE_BITS)
 
     @property
     def stem(self) -> str:

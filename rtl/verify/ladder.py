@@ -15,7 +15,7 @@ from amaranth.hdl import (
     unsigned,
 )
 
-from asq_hw.numbers.validation import STEP_BITS
+from asq_hw.numbers.widths import STEP_BITS
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.verify.unit import Bug, Claims, UnitHarness, delayed

@@ -16,7 +16,7 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Input
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
-from asq_hw.numbers.validation import BIAS_BITS, STEP_BITS
+from asq_hw.numbers.widths import BIAS_BITS, STEP_BITS
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
 from rtl.quantizer.activation import StepQuantizer

@@ -22,10 +22,10 @@ from asq_hw.errors import InputError
 from asq_hw.modelfile import ModelFileError, codec, safetensors
 from asq_hw.modelfile.strict_json import Fields
 from asq_hw.network import graph as network_module
-from asq_hw.network import images
+from asq_hw.network import images, names
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import LAYER_KINDS
-from asq_hw.numbers import fixedpoint, grids, products, validation
+from asq_hw.numbers import fixedpoint, grids, products, widths
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product, ProductKind
@@ -311,16 +311,16 @@ def test_widths_are_the_pages() -> None:
     rows = dict(re.findall(r"^\| ([^|]+) \| (\d+), (?:un)?signed \|$", PAGE, re.MULTILINE))
     assert {int(bits) for bits in rows.values()} == {8, 16, 32}
     assert rows == {
-        "step `D`, a stage's outputs, `minimum`, `maximum`": str(validation.STEP_BITS),
-        "`multiplier` of a layer": str(validation.MULTIPLIER_BITS),
-        "`multiplier` of pooling and adapter": str(validation.MULTIPLIER_BITS),
-        "biases, an input's multipliers and offsets": str(validation.BIAS_BITS),
-        "adapter's weights": str(validation.ADAPTER_BITS),
+        "step `D`, a stage's outputs, `minimum`, `maximum`": str(widths.STEP_BITS),
+        "`multiplier` of a layer": str(widths.MULTIPLIER_BITS),
+        "`multiplier` of pooling and adapter": str(widths.MULTIPLIER_BITS),
+        "biases, an input's multipliers and offsets": str(widths.BIAS_BITS),
+        "adapter's weights": str(widths.ADAPTER_BITS),
     }
-    assert f"`S ≤ {validation.MAX_WEIGHT_SHIFT}`" in PAGE
-    assert f"`S > {validation.MAX_WEIGHT_SHIFT}`" in PAGE
-    assert f"at most {validation.MAX_NAME_LENGTH} characters. No layer" in PAGE
-    assert f"`{validation._NAME.pattern}`" in PAGE
+    assert f"`S ≤ {widths.MAX_WEIGHT_SHIFT}`" in PAGE
+    assert f"`S > {widths.MAX_WEIGHT_SHIFT}`" in PAGE
+    assert f"at most {names.MAX_NAME_LENGTH} characters. No layer" in PAGE
+    assert f"`{names._NAME.pattern}`" in PAGE
     assert f"1 to {safetensors.MAX_RANK} integers of at least 1" in PAGE
     assert "`U8`, `U16`, `I8`, `I16` or `I32`" in PAGE
     assert list(safetensors._DTYPES) == ["U8", "U16", "I8", "I16", "I32"]
@@ -369,7 +369,7 @@ def test_common_shifts_are_the_pages() -> None:
     for grid in every_grid():
         text = shifts[grid.scheme.name][grid.encoding is not Encoding.PACKED]
         assert grid.shift == formula(text, b=grid.bits, m=grid.bits - 1), grid
-        if grid.shift <= validation.MAX_WEIGHT_SHIFT:
+        if grid.shift <= widths.MAX_WEIGHT_SHIFT:
             widest[grid.scheme, grid.encoding] = grid.bits
             assert grid.stored_bits <= 8
     assert widest[UNIFORM, Encoding.PACKED] == widest[APOT, Encoding.PACKED] == 8
@@ -552,7 +552,7 @@ def test_the_schema_knows_which_grids_there_are() -> None:
                 graph["layers"][2]["weights"] = weights
                 try:
                     grid = Grid(scheme=scheme, bits=bits, encoding=encoding)
-                    exists = grid.shift <= validation.MAX_WEIGHT_SHIFT
+                    exists = grid.shift <= widths.MAX_WEIGHT_SHIFT
                 except InputError:
                     exists = False
                 assert VALIDATOR.is_valid(graph) == exists, weights

@@ -34,7 +34,8 @@ from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS, SPLIT_FRACTION_BITS, Product, ProductKind
 from asq_hw.numbers.schemes import SCHEMES, UNIFORM, scheme_named
-from asq_hw.numbers.validation import MAX_WEIGHT_SHIFT, IntArray
+from asq_hw.numbers.validation import IntArray
+from asq_hw.numbers.widths import MAX_WEIGHT_SHIFT
 
 Pixels = NDArray[np.uint8]
 

@@ -13,10 +13,11 @@ from asq_hw.network.activation import ActivationQuantizer, AdapterStage, Adaptiv
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.layers import Add, AveragePool, Flatten, GlobalAveragePool, Input, MaxPool, Relu
 from asq_hw.network.layers.weighted import CODES_AT_A_TIME
+from asq_hw.network.names import check_name
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import POT, UNIFORM
-from asq_hw.numbers.validation import check_codes, check_integers, check_name
+from asq_hw.numbers.validation import check_codes, check_integers
 from tests.helpers.networks import conv, input_layer, linear, quantizer
 
 STAGE = AdapterStage(

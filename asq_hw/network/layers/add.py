@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar
 from asq_hw.errors import InputError
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.layers.kind import Form, LayerKind, Stored
+from asq_hw.network.names import check_name
 from asq_hw.numbers.products import Product
-from asq_hw.numbers.validation import check_name
 
 __all__ = ["Add"]
 

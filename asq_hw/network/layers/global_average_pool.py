@@ -11,7 +11,8 @@ from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.layers.kind import Form, Stored
 from asq_hw.network.layers.one_source import OneSource
 from asq_hw.numbers.products import Product
-from asq_hw.numbers.validation import MAX_SHIFT, MULTIPLIER_BITS, check_range
+from asq_hw.numbers.validation import check_range
+from asq_hw.numbers.widths import MAX_SHIFT, MULTIPLIER_BITS
 
 __all__ = ["GlobalAveragePool"]
 

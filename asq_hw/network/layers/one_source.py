@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from asq_hw.network.layers.kind import Form, LayerKind, Stored
-from asq_hw.numbers.validation import check_name
+from asq_hw.network.names import check_name
 
 __all__ = ["OneSource"]
 

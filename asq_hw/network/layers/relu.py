@@ -11,6 +11,7 @@ from asq_hw.network.layers.kind import Form, Stored
 from asq_hw.network.layers.one_source import OneSource
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import check_range
+from asq_hw.numbers.widths import MAX_FEATURE_BITS
 
 __all__ = ["Relu"]
 
@@ -27,7 +28,7 @@ class Relu(OneSource):
         # Zero-argument super() does not see through the class that slots=True makes anew.
         OneSource.__post_init__(self)
         if self.maximum is not None:
-            check_range(f"{self.name}: maximum", self.maximum, 1, (1 << 24) - 1)
+            check_range(f"{self.name}: maximum", self.maximum, 1, (1 << MAX_FEATURE_BITS) - 1)
 
     def output_map(self, sources: Sequence[FeatureMap]) -> FeatureMap:
         """That of its source."""

@@ -15,20 +15,18 @@ from asq_hw.network.activation import ActivationQuantizer
 from asq_hw.network.bounds import Range, check_fits
 from asq_hw.network.feature_map import FeatureFormat, FeatureMap
 from asq_hw.network.layers.kind import Form, LayerKind, Stored
+from asq_hw.network.names import check_name
 from asq_hw.numbers.fixedpoint import shift_right_half_up, sqrt2_times_pair
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
-from asq_hw.numbers.validation import (
+from asq_hw.numbers.validation import IntArray, check_codes, check_integers, check_range
+from asq_hw.numbers.widths import (
     BIAS_BITS,
     CODE_BITS,
+    MAX_REQUANTIZATION_SHIFT,
     MAX_SHIFT,
     MAX_WEIGHT_SHIFT,
     MULTIPLIER_BITS,
-    IntArray,
-    check_codes,
-    check_integers,
-    check_name,
-    check_range,
 )
 
 __all__ = ["CODES_AT_A_TIME", "WeightedLayer"]
@@ -98,7 +96,7 @@ class WeightedLayer(LayerKind):
                     f"{self.name}: {codes.shape[0]} outputs need as many {what}, not {array.size}"
                 )
         check_range(f"{self.name}: narrow shift", self.narrow_shift, 0, MAX_SHIFT)
-        check_range(f"{self.name}: shift", self.shift, 0, MAX_SHIFT - 16)
+        check_range(f"{self.name}: shift", self.shift, 0, MAX_REQUANTIZATION_SHIFT)
         for field, value in (("weight_codes", codes), ("multiplier", multiplier), ("bias", bias)):
             object.__setattr__(self, field, value)
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
-from asq_hw.inputfile import read_bounded
+from asq_hw.files.atomic import atomic_write
+from asq_hw.files.reading import read_bounded
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.checkpoints.archive import ArchiveError, check_archive
 from asq_hw.train.checkpoints.pretrained import fill

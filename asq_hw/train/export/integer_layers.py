@@ -17,7 +17,7 @@ from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.fixedpoint import quantize_multiplier
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.validation import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
+from asq_hw.numbers.widths import BIAS_BITS, MAX_REQUANTIZATION_SHIFT, MULTIPLIER_BITS, STEP_BITS
 from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
 from asq_hw.train.quantizers.adapter import BETA_FLOOR, Adapter, weight_scale
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
@@ -33,7 +33,6 @@ _POOL_FRACTION_BITS = 4
 """The adapter sees means with this many more fraction bits than the feature map has."""
 _NARROWED_BITS = 18
 """Magnitude bits of the product of step and multiplier that the dot product is scaled by."""
-_MAXIMUM_SHIFT = 46
 
 Real = NDArray[np.float64]
 
@@ -167,7 +166,7 @@ def _requantization(
     limit = (1 << (MULTIPLIER_BITS - 1)) - 1
     total = math.floor(math.log2(limit / largest)) if largest > 0 else 0
     narrow = max(0, (largest_step * limit).bit_length() - _NARROWED_BITS)
-    total = min(total, narrow + _MAXIMUM_SHIFT)
+    total = min(total, narrow + MAX_REQUANTIZATION_SHIFT)
     narrow = min(narrow, total)
     if narrow < 0:
         raise InputError(f"{name}: a scale of {largest:g} is too large to requantize")
@@ -217,7 +216,7 @@ def _adaptive_step(origin: WeightedSource, adapter: Adapter, step: float) -> Ada
     largest = (1 << STEP_BITS) - 1
     pool = Fraction(1 << _POOL_FRACTION_BITS, origin.positions)
     pool_multiplier, pool_shift = quantize_multiplier(
-        pool, POOL_MULTIPLIER_BITS, maximum_shift=_MAXIMUM_SHIFT
+        pool, POOL_MULTIPLIER_BITS, maximum_shift=MAX_REQUANTIZATION_SHIFT
     )
     unit = 2.0 ** -(origin.source_format.fraction_bits + _POOL_FRACTION_BITS)
     stages = []
@@ -253,7 +252,7 @@ def _stage(
     scale = float(weight_scale(linear.weight))
     codes = np.rint(_array(linear.weight) / scale).astype(np.int64)
     multiplier, shift = quantize_multiplier(
-        unit * scale * gain, MULTIPLIER_BITS, maximum_shift=_MAXIMUM_SHIFT
+        unit * scale * gain, MULTIPLIER_BITS, maximum_shift=MAX_REQUANTIZATION_SHIFT
     )
     if shift < 0:
         raise InputError(f"{name}: the adapter's scale {unit * scale * gain:g} is too large")

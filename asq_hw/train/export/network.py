@@ -29,8 +29,10 @@ from asq_hw.network.layers import (
     MaxPool,
     Relu,
 )
+from asq_hw.network.names import MAX_NAME_LENGTH
 from asq_hw.numbers.fixedpoint import divide_half_up, quantize_multiplier
-from asq_hw.numbers.validation import BIAS_BITS, FEATURE_BITS, MAX_NAME_LENGTH, IntArray
+from asq_hw.numbers.validation import IntArray
+from asq_hw.numbers.widths import BIAS_BITS, FEATURE_BITS
 from asq_hw.train.checkpoints.soundness import check_network
 from asq_hw.train.evaluation import predict
 from asq_hw.train.export.calibration import Calibration, calibrate

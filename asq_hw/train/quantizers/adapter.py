@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asq_hw.network.activation import adapter_hidden_width
-from asq_hw.numbers.validation import ADAPTER_BITS
+from asq_hw.numbers.widths import ADAPTER_BITS
 
 __all__ = ["BETA_FLOOR", "Adapter", "quantize_weight", "weight_scale"]
 

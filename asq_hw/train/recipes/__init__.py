@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 from asq_hw.errors import InputError
-from asq_hw.inputfile import read_bounded
+from asq_hw.files.reading import read_bounded
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from asq_hw.train.methods.catalog import ACTIVATION_NAMES, NONE, WEIGHT_NAMES

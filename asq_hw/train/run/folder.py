@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asq_hw.atomicfile import make_folder
 from asq_hw.errors import InputError
+from asq_hw.files.atomic import make_folder
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.checkpoints.checkpoint import Checkpoint

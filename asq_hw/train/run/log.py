@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from asq_hw.atomicfile import atomic_write
 from asq_hw.errors import InputError
+from asq_hw.files.atomic import atomic_write
 from asq_hw.train.distributed import Processes
 from asq_hw.train.quantizers.adapter import Adapter
 

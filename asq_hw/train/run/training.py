@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from asq_hw.errors import InputError
-from asq_hw.outputs import check_outputs
+from asq_hw.files.outputs import check_outputs
 from asq_hw.train.checkpoints.soundness import check_state
 from asq_hw.train.data.batches import training_steps
 from asq_hw.train.data.trained_images import AnyDataset, training_data

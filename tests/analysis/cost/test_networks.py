@@ -22,7 +22,7 @@ from asq_hw.network.layers import Conv, GlobalAveragePool, Input, Linear
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import POST, UNIFORM
-from asq_hw.numbers.validation import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
+from asq_hw.numbers.widths import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
 
 FORMAT = FeatureFormat(bits=12, fraction_bits=4)
 EIGHT = Grid(scheme=UNIFORM, bits=8)

@@ -18,13 +18,7 @@ from asq_hw.network.topologies import PUBLISHED
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import POST, UNIFORM
-from asq_hw.numbers.validation import (
-    ADAPTER_BITS,
-    BIAS_BITS,
-    FEATURE_BITS,
-    MULTIPLIER_BITS,
-    STEP_BITS,
-)
+from asq_hw.numbers.widths import ADAPTER_BITS, BIAS_BITS, FEATURE_BITS, MULTIPLIER_BITS, STEP_BITS
 
 PRINTED_TABLE_1 = {
     2: ("10.67", "0.14"),

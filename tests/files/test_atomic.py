@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from asq_hw.atomicfile import atomic_write, make_folder
 from asq_hw.errors import InputError, StorageError
+from asq_hw.files.atomic import atomic_write, make_folder
 
 
 def listing(folder: Path) -> dict[str, bytes]:

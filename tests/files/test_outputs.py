@@ -15,7 +15,7 @@ from analysis.studies import mac_figure
 from asq_hw.cli import main
 from asq_hw.cli.app import app
 from asq_hw.errors import InputError
-from asq_hw.outputs import check_outputs
+from asq_hw.files.outputs import check_outputs
 from asq_hw.train import recipes
 from asq_hw.train.run.folder import FILES
 from asq_hw.train.run.training import train
