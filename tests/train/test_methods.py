@@ -11,7 +11,7 @@ from torch.nn import functional
 from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.schemes import APOT
+from asq_hw.numbers.schemes import APOT, UNIFORM
 from asq_hw.train import recipes
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.methods import lq_net
@@ -23,7 +23,11 @@ from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
 from asq_hw.train.methods.lsq_plus import LsqPlusActivationQuantizer
 from asq_hw.train.methods.method import ActivationSettings, WeightSettings
 from asq_hw.train.methods.pact import PactActivationQuantizer
-from asq_hw.train.methods.qil import interval_transform
+from asq_hw.train.methods.qil import (
+    QilActivationQuantizer,
+    QilWeightQuantizer,
+    interval_transform,
+)
 from asq_hw.train.models import build, names
 from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
 from asq_hw.train.quantizers.adapter import Adapter
@@ -371,3 +375,11 @@ def test_asq_is_the_one_with_an_adapter() -> None:
     made = make_activations("asq")
     assert isinstance(made.adapter, Adapter)
     assert made.adapter.output.weight.requires_grad
+
+
+def test_parameters_keep_the_names_that_checkpoints_hold() -> None:
+    weights = QilWeightQuantizer(Grid(scheme=UNIFORM, bits=4), drawn(18), per_channel=False)
+    learned = {f"{name}.{part}" for name in ("centre", "radius") for part in ("value", "floor")}
+    assert set(weights.state_dict()) == learned | {"gamma.value", "gamma.floor"}
+    activations = QilActivationQuantizer(bits=4, signed=False)
+    assert set(activations.state_dict()) == learned | {"is_initialised"}
