@@ -23,7 +23,7 @@ from rtl.targets.registry import routers
 from rtl.tools import MissingToolError
 from rtl.trials import Problem, trials, try_tool
 
-__all__ = ["CATALOGUE", "Finding", "Kind", "Requirement", "examine"]
+__all__ = ["CATALOG", "Finding", "Kind", "Requirement", "examine"]
 
 
 class Kind(StrEnum):
@@ -103,7 +103,7 @@ def _packages(
 _TRAIN = "pip install 'asq-hw[train]'"
 _EDA = "pip install 'asq-hw[eda]'"
 
-CATALOGUE: tuple[Requirement, ...] = (
+CATALOG: tuple[Requirement, ...] = (
     Requirement(
         name="python",
         kind=Kind.PYTHON,
@@ -175,8 +175,8 @@ CATALOGUE: tuple[Requirement, ...] = (
 """Everything that any part of the toolkit uses, the required things first."""
 
 
-def examine(requirements: Sequence[Requirement] = CATALOGUE) -> list[Finding]:
-    """Look for everything in the catalogue, in its order, and try the hardware tools."""
+def examine(requirements: Sequence[Requirement] = CATALOG) -> list[Finding]:
+    """Look for everything in the catalog, in its order, and try the hardware tools."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return list(pool.map(_examine, requirements))
 

@@ -106,7 +106,7 @@ class _Builder:
 def random_resnet20(
     *, seed: int = 0, size: int = 28, scheme: Scheme = POST, bits: int = 4
 ) -> IntegerNetwork:
-    """ResNet-20 of widths 16, 32, 64 for grey images, random in everything but its shape."""
+    """ResNet-20 of widths 16, 32, 64 for gray images, random in everything but its shape."""
     builder = _Builder(seed, scheme, bits)
     builder.layers.append(
         Input(

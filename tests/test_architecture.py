@@ -80,9 +80,11 @@ PAGES = [
         f"docs/{name}.md"
         for name in (
             "README",
+            "architecture",
             "arithmetic",
             "cli",
             "conformance",
+            "extending",
             "glossary",
             "reliability",
             "simulation",
@@ -119,3 +121,33 @@ def test_no_module_is_longer_than_a_reader_can_hold() -> None:
     ]
     assert len(files) > 20
     assert [p.name for p in files if len(p.read_text(encoding="utf-8").splitlines()) > 400] == []
+
+
+MOST_MODULES = 6
+MOST_PLACES = 10
+
+
+def test_the_package_is_made_of_rooms() -> None:
+    alone = [path.name for path in (ROOT / "asq_hw").glob("*.py")]
+    assert len(alone) <= MOST_MODULES, alone
+
+
+def test_each_journey_is_straight_and_leads_through_what_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    sections = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
+    assert len(sections) == 3
+    for section in sections:
+        places = re.findall(r"^\d+\. \[`(\w+)`\]\(\.\./([\w/]+\.py)\)", section, re.MULTILINE)
+        assert 5 <= len(places) <= MOST_PLACES
+        assert len(places) == len(re.findall(r"^\d+\.", section, re.MULTILINE))
+        for name, path in places:
+            source = (ROOT / path).read_text(encoding="utf-8")
+            assert re.search(rf"^(def|class) {name}\b", source, re.MULTILINE), (name, path)
+
+
+def test_the_drawing_of_the_rooms_can_be_made(tmp_path: Path) -> None:
+    result = run_python("docs/architecture.py", str(tmp_path / "rooms.svg"))
+    assert result.returncode == 0, result.stderr
+    drawing = (tmp_path / "rooms.svg").read_text(encoding="utf-8")
+    for label in ("asq_hw/cli", "asq_hw/numbers", "rtl", "A weight from a checkpoint to Verilog"):
+        assert f">{label}<" in drawing

@@ -3,7 +3,7 @@
 ``python -m analysis.paper.agreement --init FLOAT.pt --runs DIR`` trains a network for a short
 while with every method that has an integer form, exports it, simulates it on all test images, and
 prints a table as Markdown. How many classes change without any integer, in double precision and
-with every pixel moved by up to a tenth of a grey level, stands beside.
+with every pixel moved by up to a tenth of a gray level, stands beside.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RECIPE = "agreement-quantized"
 
 _SEED = 1
 _NUDGE = 0.1
-"""Grey levels."""
+"""Gray levels."""
 _CONTROL_IMAGES = 1000
 """Test images, from the first on, that are predicted in double precision too."""
 
@@ -52,7 +52,7 @@ class Agreement:
         Test images on which PyTorch was compared with itself.
     double, nudged : int
         How many of those it puts into the same class in double precision, and in double
-        precision with each pixel moved by up to a tenth of a grey level.
+        precision with each pixel moved by up to a tenth of a gray level.
     """
 
     variant: Variant
@@ -134,7 +134,7 @@ def measure(
     last = training.train(row, output=runs / name, init=init, resume=True, threads=threads).last
     model, recipe = checkpoint.load_model(last)
     test = datasets.load(recipe.dataset)
-    assert test.labels is not None, "networks are trained on labelled images"
+    assert test.labels is not None, "networks are trained on labeled images"
     calibration = datasets.load(recipe.dataset, split="train", limit=CALIBRATION_IMAGES)
     network = export_network(model, recipe, calibration, [test])
     trained = network.references[test.name]

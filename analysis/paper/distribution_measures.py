@@ -53,7 +53,7 @@ def measure_weights(checkpoints: Sequence[Path], *, layer: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``method``, ``part`` (``before`` or ``after``), ``value`` (a bin's centre, or a
+        Columns ``method``, ``part`` (``before`` or ``after``), ``value`` (a bin's center, or a
         level), ``share`` (of the weights).
     """
     from asq_hw.train import inspection
@@ -84,7 +84,7 @@ def measure_activations(
     -------
     DataFrame
         Columns ``method``, ``image``, ``part`` (``before`` or ``after``), ``value`` (a bin's
-        centre, or a level), ``share`` (of the elements), ``step`` (of that image).
+        center, or a level), ``share`` (of the elements), ``step`` (of that image).
     """
     from asq_hw.train import inspection
     from asq_hw.train.checkpoints import checkpoint
@@ -207,7 +207,7 @@ def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> p
     for path in checkpoints:
         model, recipe = checkpoint.load_model(path)
         dataset = datasets.load(recipe.dataset, limit=images)
-        assert dataset.labels is not None, "networks are trained on labelled images"
+        assert dataset.labels is not None, "networks are trained on labeled images"
         betas = {
             found.layer: found.beta
             for found in inspection.layer_errors(model, dataset)

@@ -29,7 +29,7 @@ __all__ = ["draw_documentation", "figure_file", "plot_grid", "plot_overhead"]
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
-# Okabe and Ito's palette, which people with every kind of colour vision can tell apart.
+# Okabe and Ito's palette, which people with every kind of color vision can tell apart.
 _CONVENTION_COLORS = {Convention.PAPER: "#56B4E9", Convention.STORED: "#0072B2"}
 _QUIET = "#808080"
 

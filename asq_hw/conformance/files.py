@@ -86,7 +86,7 @@ def _write_model(example: Example, path: Path) -> None:
 
 
 def _write_images(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    """IDX files of grey images, or a binary CIFAR-10 batch of colour ones."""
+    """IDX files of gray images, or a binary CIFAR-10 batch of color ones."""
     if images.shape[1] == 1:
         header = struct.pack(">4I", 0x0803, len(images), *images.shape[2:])
         _write(folder / "t10k-images-idx3-ubyte", header + images.tobytes())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from asq_hw.datasets.cifar import cifar10_place, holds_cifar10, is_archive, load_cifar10
-from asq_hw.datasets.dataset import Dataset, Normalisation
+from asq_hw.datasets.dataset import Dataset, Normalization
 from asq_hw.datasets.fitting import DIGEST_LETTERS, content_name, fitted, image_spec
 from asq_hw.datasets.folders import (
     DEFAULT_IMAGE_SIZE,
@@ -32,7 +32,7 @@ __all__ = [
     "SYSTEM_DATA",
     "Dataset",
     "ImageFolder",
-    "Normalisation",
+    "Normalization",
     "fashion_mnist_folder",
     "find_reference",
     "fitted",

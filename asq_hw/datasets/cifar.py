@@ -1,6 +1,6 @@
 """CIFAR-10, from the python or the binary version, as a folder or as the archive it comes in.
 
-Both versions hold five training batches and one test batch of 32 x 32 colour images. In the
+Both versions hold five training batches and one test batch of 32 x 32 color images. In the
 binary one a batch is a row of records: a byte of label, then 3,072 bytes of pixels, the red
 plane first. In the python one it is a pickled dictionary with ``data`` and ``labels``
 (`asq_hw.datasets.pickled` reads it without running it).

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from asq_hw.errors import InputError
 
-__all__ = ["Dataset", "Normalisation", "check_labels", "even_places"]
+__all__ = ["Dataset", "Normalization", "check_labels", "even_places"]
 
-Normalisation = float | tuple[float, ...]
+Normalization = float | tuple[float, ...]
 """One number, or one for each channel."""
 
 _SEED = 0
@@ -35,7 +35,7 @@ class Dataset:
     classes : tuple of str
         Names of the classes; empty where the data has none, and labels are places.
     mean, std : float, or tuple of C floats
-        Mean and standard deviation of ``pixel / 255`` that the trainer normalises with.
+        Mean and standard deviation of ``pixel / 255`` that the trainer normalizes with.
     places : int64 array of shape (N,), or None
         Where each image stands in the data set that `sample` drew it from; None for a whole one.
     """
@@ -44,8 +44,8 @@ class Dataset:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
-    mean: Normalisation
-    std: Normalisation
+    mean: Normalization
+    std: Normalization
     places: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.datasets.dataset import Dataset, Normalisation
+from asq_hw.datasets.dataset import Dataset, Normalization
 from asq_hw.datasets.folders import ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.network.images import ImageSpec
@@ -50,7 +50,7 @@ def image_spec(dataset: AnyDataset, classes: int | None = None) -> ImageSpec:
     )
 
 
-def _by_channel(value: Normalisation, channels: int) -> tuple[float, ...]:
+def _by_channel(value: Normalization, channels: int) -> tuple[float, ...]:
     return value if isinstance(value, tuple) else (value,) * channels
 
 

@@ -1,6 +1,6 @@
 """Images in folders, one for each class, as ImageNet comes: they stay on disk until asked for.
 
-The paper's crops: a network is evaluated on the centre of an image whose shorter side was
+The paper's crops: a network is evaluated on the center of an image whose shorter side was
 scaled to 8/7 of the network's size (256 for 224), and trained on random parts of it, of any
 area down to a share and an aspect ratio of 3/4 to 4/3, scaled to that size.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.datasets.dataset import Dataset, Normalisation, check_labels, even_places
+from asq_hw.datasets.dataset import Dataset, Normalization, check_labels, even_places
 from asq_hw.datasets.images import ENDINGS, pillow, read_image
 from asq_hw.datasets.places import find_place
 from asq_hw.errors import InputError
@@ -68,7 +68,7 @@ class ImageFolder:
     channels : int
         3 for color, or 1 for gray.
     mean, std : float, or tuple of floats
-        Of ``pixel / 255``, for the trainer to normalise with.
+        Of ``pixel / 255``, for the trainer to normalize with.
     places : int64 array of shape (N,), or None
         Where each image stands in the data set that `sample` drew it from; None for a whole one.
     """
@@ -80,8 +80,8 @@ class ImageFolder:
     classes: tuple[str, ...]
     size: int = DEFAULT_IMAGE_SIZE
     channels: int = 3
-    mean: Normalisation = MEAN
-    std: Normalisation = STD
+    mean: Normalization = MEAN
+    std: Normalization = STD
     places: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
@@ -148,7 +148,7 @@ class ImageFolder:
         return sizes
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """Return the centre of an image as ``(3, size, size)``: what is evaluated.
+        """Return the center of an image as ``(3, size, size)``: what is evaluated.
 
         Raises
         ------

@@ -56,8 +56,8 @@ def load_idx_folder(name: str, folder: Path, split: str) -> Dataset:
     """Read one part of an MNIST-like folder.
 
     Only Fashion-MNIST's own labels have names: the files hold none. The training images of any
-    other folder are normalised by their own mean and deviation. Its test images cannot know
-    those, and until a network says how it sees them they are normalised as Fashion-MNIST is.
+    other folder are normalized by their own mean and deviation. Its test images cannot know
+    those, and until a network says how it sees them they are normalized as Fashion-MNIST is.
     """
     prefix = _IDX_PREFIXES[split]
     images = _read_idx(_find_idx(folder, f"{prefix}-images-idx3-ubyte"), dimensions=3)
@@ -85,7 +85,7 @@ def _mean_and_deviation(images: NDArray[np.uint8]) -> tuple[float, float]:
 def like_fashion_mnist(
     name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], *, named: bool = True
 ) -> Dataset:
-    """Images ``(N, 1, H, W)`` normalised as Fashion-MNIST is, with its classes if `named`."""
+    """Images ``(N, 1, H, W)`` normalized as Fashion-MNIST is, with its classes if `named`."""
     return Dataset(
         name=name,
         images=images,

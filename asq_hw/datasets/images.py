@@ -115,8 +115,8 @@ def _rgb(library: ModuleType, stored: Image) -> Image:
         raise InputError(f"must have 8 or 16 bits in a channel, not {stored.format} {stored.mode}")
     values = np.asarray(stored).astype(np.uint32)
     narrowed = (values * 255 + _FULL_16_BITS // 2) // _FULL_16_BITS
-    grey: Image = library.fromarray(narrowed.astype(np.uint8))
-    return grey.convert("RGB")
+    gray: Image = library.fromarray(narrowed.astype(np.uint8))
+    return gray.convert("RGB")
 
 
 def _holds_16_bits(stored: Image) -> bool:

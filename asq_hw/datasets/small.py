@@ -38,7 +38,7 @@ def load_digits(split: str) -> Dataset:
 
 
 def load_bundled(split: str) -> Dataset:
-    """Load the first 1,000 test images of Fashion-MNIST, packaged with their licence."""
+    """Load the first 1,000 test images of Fashion-MNIST, packaged with their license."""
     if split != "test":
         raise InputError(f"dataset bundled has a test split only, not {split!r}")
     resource = files("asq_hw").joinpath("bundled", "fashion-mnist-1000.npz")

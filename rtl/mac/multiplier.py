@@ -76,7 +76,7 @@ class RowMultiplier(ProductUnit):
     """An array multiplier whose AND gates are the reset pins of its registers.
 
     Every bit of the weight has a copy of the activation that it resets; the copies are summed in
-    a tree, neighbours first, so that each adder is as short as it can be. The sign bit's copy is
+    a tree, neighbors first, so that each adder is as short as it can be. The sign bit's copy is
     subtracted.
     """
 
@@ -97,7 +97,7 @@ class RowMultiplier(ProductUnit):
             rows.append(_row(m, activation, bit, f"row{i}"))
         level = 0
         while len(rows) > 1:
-            rows = _add_neighbours(rows, 1 << level, subtract_last=level == _level_of_sign(weight))
+            rows = _add_neighbors(rows, 1 << level, subtract_last=level == _level_of_sign(weight))
             level += 1
             if len(rows) > 1:
                 rows = [self.step(m, row, f"level{level}_{i}") for i, row in enumerate(rows)]
@@ -163,7 +163,7 @@ def _level_of_sign(weight: Signal) -> int:
     return level
 
 
-def _add_neighbours(rows: list[Value], shift: int, *, subtract_last: bool) -> list[Value]:
+def _add_neighbors(rows: list[Value], shift: int, *, subtract_last: bool) -> list[Value]:
     """Sums of rows 0 and 1, 2 and 3, ...; the upper row of each pair counts ``2**shift`` times."""
     sums: list[Value] = []
     for low, high in zip(rows[::2], rows[1::2], strict=False):

@@ -213,7 +213,7 @@ def test_levels_are_plotted(run: Run, tmp_path: Path) -> None:
         ("simulate --limit 1 --compare no-such-folder", ["no-such-folder"]),
         ("train --recipe no-such-recipe", ["no-such-recipe", "digits-float"]),
         ("train --recipe digits-float --set epochs=none", ["epochs", "none"]),
-        ("train --recipe digits-float --set colour=red", ["colour"]),
+        ("train --recipe digits-float --set color=red", ["color"]),
         ("train --recipe digits-float -o pyproject.toml", ["pyproject.toml"]),
         ("train --recipe digits-float -o out --init no-such.pt", ["no-such.pt"]),
         ("train --recipe digits-float --set epochs=inf", ["epochs", "inf"]),
@@ -271,7 +271,7 @@ def test_a_bug_of_ours_is_one_line_that_asks_for_a_report(
     assert main([]) == 70
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "\x1b" not in said
-    assert "ZeroDivisionError at test_asq_hw_cli.py:" in said and "please report it" in said
+    assert "ZeroDivisionError at test_cli.py:" in said and "please report it" in said
     monkeypatch.setenv("ASQ_HW_DEBUG", "1")
     assert main([]) == 70
     assert "Traceback" in capsys.readouterr().err
@@ -372,13 +372,13 @@ def output_on_a_terminal(*arguments: str, **environment: str) -> str:
     return text
 
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
+COLOR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 
 
-def test_colours_are_for_terminals_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colors_are_for_terminals_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert COLOUR.search(output_on_a_terminal("--help"))
-    assert not COLOUR.search(output_on_a_terminal("--help", NO_COLOR="1"))
+    assert COLOR.search(output_on_a_terminal("--help"))
+    assert not COLOR.search(output_on_a_terminal("--help", NO_COLOR="1"))
     piped = subprocess.run([*PROGRAM, "--help"], cwd=ROOT, capture_output=True, timeout=PATIENCE)
     assert piped.returncode == 0
     assert b"\x1b[" not in piped.stdout

@@ -14,12 +14,12 @@ import pytest
 
 from asq_hw import doctor
 from asq_hw.cli import main
-from asq_hw.doctor import CATALOGUE, Finding, Kind, examine
+from asq_hw.doctor import CATALOG, Finding, Kind, examine
 from asq_hw.sim.instruction_sets import Kernel
 
 
 def finding(name: str) -> Finding:
-    (found,) = examine([wanted for wanted in CATALOGUE if wanted.name == name])
+    (found,) = examine([wanted for wanted in CATALOG if wanted.name == name])
     return found
 
 
@@ -87,10 +87,10 @@ def test_without_llvm_no_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not finding("avx2").found
 
 
-def test_every_core_dependency_is_in_the_catalogue() -> None:
+def test_every_core_dependency_is_in_the_catalog() -> None:
     pyproject = Path(__file__).parents[2] / "pyproject.toml"
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    known = {r.name: r for r in CATALOGUE}
+    known = {r.name: r for r in CATALOG}
     core = {line.split(">")[0] for line in project["dependencies"]}
     optional = {
         line.split(">")[0]
@@ -99,7 +99,7 @@ def test_every_core_dependency_is_in_the_catalogue() -> None:
     }
     assert core <= known.keys()
     assert optional <= known.keys()
-    required = {r.name for r in CATALOGUE if r.required and r.kind is Kind.PACKAGE}
+    required = {r.name for r in CATALOG if r.required and r.kind is Kind.PACKAGE}
     assert required == core
 
 

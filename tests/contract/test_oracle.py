@@ -291,8 +291,8 @@ def test_convolution_pads_with_code_zero_and_strides() -> None:
     layer = conv([[[[1, 10, 100]]]], stride=(2, 2), padding=(1, 1))
     expected = [[[0, 0], [0, 0]]]
     assert output_of(layer, [[1, 2, 3, 4]], input_layer(1, 4)) == expected
-    centred = conv([[[[1, 10, 100]]]], stride=(1, 2), padding=(0, 1))
-    assert output_of(centred, [[1, 2, 3, 4]], input_layer(1, 4)) == [[[210, 432]]]
+    centered = conv([[[[1, 10, 100]]]], stride=(1, 2), padding=(0, 1))
+    assert output_of(centered, [[1, 2, 3, 4]], input_layer(1, 4)) == [[[210, 432]]]
 
 
 def test_groups_read_their_own_channels() -> None:

@@ -58,7 +58,7 @@ def test_imagenets_layout_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert abs(int(val.image(0)[0, 100, 100]) - 90) <= 2  # JPEG
 
 
-def test_the_centre_crop_by_hand(tmp_path: Path) -> None:
+def test_the_center_crop_by_hand(tmp_path: Path) -> None:
     """An image whose shorter side is 64 is not scaled for a crop of 56."""
     pixels = np.random.default_rng(1).integers(0, 256, (64, 90, 3), dtype=np.uint8)
     save(tmp_path / "val" / "a" / "x.png", pixels)

@@ -17,8 +17,8 @@ from asq_hw.datasets.images import read_image
 from asq_hw.errors import InputError
 
 RNG = np.random.default_rng(7)
-GREY = RNG.integers(0, 256, (9, 13), dtype=np.uint8)
-COLOUR = RNG.integers(0, 256, (9, 13, 3), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (9, 13), dtype=np.uint8)
+COLOR = RNG.integers(0, 256, (9, 13, 3), dtype=np.uint8)
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -26,12 +26,12 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def png(path: Path, pixels: NDArray[np.uint8], colour_type: int) -> None:
+def png(path: Path, pixels: NDArray[np.uint8], color_type: int) -> None:
     """A PNG file of 16 bits a channel, by its specification; each byte v stands as v * 257."""
     height, width = pixels.shape[:2]
     wide = (pixels.astype(np.uint16) * 257).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in wide)
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -56,45 +56,45 @@ def alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([flat, np.full((9, 13, 1), 128, dtype=np.uint8)], axis=2)
 
 
-def grey_16(values: NDArray[np.uint8]) -> NDArray[np.uint16]:
+def gray_16(values: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return values.astype(np.uint16) * 257
 
 
-GREYS: dict[str, Callable[[Path], object]] = {
-    "grey.png": lambda path: png(path, GREY, 0),
-    "grey-alpha.png": lambda path: png(path, alpha(GREY), 4),
-    "pillow.png": lambda path: Image.fromarray(grey_16(GREY)).save(path),
-    "pillow.tif": lambda path: Image.fromarray(grey_16(GREY)).save(path),
-    "packed.tiff": lambda path: Image.fromarray(grey_16(GREY)).save(path, compression="tiff_lzw"),
-    "by-hand.tif": lambda path: tiff(path, grey_16(GREY).astype("<u2").tobytes(), 16),
+GRAYS: dict[str, Callable[[Path], object]] = {
+    "gray.png": lambda path: png(path, GRAY, 0),
+    "gray-alpha.png": lambda path: png(path, alpha(GRAY), 4),
+    "pillow.png": lambda path: Image.fromarray(gray_16(GRAY)).save(path),
+    "pillow.tif": lambda path: Image.fromarray(gray_16(GRAY)).save(path),
+    "packed.tiff": lambda path: Image.fromarray(gray_16(GRAY)).save(path, compression="tiff_lzw"),
+    "by-hand.tif": lambda path: tiff(path, gray_16(GRAY).astype("<u2").tobytes(), 16),
     "16.pgm": lambda path: path.write_bytes(
-        b"P5 13 9 65535\n" + grey_16(GREY).astype(">u2").tobytes()
+        b"P5 13 9 65535\n" + gray_16(GRAY).astype(">u2").tobytes()
     ),
     "10.pgm": lambda path: path.write_bytes(
-        b"P5 13 9 1023\n" + (GREY.astype(np.float64) * 1023 / 255).round().astype(">u2").tobytes()
+        b"P5 13 9 1023\n" + (GRAY.astype(np.float64) * 1023 / 255).round().astype(">u2").tobytes()
     ),
     "text.pgm": lambda path: path.write_text(
-        "P2 13 9 65535\n" + " ".join(str(value * 257) for value in GREY.reshape(-1).tolist())
+        "P2 13 9 65535\n" + " ".join(str(value * 257) for value in GRAY.reshape(-1).tolist())
     ),
-    "8.jpg": lambda path: Image.fromarray(GREY).save(path, format="PNG"),  # as ImageNet has one
-    "palette.png": lambda path: Image.fromarray(GREY).convert("P").save(path),
-    "palette-alpha.png": lambda path: Image.fromarray(GREY).convert("P").save(
+    "8.jpg": lambda path: Image.fromarray(GRAY).save(path, format="PNG"),  # as ImageNet has one
+    "palette.png": lambda path: Image.fromarray(GRAY).convert("P").save(path),
+    "palette-alpha.png": lambda path: Image.fromarray(GRAY).convert("P").save(
         path, transparency=bytes(range(256))
     ),
 }  # fmt: skip
 
-COLOURS: dict[str, Callable[[Path], object]] = {
-    "colour.png": lambda path: png(path, COLOUR, 2),
-    "colour-alpha.png": lambda path: png(path, alpha(COLOUR), 6),
+COLORS: dict[str, Callable[[Path], object]] = {
+    "color.png": lambda path: png(path, COLOR, 2),
+    "color-alpha.png": lambda path: png(path, alpha(COLOR), 6),
     "16.ppm": lambda path: path.write_bytes(
-        b"P6 13 9 65535\n" + (COLOUR.astype(np.uint16) * 257).astype(">u2").tobytes()
+        b"P6 13 9 65535\n" + (COLOR.astype(np.uint16) * 257).astype(">u2").tobytes()
     ),
-    "8.bmp": lambda path: Image.fromarray(COLOUR).save(path),
-    "8.tif": lambda path: Image.fromarray(COLOUR).save(path),
-    "lossless.webp": lambda path: Image.fromarray(COLOUR).save(path, lossless=True),
+    "8.bmp": lambda path: Image.fromarray(COLOR).save(path),
+    "8.tif": lambda path: Image.fromarray(COLOR).save(path),
+    "lossless.webp": lambda path: Image.fromarray(COLOR).save(path, lossless=True),
     # Without black ink, CMYK is the negative of RGB.
     "cmyk.tif": lambda path: Image.frombytes(
-        "CMYK", (13, 9), np.concatenate([255 - COLOUR, np.zeros((9, 13, 1), np.uint8)], 2).tobytes()
+        "CMYK", (13, 9), np.concatenate([255 - COLOR, np.zeros((9, 13, 1), np.uint8)], 2).tobytes()
     ).save(path),
 }  # fmt: skip
 
@@ -103,16 +103,16 @@ def read(path: Path) -> NDArray[np.int64]:
     return np.asarray(read_image(path)).astype(np.int64)
 
 
-@pytest.mark.parametrize("name", GREYS)
-def test_grey_is_within_1_of_its_twin(tmp_path: Path, name: str) -> None:
-    GREYS[name](tmp_path / name)
-    assert np.abs(read(tmp_path / name) - GREY[..., None]).max() <= 1
+@pytest.mark.parametrize("name", GRAYS)
+def test_gray_is_within_1_of_its_twin(tmp_path: Path, name: str) -> None:
+    GRAYS[name](tmp_path / name)
+    assert np.abs(read(tmp_path / name) - GRAY[..., None]).max() <= 1
 
 
-@pytest.mark.parametrize("name", COLOURS)
-def test_colour_is_within_1_of_its_twin(tmp_path: Path, name: str) -> None:
-    COLOURS[name](tmp_path / name)
-    assert np.abs(read(tmp_path / name) - COLOUR).max() <= 1
+@pytest.mark.parametrize("name", COLORS)
+def test_color_is_within_1_of_its_twin(tmp_path: Path, name: str) -> None:
+    COLORS[name](tmp_path / name)
+    assert np.abs(read(tmp_path / name) - COLOR).max() <= 1
 
 
 def test_16_bits_are_rounded_to_the_nearest(tmp_path: Path) -> None:
@@ -124,14 +124,14 @@ def test_16_bits_are_rounded_to_the_nearest(tmp_path: Path) -> None:
 
 
 def test_one_bit_is_black_or_white(tmp_path: Path) -> None:
-    Image.fromarray(GREY > 127).save(tmp_path / "x.png")
-    assert np.array_equal(read(tmp_path / "x.png")[..., 0], np.where(GREY > 127, 255, 0))
+    Image.fromarray(GRAY > 127).save(tmp_path / "x.png")
+    assert np.array_equal(read(tmp_path / "x.png")[..., 0], np.where(GRAY > 127, 255, 0))
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "float.tif": (lambda path: Image.fromarray(GREY.astype(np.float32)).save(path), "TIFF F"),
-    "int32.tif": (lambda path: Image.fromarray(GREY.astype(np.int32)).save(path), "TIFF I"),
-    "lab.tif": (lambda path: Image.fromarray(COLOUR, "LAB").save(path), "TIFF LAB"),
+    "float.tif": (lambda path: Image.fromarray(GRAY.astype(np.float32)).save(path), "TIFF F"),
+    "int32.tif": (lambda path: Image.fromarray(GRAY.astype(np.int32)).save(path), "TIFF I"),
+    "lab.tif": (lambda path: Image.fromarray(COLOR, "LAB").save(path), "TIFF LAB"),
     "float.ppm": (
         lambda path: path.write_bytes(b"Pf 2 1 -1.0\n" + np.ones(2, "<f4").tobytes()),
         "PPM F",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asq_hw.cli import main
-from asq_hw.doctor import CATALOGUE, examine
+from asq_hw.doctor import CATALOG, examine
 from rtl import tools
 from rtl.mac.design import Mac
 from rtl.tools import (
@@ -258,7 +258,7 @@ def test_the_doctor_tries_tools_and_says_what_mends_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     tool, name, script = broken
-    (wanted,) = [each for each in CATALOGUE if each.name == tool]
+    (wanted,) = [each for each in CATALOG if each.name == tool]
     monkeypatch.setattr("asq_hw.cli.doctor.examine", lambda: examine([wanted]))
     fake("unrelated", "")
     assert main(["doctor"]) == 0
@@ -277,7 +277,7 @@ def test_a_broken_package_is_seen_by_its_job(monkeypatch: pytest.MonkeyPatch) ->
     assert problem.mend == "pip install --force-reinstall pyosys"
 
 
-def test_every_hardware_tool_of_the_catalogue_has_a_job() -> None:
-    hardware = {each.name for each in CATALOGUE if "eda" in each.install or each.name == "iverilog"}
+def test_every_hardware_tool_of_the_catalog_has_a_job() -> None:
+    hardware = {each.name for each in CATALOG if "eda" in each.install or each.name == "iverilog"}
     assert hardware == trials().keys()
     assert sys.executable  # the packages among them run in it

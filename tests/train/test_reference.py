@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asq_hw import oracle
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, Linear, layer_sources
+from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.schemes import POST
 from asq_hw.train.export.reference import run_layer
 from tests.helpers.networks import network_of_every_kind, networks, random_images
@@ -25,7 +25,7 @@ def check(network: IntegerNetwork, seed: int) -> None:
     maps = oracle.run(network, pixels)
     made = network.feature_maps()
     for layer in network.layers:
-        sources = [maps[name] for name in layer_sources(layer)] or [pixels]
+        sources = [maps[name] for name in layer.source_names] or [pixels]
         given_to_it = [torch.from_numpy(np.array(one, dtype=np.float64)) for one in sources]
         found = run_layer(layer, given_to_it, made[layer.name].format.bits).numpy()
         expected = maps[layer.name]

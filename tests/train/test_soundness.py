@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +16,14 @@ from asq_hw import oracle
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 from asq_hw.train import recipes
+from asq_hw.train.checkpoints import checkpoint
 from asq_hw.train.checkpoints.pretrained import fill
-from asq_hw.train.checkpoints.soundness import check_network
+from asq_hw.train.checkpoints.soundness import check_network, check_tensor
 from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.conversion import layer_roles, quantize
+from asq_hw.train.run.epoch import EpochTrainer
+from asq_hw.train.run.training import train
 
 Forward = Callable[["Net", Tensor], Tensor]
 RECIPE = recipes.load("digits-asq-post-w4a4", {"activations": "lsq"})
@@ -154,6 +159,64 @@ def test_signed_unless_proven_not_to_be(
     assert layer_roles(Net(way))["conv"].signed_input is signed
 
 
+class Through(nn.Module):
+    """Calls a function, as a module of one's own does."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def turned(module: nn.Module, *, before: bool = False) -> nn.Module:
+    """The module with a hook that turns the sign of its input or output."""
+    if before:
+        module.register_forward_pre_hook(lambda _, given: (-given[0],))
+    else:
+        module.register_forward_hook(lambda _, given, output: -output)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("middle", "signed"),
+    [
+        (nn.AvgPool2d(1), False),
+        (nn.AvgPool2d(1, divisor_override=2), False),
+        (nn.AvgPool2d(1, divisor_override=-1), True),
+        (turned(nn.ReLU()), True),
+        (turned(nn.AvgPool2d(1)), True),
+        (turned(nn.AvgPool2d(1), before=True), True),
+        (nn.LeakyReLU(), True),
+        (nn.Tanh(), True),
+        (Through(lambda x: F.avg_pool2d(x, 1)), False),
+        (Through(lambda x: F.avg_pool2d(x, 1, divisor_override=-1)), True),
+        (Through(lambda x: F.avg_pool2d(x, 1, None, 0, False, True, -1)), True),
+        (Through(torch.cos), True),
+    ],
+)
+def test_pooling_keeps_a_sign_unless_something_may_turn_it(middle: nn.Module, signed: bool) -> None:
+    model = Net(lambda net, x: net.conv(net.same(F.relu(net.a(x)))))
+    model.same = middle
+    assert layer_roles(model)["conv"].signed_input is signed
+
+
+def test_pooling_does_not_take_a_sign_away() -> None:
+    for way in (
+        lambda net, x: net.conv(net.same(net.a(x))),
+        lambda net, x: net.conv(F.max_pool2d(net.a(x), 1)),
+    ):
+        assert layer_roles(Net(way))["conv"].signed_input
+
+
+def test_a_hook_before_a_layer_may_turn_its_input() -> None:
+    model = Net(lambda net, x: net.conv(F.relu(net.a(x))))
+    assert not layer_roles(model)["conv"].signed_input
+    turned(model.conv, before=True)
+    assert layer_roles(model)["conv"].signed_input
+
+
 def test_a_minus_in_place_is_seen_under_the_old_name() -> None:
     def way(net: Net, x: Tensor) -> Tensor:
         p = F.relu(net.a(x))
@@ -232,6 +295,57 @@ def test_foreign_tensors_are_refused_by_name(value: Tensor, message: str) -> Non
     model = Net(unused_branch)
     with pytest.raises(InputError, match=message):
         fill(model, model.state_dict() | {"conv.bias": value}, "x")
+
+
+def quantized() -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such tensors are on their way out
+        return torch.quantize_per_tensor(torch.zeros(4), 1.0, 0, torch.qint8)
+
+
+def nested() -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # and these are not finished
+        return torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (quantized, "must be a plain dense tensor, not quantized"),
+        (nested, "must be a plain dense tensor, not nested"),
+        (lambda: torch.zeros(4, dtype=torch.complex64), "must be real, not complex64"),
+        (nn.UninitializedParameter, "must hold values, and holds none"),
+    ],
+)
+def test_tensors_of_foreign_kinds_are_refused_by_name(
+    make: Callable[[], Tensor], message: str
+) -> None:
+    with pytest.raises(InputError, match=rf"tensor a\.b {message}"):
+        check_tensor("a.b", make())
+
+
+def test_a_variance_is_not_negative() -> None:
+    values = torch.tensor([1.0, -1.0])
+    check_tensor("a.running_mean", values)
+    with pytest.raises(InputError, match=r"a\.running_var must not be negative, and holds -1\.0"):
+        check_tensor("a.running_var", values)
+
+
+def test_a_network_that_is_not_finite_after_an_epoch_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(trainer: EpochTrainer, *_: object) -> Tensor:
+        with torch.no_grad():
+            trainer.state.model.get_parameter("conv1.weight")[0, 0, 0, 0] = float("nan")
+        return torch.zeros(())
+
+    monkeypatch.setattr(EpochTrainer, "_step", spoil)
+    recipe = recipes.load("digits-float", {"epochs": 1, "training_images": 128})
+    message = "tensor conv1.weight of the network after epoch 1 must be finite, and holds nan"
+    with pytest.raises(InputError, match=message):
+        train(recipe, output=tmp_path)
+    assert checkpoint.load(tmp_path / "last.pt").epoch == 0
 
 
 def test_a_network_whose_parameters_are_integers_is_refused() -> None:

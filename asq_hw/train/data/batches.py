@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from asq_hw.datasets import Dataset, ImageFolder, Normalisation
+from asq_hw.datasets import Dataset, ImageFolder, Normalization
 from asq_hw.errors import InputError
 from asq_hw.train.recipes import Recipe
 
@@ -66,7 +66,7 @@ class Share:
 ALONE = Share()
 
 
-def normalize(images: Tensor, *, mean: Normalisation, std: Normalisation) -> Tensor:
+def normalize(images: Tensor, *, mean: Normalization, std: Normalization) -> Tensor:
     """Map pixels to ``(pixel / 255 - mean) / std``, channels last in memory.
 
     Computed in float32, pixels in float64 in that.
@@ -77,7 +77,7 @@ def normalize(images: Tensor, *, mean: Normalisation, std: Normalisation) -> Ten
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def _by_channel(value: Normalisation, images: Tensor) -> Tensor | float:
+def _by_channel(value: Normalization, images: Tensor) -> Tensor | float:
     if isinstance(value, tuple):
         return torch.tensor(value, dtype=images.dtype, device=images.device)[:, None, None]
     return value

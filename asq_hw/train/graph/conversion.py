@@ -15,7 +15,7 @@ from torch import nn
 from asq_hw.errors import InputError
 from asq_hw.train.graph.dataflow import reachable, read_dataflow
 from asq_hw.train.graph.quantizable import weighted_nodes
-from asq_hw.train.graph.signs import unsigned_nodes
+from asq_hw.train.graph.signs import has_hooks, unsigned_nodes
 from asq_hw.train.methods.catalog import LSQ, NONE
 from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
 from asq_hw.train.methods.method import ActivationSettings, WeightSettings
@@ -67,7 +67,8 @@ def layer_roles(model: nn.Module) -> dict[str, LayerRole]:
     return {
         str(node.target): LayerRole(
             is_edge=node not in fed or node not in feeding,
-            signed_input=not all(source in unsigned for source in node.all_input_nodes),
+            signed_input=has_hooks(modules[str(node.target)])
+            or not all(source in unsigned for source in node.all_input_nodes),
         )
         for node in layers
     }

@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-__all__ = ["unsigned_nodes"]
+__all__ = ["has_hooks", "unsigned_nodes"]
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6)
 _SIGN_KEEPERS = (
@@ -64,8 +64,13 @@ def unsigned_nodes(graph: fx.Graph, modules: dict[str, nn.Module]) -> set[fx.Nod
     return unsigned
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether hooks may replace what a module is given, or what it returns."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 def _is_unsigned_module(node: fx.Node, module: nn.Module, unsigned: set[fx.Node]) -> bool:
-    if module._forward_hooks:  # they can replace the output
+    if has_hooks(module):
         return False
     if type(module) in _RECTIFIERS:
         return True

@@ -52,10 +52,10 @@ class QilWeightQuantizer(IntegerWeightQuantizer):
         largest = largest.flatten(1).amax(1).reshape(shape) if per_channel else largest.amax()
         half = torch.where(largest > 0, largest, torch.ones_like(largest)) / 2
         # Checkpoints hold the center in this spelling.
-        self.centre, self.radius = PositiveParameter(shape), PositiveParameter(shape)
+        self.center, self.radius = PositiveParameter(shape), PositiveParameter(shape)
         self.gamma = PositiveParameter(shape)
         for parameter, value in (
-            (self.centre, half),
+            (self.center, half),
             (self.radius, half),
             (self.gamma, torch.ones_like(half)),
         ):
@@ -66,9 +66,9 @@ class QilWeightQuantizer(IntegerWeightQuantizer):
         return self._integers(weight) / self.grid.maximum
 
     def _integers(self, weight: Tensor) -> Tensor:
-        count = weight.numel() // self.centre.value.numel()
+        count = weight.numel() // self.center.value.numel()
         scale = 1 / math.sqrt(count * self.grid.maximum)
-        inside = interval_transform(weight.abs(), self.centre(scale), self.radius(scale))
+        inside = interval_transform(weight.abs(), self.center(scale), self.radius(scale))
         # A power of exactly 0 has no gradient; such weights are pruned, and need none.
         curved = inside.clamp_min(1e-6) ** self.gamma(scale)
         curved = torch.where(inside > 0, curved, torch.zeros_like(curved))
@@ -96,12 +96,12 @@ class QilActivationQuantizer(BaseActivationQuantizer):
     def __init__(self, *, bits: int, signed: bool) -> None:
         super().__init__(bits=bits, signed=signed)
         # Checkpoints hold the center in this spelling.
-        self.centre, self.radius = PositiveParameter(()), PositiveParameter(())
+        self.center, self.radius = PositiveParameter(()), PositiveParameter(())
 
     def _initialize(self, x: Tensor) -> None:
         largest = x.float().abs().amax()
         half = torch.where(largest > 0, largest, torch.ones_like(largest)) / 2
-        self.centre.initialize(half)
+        self.center.initialize(half)
         self.radius.initialize(half)
 
     def _quantize(self, x: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class QilActivationQuantizer(BaseActivationQuantizer):
         real = computed(x)
         magnitude = real.abs() if self.signed else real
         inside = interval_transform(
-            magnitude, self.centre(gradient_scale), self.radius(gradient_scale)
+            magnitude, self.center(gradient_scale), self.radius(gradient_scale)
         )
         signed = inside * real.detach().sign() if self.signed else inside
         return (straight_round(signed * self.grid.maximum) / self.grid.maximum).to(x.dtype)
