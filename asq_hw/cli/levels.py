@@ -36,6 +36,7 @@ def levels(
     grid: Annotated[
         str,
         typer.Option(
+            "--encoding",
             "--grid",
             metavar="|".join(Encoding),
             help="Which of the 2^B + 1 levels of pot and post are kept.",

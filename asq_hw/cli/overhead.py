@@ -73,6 +73,7 @@ def overhead(
     grid: Annotated[
         str | None,
         typer.Option(
+            "--encoding",
             "--grid",
             metavar="|".join(Encoding),
             help="Which POST levels are kept, and so what a weight stores; default: packed.",

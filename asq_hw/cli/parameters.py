@@ -71,11 +71,13 @@ def make_command(
 
 def _refuse_doubles(command: str, parameters: Sequence[Parameter]) -> None:
     """Two options of one name: the later one would hide the other."""
-    flags = [
-        flag
+    # Typer keeps the first of an annotation's flags where a default would stand.
+    names = [
+        name
         for parameter in parameters
         for information in parameter.annotation.__metadata__
-        for flag in (parameter.name, *(information.param_decls or ()))
+        for name in (parameter.name, information.default, *(information.param_decls or ()))
+        if isinstance(name, str)
     ]
-    if doubled := [flag for flag in flags if flags.count(flag) > 1]:
+    if doubled := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{command} must not have two options of the name {doubled[0]}")

@@ -37,7 +37,6 @@ def _count(statistics: Statistics) -> Resources:
 ECP5 = Target(
     name="ecp5",
     title="ECP5",
-    summary="Lattice ECP5: look-up tables of 4 inputs",
     synthesize=_synthesize,
     count=_count,
     area=Area(key="luts", heading="LUTs"),

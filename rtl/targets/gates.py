@@ -53,7 +53,6 @@ def _count(statistics: Statistics) -> Resources:
 GATES = Target(
     name="gates",
     title="gates",
-    summary="CMOS gates, counted in transistors",
     synthesize=_synthesize,
     count=_count,
     area=Area(key="transistors", heading="transistors"),

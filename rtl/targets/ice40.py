@@ -36,7 +36,6 @@ def _count(statistics: Statistics) -> Resources:
 ICE40 = Target(
     name="ice40",
     title="iCE40",
-    summary="Lattice iCE40: look-up tables of 4 inputs",
     synthesize=_synthesize,
     count=_count,
     area=Area(key="luts", heading="LUTs"),

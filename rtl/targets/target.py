@@ -166,8 +166,6 @@ class Target:
         What ``--target`` calls it.
     title : str
         What tables call it.
-    summary : str
-        What it is, in a line.
     synthesize : callable
         Yosys' commands for a top module, with multiplier blocks or without: ``(top, dsp)``. Those
         of a target with a router write `NETLIST`.
@@ -189,7 +187,6 @@ class Target:
 
     name: str
     title: str
-    summary: str
     synthesize: Callable[[str, bool], Sequence[str]]
     count: Callable[[Statistics], Resources]
     area: Area

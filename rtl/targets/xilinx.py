@@ -30,7 +30,6 @@ def _count(statistics: Statistics) -> Resources:
 XILINX = Target(
     name="xilinx",
     title="7-series",
-    summary="AMD 7-series: look-up tables of 6 inputs",
     synthesize=_synthesize,
     count=_count,
     area=Area(key="luts", heading="LUTs"),

@@ -16,9 +16,9 @@ from rtl.tools import ToolError, run_abc, run_yosys
 from rtl.verify.legal import LEGAL, legal_monitor
 from rtl.verify.proofs import Answer
 
-__all__ = ["PROOF_TIMEOUT_S", "compare", "to_gates"]
+__all__ = ["EQUIVALENCE_TIMEOUT_S", "compare", "to_gates"]
 
-PROOF_TIMEOUT_S = 120
+EQUIVALENCE_TIMEOUT_S = 120
 """A comparison that takes longer is undecided."""
 
 _PAIR = "pair"
@@ -76,9 +76,9 @@ def compare(design: Design, first: str, second: str, *, connect: str = "", folde
         f"hierarchy -check -top {_PAIR}\nproc\nflatten\n{_TO_GATES}write_aiger -zinit {_PAIR}.aig\n"
     )
     try:
-        run_yosys(graph, folder=folder, timeout_s=PROOF_TIMEOUT_S)
+        run_yosys(graph, folder=folder, timeout_s=EQUIVALENCE_TIMEOUT_S)
         script = f"read_aiger {_PAIR}.aig; strash; dprove"
-        log = run_abc(script, folder=folder, timeout_s=PROOF_TIMEOUT_S)
+        log = run_abc(script, folder=folder, timeout_s=EQUIVALENCE_TIMEOUT_S)
     except ToolError:
         return Answer.UNKNOWN
     said = _VERDICT.search(log)

@@ -20,7 +20,7 @@ from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
-from rtl.verify.equivalence import compare, to_gates
+from rtl.verify.equivalence import EQUIVALENCE_TIMEOUT_S, compare, to_gates
 from rtl.verify.narrow import Word, narrowed
 from rtl.verify.of_designs import is_proven
 from rtl.verify.proofs import Answer, read_answer
@@ -30,9 +30,6 @@ __all__ = ["MUTANTS", "MutationResult", "mutate", "mutation", "narrow_words"]
 
 MUTANTS = 120
 """Mutants of each design, evenly sampled from all that Yosys' ``mutate`` can make."""
-
-EQUIVALENCE_TIMEOUT_S = 120
-"""An equivalence that takes longer to prove is unknown, and the check has failed."""
 
 _SELECT_BITS = 12
 _SELECT = f"mutant {_SELECT_BITS}"

@@ -32,7 +32,6 @@ def _count(statistics: Statistics) -> Resources:
 TARGET = Target(
     name="toy",
     title="toy",
-    summary="generic gates, counted one by one",
     synthesize=lambda top, dsp: [f"synth -flatten -top {top}", "delete t:$scopeinfo"],
     count=_count,
     area=Area(key="gates", heading="toy gates"),
