@@ -271,7 +271,7 @@ def test_a_bug_of_ours_is_one_line_that_asks_for_a_report(
     assert main([]) == 70
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "\x1b" not in said
-    assert "ZeroDivisionError at test_asq_hw_cli.py:" in said and "please report it" in said
+    assert "ZeroDivisionError at test_cli.py:" in said and "please report it" in said
     monkeypatch.setenv("ASQ_HW_DEBUG", "1")
     assert main([]) == 70
     assert "Traceback" in capsys.readouterr().err
