@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -14,10 +16,11 @@ from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.sim import simulate
-from asq_hw.sim.budget import Budget, default_memory_limit
+from asq_hw.sim.budget import Budget, default_memory_limit, weight_bytes
 from asq_hw.sim.engine import Run
 from asq_hw.sim.instruction_sets import AUTO, Kernel
 from asq_hw.sim.lowering.network import lower
+from asq_hw.sim.lowering.packing import packed_bytes
 from tests.helpers.guards import peak_memory
 from tests.helpers.networks import network_of_every_kind, random_images
 
@@ -52,6 +55,10 @@ def wide_network(sizes: list[int]) -> IntegerNetwork:
     return IntegerNetwork(name="wide", layers=(low, *layers, pool))
 
 
+def convolutions(network: IntegerNetwork) -> Iterator[Conv]:
+    return (layer for layer in network.layers if isinstance(layer, Conv))
+
+
 def test_layers_of_one_geometry_share_their_tables() -> None:
     """100 layers take what one takes, but for a few words."""
     one, many = (
@@ -72,6 +79,29 @@ def test_no_more_is_taken_than_was_added_up(keep: bool, kernel: Kernel) -> None:
         run.memory(1)
     taken = run.plan.taken_bytes
     assert 0.3 * taken < peak[0] < 1.1 * taken + 4e6
+
+
+def test_weights_are_packed_one_layer_at_a_time_and_all_are_kept() -> None:
+    network = wide_network([8] * 5)
+    kept, passing = packed_bytes(next(iter(convolutions(network))), Product())
+    assert min(kept, passing) > 0
+    assert weight_bytes(network, Product()) == 5 * kept + passing
+
+
+def test_weights_are_not_packed_and_tables_not_made_where_they_do_not_fit() -> None:
+    network = wide_network([8, 8])
+    packing = weight_bytes(network, Product())
+    needed = lower(network, Product(), kernel=Kernel.PORTABLE, keep=False).taken_bytes
+    assert packing < needed
+    for limit, refused in ((packing - 1, packing), (packing, needed), (needed - 1, needed)):
+        with pytest.raises(InputError, match=f"would take {refused} bytes"):
+            lower(
+                network,
+                Product(),
+                kernel=Kernel.PORTABLE,
+                keep=False,
+                budget=Budget(network, limit),
+            )
 
 
 def test_what_is_beyond_the_limit_is_refused_before_it_is_taken() -> None:

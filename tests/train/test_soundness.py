@@ -22,6 +22,8 @@ from asq_hw.train.checkpoints.soundness import check_network, check_tensor
 from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.conversion import layer_roles, quantize
+from asq_hw.train.modes import evaluation_mode
+from asq_hw.train.quantizers.layers import QuantConv2d
 from asq_hw.train.run.epoch import EpochTrainer
 from asq_hw.train.run.training import train
 
@@ -231,20 +233,87 @@ class Own(nn.Conv2d):
     """A convolution of one's own."""
 
 
+def lazy() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that such modules may change
+        return nn.LazyConv2d(4, 3, padding=1)
+
+
+def conv() -> nn.Conv2d:
+    return nn.Conv2d(4, 4, 3, padding=1)
+
+
+def with_buffer() -> nn.Module:
+    layer = conv()
+    layer.register_buffer("mask", torch.ones(4))
+    return layer
+
+
+def without_parameter() -> nn.Module:
+    layer = conv()
+    weight = layer.weight.detach()
+    del layer.weight
+    layer.weight = weight  # type: ignore[assignment]
+    return layer
+
+
 @pytest.mark.parametrize(
-    ("layer", "message"),
+    ("make", "message"),
     [
-        (Own(4, 4, 3, padding=1), "Own calls conv2d itself"),
-        (nn.ConvTranspose2d(4, 4, 3, padding=1), "layer conv: ConvTranspose2d cannot"),
-        (nn.utils.spectral_norm(nn.Conv2d(4, 4, 3, padding=1)), "layer conv: its weights are"),
+        (lambda: Own(4, 4, 3, padding=1), "Own calls conv2d itself"),
+        (lambda: nn.ConvTranspose2d(4, 4, 3, padding=1), "layer conv: ConvTranspose2d cannot"),
+        (lazy, "layer conv: LazyConv2d cannot be quantized"),
+        (lambda: nn.utils.spectral_norm(conv()), "layer conv: its weights are computed from"),
+        (with_buffer, "layer conv: its weights are computed from mask"),
+        (without_parameter, "layer conv: its weights are computed from others"),
+        (lambda: conv().half(), "layer conv: weights must be float32 or float64, not torch.float1"),
     ],
 )
-def test_what_would_be_passed_over_is_named(layer: nn.Module, message: str) -> None:
+def test_what_would_be_passed_over_is_named(make: Callable[[], nn.Module], message: str) -> None:
     model = Net(unused_branch)
-    model.conv = layer
+    model.conv = make()
     with pytest.raises(InputError, match=message):
         quantize(model, RECIPE)
     assert type(model.a) is nn.Conv2d  # nothing was converted
+
+
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [
+        (lambda net, x: torch.matmul(net.conv(F.relu(net.a(x))), net.b(x)), "matmul"),
+        (lambda net, x: net.conv(F.relu(net.a(x))) + net.b.weight.cumsum(0).sum(), "cumsum"),
+    ],
+)
+def test_a_function_that_would_be_passed_over_is_named(way: Forward, name: str) -> None:
+    with pytest.raises(InputError, match=f"Net calls {name} itself, which cannot be quantized"):
+        quantize(Net(way), RECIPE)
+
+
+def test_what_scales_single_elements_stays() -> None:
+    model = Net(lambda net, x: net.conv(net.same(F.relu(net.a(x))) * net.scale))
+    model.same, model.scale = nn.LayerNorm((4, 6, 6)), nn.Parameter(torch.ones(1, 4, 1, 1))
+    quantize(model, RECIPE)
+    assert isinstance(model.conv, QuantConv2d)
+    with pytest.raises(InputError, match="layer a is quantized already"):
+        quantize(model, RECIPE)
+
+
+def test_a_layer_is_replaced_under_every_name_and_keeps_its_type() -> None:
+    model = Net(unused_branch).double()
+    model.other = model.conv
+    quantize(model, RECIPE)
+    assert isinstance(model.conv, QuantConv2d) and model.other is model.conv
+    assert {value.dtype for value in model.parameters()} == {torch.float64}
+
+
+def test_modes_come_back_after_an_error() -> None:
+    model = Net(unused_branch)
+    model.bn.eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    with pytest.raises(KeyError), evaluation_mode(model):
+        assert not any(module.training for module in model.modules())
+        raise KeyError
+    assert {name: module.training for name, module in model.named_modules()} == before
 
 
 def test_nothing_of_the_callers_changes() -> None:
