@@ -501,7 +501,7 @@ def test_resnet18_has_the_same_bits_with_every_kernel(scheme: str) -> None:
     result = simulate(network, images, threads=1)
     assert len(np.unique(result.scores)) > 500
     steps = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convolutions
-    assert np.count_nonzero(steps["method"] == Method.WINOGRAD) == 13
+    assert np.count_nonzero(steps["dot"]["method"] == Method.WINOGRAD) == 13
 
 
 def test_a_profile_has_every_layer_that_takes_time() -> None:

@@ -61,7 +61,7 @@ def test_the_form_for_vnni_equals_the_oracle_without_its_instructions(tmp_path: 
         env=os.environ | variables,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
     assert child.returncode == 0, child.stderr
     assert child.stdout.split() == [

@@ -17,7 +17,15 @@ from asq_hw.sim.instruction_sets import LANES, Form
 from asq_hw.sim.kernels.depthwise_tiles import DepthwiseTile, depthwise_1, depthwise_2
 from asq_hw.sim.kernels.dot_tiles import Tile, dot_1, dot_2, dot_halves
 from asq_hw.sim.kernels.llvm import address
-from asq_hw.sim.kernels.requantize_vector import Sums, keep_sums, requantize_sums
+from asq_hw.sim.kernels.requantize_vector import (
+    Sums,
+    keep_sums,
+    requantize_halves,
+    requantize_one,
+    requantize_one_split,
+    requantize_pair,
+    requantize_pair_split,
+)
 from asq_hw.sim.kernels.winograd import Codes, transform_codes, transform_sums
 from asq_hw.sim.program import (
     PIXEL_TILE,
@@ -306,7 +314,21 @@ def _requantize(
         statistics=at.statistics,
         channel_sums=channel_sums,
     )
-    requantize_sums(record.method, layer.dot.parts, form, maps, sums)
+    pair = layer.dot.parts == 2
+    if record.method == Requantization.HALVES:
+        requantize_halves(form, maps, sums)
+    elif record.method == Requantization.SPLIT:
+        if pair:
+            requantize_pair_split(form, maps, sums)
+        else:
+            requantize_one_split(form, maps, sums)
+    elif record.method == Requantization.WIDE:
+        if pair:
+            requantize_pair(form, maps, sums)
+        else:
+            requantize_one(form, maps, sums)
+    else:
+        raise ValueError("no kernel for this requantization")
     if at.accumulators:
         plane = layer.dot.pixels * record.channels
         for part in range(layer.dot.parts):

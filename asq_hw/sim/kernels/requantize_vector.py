@@ -24,7 +24,15 @@ from asq_hw.sim.kernels.llvm import (
 )
 from asq_hw.sim.program import Requantization, Statistic
 
-__all__ = ["Sums", "keep_sums", "requantize_sums"]
+__all__ = [
+    "Sums",
+    "keep_sums",
+    "requantize_halves",
+    "requantize_one",
+    "requantize_one_split",
+    "requantize_pair",
+    "requantize_pair_split",
+]
 
 
 class Sums(NamedTuple):
@@ -65,25 +73,6 @@ class Sums(NamedTuple):
     channel_sums: int
     """Address of int64 (16,), or 0. What the sums of the stored values over the pixels, so few that
     they fit 32 bits, are added to."""
-
-
-@jit
-def requantize_sums(method: int, parts: int, form: Form, maps: Any, sums: Sums) -> None:
-    """Store outputs, and count. Of `maps` only the type matters: that of the feature maps."""
-    if method == Requantization.HALVES:
-        _requantize_halves(form, maps, sums)
-    elif method == Requantization.SPLIT:
-        if parts == 2:
-            _requantize_pair_split(form, maps, sums)
-        else:
-            _requantize_one_split(form, maps, sums)
-    elif method == Requantization.WIDE:
-        if parts == 2:
-            _requantize_pair(form, maps, sums)
-        else:
-            _requantize_one(form, maps, sums)
-    else:
-        raise ValueError("no kernel for this requantization")
 
 
 @jit
@@ -358,8 +347,8 @@ def _update(emit: Emitter, statistics: Any, column: Statistic, join: Any, value:
     emit.store(join(emit.load(address, I64), value), address)
 
 
-_requantize_one = _make_requantize(1, scale_type=_WideScale)
-_requantize_pair = _make_requantize(2, scale_type=_WideScale)
-_requantize_one_split = _make_requantize(1, scale_type=_SplitScale)
-_requantize_pair_split = _make_requantize(2, scale_type=_SplitScale)
-_requantize_halves = _make_requantize(2, scale_type=_SplitScale, halves=True)
+requantize_one = _make_requantize(1, scale_type=_WideScale)
+requantize_pair = _make_requantize(2, scale_type=_WideScale)
+requantize_one_split = _make_requantize(1, scale_type=_SplitScale)
+requantize_pair_split = _make_requantize(2, scale_type=_SplitScale)
+requantize_halves = _make_requantize(2, scale_type=_SplitScale, halves=True)
