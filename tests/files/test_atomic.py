@@ -180,3 +180,13 @@ def test_what_is_no_path_is_one_line(path: str) -> None:
         pytest.fail("the block must not run")
     with pytest.raises(InputError, match="^output "):
         make_folder(path, "output")
+
+
+def test_what_a_writer_has_just_made_and_not_locked_yet_is_left_alone(tmp_path: Path) -> None:
+    young, old = (tmp_path / f".out.{digit * 16}.tmp" for digit in "01")
+    for path in (young, old):
+        path.write_bytes(b"")
+    os.utime(old, (0, 0))
+    with atomic_write(tmp_path / "out"):
+        pass
+    assert listing(tmp_path) == {"out": b"", young.name: b""}
