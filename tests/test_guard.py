@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asq_hw.errors import InputError, StorageError
+from asq_hw.errors import ExternalToolError, InputError, StorageError
 from asq_hw.guard import guarded
 from tests.helpers.processes import ROOT
 
@@ -65,6 +65,8 @@ def test_bad_input_to_a_module_is_one_line() -> None:
     [
         (InputError("x"), 2),
         (StorageError("x"), 1),
+        (ExternalToolError("x"), 1),
+        (MemoryError(), 1),
         (OSError(28, "No space left on device"), 1),
         (BrokenPipeError(), 141),
         (KeyboardInterrupt(), 130),
@@ -87,3 +89,32 @@ def test_argparse_may_end_a_program() -> None:
     assert guarded("prog", lambda: 1) == 1
     with pytest.raises(SystemExit):
         guarded("prog", lambda: sys.exit(2))
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (InputError("a\nb \x1b[31m"), "a b \\x1b[31m"),
+        (FileNotFoundError(2, "No such file", "a b"), "a b: No such file"),
+        (FileNotFoundError(2, "No such file", b"a\xff"), "a\\udcff: No such file"),
+    ],
+)
+def test_what_is_said_is_one_line_that_no_terminal_obeys(
+    error: Exception, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> int:
+        raise error
+
+    assert guarded("prog", work) == 2
+    assert capsys.readouterr().err == f"prog: error: {message}\n"
+
+
+def test_a_bug_whose_message_cannot_be_made_is_a_bug() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def work() -> int:
+        raise MuteError
+
+    assert guarded("prog", work) == 70

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.datasets.dataset import Dataset, check_labels
-from asq_hw.datasets.pickled import PickleError, read_pickle
+from asq_hw.datasets.pickled import read_pickle
 from asq_hw.datasets.places import find_place
 from asq_hw.datasets.unpacked import Gunzip, PlainFile, UnpackError, tar_members
 from asq_hw.errors import InputError
+from asq_hw.files.pickles import PickleError
 from asq_hw.files.reading import open_regular, read_bounded
 
 __all__ = ["cifar10_place", "holds_cifar10", "is_archive", "load_cifar10"]

@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from asq_hw import datasets
-from asq_hw.datasets.pickled import PickleError, read_pickle
+from asq_hw.datasets.pickled import read_pickle
 from asq_hw.errors import InputError
+from asq_hw.files.pickles import PickleError
 
 COUNT = 4
 TRAIN = [f"data_batch_{index}" for index in range(1, 6)]

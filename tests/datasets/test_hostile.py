@@ -16,9 +16,10 @@ from numpy.random import Generator
 from PIL import Image
 
 from asq_hw import datasets
-from asq_hw.datasets.pickled import PickleError, read_pickle
+from asq_hw.datasets.pickled import read_pickle
 from asq_hw.datasets.unpacked import Gunzip, UnpackError
 from asq_hw.errors import InputError
+from asq_hw.files.pickles import PickleError
 from tests.datasets.test_cifar import BATCHES, binary, pickled
 from tests.helpers.guards import no_hang, peak_memory
 

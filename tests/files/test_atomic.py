@@ -174,9 +174,30 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> Non
     assert listing(tmp_path) == {"out": b"first", others: b"half", ".out.tmp": b"half"}
 
 
-@pytest.mark.parametrize("path", ["", "a\0b"])
-def test_what_is_no_path_is_one_line(path: str) -> None:
-    with pytest.raises(InputError), atomic_write(path):
+@pytest.mark.parametrize(
+    ("path", "message"), [("", "must be a path, not an empty string"), ("a\0b", "null")]
+)
+def test_what_is_no_path_is_one_line(path: str, message: str) -> None:
+    with pytest.raises(InputError, match=message), atomic_write(path):
         pytest.fail("the block must not run")
-    with pytest.raises(InputError, match="^output "):
+    with pytest.raises(InputError, match=f"^output .*{message}"):
         make_folder(path, "output")
+
+
+def test_what_a_writer_has_just_made_and_not_locked_yet_is_left_alone(tmp_path: Path) -> None:
+    young, old = (tmp_path / f".out.{digit * 16}.tmp" for digit in "01")
+    for path in (young, old):
+        path.write_bytes(b"")
+    os.utime(old, (0, 0))
+    with atomic_write(tmp_path / "out"):
+        pass
+    assert listing(tmp_path) == {"out": b"", young.name: b""}
+
+
+def test_a_link_that_is_called_like_a_temporary_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"kept")
+    link = tmp_path / f".out.{'0' * 16}.tmp"
+    link.symlink_to("kept")
+    with atomic_write(tmp_path / "out"):
+        pass
+    assert link.is_symlink() and (tmp_path / "kept").exists()

@@ -215,6 +215,7 @@ def test_pooling_does_not_take_a_sign_away() -> None:
 def test_a_hook_before_a_layer_may_turn_its_input() -> None:
     model = Net(lambda net, x: net.conv(F.relu(net.a(x))))
     assert not layer_roles(model)["conv"].signed_input
+    assert layer_roles(model)["a"].signed_input, "pixels have a mean of 0"
     turned(model.conv, before=True)
     assert layer_roles(model)["conv"].signed_input
 

@@ -7,11 +7,12 @@ lie in them. torch refuses pickles that would run code; it believes what they sa
 from __future__ import annotations
 
 import io
-import pickletools
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
+
+from asq_hw.files.pickles import PickleError, PickleMachine
 
 __all__ = ["ArchiveError", "check_archive"]
 
@@ -34,13 +35,7 @@ _CALLED: Final = {
 }
 """What may be named: ordinary tensors; sparse, quantized and other ones take memory that no record
 holds."""
-_NAMED: Final = _CALLED | {f"torch {name}" for name in _ITEM_BYTES}
-
-_PUSHED: Final = {
-    "EMPTY_LIST", "EMPTY_DICT", "EMPTY_TUPLE", "NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT",
-}  # fmt: skip
-_VALUES: Final = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE"}
-_TUPLES: Final = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_NAMED: Final = frozenset(_CALLED | {f"torch {name}" for name in _ITEM_BYTES})
 
 
 class ArchiveError(ValueError):
@@ -74,9 +69,11 @@ def check_archive(content: bytes) -> None:
             for one in records
             if one.filename.startswith(prefix)
         }
-        _check_program(program, sizes)
+        _CheckpointMachine(sizes).run(program)
     except ArchiveError:
         raise
+    except PickleError as error:
+        raise ArchiveError(str(error)) from None
     except (zipfile.BadZipFile, ValueError, IndexError, KeyError, TypeError, OSError) as error:
         raise ArchiveError("it is damaged") from error
     except (RuntimeError, NotImplementedError, EOFError, OverflowError) as error:
@@ -109,91 +106,47 @@ class _Global:
     name: str
 
 
-def _check_program(program: bytes, sizes: Mapping[str, int]) -> None:
-    machine = _Machine(sizes)
-    for count, (instruction, argument, _) in enumerate(pickletools.genops(program)):
-        if count >= _MOST_INSTRUCTIONS:
-            raise ArchiveError("its list of tensors is too long")
-        machine.do(instruction.name, argument)
+class _CheckpointMachine(PickleMachine[_Value]):
+    """Knows of values only what has to be checked; `sizes` are those of the records."""
 
-
-class _Machine:
-    """The pickle's stack machine, which knows of values only what has to be checked."""
+    kind = "checkpoint"
+    names = _NAMED
+    more_instructions = frozenset(
+        {"BINFLOAT", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINPERSID"}
+    )
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
+        super().__init__(_MOST_INSTRUCTIONS)
         self.sizes = sizes
-        self.stack: list[_Value] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, _Value] = {}
 
-    def do(self, name: str, argument: Any) -> None:
-        """Carry out one instruction."""
-        if name in _PUSHED:
-            self.stack.append(_OTHER)
-        elif name in _VALUES:
-            self.stack.append(_Value(argument))
-        elif name in _TUPLES:
-            self._push_tuple(self._pop(_TUPLES[name]))
-        elif name in _METHODS:
-            _METHODS[name](self, argument)
-        else:
-            raise ArchiveError(f"it holds the instruction {name}, which no checkpoint needs")
+    def literal(self, value: object) -> _Value:
+        return _Value(value) if type(value) in (int, str) else _OTHER
 
-    def _pop(self, count: int) -> list[_Value]:
-        start = len(self.stack) - count
-        if start < 0:
-            raise IndexError("the stack is empty")
-        taken = self.stack[start:]
-        del self.stack[start:]
-        return taken
-
-    def _pop_to_mark(self) -> list[_Value]:
-        return self._pop(len(self.stack) - self.marks.pop())
-
-    def _push_tuple(self, values: list[_Value]) -> None:
+    def tuple_of(self, values: list[_Value]) -> _Value:
         parts = 1 + sum(value.parts for value in values)
         if parts > _MOST_PARTS:
-            raise ArchiveError("it nests tuples as no checkpoint does")
-        self.stack.append(_Value(tuple(value.value for value in values), parts))
+            raise PickleError("it nests tuples as no checkpoint does")
+        return _Value(tuple(value.value for value in values), parts)
 
-    def nothing(self, _: Any) -> None:
-        """Do nothing: the version number, and the end."""
+    def named(self, name: str) -> _Value:
+        return _Value(_Global(name))
 
-    def mark(self, _: Any) -> None:
-        self.marks.append(len(self.stack))
-
-    def make_tuple(self, _: Any) -> None:
-        self._push_tuple(self._pop_to_mark())
-
-    def put(self, index: int) -> None:
-        self.memo[index] = self.stack[-1]
-
-    def get(self, index: int) -> None:
-        self.stack.append(self.memo[index])
-
-    def drop(self, _: Any) -> None:
-        self._pop(1)
-
-    def drop_two(self, _: Any) -> None:
-        self._pop(2)
-
-    def drop_to_mark(self, _: Any) -> None:
-        self._pop_to_mark()
-
-    def name(self, argument: str) -> None:
-        if argument not in _NAMED:
-            raise ArchiveError(f"it names {argument.replace(' ', '.')}, which no checkpoint needs")
-        self.stack.append(_Value(_Global(argument)))
-
-    def call(self, _: Any) -> None:
-        function, _arguments = self._pop(2)
+    def call(self, function: _Value, arguments: _Value) -> _Value:
         if not isinstance(function.value, _Global) or function.value.name not in _CALLED:
-            raise ArchiveError("it calls what no checkpoint needs")
-        self.stack.append(_OTHER)
+            raise PickleError("it calls what no checkpoint needs")
+        return _OTHER
 
-    def storage(self, _: Any) -> None:
-        """Check that a record holds what is said to be in it."""
-        (identity,) = self._pop(1)
+    def extend(self, target: _Value, values: list[_Value]) -> None:
+        """Nothing to check: what a list holds has been."""
+
+    def update(self, target: _Value, items: list[_Value]) -> None:
+        """Nothing to check."""
+
+    def build(self, target: _Value, state: _Value) -> None:
+        """Nothing to check."""
+
+    def stored_elsewhere(self, identity: _Value) -> _Value:
+        """Check that a record holds the storage that is said to be in it."""
         match identity.value:
             case ("storage", _Global(name), str(key), str(), int(count)):
                 item = _ITEM_BYTES.get(name.removeprefix("torch "))
@@ -201,28 +154,8 @@ class _Machine:
                     _refuse_storage()
             case _:
                 _refuse_storage()
-        self.stack.append(_OTHER)
+        return _OTHER
 
 
 def _refuse_storage() -> NoReturn:
-    raise ArchiveError("it names a storage that it does not hold")
-
-
-_METHODS: Final[dict[str, Callable[[_Machine, Any], None]]] = {
-    "PROTO": _Machine.nothing,
-    "STOP": _Machine.nothing,
-    "MARK": _Machine.mark,
-    "TUPLE": _Machine.make_tuple,
-    "BINPUT": _Machine.put,
-    "LONG_BINPUT": _Machine.put,
-    "BINGET": _Machine.get,
-    "LONG_BINGET": _Machine.get,
-    "GLOBAL": _Machine.name,
-    "REDUCE": _Machine.call,
-    "BUILD": _Machine.drop,
-    "APPEND": _Machine.drop,
-    "APPENDS": _Machine.drop_to_mark,
-    "SETITEM": _Machine.drop_two,
-    "SETITEMS": _Machine.drop_to_mark,
-    "BINPERSID": _Machine.storage,
-}
+    raise PickleError("it names a storage that it does not hold")
