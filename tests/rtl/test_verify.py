@@ -36,7 +36,7 @@ from rtl.verify.mutation import mutate
 from rtl.verify.of_designs import proofs_of, prove_design
 from rtl.verify.products import products
 from rtl.verify.proofs import Answer, check_proof, prove, read_answer
-from rtl.verify.simulation import extreme_runs, simulate
+from rtl.verify.simulation import exhaustive_mac, extreme_runs, simulate
 from rtl.verify.simulators import verdicts
 from tests.helpers.hardware import PlainMac
 
@@ -142,6 +142,21 @@ def test_a_verdict_is_read_and_silence_is_none() -> None:
 def test_a_check_without_a_case_has_not_passed() -> None:
     assert not timed("nothing", Method.COSIM, lambda: Outcome(cases=0, passed=True)).passed
     assert timed("something", Method.COSIM, lambda: Outcome(cases=1, passed=True)).passed
+
+
+def test_a_tool_that_fails_is_a_failed_check_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> Outcome:
+        raise ToolError("verilator took longer than 600 s")
+
+    check = timed("run", Method.COSIM, fail)
+    assert (check.passed, check.cases) == (False, 0)
+    assert check.detail == "verilator took longer than 600 s"
+    monkeypatch.setattr("rtl.verify.simulation.simulate", fail)
+    for check in exhaustive_mac(MACS[:2]):  # which share one program
+        assert (check.passed, check.cases) == (False, 0)
+        assert check.detail == "verilator took longer than 600 s"
 
 
 # Proofs
