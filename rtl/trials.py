@@ -17,6 +17,7 @@ from rtl.tools import (
     find_verilator,
     plain_folder,
     produced,
+    run_abc,
     run_iverilog,
     run_tool,
     run_verilator,
@@ -45,6 +46,8 @@ module tiny_tb;
   end
 endmodule
 """
+_ALWAYS_0 = b"aig 1 1 0 1 0\n0\n"
+"""A circuit of one input and an output that is 0, for ABC to prove."""
 # What Verilator's programs need of a compiler: C++20's coroutines, and that it links.
 _PROGRAM = """\
 #include <coroutine>
@@ -87,6 +90,7 @@ def try_tool(name: str) -> Problem | None:
 
 
 def _pyosys(folder: Path) -> None:
+    """Yosys, and the ABC that comes with it."""
     (folder / "tiny.v").write_text(_MODULE, encoding="ascii")
     run_yosys(
         "read_verilog tiny.v\nproc\nwrite_verilog -noattr -simple-lhs out.v\n",
@@ -94,6 +98,10 @@ def _pyosys(folder: Path) -> None:
         timeout_s=TRIAL_TIMEOUT_S,
     )
     produced(folder / "out.v", "Yosys")
+    script = "read_aiger tiny.aig; strash; dprove"
+    (folder / "tiny.aig").write_bytes(_ALWAYS_0)
+    said = run_abc(script, folder=folder, timeout_s=TRIAL_TIMEOUT_S)
+    _expect(r"Networks are equivalent\..*", said, "yosys-abc")
 
 
 def _verilator(folder: Path) -> None:

@@ -71,7 +71,7 @@ class Report:
 
 
 def show(report: Report, form: OutputFormat) -> None:
-    """Print a report on standard output, and nothing else there."""
+    """Print a report on standard output, at once, and nothing else there."""
     match form:
         case OutputFormat.TABLE:
             _show_table(report)
@@ -81,6 +81,7 @@ def show(report: Report, form: OutputFormat) -> None:
             _show_csv(report.table)
         case OutputFormat.MARKDOWN:
             _show_markdown(report.table)
+    sys.stdout.flush()
 
 
 def warn(message: str) -> None:

@@ -68,7 +68,8 @@ def verify_parameters(unit: Unit) -> list[Parameter]:
 def run_verify(unit: Unit, values: dict[str, Any]) -> None:
     """Climb the rungs asked for, print what was found, and exit 1 unless all of it holds.
 
-    A rung that is asked for by name must be one of every layer's unit.
+    A rung that is asked for by name must be one of every layer's unit. The tables of several layers
+    are printed one by one, as soon as there is one.
     """
     from rtl.units.unit import Effort, in_order
 
@@ -79,22 +80,35 @@ def run_verify(unit: Unit, values: dict[str, Any]) -> None:
     effort = Effort(operations=values.pop("cycles"), mutants=values.pop("mutants"))
     layers = layers_of(unit, values)
     given = {option.name: option.value(values[option.name]) for option in unit.verify_options}
-    runs = [
-        run
+    climbs = [
+        _chosen(in_order(unit.rungs(unit.designs(given, layer), given, effort, layer)), method)
         for layer in layers
-        for run in _chosen(
-            in_order(unit.rungs(unit.designs(given, layer), given, effort, layer)), method
-        )
     ]
+    as_they_come = len(layers) > 1 and form is OutputFormat.TABLE
     checks: list[Check] = []
-    with progress_bar("Verifying", len(runs)) as progress:
+    for layer, runs in zip(layers, climbs, strict=True):
+        made = _climb("Verifying" if layer is None else f"Verifying {layer.layer.name}", runs)
+        if as_they_come:
+            show(_report(made), form)
+        checks += made
+    passed = f"{sum(check.passed for check in checks)} of {len(checks)} checks passed."
+    if as_they_come:
+        print(passed)
+    else:
+        show(_report(checks, passed), form)
+    if not all(check.passed for check in checks):
+        raise typer.Exit(1)
+
+
+def _climb(what: str, runs: Sequence[Callable[[], list[Check]]]) -> list[Check]:
+    """The checks of some rungs, with a progress bar."""
+    checks: list[Check] = []
+    with progress_bar(what, len(runs)) as progress:
         for done, run in enumerate(runs):
             if progress is not None:
                 progress(done)
             checks += run()
-    _show(checks, form)
-    if not all(check.passed for check in checks):
-        raise typer.Exit(1)
+    return checks
 
 
 def _chosen(rungs: Rungs, method: str | None) -> list[Callable[[], list[Check]]]:
@@ -109,7 +123,7 @@ def _chosen(rungs: Rungs, method: str | None) -> list[Callable[[], list[Check]]]
     return [rungs[rung]]
 
 
-def _show(checks: Sequence[Check], form: OutputFormat) -> None:
+def _report(checks: Sequence[Check], *notes: str) -> Report:
     rows = [
         {
             "name": check.name,
@@ -121,15 +135,11 @@ def _show(checks: Sequence[Check], form: OutputFormat) -> None:
         }
         for check in checks
     ]
-    failed = sum(not check.passed for check in checks)
-    show(
-        Report(
-            table=Table(
-                columns=COLUMNS,
-                rows=[row | {"passed": "yes" if row["passed"] else "NO"} for row in rows],
-            ),
-            document={"checks": rows},
-            notes=[f"{len(checks) - failed} of {len(checks)} checks passed."],
+    return Report(
+        table=Table(
+            columns=COLUMNS,
+            rows=[row | {"passed": "yes" if row["passed"] else "NO"} for row in rows],
         ),
-        form,
+        document={"checks": rows},
+        notes=notes,
     )

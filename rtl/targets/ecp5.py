@@ -52,6 +52,7 @@ ECP5 = Target(
         device="LFE5U-25 in CABGA381",
         options=("--25k", "--package", "CABGA381"),
         route_options=("--speed", "6", "--lpf-allow-unconstrained"),
+        io_cell="TRELLIS_IO",
         pins=197,
         cell="TRELLIS_COMB",
     ),

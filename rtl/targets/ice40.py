@@ -51,6 +51,7 @@ ICE40 = Target(
         device="HX8K in CT256",
         options=("--hx8k", "--package", "ct256"),
         route_options=("--pcf-allow-unconstrained",),
+        io_cell="SB_IO",
         pins=206,
         cell="ICESTORM_LC",
     ),

@@ -36,8 +36,10 @@ class Nextpnr(Router):
         The same for the program.
     route_options : tuple of str
         Others, which only placing a design needs.
+    io_cell : str
+        The report's name of a pin's cell.
     pins : int
-        Pins of the device that a design can have.
+        Pins of the device that a design can have: what the report says is available of them.
     cell : str
         The report's name of the cells that are counted.
     """
@@ -46,6 +48,7 @@ class Nextpnr(Router):
     device: str
     options: tuple[str, ...]
     route_options: tuple[str, ...]
+    io_cell: str
     pins: int
     cell: str
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rtl.tools import ToolError
+
 __all__ = ["Check", "Method", "Outcome", "timed"]
 
 
@@ -63,9 +65,12 @@ class Check:
 
 
 def timed(name: str, method: Method, function: Callable[[], Outcome]) -> Check:
-    """Run a check. A check that went through no case has not passed."""
+    """Run a check. One that went through no case, or whose tool failed, has not passed."""
     begin = time.perf_counter()
-    outcome = function()
+    try:
+        outcome = function()
+    except ToolError as error:
+        outcome = Outcome(cases=0, passed=False, detail=str(error))
     return Check(
         name=name,
         method=method,

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from amaranth.back import rtlil
@@ -104,9 +104,13 @@ class Proof(ABC):
 
 def check_proofs(design: Design, proofs: Sequence[Proof]) -> list[Check]:
     """A check for each proof of the design's emitted Verilog."""
-    verilog = to_verilog(design)
+    emitted = cache(partial(to_verilog, design))
+
+    def check(proof: Proof) -> Outcome:
+        return check_proof(proof, emitted())
+
     return [
-        timed(f"{design.name} {proof.name}", Method.FORMAL, partial(check_proof, proof, verilog))
+        timed(f"{design.name} {proof.name}", Method.FORMAL, partial(check, proof))
         for proof in proofs
     ]
 

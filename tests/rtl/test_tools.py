@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,18 @@ from asq_hw.cli import main
 from asq_hw.doctor import CATALOG, examine
 from rtl import tools
 from rtl.mac.design import Mac
+from rtl.targets.nextpnr import Nextpnr
+from rtl.targets.registry import routers
+from rtl.targets.target import Router
 from rtl.tools import (
     MissingToolError,
     ToolError,
+    find_abc,
     find_verilator,
     find_yosys,
     plain_folder,
     produced,
+    run_abc,
     run_tool,
     run_yosys,
 )
@@ -97,6 +103,34 @@ def test_a_yosys_that_is_too_old_says_which_command_it_does_not_know(
     assert find_yosys() == [str(program), "-s"]
     with pytest.raises(ToolError, match=r"^yosys \(.*yosys\): ERROR: No such command: x$"):
         run_yosys("x\n", folder=tmp_path)
+
+
+# ABC
+
+
+def test_the_abc_of_pyosys_is_found_and_else_one_on_the_path(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Path(find_abc()).parent.name == "pyosys"
+    no_wheel(monkeypatch)
+    with pytest.raises(MissingToolError, match="^yosys-abc is needed and was not found: pip inst"):
+        find_abc()
+    program = fake("yosys-abc", "#!/bin/sh\n")
+    assert find_abc() == str(program)
+
+
+def test_a_broken_abc_costs_one_line_and_the_doctor_sees_it(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = fake("yosys-abc", "#!/bin/sh\necho '** cmd error: no such file'; exit 2")
+    monkeypatch.setattr("rtl.tools.find_abc", lambda: str(program))
+    with pytest.raises(ToolError, match=r"^yosys-abc ended with status 2: .* no such file$"):
+        run_abc("print_stats", folder=tmp_path)
+    problem = try_tool("pyosys")
+    assert problem is not None and problem.text.startswith("yosys-abc ended with status 2")
+    fake("yosys-abc", "#!/bin/sh\nexit 0")  # it proves nothing
+    problem = try_tool("pyosys")
+    assert problem is not None and problem.text.startswith("yosys-abc ended without an error and")
 
 
 # Verilator and what stands behind it
@@ -231,6 +265,14 @@ def test_more_ports_than_pins_are_refused_before_any_work(
     assert main(command) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"has ports of {bits} bits" in line and "at most 197, the pins of" in line
+
+
+@pytest.mark.parametrize("router", routers().values(), ids=routers())
+def test_the_pins_of_a_device_are_those_that_its_tool_knows(router: Router, tmp_path: Path) -> None:
+    assert isinstance(router, Nextpnr)
+    router.try_out(tmp_path, 300)
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["utilization"][router.io_cell] == {"available": router.pins, "used": 0}
 
 
 # The doctor

@@ -36,7 +36,7 @@ from rtl.verify.mutation import mutate
 from rtl.verify.of_designs import proofs_of, prove_design
 from rtl.verify.products import products
 from rtl.verify.proofs import Answer, check_proof, prove, read_answer
-from rtl.verify.simulation import extreme_runs, simulate
+from rtl.verify.simulation import exhaustive_mac, extreme_runs, simulate
 from rtl.verify.simulators import verdicts
 from tests.helpers.hardware import PlainMac
 
@@ -144,6 +144,21 @@ def test_a_check_without_a_case_has_not_passed() -> None:
     assert timed("something", Method.COSIM, lambda: Outcome(cases=1, passed=True)).passed
 
 
+def test_a_tool_that_fails_is_a_failed_check_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> Outcome:
+        raise ToolError("verilator took longer than 600 s")
+
+    check = timed("run", Method.COSIM, fail)
+    assert (check.passed, check.cases) == (False, 0)
+    assert check.detail == "verilator took longer than 600 s"
+    monkeypatch.setattr("rtl.verify.simulation.simulate", fail)
+    for check in exhaustive_mac(MACS[:2]):  # which share one program
+        assert (check.passed, check.cases) == (False, 0)
+        assert check.detail == "verilator took longer than 600 s"
+
+
 # Proofs
 
 
@@ -245,7 +260,7 @@ def test_every_mutant_is_killed_or_proven_equivalent() -> None:
     result = mutate(PlainMac(), 40, operations=1024)
     assert result.mutants == 40
     assert len(result.killed) > 30
-    assert result.unknown == ()
+    assert result.missed == result.unknown == ()
 
 
 @needs_both
@@ -254,12 +269,14 @@ def test_every_mutant_of_a_dot_product_is_killed_or_proven_equivalent() -> None:
     result = mutate(DotProduct(mac=mac, lanes=2), 40, operations=1024)
     assert result.mutants == 40
     assert len(result.killed) > 30
-    assert result.unknown == ()
+    assert result.missed == result.unknown == ()
 
 
 @needs_both
-def test_vectors_that_are_too_few_leave_mutants_unknown() -> None:
-    assert mutate(PlainMac(), 20, operations=1).unknown
+def test_vectors_that_are_too_few_miss_mutants() -> None:
+    result = mutate(PlainMac(), 20, operations=1)
+    assert result.missed
+    assert not set(result.missed) & {*result.killed, *result.equivalent, *result.unknown}
 
 
 # Tools

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -30,7 +31,7 @@ from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.quantizer.requantizer import Requantizer
 from rtl.tools import MissingToolError, find_iverilog, find_yosys
-from rtl.verify.checks import Check, Method
+from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.mutation import narrow_words
 from rtl.verify.network import _tensors, misfit
 from rtl.verify.simulators import Simulator
@@ -260,6 +261,25 @@ def test_one_layer_that_fails_is_enough(
     layers, status = climbed("adapter", monkeypatch, failing="layer2.0.conv1")
     assert len(layers) == 20 and status == 1
     assert "19 of 20 checks passed." in capsys.readouterr().out
+
+
+def test_each_layer_s_checks_are_printed_before_the_next_layer_s_begin(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed: list[str] = []
+
+    def check(kind: str, design: Design, units: LayerUnits) -> list[Check]:
+        printed.append(capsys.readouterr().out)
+        return [timed(units.layer.name, Method.NETWORK, lambda: Outcome(cases=1, passed=True))]
+
+    monkeypatch.setattr("rtl.verify.network.check_in_network", check)
+    command = ["verify", "adapter", "--layer", "all", "--method", "network"]
+    assert main(command) == 0
+    assert printed[0] == "" and "layer1.0.conv1" in printed[1] and "layer1.0.conv2" in printed[2]
+    assert capsys.readouterr().out.endswith("\n20 of 20 checks passed.\n")
+    assert main([*command, "--format", "json"]) == 0
+    assert printed[20:] == [""] * 20
+    assert len(json.loads(capsys.readouterr().out)["checks"]) == 20
 
 
 def test_what_one_of_all_layers_lacks_is_refused(
