@@ -25,6 +25,7 @@ from asq_hw.errors import ExternalToolError, InputError
 __all__ = [
     "MissingToolError",
     "ToolError",
+    "ToolTimeoutError",
     "find_abc",
     "find_iverilog",
     "find_nextpnr",
@@ -85,6 +86,10 @@ class ToolError(ExternalToolError):
         self.mend = mend
 
 
+class ToolTimeoutError(ToolError):
+    """A program that ran out of time, where with more it may have done its job."""
+
+
 def run_tool(
     command: Sequence[str | Path],
     *,
@@ -112,8 +117,9 @@ def run_tool(
     Raises
     ------
     ToolError
-        If it cannot be started, ends with another status than 0, is ended by a signal or takes
-        longer than `timeout_s`.
+        If it cannot be started, ends with another status than 0 or is ended by a signal.
+    ToolTimeoutError
+        If it takes longer than `timeout_s`.
     """
     name = Path(command[0]).name if name is None else name
     try:
@@ -131,7 +137,7 @@ def run_tool(
         )
     except subprocess.TimeoutExpired as error:
         printed = error.stdout.decode(errors="replace") if error.stdout else ""
-        raise ToolError(f"{name} took longer than {timeout_s:g} s", printed) from None
+        raise ToolTimeoutError(f"{name} took longer than {timeout_s:g} s", printed) from None
     except OSError as error:
         raise ToolError(f"{name} cannot be started ({command[0]}): {error.strerror}") from error
     if done.returncode < 0:
@@ -230,7 +236,7 @@ def run_yosys(script: str, *, folder: Path, timeout_s: float = 300) -> str:
     except ToolError as error:
         lines = [line for line in error.log.splitlines() if line.startswith("ERROR")]
         said = f"{name}: {lines[-1]}" if lines else str(error)
-        raise ToolError(said, error.log) from None
+        raise type(error)(said, error.log) from None
 
 
 def find_abc() -> str:

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from rtl.design import VALID_OUT, Design, Direction
-from rtl.tools import ToolError, run_abc, run_yosys
+from rtl.tools import ToolTimeoutError, run_abc, run_yosys
 from rtl.verify.legal import LEGAL, legal_monitor
 from rtl.verify.proofs import Answer
 
@@ -67,7 +67,13 @@ def compare(design: Design, first: str, second: str, *, connect: str = "", folde
     Returns
     -------
     Answer
-        Proven; refuted, where there are operations that tell the two apart; or unknown.
+        Proven; refuted, where there are operations that tell the two apart; or unknown, where time
+        ran out.
+
+    Raises
+    ------
+    ToolError
+        If Yosys or ABC fails.
     """
     text = _pair(design, first, second, connect) + legal_monitor(design)
     (folder / f"{_PAIR}.v").write_text(text, encoding="utf-8")
@@ -79,7 +85,7 @@ def compare(design: Design, first: str, second: str, *, connect: str = "", folde
         run_yosys(graph, folder=folder, timeout_s=EQUIVALENCE_TIMEOUT_S)
         script = f"read_aiger {_PAIR}.aig; strash; dprove"
         log = run_abc(script, folder=folder, timeout_s=EQUIVALENCE_TIMEOUT_S)
-    except ToolError:
+    except ToolTimeoutError:
         return Answer.UNKNOWN
     said = _VERDICT.search(log)
     if said is None:

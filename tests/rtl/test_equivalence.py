@@ -13,7 +13,14 @@ from rtl.mac.design import Mac
 from rtl.mac.schemes import MacScheme, Style
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
-from rtl.tools import MissingToolError, find_abc, find_yosys, run_yosys
+from rtl.tools import (
+    MissingToolError,
+    ToolError,
+    ToolTimeoutError,
+    find_abc,
+    find_yosys,
+    run_yosys,
+)
 from rtl.verify.equivalence import compare, to_gates
 from rtl.verify.proofs import Answer
 from tests.helpers.hardware import PlainMac
@@ -203,3 +210,20 @@ HIDDEN: dict[str, tuple[Design, Change]] = {
 @pytest.mark.parametrize("case", HIDDEN)
 def test_what_legal_operations_hide_is_proven(case: str, tmp_path: Path) -> None:
     assert answer(*HIDDEN[case], tmp_path) is Answer.PROVEN
+
+
+def test_an_abc_that_fails_is_no_answer_and_one_out_of_time_is_unknown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "broken-abc"
+    program.write_text("#!/bin/sh\nexit 3\n", encoding="ascii")
+    program.chmod(0o755)
+    monkeypatch.setattr("rtl.tools.find_abc", lambda: str(program))
+    with pytest.raises(ToolError, match="^yosys-abc ended with status 3: it said nothing$"):
+        answer(MAC, None, tmp_path)
+
+    def late(*_: object, **__: object) -> str:
+        raise ToolTimeoutError("yosys-abc took longer than 120 s")
+
+    monkeypatch.setattr("rtl.verify.equivalence.run_abc", late)
+    assert answer(MAC, None, tmp_path) is Answer.UNKNOWN
