@@ -548,7 +548,7 @@ def test_drawn_networks_reach_what_they_are_drawn_for() -> None:
             if not isinstance(layer, Conv | Linear):
                 continue
             grid = layer.weight_grid
-            seen.update({grid.scheme, grid.encoding, grid.bits, layer.quantizer.grid.signed})
+            seen.update({grid.scheme.name, grid.encoding, grid.bits, layer.quantizer.grid.signed})
             seen.add(("activations", layer.quantizer.grid.bits))
             top = 2 ** (layer.output.bits - 1)
             values = made.feature_maps[layer.name]

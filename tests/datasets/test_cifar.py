@@ -174,6 +174,8 @@ def test_code_in_a_batch_is_never_run(
     [
         (b"\x80\x02cos\nsystem\nU\x02ls\x85R.", "names os.system, which no batch needs"),
         (b"\x80\x02U\x02ls(cos\nsystem\no.", "holds the instruction OBJ|names os.system"),
+        (b"\x80\x02X\x01\0\0\0a.", "holds the instruction BINUNICODE, which no batch needs"),
+        (b"\x80\x02NQ.", "holds the instruction BINPERSID, which no batch needs"),
         (b"\x80\x02K\x01K\x02.", "end with one value"),
         (b"\x80\x02.", "end with one value"),
         (b"\x80\x02h\x07.", "7"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,7 @@ def test_labels_without_names_are_places_already() -> None:
     found = fitted(named((), [2, 1, 0]), (1, 2, 2), CLASSES)
     assert found.labels is not None
     assert found.labels.tolist() == [2, 1, 0]
+    assert found.classes == CLASSES
     with pytest.raises(InputError, match=r"labels 0\.\.2, as the network has 3 classes, not 3"):
         fitted(named((), [0, 3]), (1, 2, 2), CLASSES)
 
@@ -96,6 +98,9 @@ def test_a_folder_is_known_by_its_content(folder: Path, tmp_path: Path) -> None:
     kept = {"digits": "no", name: "yes"}
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
     assert find_reference(kept, datasets.open_dataset(moved)) == "yes"
+    (moved / "cat" / "2.png").rename(moved / "cat" / "3.png")
+    assert find_reference(kept, datasets.open_dataset(moved)) is None
+    (moved / "cat" / "3.png").rename(moved / "cat" / "2.png")
     (moved / "cat" / "2.png").write_bytes(b"longer than it was" * 100)
     assert find_reference(kept, datasets.open_dataset(moved)) is None
 
@@ -106,6 +111,8 @@ def test_arrays_are_known_by_their_pixels() -> None:
     assert reference_name(first) == reference_name(second)
     assert find_reference({reference_name(first): 1}, second) == 1
     assert find_reference({reference_name(first): 1}, other) is None
+    turned = replace(first, images=first.images.reshape(2, 1, 4, 1))
+    assert reference_name(turned) != reference_name(first)
 
 
 def test_data_sets_with_a_name_keep_it() -> None:

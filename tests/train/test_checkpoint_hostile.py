@@ -80,6 +80,10 @@ def load(path: Path, data: bytes) -> None:
         (lambda: with_pickle(storage(1), {"1": bytes(8)}), "damaged"),
         (lambda: with_pickle(b"\x80\x02}K\x01\x85" + b"q\x01h\x01\x86" * 90 + b"K\x01s."), "tuple"),
         (lambda: with_pickle(b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R."), "os.system"),
+        (
+            lambda: with_pickle(b"\x80\x02U\x01a."),
+            "instruction SHORT_BINSTRING, which no checkpoint",
+        ),
         (lambda: packed(torch.zeros(4).to_sparse()), "names"),
         (lambda: packed(torch.zeros(4, device="meta")), "names"),
         (lambda: pickle.dumps({}), "not a checkpoint"),
