@@ -34,11 +34,12 @@ def parameters() -> Iterator[tuple[tuple[str, ...], list[Any]]]:
     """Every command by its words, with its parameters."""
 
     def walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
-        if not hasattr(command, "commands"):
+        if not hasattr(command, "list_commands"):
             yield words, command.params
             return
-        for name, part in command.commands.items():
-            yield from walk(part, (*words, name))
+        context = command.context_class(command)
+        for name in command.list_commands(context):  # some are made when they are asked for
+            yield from walk(command.get_command(context, name), (*words, name))
 
     return walk(typer.main.get_command(app), ())
 
