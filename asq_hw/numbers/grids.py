@@ -59,7 +59,7 @@ class Grid:
     encoding: Encoding = Encoding.PACKED
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scheme", scheme_named(str(self.scheme)))
+        object.__setattr__(self, "scheme", scheme_named(self.scheme))
         try:
             object.__setattr__(self, "encoding", Encoding(self.encoding))
         except ValueError:

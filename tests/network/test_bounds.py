@@ -97,7 +97,7 @@ def test_both_ends_of_every_range_are_reached(
     codes = rng.choice([level.code for level in grid.levels], size=(3, 5))
     layer = linear(
         codes,
-        scheme=grid.scheme,
+        scheme=grid.scheme.name,
         bits=grid.bits,
         encoding=grid.encoding,
         activations=quantizer(bits, signed=signed),

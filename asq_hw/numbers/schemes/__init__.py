@@ -23,10 +23,10 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
 """Every scheme by its name."""
 
 
-def scheme_named(name: str) -> Scheme:
-    """The registered scheme of the name; InputError if there is none."""
+def scheme_named(name: str | Scheme) -> Scheme:
+    """The registered scheme of the name, or the scheme itself; InputError if there is none."""
     try:
-        return SCHEMES[name]
+        return SCHEMES[str(name)]
     except KeyError:
         known = ", ".join(SCHEMES)
-        raise InputError(f"scheme must be one of {known}, not {name[:80]!r}") from None
+        raise InputError(f"scheme must be one of {known}, not {str(name)[:80]!r}") from None
