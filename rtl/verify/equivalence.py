@@ -113,11 +113,12 @@ def _pair(design: Design, first: str, second: str, connect: str) -> str:
         "  " + ", ".join(f"input [{p.width - 1}:0] {p.name}" for p in inputs) + ");",
         *wires,
         *units,
-        "  wire legal;",
-        f"  {LEGAL} monitor ({shared}, .legal(legal));",
-        "  reg begun = 0;",
-        "  always @(posedge clk) begun <= begun || rst;",
-        f"  assign wrong = begun && legal && (a_{valid} != b_{valid} || a_{valid} && ({differs}));",
+        "  wire monitor_legal;",
+        f"  {LEGAL} monitor ({shared}, .legal(monitor_legal));",
+        "  reg monitor_begun = 0;",
+        "  always @(posedge clk) monitor_begun <= monitor_begun || rst;",
+        f"  wire monitor_differs = a_{valid} != b_{valid} || a_{valid} && ({differs});",
+        "  assign wrong = monitor_begun && monitor_legal && monitor_differs;",
         "endmodule",
     ]
     return "\n".join(lines) + "\n"

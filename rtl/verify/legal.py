@@ -25,10 +25,10 @@ _NUMBER_BITS = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rules:
-    """Verilog about an operation's inputs, ``number`` and ``begun``.
+    """Verilog about an operation's inputs, ``monitor_number`` and ``monitor_begun``.
 
-    ``number`` counts the operations before it since a reset or the last that `ends`; ``begun`` is
-    whether there was one since the reset.
+    The first counts the operations before it since a reset or the last that `ends`; the second is
+    whether there was one since the reset. No port has such a name.
     """
 
     allowed: str = "1'b1"
@@ -47,18 +47,18 @@ def _rules(design: Design) -> _Rules:
 
 @_rules.register
 def _quantizer(design: StepQuantizer) -> _Rules:
-    return _Rules(allowed="load || begun", pauses="load")
+    return _Rules(allowed="load || monitor_begun", pauses="load")
 
 
 @_rules.register
 def _adapter(design: Adapter) -> _Rules:
-    last = f"number == {design.channels - 1}"
+    last = f"monitor_number == {design.channels - 1}"
     return _Rules(ends=last, pauses=last)
 
 
 @_rules.register
 def _pooling(design: PoolingAccumulator) -> _Rules:
-    return _Rules(allowed=f"last || number < {design.elements - 1}", ends="last")
+    return _Rules(allowed=f"last || monitor_number < {design.elements - 1}", ends="last")
 
 
 def legal_monitor(design: Design) -> str:
@@ -71,25 +71,25 @@ def legal_monitor(design: Design) -> str:
     ports = ", ".join(f"input {_signed(port)}[{port.width - 1}:0] {port.name}" for port in inputs)
     rules = _rules(design)
     values = [_has_legal_value(port) for port in inputs if port.values is not None]
-    allowed = " && ".join([f"({rules.allowed})", "rest == 0", *values])
+    allowed = " && ".join([f"({rules.allowed})", "monitor_rest == 0", *values])
     idle = 0 if design.pause is None else design.pause.idle_cyc
     return f"""\
 module {LEGAL}(input clk, input rst, {ports}, output legal);
-  reg [{_NUMBER_BITS - 1}:0] rest = 0, number = 0;
-  reg begun = 0, broken = 0;
-  assign legal = !broken && (rst || !{VALID_IN.name} || ({allowed}));
+  reg [{_NUMBER_BITS - 1}:0] monitor_rest = 0, monitor_number = 0;
+  reg monitor_begun = 0, monitor_broken = 0;
+  assign legal = !monitor_broken && (rst || !{VALID_IN.name} || ({allowed}));
   always @(posedge clk) begin
-    broken <= !legal;
+    monitor_broken <= !legal;
     if (rst) begin
-      rest <= 0;
-      number <= 0;
-      begun <= 0;
+      monitor_rest <= 0;
+      monitor_number <= 0;
+      monitor_begun <= 0;
     end else if ({VALID_IN.name}) begin
-      rest <= ({rules.pauses}) ? {idle} : {design.interval_cyc - 1};
-      number <= ({rules.ends}) ? 0 : number + 1;
-      begun <= 1;
-    end else if (rest != 0)
-      rest <= rest - 1;
+      monitor_rest <= ({rules.pauses}) ? {idle} : {design.interval_cyc - 1};
+      monitor_number <= ({rules.ends}) ? 0 : monitor_number + 1;
+      monitor_begun <= 1;
+    end else if (monitor_rest != 0)
+      monitor_rest <= monitor_rest - 1;
   end
 endmodule
 """
