@@ -285,7 +285,9 @@ def test_methods_without_integers(weights: str, activations: str, expected: list
 def test_training_images_must_hold_every_class(tmp_path: Path) -> None:
     labels = np.repeat(np.arange(3, dtype=np.uint8), 8)
     for prefix in ("train", "t10k"):
-        write_idx(tmp_path, f"{prefix}-images-idx3-ubyte", np.zeros((24, 8, 8)))
+        write_idx(
+            tmp_path, f"{prefix}-images-idx3-ubyte", np.arange(24 * 64).reshape(24, 8, 8) % 256
+        )
         write_idx(tmp_path, f"{prefix}-labels-idx1-ubyte", labels)
     changes = {"dataset": str(tmp_path), "training_images": 16}
     with pytest.raises(InputError, match="more than 16 for .*: class 2 is not among the first"):
