@@ -14,7 +14,7 @@ from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.adapter import Adapter
 from rtl.quantizer.pooling import PoolingAccumulator
 
-__all__ = ["LEGAL", "legal_monitor"]
+__all__ = ["LEGAL", "has_legal_value", "legal_monitor"]
 
 LEGAL = "legal_operations"
 """Name of the monitor's module."""
@@ -70,7 +70,7 @@ def legal_monitor(design: Design) -> str:
     inputs = [port for port in design.ports if port.direction is Direction.IN]
     ports = ", ".join(f"input {_signed(port)}[{port.width - 1}:0] {port.name}" for port in inputs)
     rules = _rules(design)
-    values = [_has_legal_value(port) for port in inputs if port.values is not None]
+    values = [has_legal_value(port) for port in inputs if port.values is not None]
     allowed = " && ".join([f"({rules.allowed})", "monitor_rest == 0", *values])
     idle = 0 if design.pause is None else design.pause.idle_cyc
     return f"""\
@@ -99,7 +99,7 @@ def _signed(port: Port) -> str:
     return "signed " if port.signed else ""
 
 
-def _has_legal_value(port: Port) -> str:
+def has_legal_value(port: Port) -> str:
     """Verilog of whether a port carries one of its values."""
     values = port.legal_values
     if isinstance(values, range) and values.step == 1:

@@ -21,6 +21,7 @@ from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.equivalence import EQUIVALENCE_TIMEOUT_S, compare, to_gates
+from rtl.verify.legal import has_legal_value
 from rtl.verify.narrow import Word, narrowed
 from rtl.verify.of_designs import is_proven
 from rtl.verify.proofs import Answer, read_answer
@@ -232,14 +233,6 @@ def _decided(design: Design, number: int, folder: Path) -> Answer:
     return Answer.PROVEN if is_equivalent else Answer.UNKNOWN
 
 
-def _legal(port: Port) -> str:
-    """Verilog of whether an unsigned port carries one of its values."""
-    values = port.legal_values
-    if isinstance(values, range) and values.step == 1:
-        return f"({port.name} >= {values[0]} && {port.name} <= {values[-1]})"
-    return "(" + " || ".join(f"{port.name} == {value}" for value in values) + ")"
-
-
 def _has_equal_steps(design: Design, alone: str, folder: Path) -> bool:
     """Whether from any state, with any inputs, each register and output goes as the design's."""
     script = "".join(
@@ -276,7 +269,7 @@ def _pair(design: Design, number: int) -> str:
     inputs = [port for port in design.ports if port.direction is Direction.IN]
     outputs = [VALID_OUT, *design.outputs]
     shared = ", ".join([".clk(clk), .rst(rst)", *(f".{p.name}({p.name})" for p in inputs)])
-    legal = [_legal(port) for port in inputs if port.values is not None]
+    legal = [has_legal_value(port) for port in inputs if port.values is not None]
     wires = [f"  wire [{p.width - 1}:0] {side}_{p.name};" for p in outputs for side in "ab"]
     units = [
         f"  {_MUTANTS} {side} ({shared}, .mutant({_SELECT_BITS}'d{select}), "
