@@ -2,68 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from analysis.paper.ablation_results import TABLE5, WIDTHS, Result, Variant
+from analysis.paper.paired import Difference, Scores, paired_difference
+from analysis.paper.results import Result
+from analysis.paper.rows import TABLES, Gate, Table, Variant
 from asq_hw.errors import InputError
 
-__all__ = ["STUDENT_T", "Difference", "ablation_report", "paired_difference"]
+__all__ = ["ablation_report"]
 
-STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""Student's t at 97.5 % for 1 to 9 degrees of freedom, that is for 2 to 10 seeds."""
-
-_BASELINE = TABLE5[0]
-_ALL = (*TABLE5, *WIDTHS)
-Scores = Mapping[int, float]
-"""Top-1 accuracy in percent, by seed."""
+Results = Mapping[str, Mapping[int, Result]]
+"""By row and seed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Mean difference of two rows over their common seeds, in percentage points.
+def ablation_report(results: Sequence[Result], tables: Sequence[Table]) -> str:
+    """Return tables, each with its gates above it and its differences below.
 
-    Parameters
-    ----------
-    mean : float
-        Of the differences at equal seeds.
-    half_width : float
-        Of the 95 % confidence interval around it, by Student's t.
-    """
-
-    mean: float
-    half_width: float
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return abs(self.mean) > self.half_width
-
-
-def paired_difference(scores: Scores, baseline: Scores) -> Difference | None:
-    """Compare two rows seed by seed: runs of one seed share start, order and augmentation.
-
-    None with fewer than two common seeds.
-
-    Raises
-    ------
-    InputError
-        If there are more than ten.
-    """
-    differences = [scores[seed] - baseline[seed] for seed in scores.keys() & baseline.keys()]
-    count = len(differences)
-    if count < 2:
-        return None
-    if count - 1 > len(STUDENT_T):
-        raise InputError(f"seeds of a row must be at most {len(STUDENT_T) + 1}, not {count}")
-    error = stdev(differences) / math.sqrt(count)
-    return Difference(mean=fmean(differences), half_width=STUDENT_T[count - 2] * error)
-
-
-def ablation_report(results: Sequence[Result]) -> str:
-    """Return both tables, with the order of the rows below the first.
+    A table of which no row has been trained is left out.
 
     Raises
     ------
@@ -72,86 +28,151 @@ def ablation_report(results: Sequence[Result]) -> str:
     """
     if not results:
         raise InputError("results must hold at least one run, not none")
-    scores = _scores(results)
-    parts = [_starts(results), _table5(scores), _order(scores), _widths(scores)]
-    return "\n".join(part for part in parts if part)
-
-
-def _scores(results: Sequence[Result]) -> dict[str, dict[int, float]]:
-    known = {variant.key for variant in _ALL}
-    scores: dict[str, dict[int, float]] = {}
+    known = {row.key for table in (*TABLES.values(), *tables) for row in table.trained}
+    found: dict[str, dict[int, Result]] = {}
     for result in results:
         if result.variant not in known:
             raise InputError(f"variant must be one of the tables' rows, not {result.variant!r}")
-        scores.setdefault(result.variant, {})[result.seed] = result.top1
-    return scores
+        found.setdefault(result.variant, {})[result.seed] = result
+    parts = [_conditions(results)]
+    for table in tables:
+        if any(row.key in found for row in table.rows):
+            parts += [_gate(gate, found) for gate in table.gates]
+            parts += [_table(table, found), _differences(table, found), _order(table, found)]
+    return "\n".join(part for part in parts if part)
 
 
-def _starts(results: Sequence[Result]) -> str:
-    starts = {result.seed: 100 * result.start_correct / result.images for result in results}
-    listed = ", ".join(f"{top1:.2f} % (seed {seed})" for seed, top1 in sorted(starts.items()))
-    return f"Floating-point starts: {listed}.\n"
-
-
-def _table5(scores: Mapping[str, Scores]) -> str:
-    lines = [
-        "| row (4 bits) | top-1, mean | standard deviation | runs | difference to LSQ (95 %) "
-        "| the paper's difference |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
-    baseline = scores.get(_BASELINE.key, {})
-    for variant in TABLE5:
-        own = scores.get(variant.key)
-        if own is None:
-            continue
-        compared = _compared(own, baseline, is_baseline=variant is _BASELINE)
-        lines.append(f"| {variant.label} | {_spread(own)} | {compared} | {_paper(variant)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _paper(variant: Variant) -> str:
-    assert variant.paper_top1 is not None and _BASELINE.paper_top1 is not None
-    return "" if variant is _BASELINE else f"{variant.paper_top1 - _BASELINE.paper_top1:+.1f}"
-
-
-def _order(scores: Mapping[str, Scores]) -> str:
-    """Say which order came out, which one the paper has, and what the spread lets one say."""
-    rows = [variant for variant in TABLE5 if variant.key in scores]
-    ours = sorted(rows, key=lambda row: -fmean(scores[row.key].values()))
-    papers = sorted(rows, key=lambda row: -(row.paper_top1 or 0.0))
-    baseline = scores.get(_BASELINE.key, {})
-    differences = {row.label: paired_difference(scores[row.key], baseline) for row in rows[1:]}
-    clear = [label for label, found in differences.items() if found and found.is_clear]
+def _conditions(results: Sequence[Result]) -> str:
+    """Say what all rows have in common, and what they started from."""
+    first = results[0]
+    starts = {result.start_recipe: result for result in results}
+    listed = ", ".join(
+        f"{name} ({100 * start.start_correct / start.images:.2f} %"
+        f"{f', {start.start}' if start.start else ''})"
+        for name, start in sorted(starts.items())
+    )
+    commits = sorted({word for result in results for word in result.commit.split()})
     return (
-        f"Order by mean: {' > '.join(row.label for row in ours)}\n"
-        f"The paper's order: {' > '.join(row.label for row in papers)}\n"
-        f"Differences to LSQ whose interval leaves out zero: {', '.join(clear) or 'none'}\n"
+        f"Data set: {first.dataset}, {first.images:,} test images. Recipe: {first.recipe} "
+        f"({first.settings}).\n"
+        f"Floating-point start{'s' if len(starts) > 1 else ''}: {listed}. "
+        f"Program: {', '.join(commits) or 'not noted'}.\n"
     )
 
 
-def _widths(scores: Mapping[str, Scores]) -> str:
+def _top1(results: Results, row: Variant) -> Scores:
+    return {seed: result.top1 for seed, result in results.get(row.key, {}).items()}
+
+
+def _loss(results: Results, row: Variant) -> Scores:
+    own = results.get(row.key, {})
+    return {seed: result.loss for seed, result in own.items() if result.loss is not None}
+
+
+def _gate(gate: Gate, results: Results) -> str:
+    """Say whether the table can say anything of what the gate is about."""
+    pair = f"{gate.fast.label} against {gate.plain.label} ({gate.plain.bits} bits)"
+    top1 = paired_difference(_top1(results, gate.fast), _top1(results, gate.plain))
+    loss = paired_difference(_loss(results, gate.fast), _loss(results, gate.plain))
+    if top1 is None:
+        return (
+            f"Gate: {pair} has not been measured with two seeds: "
+            f"nothing can be said of {gate.about}.\n"
+        )
+    found = f"{_points(top1)} points{'' if loss is None else f', loss {_nats(loss)}'}"
+    if top1.is_clear or (loss is not None and loss.is_clear):
+        return (
+            f"Gate: {pair}: {found}. They differ beyond noise: the baseline has not converged, "
+            f"and nothing can be said of {gate.about}.\n"
+        )
+    return (
+        f"Gate: {pair}: {found}. They do not differ beyond noise ({top1.visible:.2f} points would "
+        f"be seen four times of five): {gate.about} may be compared.\n"
+    )
+
+
+def _table(table: Table, results: Results) -> str:
     lines = [
-        "| bits | row | top-1, mean | standard deviation | runs "
-        "| difference to LSQ of the same width (95 %) |",
-        "|--:|---|--:|--:|--:|--:|",
+        f"{table.title}.\n",
+        "| bits | row | top-1, mean | deviation | loss, mean | runs | the paper's top-1 |",
+        "|--:|---|--:|--:|--:|--:|--:|",
     ]
-    names = {variant.methods: variant.label for variant in WIDTHS}
-    rows = [variant for variant in _ALL if variant.methods in names and variant.key in scores]
-    for variant in sorted(rows, key=lambda row: row.bits):
-        baseline = scores.get(replace(_BASELINE, bits=variant.bits).key, {})
-        own = scores[variant.key]
-        is_baseline = variant.methods == _BASELINE.methods
-        compared = _compared(own, baseline, is_baseline=is_baseline)
-        lines.append(f"| {variant.bits} | {names[variant.methods]} | {_spread(own)} | {compared} |")
+    for row in table.rows:
+        top1, loss = list(_top1(results, row).values()), list(_loss(results, row).values())
+        if not top1:
+            continue
+        cells = [
+            f"{fmean(top1):.2f} %",
+            f"{stdev(top1):.2f}" if len(top1) > 1 else "",
+            f"{fmean(loss):.4f}" if loss else "",
+            str(len(top1)),
+            "" if row.paper_top1 is None else f"{row.paper_top1:.1f} %",
+        ]
+        lines.append(f"| {row.bits} | {row.label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _spread(own: Scores) -> str:
-    values = list(own.values())
-    deviation = f"{stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{fmean(values):.2f} % | {deviation} | {len(values)}"
+def _differences(table: Table, results: Results) -> str:
+    """What each row differs from another by, how sure that is, and what could have been seen."""
+    lines = [
+        "| bits | row | against | top-1, points (95 %) | loss (95 %) | seeds | the paper's "
+        "| power to see the paper's | seen four times of five |",
+        "|--:|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in table.rows:
+        found = _difference(row, results)
+        if row.against is None or found is None:
+            continue
+        loss = paired_difference(_loss(results, row), _loss(results, row.against))
+        paper = _papers_difference(row)
+        cells = [
+            _points(found),
+            "" if loss is None else _nats(loss),
+            str(found.count),
+            "" if paper is None else f"{paper:+.1f}",
+            "" if paper is None else f"{found.power(paper):.2f}",
+            f"{found.visible:.2f}",
+        ]
+        lines.append(f"| {row.bits} | {row.label} | {row.against.label} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
-def _compared(own: Scores, baseline: Scores, *, is_baseline: bool) -> str:
-    found = None if is_baseline else paired_difference(own, baseline)
-    return "" if found is None else f"{found.mean:+.2f} ± {found.half_width:.2f}"
+def _difference(row: Variant, results: Results) -> Difference | None:
+    if row.against is None:
+        return None
+    return paired_difference(_top1(results, row), _top1(results, row.against))
+
+
+def _papers_difference(row: Variant) -> float | None:
+    if row.against is None or row.paper_top1 is None or row.against.paper_top1 is None:
+        return None
+    return row.paper_top1 - row.against.paper_top1
+
+
+def _points(found: Difference) -> str:
+    return f"{found.mean:+.2f} ± {found.half_width:.2f}"
+
+
+def _nats(found: Difference) -> str:
+    return f"{found.mean:+.4f} ± {found.half_width:.4f}"
+
+
+def _order(table: Table, results: Results) -> str:
+    """Say which order came out, which one the paper has, and what the spread lets one say."""
+    lines = []
+    for bits in dict.fromkeys(row.bits for row in table.rows):
+        rows = [row for row in table.rows if row.bits == bits and row.key in results]
+        known = [row for row in rows if row.paper_top1 is not None]
+        ours = sorted(rows, key=lambda row: -fmean(_top1(results, row).values()))
+        papers = sorted(known, key=lambda row: -(row.paper_top1 or 0.0))
+        clear = [row.label for row in rows if (d := _difference(row, results)) and d.is_clear]
+        if len(rows) > 1:
+            lines += [f"Order by mean at {bits} bits: {' > '.join(row.label for row in ours)}"]
+        if len(known) > 1:
+            lines += [f"The paper's order at {bits} bits: {' > '.join(r.label for r in papers)}"]
+        if any(_difference(row, results) for row in rows):
+            lines += [
+                f"Differences whose interval leaves out zero at {bits} bits: "
+                f"{', '.join(clear) or 'none'}"
+            ]
+    return "\n".join(lines) + "\n" if lines else ""

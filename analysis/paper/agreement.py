@@ -17,8 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.paper.ablation_results import Variant
+from analysis.paper.provenance import commit
+from analysis.paper.row_training import Plan, Start, epochs_done, train_start
+from analysis.paper.rows import Variant
 from asq_hw import datasets
+from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.guard import guarded
 from asq_hw.sim import simulate
@@ -94,51 +97,47 @@ def chosen_variants(only: Sequence[str] | None, *, bits: int = 4) -> list[Varian
     return [replace(known[name], bits=bits) for name in only or known]
 
 
-def measure(
-    variant: Variant, *, init: Path, runs: Path, threads: int = 1, overrides: Iterable[str] = ()
-) -> Agreement:
-    """Train, export and simulate one row; a finished run in `runs` is taken as it is.
+def measure(variant: Variant, plan: Plan, start: Start) -> Agreement:
+    """Train, export and simulate one row; a finished run is taken as it is.
 
     Parameters
     ----------
     variant : Variant
         The methods.
-    init : Path
-        Checkpoint of the floating-point network that training starts from.
-    runs : Path
-        Folder of the trained networks' folders.
-    threads : int
-        Of training.
-    overrides : iterable of ``"key=value"``
-        Replace values of the recipe, but not those that make the row.
+    plan : Plan
+        The recipe that rows share, and the folder of the trained networks' folders.
+    start : Start
+        The floating-point network that training starts from.
 
     Raises
     ------
     InputError
-        If an override names one of those.
+        If the plan replaces what makes a row, or a run that is there began from another start.
     """
     from asq_hw.train import recipes
     from asq_hw.train.checkpoints import checkpoint
+    from asq_hw.train.data.trained_images import images_of, open_as_trained
     from asq_hw.train.export.network import export_network
     from asq_hw.train.options import CALIBRATION_IMAGES
     from asq_hw.train.run import training
     from asq_hw.train.sensitivity import predict_in_double
 
-    name, own = f"agreement-{variant.key}", variant.overrides(_SEED)
-    overrides = list(overrides)
-    for override in overrides:
-        if override.partition("=")[0] in own:
-            raise InputError(f"--set cannot replace what makes a row of the table: {override}")
-    shared = recipes.load(RECIPE, overrides).to_dict()
-    row = recipes.from_dict(shared | own | {"name": name})
-    last = training.train(row, output=runs / name, init=init, resume=True, threads=threads).last
-    model, recipe = checkpoint.load_model(last)
-    test = datasets.load(recipe.dataset)
+    name = f"agreement-{variant.key}"
+    row = recipes.from_dict(plan.row(variant, _SEED).to_dict() | {"name": name})
+    epochs_done(plan.runs / name, start)
+    last = training.train(
+        row, output=plan.runs / name, init=start.path, resume=True, threads=plan.threads
+    ).last
+    trained_network = checkpoint.load(last)
+    model, images = trained_network.build_model(), images_of(trained_network)
+    test, calibration = (
+        _in_memory(open_as_trained(row.dataset, images, split=split).sample(count))
+        for split, count in (("test", None), ("train", CALIBRATION_IMAGES))
+    )
     assert test.labels is not None, "networks are trained on labeled images"
-    calibration = datasets.load(recipe.dataset, split="train", limit=CALIBRATION_IMAGES)
-    network = export_network(model, recipe, calibration, [test])
-    trained = network.references[test.name]
-    integer = simulate(network, test.images, threads=1).predictions
+    network = export_network(model, row, calibration, [test], images=images)
+    trained = network.references[datasets.reference_name(test)]
+    integer = simulate(network, test.images, threads=plan.threads).predictions
     control = test.first(_CONTROL_IMAGES)
     return Agreement(
         variant=variant,
@@ -150,6 +149,10 @@ def measure(
         double=_equal(trained, predict_in_double(model, control)),
         nudged=_equal(trained, predict_in_double(model, control, nudge=_NUDGE)),
     )
+
+
+def _in_memory(part: Dataset | ImageFolder) -> Dataset:
+    return part.load() if isinstance(part, ImageFolder) else part
 
 
 def _equal(classes: NDArray[np.integer], others: NDArray[np.integer]) -> int:
@@ -173,8 +176,14 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m analysis.paper.agreement", description=__doc__)
     parser.add_argument(
-        "--init", type=Path, required=True, help="checkpoint of the floating-point start"
+        "--init",
+        type=Path,
+        required=True,
+        metavar="CHECKPOINT",
+        help="the floating-point start, or its state dict",
     )
+    parser.add_argument("--recipe", default=RECIPE, help="what rows share; default: %(default)s")
+    parser.add_argument("--data", metavar="NAME|DIR", help="data set; default: the recipe's")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the checkpoints")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
@@ -183,17 +192,26 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--bits", type=int, default=4, help="of weights and activations")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args(arguments)
+    data = [] if given.data is None else [f"dataset={given.data}"]
+    plan = Plan(
+        recipe=given.recipe,
+        overrides=(*given.overrides, *data),
+        runs=given.runs,
+        init=given.init,
+        threads=given.threads,
+    )
     try:
-        rows = (
-            measure(
-                variant,
-                init=given.init,
-                runs=given.runs,
-                threads=given.threads,
-                overrides=given.overrides,
-            )
-            for variant in chosen_variants(given.only, bits=given.bits)
+        variants = chosen_variants(given.only, bits=given.bits)
+        for variant in variants:
+            plan.row(variant, _SEED)
+        start = train_start(plan, _SEED)
+        shared = plan.shared()
+        print(
+            f"Data set: {shared.dataset}. Recipe: {shared.name} ({plan.settings()}). "
+            f"Start: {start.recipe}, {start.digest}. Program: {commit()}.\n",
+            flush=True,
         )
+        rows = (measure(variant, plan, start) for variant in variants)
         for line in agreement_table(rows):
             print(line, flush=True)
     except InputError as error:

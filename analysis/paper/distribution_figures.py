@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.paper.figures import figure_file
+from analysis.paper.measured import ORIGIN
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,14 +27,20 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If there is no such CSV, or it is none.
+        If there is no such CSV, it is none, or its lines are of several data sets or starts.
     """
     import pandas as pd
 
     try:
-        return pd.read_csv(path)
+        frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise InputError(f"measurement {path} could not be read: {error}") from None
+    _require(frame, *ORIGIN)
+    for key in ("dataset", "start"):
+        found = [str(value) for value in frame[key].fillna("unknown").unique()]
+        if len(found) > 1:
+            raise InputError(f"measurement {path} must be of one {key}, not of {', '.join(found)}")
+    return frame
 
 
 def draw_weights(frame: pd.DataFrame, path: str | Path) -> None:

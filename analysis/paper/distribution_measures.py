@@ -1,4 +1,8 @@
-"""What quantization does to weights and activations, measured on trained checkpoints."""
+"""What quantization does to weights and activations, measured on trained networks.
+
+Every line of a measurement begins with where its network comes from
+(`analysis.paper.measured.ORIGIN`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw import datasets
+from analysis.paper.measured import Measured
 from asq_hw.errors import InputError
 from asq_hw.files.atomic import atomic_write
 from asq_hw.train.methods.catalog import METHODS
@@ -31,7 +35,7 @@ __all__ = [
 ]
 
 IMAGES = 1000
-"""Test images that are measured on, from the first on."""
+"""Test images that are measured on, drawn evenly."""
 
 _BINS = 81
 _QUANTILES = {"least": 0.0, "low": 0.05, "median": 0.5, "high": 0.95, "most": 1.0}
@@ -47,7 +51,7 @@ def method_name(recipe: Recipe) -> str:
     return f"{activations} + {weights} weights, {recipe.weight_bits} bit"
 
 
-def measure_weights(checkpoints: Sequence[Path], *, layer: str) -> pd.DataFrame:
+def measure_weights(networks: Sequence[Measured], *, layer: str) -> pd.DataFrame:
     """Histogram one layer's weights before quantization, and count its levels after.
 
     Returns
@@ -57,24 +61,20 @@ def measure_weights(checkpoints: Sequence[Path], *, layer: str) -> pd.DataFrame:
         level), ``share`` (of the weights).
     """
     from asq_hw.train import inspection
-    from asq_hw.train.checkpoints import checkpoint
 
     rows: list[dict[str, Any]] = []
-    for path in checkpoints:
-        model, recipe = checkpoint.load_model(path)
-        weights = inspection.weight_sample(model, layer)
+    for network in networks:
+        weights = inspection.weight_sample(network.model, layer)
         nearest = np.abs(weights.quantized[:, None] - weights.levels).argmin(axis=1)
         counts = np.bincount(nearest, minlength=len(weights.levels))
         edge = float(np.abs(weights.values).max())
-        base = {"method": method_name(recipe)}
+        base = _base(network)
         rows += _histogram(weights.values, -edge, edge, base | {"part": "before"})
         rows += _shares(weights.levels, counts, base | {"part": "after"})
     return _frame(rows)
 
 
-def measure_activations(
-    checkpoints: Sequence[Path], *, layer: str, images: int = IMAGES
-) -> pd.DataFrame:
+def measure_activations(networks: Sequence[Measured], *, layer: str) -> pd.DataFrame:
     """Histogram one layer's input for three images, and count its codes.
 
     The images are those whose mean input lies at 5 %, 50 % and 95 % of all images' in the first
@@ -87,23 +87,20 @@ def measure_activations(
         center, or a level), ``share`` (of the elements), ``step`` (of that image).
     """
     from asq_hw.train import inspection
-    from asq_hw.train.checkpoints import checkpoint
 
     rows: list[dict[str, Any]] = []
     chosen: list[int] = []
     edge = 0.0
-    for path in checkpoints:
-        model, recipe = checkpoint.load_model(path)
-        dataset = datasets.load(recipe.dataset, limit=images)
-        samples = inspection.activation_samples(model, dataset, layer)
+    for network in networks:
+        samples = inspection.activation_samples(network.model, network.dataset, layer)
         if not chosen:
             order = np.argsort([sample.values.mean() for sample in samples], kind="stable")
             chosen = [int(order[round(q * (len(order) - 1))]) for q in _SPREAD_OF_MEANS]
             edge = max(float(samples[image].values.max()) for image in chosen)
         for image in chosen:
             sample = samples[image]
-            base = {"method": method_name(recipe), "image": image, "step": sample.step}
-            codes = np.arange(sample.codes.min(), 1 << recipe.activation_bits)
+            base = _base(network) | {"image": image, "step": sample.step}
+            codes = np.arange(sample.codes.min(), 1 << network.recipe.activation_bits)
             counts = np.bincount(sample.codes - codes[0], minlength=len(codes))
             low = min(0.0, float(sample.values.min()))
             rows += _histogram(sample.values, low, edge, base | {"part": "before"})
@@ -111,19 +108,15 @@ def measure_activations(
     return _frame(rows)
 
 
-def measure_blocks(
-    reference: Path, checkpoints: Sequence[Path], *, images: int = IMAGES
-) -> pd.DataFrame:
+def measure_blocks(reference: Measured, networks: Sequence[Measured]) -> pd.DataFrame:
     """Compare the output of each residual block with that of a network in full precision.
 
     Parameters
     ----------
-    reference : Path
+    reference : Measured
         The full-precision network that the others started from.
-    checkpoints : sequence of Path
+    networks : sequence of Measured
         Quantized networks of its shape.
-    images : int
-        Test images.
 
     Returns
     -------
@@ -133,27 +126,21 @@ def measure_blocks(
         images of the L2 norm of the difference over the L2 norm of what it is compared with.
     """
     from asq_hw.train import inspection
-    from asq_hw.train.checkpoints import checkpoint
 
-    model, recipe = checkpoint.load_model(reference)
-    if recipe.is_quantized:
-        raise InputError(f"reference {reference} must be in full precision, not {recipe.name}")
-    dataset = datasets.load(recipe.dataset, limit=images)
-    start = inspection.block_outputs(model, dataset)
     rows = []
-    for path in checkpoints:
-        model, recipe = checkpoint.load_model(path)
-        found = inspection.block_outputs(model, dataset)
-        with inspection.full_precision(model):
-            itself = inspection.block_outputs(model, dataset)
+    start = inspection.block_outputs(reference.model, reference.dataset)
+    for network in networks:
+        found = inspection.block_outputs(network.model, network.dataset)
+        with inspection.full_precision(network.model):
+            itself = inspection.block_outputs(network.model, network.dataset)
         for against, wanted in (("start", start), ("itself", itself)):
             for block, (name, output) in enumerate(found.items(), start=1):
-                base = {"method": method_name(recipe), "block": block, "against": against}
+                base = _base(network) | {"block": block, "against": against}
                 rows.append(base | _relative(output, wanted[name]))
     return _frame(rows)
 
 
-def measure_layers(checkpoints: Sequence[Path], *, images: int = IMAGES) -> pd.DataFrame:
+def measure_layers(networks: Sequence[Measured]) -> pd.DataFrame:
     """Measure rounding and clipping at the input of each layer.
 
     Returns
@@ -164,18 +151,15 @@ def measure_layers(checkpoints: Sequence[Path], *, images: int = IMAGES) -> pd.D
         over the images).
     """
     from asq_hw.train import inspection
-    from asq_hw.train.checkpoints import checkpoint
 
     rows = []
-    for path in checkpoints:
-        model, recipe = checkpoint.load_model(path)
-        dataset = datasets.load(recipe.dataset, limit=images)
-        for found in inspection.layer_errors(model, dataset):
+    for network in networks:
+        for found in inspection.layer_errors(network.model, network.dataset):
             for error, norms in (("rounding", found.rounding), ("clipping", found.clipping)):
                 share = norms / np.maximum(found.norm, np.finfo(np.float64).tiny)
                 rows.append(
-                    {
-                        "method": method_name(recipe),
+                    _base(network)
+                    | {
                         "layer": found.layer,
                         "bits": found.bits,
                         "error": error,
@@ -187,7 +171,7 @@ def measure_layers(checkpoints: Sequence[Path], *, images: int = IMAGES) -> pd.D
     return _frame(rows)
 
 
-def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> pd.DataFrame:
+def measure_beta(networks: Sequence[Measured]) -> pd.DataFrame:
     """Measure how much beta moves over the images, and what its moving is worth.
 
     Returns
@@ -200,13 +184,11 @@ def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> p
         (predictions that this replacement changes).
     """
     from asq_hw.train import inspection
-    from asq_hw.train.checkpoints import checkpoint
     from asq_hw.train.evaluation import predict
 
     rows: list[dict[str, Any]] = []
-    for path in checkpoints:
-        model, recipe = checkpoint.load_model(path)
-        dataset = datasets.load(recipe.dataset, limit=images)
+    for network in networks:
+        model, recipe, dataset = network.model, network.recipe, network.dataset
         assert dataset.labels is not None, "networks are trained on labeled images"
         betas = {
             found.layer: found.beta
@@ -214,8 +196,8 @@ def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> p
             if found.adaptive
         }
         if not betas:
-            raise InputError(f"checkpoint {path} must have adapters, which {recipe.name} has not")
-        base = {"network": f"{method_name(recipe)}, width {recipe.width}"}
+            raise InputError(f"networks must have adapters, which {recipe.name} has not")
+        base = network.origin | {"network": f"{method_name(recipe)}, width {recipe.width}"}
         rows += [base | {"layer": layer} | _summary(beta) for layer, beta in betas.items()]
         own = predict(model, dataset)
         with inspection.constant_beta(model, {n: float(b.mean()) for n, b in betas.items()}):
@@ -231,6 +213,11 @@ def measure_beta(checkpoints: Sequence[Path], *, images: int | None = None) -> p
             }
         )
     return _frame(rows)
+
+
+def _base(network: Measured) -> dict[str, Any]:
+    """The first columns of every line of a network."""
+    return network.origin | {"method": method_name(network.recipe)}
 
 
 def _histogram(

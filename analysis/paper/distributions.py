@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from analysis.paper import distribution_figures as figures
 from analysis.paper import distribution_measures as measures
+from analysis.paper.measured import measured, open_measured, open_reference
 from asq_hw.errors import InputError
 from asq_hw.files.outputs import check_outputs
 from asq_hw.guard import guarded
@@ -30,11 +31,22 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     measure = commands.add_parser("measure", help="measure checkpoints, write a CSV")
     measure.add_argument("kind", choices=sorted(figures.DRAW))
-    measure.add_argument("checkpoints", type=Path, nargs="+", help="blocks: full precision first")
+    measure.add_argument("checkpoints", type=Path, nargs="+", help="trained networks")
+    measure.add_argument(
+        "--init",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="full-precision network that they started from, or its state dict; blocks need it",
+    )
+    measure.add_argument(
+        "--data",
+        metavar="NAME|DIR",
+        help="of the images; default: what they were trained on",
+    )
     measure.add_argument("--output", type=Path, required=True, help="the CSV")
     measure.add_argument("--layer", default="layer2.1.conv1", help="of weights and activations")
     measure.add_argument(
-        "--images", type=int, default=measures.IMAGES, help="test images, from the first"
+        "--images", type=int, default=measures.IMAGES, help="test images, drawn evenly"
     )
     draw = commands.add_parser("draw", help="draw a CSV")
     draw.add_argument("kind", choices=sorted(figures.DRAW))
@@ -45,17 +57,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(kind: str, paths: Sequence[Path], *, layer: str, images: int) -> pd.DataFrame:
-    match kind:
+def _measure(given: argparse.Namespace) -> pd.DataFrame:
+    from asq_hw.train.checkpoints import checkpoint
+
+    init, data, images = given.init, given.data, given.images
+    networks = open_measured(given.checkpoints, images=images, data=data, init=init)
+    match given.kind:
         case "weights":
-            return measures.measure_weights(paths, layer=layer)
+            return measures.measure_weights(networks, layer=given.layer)
         case "activations":
-            return measures.measure_activations(paths, layer=layer, images=images)
+            return measures.measure_activations(networks, layer=given.layer)
         case "blocks":
-            return measures.measure_blocks(paths[0], paths[1:], images=images)
+            if init is None:
+                raise InputError("measure blocks needs --init, the network that they started from")
+            start = open_reference(init, checkpoint.load(given.checkpoints[0]))
+            reference = measured(start, images=images, data=data or networks[0].recipe.dataset)
+            return measures.measure_blocks(reference, networks)
         case "layers":
-            return measures.measure_layers(paths, images=images)
-    return measures.measure_beta(paths, images=images)
+            return measures.measure_layers(networks)
+    return measures.measure_beta(networks)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,10 +84,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         match given.command:
             case "measure":
-                kind, paths, layer = given.kind, given.checkpoints, given.layer
-                check_outputs({"--output": given.output}, {f"checkpoint {p}": p for p in paths})
-                frame = _measure(kind, paths, layer=layer, images=given.images)
-                measures.write_frame(frame, given.output)
+                read = {f"checkpoint {path}": path for path in given.checkpoints}
+                check_outputs({"--output": given.output}, read | {"--init": given.init})
+                measures.write_frame(_measure(given), given.output)
             case "draw":
                 check_outputs({"--output": given.output}, {"csv": given.csv})
                 figures.DRAW[given.kind](figures.read_frame(given.csv), given.output)

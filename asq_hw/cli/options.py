@@ -26,6 +26,7 @@ __all__ = [
     "integers",
     "memory_size",
     "model_path",
+    "numbers",
     "output_format",
 ]
 
@@ -64,6 +65,14 @@ def integers(thing: str, text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"{thing} must be integers such as 2,3,4, not {text!r}") from None
+
+
+def numbers(thing: str, text: str) -> tuple[float, ...]:
+    """Read numbers between commas, such as ``0.5,0.25,0.25``."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{thing} must be numbers such as 0.5,0.5,0.5, not {text!r}") from None
 
 
 def choose(choices: type[Choice], thing: str, text: str) -> Choice:

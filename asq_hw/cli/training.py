@@ -12,22 +12,54 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer
+from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer, numbers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
 from asq_hw.errors import InputError
 from asq_hw.files.outputs import check_outputs
 from asq_hw.train.options import CALIBRATION_IMAGES, Device
 
 if TYPE_CHECKING:
+    from asq_hw.train.checkpoints.checkpoint import Checkpoint
     from asq_hw.train.recipes import Recipe
     from asq_hw.train.run.progress import Progress
 
 __all__ = ["TrainCommand", "evaluate", "export", "train"]
 
 CheckpointArgument = Annotated[
-    Path, typer.Argument(metavar="CHECKPOINT", help="A .pt file that train wrote.")
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT", help="A .pt file that train wrote, or a state dict with --recipe."
+    ),
 ]
-
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="Of a state dict: the recipe that names its network and its data set.",
+    ),
+]
+OverridesOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; repeatable."),
+]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        metavar="M,M,M",
+        help="Of a state dict: the mean of pixel / 255 that its images were normalized with; "
+        "default: the data set's.",
+    ),
+]
+StdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--std",
+        metavar="S,S,S",
+        help="Of a state dict: their deviation; default: the data set's.",
+    ),
+]
 
 WorkersOption = Annotated[
     int | None,
@@ -76,17 +108,16 @@ def train(
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option("--init", metavar="CHECKPOINT", help="Full-precision network to start from."),
+        typer.Option(
+            "--init",
+            metavar="CHECKPOINT",
+            help="Full-precision network to start from, or its state dict.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", metavar="", help="Go on with the run that is in the folder.")
     ] = False,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Replace a value of the recipe; repeatable."
-        ),
-    ] = None,
+    overrides: OverridesOption = None,
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     device: Annotated[
@@ -172,19 +203,23 @@ def evaluate(
         ),
     ] = None,
     limit: LimitOption = None,
+    recipe_name: RecipeOption = None,
+    overrides: OverridesOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     workers: WorkersOption = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Measure a trained network in floating point, on test images."""
     _require_torch("eval")
-    from asq_hw.train.checkpoints import checkpoint as checkpoints
+    from asq_hw.train.checkpoints.digest import weights_digest
     from asq_hw.train.data.trained_images import images_of, open_as_trained
     from asq_hw.train.distributed import default_workers
     from asq_hw.train.evaluation import evaluate as measure
 
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, not {limit}")
-    trained = checkpoints.load(checkpoint)
+    trained = _open(checkpoint, recipe_name, overrides, mean=mean, std=std)
     model, recipe = trained.build_model(), trained.recipe
     dataset = open_as_trained(data or recipe.dataset, images_of(trained)).sample(limit)
     row = {
@@ -200,7 +235,8 @@ def evaluate(
         Column(key="images", heading="images", form=",d"),
         Column(key="top1", heading="top-1", form=".2%"),
     )
-    show(Report(table=Table(columns=columns, rows=[row]), document=row), form)
+    document = {**row, "digest": weights_digest(trained.weights), "start": trained.start}
+    show(Report(table=Table(columns=columns, rows=[row]), document=document), form)
 
 
 def export(
@@ -226,6 +262,10 @@ def export(
             help="Choose the number formats from N training images, drawn evenly.",
         ),
     ] = CALIBRATION_IMAGES,
+    recipe_name: RecipeOption = None,
+    overrides: OverridesOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Turn a trained network into an integer network, and write its model file."""
@@ -234,13 +274,12 @@ def export(
     check_outputs({"--output": output}, {"checkpoint": checkpoint, **sources})
     from asq_hw import modelfile
     from asq_hw.datasets import ImageFolder
-    from asq_hw.train.checkpoints import checkpoint as checkpoints
     from asq_hw.train.data.trained_images import images_of, open_as_trained
     from asq_hw.train.export.network import export_network
 
     if calibration_images < 1:
         raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
-    trained = checkpoints.load(checkpoint)
+    trained = _open(checkpoint, recipe_name, overrides, mean=mean, std=std)
     check_outputs({"--output": output}, {"dataset": trained.recipe.dataset})
     model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
     calibration = open_as_trained(recipe.dataset, images, split="train").sample(calibration_images)
@@ -265,6 +304,28 @@ def export(
     )
     document = {**row, "references": {n: len(p) for n, p in network.references.items()}}
     show(Report(table=Table(columns=columns, rows=[row]), document=document), form)
+
+
+def _open(
+    path: Path,
+    recipe: str | None,
+    overrides: list[str] | None,
+    *,
+    mean: str | None,
+    std: str | None,
+) -> Checkpoint:
+    """Read a checkpoint, or a state dict of the network that the options name."""
+    from asq_hw.train import recipes
+    from asq_hw.train.opening import open_network
+
+    if recipe is None and overrides:
+        raise InputError(f"--set replaces a value of --recipe, which is not given: {overrides[0]}")
+    return open_network(
+        path,
+        None if recipe is None else recipes.load(recipe, overrides or ()),
+        mean=None if mean is None else numbers("--mean", mean),
+        std=None if std is None else numbers("--std", std),
+    )
 
 
 def _warn_of_methods(recipe: Recipe) -> None:

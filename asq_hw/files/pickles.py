@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickletools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, Generic, NoReturn, TypeVar
+from typing import Any, BinaryIO, ClassVar, Final, Generic, NoReturn, TypeVar
 
 __all__ = ["PickleError", "PickleMachine"]
 
@@ -52,8 +52,8 @@ class PickleMachine(ABC, Generic[Value]):
         self._marks: list[int] = []
         self._memo: dict[int, Value] = {}
 
-    def run(self, program: bytes) -> None:
-        """Walk through a program.
+    def run(self, program: bytes | BinaryIO) -> None:
+        """Walk through a program; of a file, from where it stands to behind the program's end.
 
         Raises
         ------

@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.train.data.batches import EVALUATION_BATCH, evaluation_batches, normalize
 from asq_hw.train.distributed import Processes
 
-__all__ = ["evaluate", "predict"]
+__all__ = ["Scores", "evaluate", "predict", "score"]
+
+AnyDataset = Dataset | ImageFolder
 
 _NO_CLASS = -1
 """What an image gets whose scores are not finite."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What a network makes of labeled images.
+
+    Parameters
+    ----------
+    correct, images : int
+        Images that it classifies right, and all.
+    loss : float
+        Mean cross entropy, in nats.
+    """
+
+    correct: int
+    images: int
+    loss: float
+
+    @property
+    def top1(self) -> float:
+        """Share of the images that are classified right."""
+        return self.correct / self.images
+
+
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    dataset: Dataset | ImageFolder,
+    dataset: AnyDataset,
     batch_size: int = EVALUATION_BATCH,
     *,
     processes: Processes | None = None,
@@ -50,15 +79,8 @@ def predict(
         If a score is NaN or infinite.
     """
     processes = processes or Processes()
-    model.eval()
-    device = next(model.parameters()).device
     classes = torch.zeros(len(dataset), dtype=torch.int64)
-    share = processes.share
-    batches = evaluation_batches(dataset, batch_size=batch_size, share=share, workers=workers)
-    for index, images in enumerate(batches):
-        start = (index * share.processes + share.rank) * batch_size
-        x = normalize(images.to(device), mean=dataset.mean, std=dataset.std)
-        logits: Tensor = model(x)
+    for start, logits in _logits(model, dataset, batch_size, processes, workers):
         sound = logits.isfinite().all(dim=1)
         classes[start : start + batch_size] = logits.argmax(dim=1).where(sound, _NO_CLASS).cpu()
     # Every process learns of it, so that none waits for another that has stopped.
@@ -71,9 +93,52 @@ def predict(
     return found
 
 
+def _logits(
+    model: nn.Module, dataset: AnyDataset, batch_size: int, processes: Processes, workers: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield this process' batches, each by its first image's place, with the network's scores."""
+    model.eval()
+    device = next(model.parameters()).device
+    share = processes.share
+    batches = evaluation_batches(dataset, batch_size=batch_size, share=share, workers=workers)
+    for index, images in enumerate(batches):
+        start = (index * share.processes + share.rank) * batch_size
+        yield start, model(normalize(images.to(device), mean=dataset.mean, std=dataset.std))
+
+
+@torch.inference_mode()
+def score(
+    model: nn.Module, dataset: AnyDataset, batch_size: int = EVALUATION_BATCH, *, workers: int = 0
+) -> Scores:
+    """Return how often a network is right, and its loss, in one pass over labeled images.
+
+    Parameters are those of `predict`.
+
+    Raises
+    ------
+    InputError
+        If the dataset has no labels, or the loss is not finite.
+    """
+    labels = torch.tensor(_labels(dataset))
+    correct, loss = 0, 0.0
+    for start, logits in _logits(model, dataset, batch_size, Processes(), workers):
+        wanted = labels[start : start + len(logits)].to(logits.device)
+        correct += int((logits.argmax(dim=1) == wanted).sum())
+        loss += float(functional.cross_entropy(logits.double(), wanted, reduction="sum"))
+    if not math.isfinite(loss):
+        raise InputError(f"the network's loss on {dataset.name} must be finite, and is {loss}")
+    return Scores(correct=correct, images=len(labels), loss=loss / len(labels))
+
+
+def _labels(dataset: AnyDataset) -> NDArray[np.int64]:
+    if dataset.labels is None:
+        raise InputError(f"dataset {dataset.name} has no labels to evaluate with")
+    return dataset.labels
+
+
 def evaluate(
     model: nn.Module,
-    dataset: Dataset | ImageFolder,
+    dataset: AnyDataset,
     batch_size: int = EVALUATION_BATCH,
     *,
     processes: Processes | None = None,
@@ -88,7 +153,6 @@ def evaluate(
     InputError
         If the dataset has no labels.
     """
-    if dataset.labels is None:
-        raise InputError(f"dataset {dataset.name} has no labels to evaluate with")
+    labels = _labels(dataset)
     found = predict(model, dataset, batch_size, processes=processes, workers=workers)
-    return float(np.mean(found == dataset.labels))
+    return float(np.mean(found == labels))

@@ -12,13 +12,13 @@ from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
-from asq_hw.train.checkpoints.pretrained import fill
+from asq_hw.train.checkpoints.pretrained import fill_foreign
 from asq_hw.train.data.batches import normalize
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
 from asq_hw.train.recipes import Precision, Recipe
 
-__all__ = ["autocast", "network_input", "new_model", "start_steps"]
+__all__ = ["autocast", "full_precision_model", "network_input", "new_model", "start_steps"]
 
 
 def new_model(
@@ -31,8 +31,8 @@ def new_model(
     recipe : Recipe
         What to train.
     init : Path or None
-        Checkpoint of the full-precision network to start from, or a state dict with
-        torchvision's names.
+        Checkpoint of the full-precision network to start from, or its state dict
+        (`asq_hw.train.checkpoints.state_dict`).
     in_channels, num_classes : int
         What the network maps from and to.
 
@@ -43,19 +43,27 @@ def new_model(
         has another shape is named.
     """
     shape = {"in_channels": in_channels, "num_classes": num_classes}
-    if init is None:
-        return quantize(build(recipe.model, width=recipe.width, **shape), recipe)
-    state = checkpoints.load_state(init)
-    if state is not None:
-        model = build(recipe.model, width=recipe.width, **shape)
-        fill(model, state, str(init))
-        return quantize(model, recipe)
-    source = checkpoints.load(init)
-    _check_init(init, source, recipe, shape)
-    return quantize(source.build_model(), recipe)
+    return quantize(full_precision_model(recipe, init, **shape), recipe)
 
 
-def _check_init(init: Path, source: Checkpoint, recipe: Recipe, shape: dict[str, int]) -> None:
+def full_precision_model(
+    recipe: Recipe, init: Path | None, *, in_channels: int, num_classes: int
+) -> nn.Module:
+    """Make the network that `new_model` quantizes; parameters and errors are the same."""
+    shape = {"in_channels": in_channels, "num_classes": num_classes}
+    source = None if init is None else checkpoints.load_any(init)
+    if isinstance(source, Checkpoint):
+        _check_init(init, source, recipe, shape)
+        return source.build_model()
+    model = build(recipe.model, width=recipe.width, **shape)
+    if source is not None:
+        fill_foreign(model, source)
+    return model
+
+
+def _check_init(
+    init: Path | None, source: Checkpoint, recipe: Recipe, shape: dict[str, int]
+) -> None:
     """Refuse a network to start from that is not the recipe's."""
     if source.recipe.is_quantized:
         raise InputError(f"init {init} must be a full-precision network, not a quantized one")

@@ -38,7 +38,14 @@ def test_every_part_takes_the_channels_that_the_one_before_makes(name: str, widt
 
 @pytest.mark.parametrize(
     ("name", "stride"),
-    [("resnet18", 32), ("resnet34", 32), ("resnet20", 4), ("mobilenetv2", 32), ("digits", 2)],
+    [
+        ("resnet18", 32),
+        ("resnet34", 32),
+        ("resnet20", 4),
+        ("resnet20-a", 4),
+        ("mobilenetv2", 32),
+        ("digits", 2),
+    ],
 )
 def test_the_image_shrinks_as_it_is_published(name: str, stride: int) -> None:
     assert TOPOLOGIES[name].plan().stride == stride
@@ -64,5 +71,7 @@ def test_a_narrower_resnet_by_hand() -> None:
     ]
 
 
-def test_the_papers_networks_are_published_and_ours_is_not() -> None:
-    assert set(TOPOLOGIES) - set(PUBLISHED) == {"digits"}
+def test_the_papers_networks_are_published_in_one_form_and_ours_is_not() -> None:
+    assert set(TOPOLOGIES) - set(PUBLISHED) == {"digits", "resnet20-a"}
+    for topology in TOPOLOGIES.values():
+        assert topology.variant_of is None or topology.variant_of in PUBLISHED

@@ -127,5 +127,5 @@ def test_weights_that_do_not_fit_are_refused(path: Path) -> None:
     content = torch.load(path, weights_only=True)
     del content["weights"]["conv1.weight"]
     torch.save(content, path)
-    with pytest.raises(InputError, match=r"must hold tensor conv1\.weight of shape \[8, 1, 3, 3\]"):
+    with pytest.raises(InputError, match=r"it lacks conv1\.weight \[8, 1, 3, 3\]"):
         checkpoints.load_model(path)

@@ -1,4 +1,4 @@
-"""300 checkpoints from an attacker: each loads or is refused, soon, and in little memory."""
+"""400 checkpoints from an attacker: each loads or is refused, soon, and in little memory."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from numpy.random import Generator
 from asq_hw.errors import InputError
 from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.checkpoints.archive import ArchiveError, check_archive
+from asq_hw.train.checkpoints.legacy import MAGIC, check_legacy
 from asq_hw.train.models import build
 from asq_hw.train.recipes import Recipe
 from tests.helpers.guards import no_hang
@@ -60,6 +61,31 @@ def with_pickle(program: bytes, records: dict[str, bytes] | None = None, **optio
     return buffer.getvalue()
 
 
+def old(value: object) -> bytes:
+    """A file in the format before the archive."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+FLOATS = {"a": torch.arange(4.0)}
+SIZE = b"K\x04\x85"
+"""How a pickle says that a tensor has four elements."""
+
+
+def with_size(file: bytes, count: int) -> bytes:
+    """A file of `FLOATS` that says that the tensor has so many elements."""
+    assert file.count(SIZE) == 1
+    return file.replace(SIZE, b"J" + count.to_bytes(4, "little") + b"\x85")
+
+
+def archive_with_size(count: int) -> bytes:
+    source = zipfile.ZipFile(io.BytesIO(packed(FLOATS)))
+    (name,) = (name for name in source.namelist() if name.endswith("data.pkl"))
+    key = name.replace("data.pkl", "data/0")
+    return with_pickle(with_size(source.read(name), count), {"0": source.read(key)})
+
+
 def storage(count: int) -> bytes:
     """A pickle of one storage of so many floats."""
     named = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpu"
@@ -87,6 +113,25 @@ def load(path: Path, data: bytes) -> None:
         (lambda: packed(torch.zeros(4).to_sparse()), "names"),
         (lambda: packed(torch.zeros(4, device="meta")), "names"),
         (lambda: pickle.dumps({}), "not a checkpoint"),
+        (lambda: archive_with_size(2**31 - 1), "larger than its storage"),
+        (lambda: with_size(old(FLOATS), 2**31 - 1), "larger than its storage"),
+        (lambda: with_size(old(FLOATS), 5), "larger than its storage"),
+        (lambda: old(FLOATS).replace(b"K\x04Ntq", b"K\x06Ntq", 1), "does not hold"),
+        (lambda: old(FLOATS).replace(b"cpuq", b"cpuh", 1), "damaged"),
+        (lambda: old(FLOATS)[:-1], "does not hold"),
+        (lambda: old(FLOATS) + b"x", "does not hold"),
+        (lambda: old(FLOATS).replace(b"\x04\0\0\0\0\0\0\0", b"\x05\0\0\0\0\0\0\0"), "not hold"),
+        (lambda: old(FLOATS).replace(b"M\xe9\x03.", b"M\xea\x03.", 1), "version is not 1001"),
+        (lambda: MAGIC, "version is not 1001"),
+        (
+            lambda: old(FLOATS).replace(b"ctorch\nFloatStorage", b"ctorch\nDoubleStorage"),
+            "does not hold",
+        ),
+        (
+            lambda: old({}).replace(b"}q\x00.", b"cos\nsystem\nX\x02\0\0\0id\x85R.", 1),
+            "os.system",
+        ),
+        (lambda: old(torch.zeros(4).to_sparse()), "names"),
     ],
 )
 def test_what_would_take_memory_or_run_code_is_refused_unread(
@@ -101,6 +146,9 @@ def test_what_would_take_memory_or_run_code_is_refused_unread(
 def test_a_storage_that_is_held_may_be_read() -> None:
     check_archive(with_pickle(storage(2), {"0": bytes(8)}))
     check_archive(packed(content()))
+    check_archive(archive_with_size(4))
+    check_legacy(old(content()))
+    check_legacy(with_size(old(FLOATS), 4))
     with pytest.raises(ArchiveError):
         check_archive(with_pickle(storage(3), {"0": bytes(8)}))
 
@@ -181,7 +229,17 @@ def changed_pickle(rng: Generator) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("change", [changed_values, changed_bytes, changed_pickle])
+def changed_old_bytes(rng: Generator) -> bytes:
+    made = bytearray(old(content()))
+    head = made.index(b"\0\0\0\0")  # pickles come first, and hold what is worth changing
+    for _ in range(int(rng.integers(1, 6))):
+        made[int(rng.integers(6000 if rng.random() < 0.8 else len(made)))] = int(rng.integers(256))
+    return bytes(made if rng.random() < 0.8 else made[head : int(rng.integers(len(made)))])
+
+
+@pytest.mark.parametrize(
+    "change", [changed_values, changed_bytes, changed_pickle, changed_old_bytes]
+)
 def test_100_drawn_checkpoints_load_or_are_refused(
     tmp_path: Path, change: Callable[[Generator], bytes]
 ) -> None:

@@ -76,13 +76,52 @@ def test_counters_may_be_missing(tmp_path: Path, state: dict[str, Tensor]) -> No
 def test_what_does_not_fit_is_named(tmp_path: Path, state: dict[str, Tensor]) -> None:
     name = "layer2.0.downsample.0.weight"
     without = {key: value for key, value in state.items() if key != name}
-    missing = rf"must hold tensor {name} of shape \[128, 64, 1, 1\], and does not"
-    with pytest.raises(InputError, match=missing):
+    with pytest.raises(InputError, match=rf"it lacks {name} \[128, 64, 1, 1\] \("):
         start(tmp_path, without)
-    misshapen = rf"tensor {name} of .* must have shape \[128, 64, 1, 1\], not \[128, 64, 3, 3\]"
+    misshapen = rf"it has in another shape {name} \[128, 64, 3, 3\], not \[128, 64, 1, 1\] \("
     with pytest.raises(InputError, match=misshapen):
         start(tmp_path, state | {name: torch.zeros(128, 64, 3, 3)})
-    with pytest.raises(InputError, match=r"tensor layer5\.0 of .* has no place in the network"):
+    with pytest.raises(InputError, match=r"it has without a place layer5\.0 \("):
         start(tmp_path, state | {"layer5.0": torch.zeros(1)})
-    with pytest.raises(InputError, match="neither a checkpoint of asq-hw train nor a state dict"):
-        start(tmp_path, {"state_dict": state})
+
+
+def test_all_that_does_not_fit_is_said_at_once(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    wrong = {key: value for key, value in state.items() if "downsample.1" not in key}
+    wrong |= {"fc.weight": torch.zeros(10, 256), "quantizer.alpha": torch.zeros(1)}
+    with pytest.raises(InputError) as error:
+        start(tmp_path, wrong)
+    said = str(error.value)
+    assert "it lacks layer2.0.downsample.1.weight [128], " in said
+    assert "and 9 more; it has in another shape fc.weight [10, 256], not [10, 512]; " in said
+    assert "it has without a place quantizer.alpha (nor does it fit any other network" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("model", "width", "num_classes"),
+    [("resnet34", 8, 10), ("resnet18", 8, 7), ("mobilenetv2", 8, 10), ("resnet20-a", 5, 10)],
+)
+def test_the_network_that_a_state_dict_fits_is_named(
+    tmp_path: Path, model: str, width: int, num_classes: int
+) -> None:
+    other = build(model, width=width, in_channels=3, num_classes=num_classes).state_dict()
+    named = rf"it fits a {model} of width {width} .* of 3 channels in {num_classes} classes"
+    with pytest.raises(InputError, match=named):
+        start(tmp_path, other)
+
+
+@pytest.mark.parametrize(
+    "wild",
+    [
+        {"a": torch.zeros(1, 1, 1, 1), "b": torch.zeros(1, 1)},
+        {"a": torch.zeros(10**6, 0, 1, 1), "b": torch.zeros(1, 1)},
+        {"a": torch.zeros(7, 10**5, 1, 1), "b": torch.zeros(10**5, 1)},
+        {"a": torch.zeros(3, 3, 1, 1), "b": torch.zeros(0, 3)},
+        {"a": torch.zeros(3)},
+    ],
+)
+def test_shapes_that_no_network_has_are_refused_too(
+    tmp_path: Path, wild: dict[str, Tensor]
+) -> None:
+    with pytest.raises(InputError, match="nor does it fit any other network"):
+        start(tmp_path, wild)

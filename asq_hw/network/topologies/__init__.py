@@ -23,5 +23,5 @@ _ALL: tuple[Topology[AnyPlan], ...] = (
 TOPOLOGIES = {topology.name: topology for topology in _ALL}
 """The networks by name."""
 
-PUBLISHED = tuple(topology.name for topology in _ALL if topology.source is not None)
-"""Names of those that papers are about."""
+PUBLISHED = tuple(topology.name for topology in _ALL if topology.source and not topology.variant_of)
+"""Names of those that papers are about, in one form each."""

@@ -6,19 +6,29 @@ He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 
 from asq_hw.network.topologies.layers import Block, Classifier, Convolution, MaxPool, Plan, Step
 from asq_hw.network.topologies.topology import Topology
 
-__all__ = ["TOPOLOGIES", "BasicBlock", "ResNet"]
+__all__ = ["TOPOLOGIES", "BasicBlock", "ResNet", "Shortcut"]
 
 _SOURCE = "He et al., arXiv:1512.03385"
 
 
+class Shortcut(StrEnum):
+    """What stands in a shortcut where the shape changes, by He et al.'s letters."""
+
+    PADDING = "A"
+    """Each stride-th pixel, between channels of zeros: no parameters."""
+    CONVOLUTION = "B"
+    """A 1 x 1 convolution."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BasicBlock(Block):
-    """Two 3 x 3 convolutions and a shortcut: 1 x 1 where the shape changes (option B).
+    """Two 3 x 3 convolutions and a shortcut.
 
     Parameters
     ----------
@@ -26,12 +36,15 @@ class BasicBlock(Block):
         Name within the network.
     in_channels, out_channels, stride : int
         Channels, and how many times smaller the map behind is.
+    shortcut : Shortcut
+        What stands in the shortcut where the shape changes.
     """
 
     name: str
     in_channels: int
     out_channels: int
     stride: int
+    shortcut: Shortcut = Shortcut.CONVOLUTION
 
     @property
     def conv1(self) -> Convolution:
@@ -51,9 +64,22 @@ class BasicBlock(Block):
         )
 
     @property
+    def keeps_shape(self) -> bool:
+        """Whether the map behind has the shape of the one before."""
+        return self.stride == 1 and self.in_channels == self.out_channels
+
+    @property
+    def padding(self) -> tuple[int, int] | None:
+        """Channels of zeros before and behind those of a shortcut without parameters."""
+        if self.keeps_shape or self.shortcut is not Shortcut.PADDING:
+            return None
+        added = self.out_channels - self.in_channels
+        return added // 2, added - added // 2
+
+    @property
     def downsample(self) -> Convolution | None:
-        """The shortcut's convolution, where the shape changes."""
-        if self.stride == 1 and self.in_channels == self.out_channels:
+        """The shortcut's convolution, where the shape changes and it has one."""
+        if self.keeps_shape or self.shortcut is not Shortcut.CONVOLUTION:
             return None
         return Convolution(
             name=f"{self.name}.downsample",
@@ -99,25 +125,32 @@ class ResNet(Plan):
 
 
 def _resnet(
-    conv1: Convolution, maxpool: MaxPool | None, blocks: tuple[int, ...], num_classes: int
+    conv1: Convolution,
+    maxpool: MaxPool | None,
+    blocks: tuple[int, ...],
+    num_classes: int,
+    shortcut: Shortcut = Shortcut.CONVOLUTION,
 ) -> ResNet:
     stages = []
     channels = conv1.out_channels
     for number, count in enumerate(blocks):
         out_channels = conv1.out_channels << number
-        stages.append(_stage(f"layer{number + 1}", channels, out_channels, count))
+        stages.append(_stage(f"layer{number + 1}", channels, out_channels, count, shortcut))
         channels = out_channels
     classifier = Classifier(in_channels=channels, num_classes=num_classes)
     return ResNet(conv1=conv1, maxpool=maxpool, stages=tuple(stages), classifier=classifier)
 
 
-def _stage(name: str, in_channels: int, out_channels: int, count: int) -> tuple[BasicBlock, ...]:
+def _stage(
+    name: str, in_channels: int, out_channels: int, count: int, shortcut: Shortcut
+) -> tuple[BasicBlock, ...]:
     return tuple(
         BasicBlock(
             name=f"{name}.{block}",
             in_channels=out_channels if block else in_channels,
             out_channels=out_channels,
             stride=1 if block or in_channels == out_channels else 2,
+            shortcut=shortcut,
         )
         for block in range(count)
     )
@@ -133,10 +166,12 @@ def _for_imagenet(
     return _resnet(conv1, MaxPool(kernel_size=3, stride=2, padding=1), blocks, num_classes)
 
 
-def _for_cifar(blocks: tuple[int, ...], width: int, in_channels: int, num_classes: int) -> ResNet:
+def _for_cifar(
+    blocks: tuple[int, ...], shortcut: Shortcut, width: int, in_channels: int, num_classes: int
+) -> ResNet:
     """A network for small images (section 4.2)."""
     conv1 = Convolution(name="conv1", in_channels=in_channels, out_channels=width)
-    return _resnet(conv1, None, blocks, num_classes)
+    return _resnet(conv1, None, blocks, num_classes, shortcut)
 
 
 TOPOLOGIES = (
@@ -159,7 +194,16 @@ TOPOLOGIES = (
     Topology(
         name="resnet20",
         source=_SOURCE,
-        make_plan=partial(_for_cifar, (3, 3, 3)),
+        make_plan=partial(_for_cifar, (3, 3, 3), Shortcut.CONVOLUTION),
+        width=16,
+        image_size=32,
+        num_classes=10,
+    ),
+    Topology(
+        name="resnet20-a",
+        source=_SOURCE,
+        variant_of="resnet20",
+        make_plan=partial(_for_cifar, (3, 3, 3), Shortcut.PADDING),
         width=16,
         image_size=32,
         num_classes=10,

@@ -23,6 +23,8 @@ class Topology(Generic[P]):
         What recipes and commands call it.
     source : str or None
         Where it was published; None for one of our own.
+    variant_of : str or None
+        The network by name that this one is a form of.
     make_plan : callable
         Makes its plan for ``(width, in_channels, num_classes)``.
     width : int
@@ -39,6 +41,7 @@ class Topology(Generic[P]):
     image_size: int
     in_channels: int = 3
     num_classes: int
+    variant_of: str | None = None
 
     def plan(
         self,

@@ -1,7 +1,7 @@
 """Looking through a file of torch's before torch reads it: nothing in it may ask for much.
 
 Such a file is a zip archive with one record for each storage, and a pickle that says which tensors
-lie in them. torch refuses pickles that would run code; it believes what they say of sizes.
+lie in them (`asq_hw.train.checkpoints.tensor_pickle`).
 """
 
 from __future__ import annotations
@@ -9,33 +9,22 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
-from asq_hw.files.pickles import PickleError, PickleMachine
+from asq_hw.files.pickles import PickleError
+from asq_hw.train.checkpoints.tensor_pickle import (
+    Storage,
+    TensorMachine,
+    refuse_storage,
+    storage_of,
+)
 
-__all__ = ["ArchiveError", "check_archive"]
+__all__ = ["MAGIC", "ArchiveError", "check_archive"]
+
+MAGIC: Final = b"PK\x03\x04"
 
 _MOST_RECORDS: Final = 50_000
 _MOST_PICKLE_BYTES: Final = 1 << 25
-_MOST_INSTRUCTIONS: Final = 2_000_000
-_MOST_PARTS: Final = 1 << 16
-"""Parts of a tuple, those of its parts included: looking at it visits each."""
-
-_ITEM_BYTES: Final = {
-    "DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2,
-    "LongStorage": 8, "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1,
-    "BoolStorage": 1, "ComplexDoubleStorage": 16, "ComplexFloatStorage": 8, "UntypedStorage": 1,
-}  # fmt: skip
-_CALLED: Final = {
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_parameter",
-    "collections OrderedDict",
-    "torch Size",
-}
-"""What may be named: ordinary tensors; sparse, quantized and other ones take memory that no record
-holds."""
-_NAMED: Final = frozenset(_CALLED | {f"torch {name}" for name in _ITEM_BYTES})
 
 
 class ArchiveError(ValueError):
@@ -69,7 +58,7 @@ def check_archive(content: bytes) -> None:
             for one in records
             if one.filename.startswith(prefix)
         }
-        _CheckpointMachine(sizes).run(program)
+        _ArchiveMachine(sizes).run(program)
     except ArchiveError:
         raise
     except PickleError as error:
@@ -89,73 +78,20 @@ def _check_records(records: list[zipfile.ZipInfo], size: int) -> None:
         raise ArchiveError("its records are larger than the file")
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """What is known of a value that the pickle would make."""
-
-    value: object = None
-    """A number, a string, a name, or a tuple of such; None for all others."""
-    parts: int = 1
-
-
-_OTHER: Final = _Value()
-
-
-@dataclass(frozen=True, slots=True)
-class _Global:
-    name: str
-
-
-class _CheckpointMachine(PickleMachine[_Value]):
-    """Knows of values only what has to be checked; `sizes` are those of the records."""
-
-    kind = "checkpoint"
-    names = _NAMED
-    more_instructions = frozenset(
-        {"BINFLOAT", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINPERSID"}
-    )
+class _ArchiveMachine(TensorMachine):
+    """Holds storages against the `sizes` of the records, in bytes."""
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
-        super().__init__(_MOST_INSTRUCTIONS)
+        super().__init__()
         self.sizes = sizes
 
-    def literal(self, value: object) -> _Value:
-        return _Value(value) if type(value) in (int, str) else _OTHER
-
-    def tuple_of(self, values: list[_Value]) -> _Value:
-        parts = 1 + sum(value.parts for value in values)
-        if parts > _MOST_PARTS:
-            raise PickleError("it nests tuples as no checkpoint does")
-        return _Value(tuple(value.value for value in values), parts)
-
-    def named(self, name: str) -> _Value:
-        return _Value(_Global(name))
-
-    def call(self, function: _Value, arguments: _Value) -> _Value:
-        if not isinstance(function.value, _Global) or function.value.name not in _CALLED:
-            raise PickleError("it calls what no checkpoint needs")
-        return _OTHER
-
-    def extend(self, target: _Value, values: list[_Value]) -> None:
-        """Nothing to check: what a list holds has been."""
-
-    def update(self, target: _Value, items: list[_Value]) -> None:
-        """Nothing to check."""
-
-    def build(self, target: _Value, state: _Value) -> None:
-        """Nothing to check."""
-
-    def stored_elsewhere(self, identity: _Value) -> _Value:
-        """Check that a record holds the storage that is said to be in it."""
-        match identity.value:
-            case ("storage", _Global(name), str(key), str(), int(count)):
-                item = _ITEM_BYTES.get(name.removeprefix("torch "))
-                if item is None or not 0 <= count * item <= self.sizes[key]:
-                    _refuse_storage()
+    def storage(self, identity: object) -> Storage:
+        """Return a storage that a record holds."""
+        match identity:
+            case ("storage", kind, key, str(), count):
+                found = storage_of(kind, key, count)
             case _:
-                _refuse_storage()
-        return _OTHER
-
-
-def _refuse_storage() -> NoReturn:
-    raise PickleError("it names a storage that it does not hold")
+                refuse_storage()
+        if found.nbytes > self.sizes[found.key]:
+            refuse_storage()
+        return found

@@ -5,28 +5,27 @@ from __future__ import annotations
 import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from asq_hw.errors import InputError
 from asq_hw.files.atomic import atomic_write
-from asq_hw.files.reading import read_bounded
 from asq_hw.network.images import ImageSpec
-from asq_hw.train.checkpoints.archive import ArchiveError, check_archive
+from asq_hw.train.checkpoints.digest import DIGEST_LETTERS
 from asq_hw.train.checkpoints.pretrained import fill
+from asq_hw.train.checkpoints.state_dict import StateDict, state_dict_of
+from asq_hw.train.checkpoints.unpacking import unpack
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
 from asq_hw.train.recipes import Recipe, from_dict
 
-__all__ = ["Checkpoint", "load", "load_model", "load_state", "save"]
+__all__ = ["Checkpoint", "load", "load_any", "load_model", "save"]
 
 FORMAT: Final = "asq-hw checkpoint"
 VERSION: Final = 1
 
-_ZIP_MAGIC: Final = b"PK\x03\x04"
-_MOST_BYTES: Final = 1 << 32
 _SPARE_BYTES: Final = 1 << 24
 _MOST_CHANNELS, _MOST_CLASSES = 4096, 1 << 16
 _DAMAGE = (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError)
@@ -53,6 +52,10 @@ class Checkpoint:
         What only resuming needs: plain values and tensors; empty if training is over.
     images : ImageSpec or None
         The images that it was trained on; None in files that were written before they told.
+    start : str or None
+        Digest of the full-precision weights that training began with
+        (`asq_hw.train.checkpoints.digest`); None if it began with random ones, or in files that
+        were written before they told.
     """
 
     recipe: Recipe
@@ -63,6 +66,7 @@ class Checkpoint:
     weights: dict[str, Tensor]
     training: dict[str, Any] = field(default_factory=dict)
     images: ImageSpec | None = None
+    start: str | None = None
 
     def build_model(self) -> nn.Module:
         """Return the network with its weights, in evaluation mode.
@@ -110,6 +114,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "images": None if checkpoint.images is None else asdict(checkpoint.images),
         "weights": checkpoint.weights,
         "training": checkpoint.training,
+        "start": checkpoint.start,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -125,9 +130,31 @@ def load(path: str | Path) -> Checkpoint:
     InputError
         If the file is missing, damaged, no checkpoint of ours, or of a later version.
     """
-    content = _unpack(Path(path))
-    if not isinstance(content, dict) or not _is(content.get("format"), FORMAT):
+    content = unpack(Path(path))
+    if not _is_checkpoint(content):
         raise InputError(f"{path} is not a checkpoint of asq-hw train")
+    return _checkpoint(content, path)
+
+
+def load_any(path: str | Path) -> Checkpoint | StateDict:
+    """Read a checkpoint, or a state dict that another program saved.
+
+    Raises
+    ------
+    InputError
+        As `load`, and if the file holds neither.
+    """
+    content = unpack(Path(path))
+    return (
+        _checkpoint(content, path) if _is_checkpoint(content) else state_dict_of(content, str(path))
+    )
+
+
+def _is_checkpoint(content: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(content, dict) and _is(content.get("format"), FORMAT)
+
+
+def _checkpoint(content: dict[str, Any], path: str | Path) -> Checkpoint:
     if not _is(found := content.get("version"), VERSION):
         found = found if isinstance(found, int) else type(found).__name__
         raise InputError(f"checkpoint {path} must be of version {VERSION}, not {found!r}")
@@ -141,31 +168,20 @@ def load(path: str | Path) -> Checkpoint:
             weights=dict(content["weights"]),
             training=dict(content["training"]),
             images=_images(content.get("images")),
+            start=_digest(content.get("start")),
         )
     except _DAMAGE as error:
         raise InputError(f"checkpoint {path} is damaged: {str(error)[:300]}") from None
 
 
+def _digest(value: object) -> str | None:
+    if value is not None and not (isinstance(value, str) and len(value) == DIGEST_LETTERS):
+        raise ValueError(f"start must be a digest of {DIGEST_LETTERS} letters")
+    return value
+
+
 def _images(values: dict[str, Any] | None) -> ImageSpec | None:
     return None if values is None else ImageSpec(**values)
-
-
-def load_state(path: str | Path) -> dict[str, Tensor] | None:
-    """Read a state dict that somebody else saved; None if the file is a checkpoint of ours.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, or holds anything but tensors by name.
-    """
-    content = _unpack(Path(path))
-    entries: dict[Any, Any] = content if isinstance(content, dict) else {}
-    if _is(entries.get("format"), FORMAT):
-        return None
-    named = all(isinstance(k, str) and isinstance(v, Tensor) for k, v in entries.items())
-    if not entries or not named:
-        raise InputError(f"{path} is neither a checkpoint of asq-hw train nor a state dict")
-    return entries
 
 
 def _is(found: object, wanted: str | int) -> bool:
@@ -186,25 +202,6 @@ def _current(recipe: dict[str, Any]) -> dict[str, Any]:
     if "bfloat16" in values:
         values["precision"] = "bfloat16" if values.pop("bfloat16") else "float32"
     return values
-
-
-def _unpack(path: Path) -> object:
-    """Read a file of torch's, or say in one line why it is none."""
-    content = read_bounded(path, "checkpoint", _MOST_BYTES)
-    # torch also reads older formats than its zip archive; we never wrote one.
-    if not content.startswith(_ZIP_MAGIC):
-        raise InputError(f"{path} is not a checkpoint of asq-hw train")
-    try:
-        check_archive(content)
-    except ArchiveError as error:
-        raise InputError(
-            f"{path} is not a checkpoint of asq-hw train, or is damaged: {error}"
-        ) from None
-    try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception:
-        # Whatever a damaged archive makes torch's readers raise, the answer is the same.
-        raise InputError(f"{path} is not a checkpoint of asq-hw train, or is damaged") from None
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, Recipe]:

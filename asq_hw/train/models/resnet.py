@@ -4,11 +4,33 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from asq_hw.network.topologies import resnet as plans
 from asq_hw.train.models.blocks import convolution, initialize
 
-__all__ = ["BasicBlock", "ResNet"]
+__all__ = ["BasicBlock", "PaddedShortcut", "ResNet"]
+
+
+class PaddedShortcut(nn.Module):
+    """Each stride-th pixel, between channels of zeros: He et al.'s option A.
+
+    Parameters
+    ----------
+    stride : int
+        Of height and of width.
+    before, behind : int
+        Channels of zeros that are added.
+    """
+
+    def __init__(self, stride: int, before: int, behind: int) -> None:
+        super().__init__()
+        self.stride, self.before, self.behind = stride, before, behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to ``(N, before + C + behind, H / stride, W / stride)``."""
+        kept = x[:, :, :: self.stride, :: self.stride]
+        return functional.pad(kept, (0, 0, 0, 0, self.before, self.behind))
 
 
 class BasicBlock(nn.Module):
@@ -28,6 +50,8 @@ class BasicBlock(nn.Module):
         self.conv2 = convolution(plan.conv2)
         self.bn2 = nn.BatchNorm2d(plan.out_channels)
         self.downsample: nn.Module | None = None
+        if plan.padding is not None:
+            self.downsample = PaddedShortcut(plan.stride, *plan.padding)
         if plan.downsample is not None:
             self.downsample = nn.Sequential(
                 convolution(plan.downsample), nn.BatchNorm2d(plan.out_channels)

@@ -9,16 +9,18 @@ from torch import nn
 
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.batch_norm import share_batch_norm
+from asq_hw.train.checkpoints.digest import weights_digest
 from asq_hw.train.data.batches import training_batches
 from asq_hw.train.data.trained_images import AnyDataset, TrainingData
 from asq_hw.train.distributed import Processes
 from asq_hw.train.export.rehearsal import check_export
+from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.quantizers.quantizer import round_in_loops
 from asq_hw.train.recipes import Recipe
 from asq_hw.train.run.folder import RunFolder
 from asq_hw.train.run.optimizer import make_optimizer
 from asq_hw.train.run.state import TrainingState
-from asq_hw.train.starting_point import network_input, new_model, start_steps
+from asq_hw.train.starting_point import full_precision_model, network_input, start_steps
 
 __all__ = ["begin", "join_training", "use_compiled_loops"]
 
@@ -67,10 +69,13 @@ def begin(
         state.restore(saved, folder.last)
         return state
     shape = {"in_channels": images.shape[0], "num_classes": len(images.classes)}
-    model = new_model(recipe, init, **shape)
+    model = full_precision_model(recipe, init, **shape)
+    start = None if init is None else weights_digest(model.state_dict())
+    model = quantize(model, recipe)
     if must_export:
         check_export(model, recipe, data.training, images)
     state = _state(recipe, images, model, processes.device)
+    state.start = start
     folder.save(folder.last, state.checkpoint())
     return state
 

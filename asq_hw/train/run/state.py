@@ -34,6 +34,8 @@ class TrainingState:
         Its optimizer.
     generator : torch.Generator
         Draws the order of the images and their augmentation.
+    start : str or None
+        Digest of the weights that training began with, if they were somebody's.
     epoch : int
         Epochs that are done.
     accuracy, best_accuracy : float
@@ -45,6 +47,7 @@ class TrainingState:
     model: nn.Module
     optimizer: torch.optim.SGD
     generator: torch.Generator
+    start: str | None = None
     epoch: int = 0
     accuracy: float = 0.0
     best_accuracy: float = -1.0
@@ -86,6 +89,7 @@ class TrainingState:
             weights=self.model.state_dict(),
             training=training if resumable else {},
             images=self.images,
+            start=self.start,
             in_channels=self.images.shape[0],
             num_classes=len(self.images.classes),
         )
@@ -106,3 +110,4 @@ class TrainingState:
         except (KeyError, TypeError, ValueError, RuntimeError):
             raise InputError(f"{path} does not hold what resuming needs") from None
         self.epoch, self.accuracy = saved.epoch, saved.accuracy or 0.0
+        self.start = saved.start

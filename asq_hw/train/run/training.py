@@ -30,6 +30,7 @@ from asq_hw.train.run.folder import RunFolder
 from asq_hw.train.run.log import RunLog, batch_norm_statistics, watch_betas
 from asq_hw.train.run.progress import Progress, Report, TrainingResult
 from asq_hw.train.run.state import TrainingState
+from asq_hw.train.threads import limited_threads
 
 __all__ = ["train"]
 
@@ -128,13 +129,12 @@ def _check_count(what: str, count: int, *, least: int) -> None:
 @contextmanager
 def _surroundings(threads: int | None, device: str) -> Iterator[Processes]:
     """The processes that train; torch's threads and generator are afterwards as they were."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        with torch.random.fork_rng(devices=[]), join_processes(device) as processes:
-            yield processes
-    finally:
-        torch.set_num_threads(before)
+    with (
+        limited_threads(threads),
+        torch.random.fork_rng(devices=[]),
+        join_processes(device) as processes,
+    ):
+        yield processes
 
 
 def _say_nothing(progress: Progress) -> None:

@@ -1,29 +1,43 @@
-"""The ablation: its statistics by hand, resumable runs, a document that its command prints."""
+"""The ablation: its tables by hand, runs that are killed and go on, a document that it prints."""
+
+from __future__ import annotations
 
 import math
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from analysis.paper import ablation, ablation_results
-from analysis.paper.ablation import main, run
-from analysis.paper.ablation_results import TABLE5, WIDTHS, Result, read_results, write_results
-from analysis.paper.ablation_table import STUDENT_T, ablation_report, paired_difference
+from analysis.paper.ablation import RECIPE, main, run
+from analysis.paper.ablation_table import ablation_report
+from analysis.paper.jobs import Outcome
+from analysis.paper.results import Result, read_results, write_results
+from analysis.paper.row_training import Plan, train_row, train_start
+from analysis.paper.rows import TABLES, Gate, Table, Variant, chosen_rows, chosen_tables
 from asq_hw.errors import InputError
+from tests.helpers.guards import no_hang
 
+PATIENCE = 1500
 DOCUMENT = Path(__file__).parents[3] / "docs" / "ablation.md"
 DATA = DOCUMENT.parent / "data" / "ablation.csv"
+TABLE5, TABLE4, WIDTHS = TABLES["5"], TABLES["4"], TABLES["widths"]
 SETTING = {
-    "images": 10000,
+    "dataset": "cifar10",
+    "recipe": "shared",
+    "settings": "epochs=1",
+    "start_recipe": "float",
+    "start": "0123456789abcdef",
     "start_correct": 8000,
-    "width": 8,
-    "training_images": 100,
-    "epochs": 1,
-    "batch_size": 4,
-    "learning_rate": 0.01,
+    "commit": "abc",
+    "images": 10000,
+    "training_loss": None,
 }
 # Three values with mean 81 and standard deviation 1, and what to add to them for each row.
 CORRECT = {1: 8000, 2: 8100, 3: 8200}
@@ -36,62 +50,52 @@ OFFSETS = {
 }
 
 
-def result(variant: str, seed: int, correct: int) -> Result:
-    return Result(variant=variant, seed=seed, correct=correct, **SETTING)  # type: ignore[arg-type]
+def result(variant: str, seed: int, correct: int, loss: float | None = None) -> Result:
+    return Result(variant=variant, seed=seed, correct=correct, loss=loss, **SETTING)  # type: ignore[arg-type]
 
 
 def table5() -> list[Result]:
-    results = [result("lsq-lsq-w4a4", seed, correct) for seed, correct in CORRECT.items()]
+    results = [result("lsq-lsq-w4a4", seed, correct, 0.5) for seed, correct in CORRECT.items()]
     for variant, offsets in OFFSETS.items():
         pairs = zip(CORRECT.items(), offsets, strict=True)
-        results += [result(variant, seed, correct + more) for (seed, correct), more in pairs]
+        results += [
+            result(variant, seed, correct + more, 0.5 - seed / 100)
+            for (seed, correct), more in pairs
+        ]
     return results
 
 
-def test_students_t_leaves_97_5_percent_below() -> None:
-    for degrees, value in enumerate(STUDENT_T, start=1):
-        gamma = math.gamma((degrees + 1) / 2) / math.gamma(degrees / 2)
-        x = np.linspace(0, value, 200_001)
-        density = (
-            gamma / math.sqrt(degrees * math.pi) * (1 + x**2 / degrees) ** (-(degrees + 1) / 2)
-        )
-        assert 0.5 + np.trapezoid(density, x) == pytest.approx(0.975, abs=2e-5)
-
-
-def test_a_difference_is_paired_by_seed() -> None:
-    # Differences -1, 2 and 5: mean 2, standard deviation 3. The seeds 4 and 5 have no partner.
-    found = paired_difference(
-        {1: 80.0, 2: 83.0, 3: 90.0, 4: 0.0}, {3: 85.0, 1: 81.0, 2: 81.0, 5: 0.0}
-    )
-    assert found is not None
-    assert found.mean == pytest.approx(2)
-    assert found.half_width == pytest.approx(4.303 * 3 / math.sqrt(3))
-    assert not found.is_clear
-    assert paired_difference({1: 2.0, 2: 3.0}, {1: 1.0}) is None
-
-
-def test_more_seeds_than_the_table_of_t_are_refused() -> None:
-    many = dict.fromkeys(range(11), 1.0)
-    with pytest.raises(InputError, match="at most 10, not 11"):
-        paired_difference(many, many)
+def lines_of(report: str, heading: str) -> list[str]:
+    """The lines of the table whose head begins so."""
+    _, _, behind = report.partition(heading)
+    return behind.split("\n\n")[0].splitlines()[2:]
 
 
 def test_the_report_by_hand() -> None:
-    report = ablation_report(table5())
-    assert report.startswith("Floating-point starts: 80.00 % (seed 1), 80.00 % (seed 2), 80.00 %")
-    assert "| LSQ (baseline) | 81.00 % | 1.00 | 3 |  |  |\n" in report
-    assert "| POT weights | 81.30 % | 1.00 | 3 | +0.30 ± 0.00 | +0.1 |\n" in report
-    # -0.2, 0 and 0.8: mean 0.2, standard deviation sqrt(0.28).
-    half = 4.303 * math.sqrt(0.28 / 3)
-    assert f"| +0.20 ± {half:.2f} | +0.3 |\n" in report
-    assert "Order by mean: real-valued > POT weights > " in report
+    report = ablation_report(table5(), [TABLE5])
+    assert report.startswith("Data set: cifar10, 10,000 test images. Recipe: shared (epochs=1).\n")
+    assert "Floating-point start: float (80.00 %, 0123456789abcdef). Program: abc.\n" in report
+    rows = lines_of(report, "| bits | row | top-1")
+    assert rows[0] == "| 4 | LSQ (baseline) | 81.00 % | 1.00 | 0.5000 | 3 | 92.4 % |"
+    assert rows[1] == "| 4 | POT weights | 81.30 % | 1.00 | 0.4800 | 3 | 92.5 % |"
+    differences = lines_of(report, "| bits | row | against")
+    # -0.2, 0 and 0.8: mean 0.2, standard deviation sqrt(0.28); losses -0.01, -0.02, -0.03.
+    half, loss = 4.3027 * math.sqrt(0.28 / 3), 4.3027 * 0.01 / math.sqrt(3)
+    assert differences[1].startswith(
+        f"| 4 | POST weights | LSQ | +0.20 ± {half:.2f} | -0.0200 ± {loss:.4f} | 3 | +0.3 | "
+    )
+    assert differences[0] == (
+        "| 4 | POT weights | LSQ | +0.30 ± 0.00 | -0.0200 ± 0.0248 | 3 | +0.1 | 1.00 | 0.00 |"
+    )
+    assert "Order by mean at 4 bits: real-valued > POT weights > " in report
     # A mean of -0.6 with deviation 0.1 is clear, +0.2 with 0.17 is not.
-    clear = report.split("leaves out zero: ")[1].splitlines()[0]
+    clear = report.split("leaves out zero at 4 bits: ")[1].splitlines()[0]
     assert clear == "POT weights, ASQ activations (scheme 1), real-valued"
 
 
 def test_the_papers_order_is_table_5s() -> None:
-    papers = ablation_report(table5()).split("The paper's order: ")[1].splitlines()[0]
+    report = ablation_report(table5(), [TABLE5])
+    papers = report.split("The paper's order at 4 bits: ")[1].splitlines()[0]
     assert papers == (
         "both (scheme 2) > ASQ activations (scheme 1) > POST weights > real-valued > "
         "POT weights > LSQ (baseline)"
@@ -105,61 +109,91 @@ def test_each_width_is_compared_with_lsq_of_that_width() -> None:
         *(result("asq-lsq-w2a2", seed, correct - 900) for seed, correct in CORRECT.items()),
         *(result("asq-lsq-w8a8", seed, correct) for seed, correct in CORRECT.items()),
     ]
-    rows = ablation_report(results).split("(95 %) |\n")[-1].splitlines()[1:]
-    assert rows == [
-        "| 2 | LSQ | 71.00 % | 1.00 | 3 |  |",
-        "| 2 | scheme 1 | 72.00 % | 1.00 | 3 | +1.00 ± 0.00 |",
-        "| 4 | LSQ | 81.00 % | 1.00 | 3 |  |",
-        "| 4 | scheme 1 | 80.40 % | 0.90 | 3 | -0.60 ± 0.25 |",
-        "| 4 | scheme 2 | 81.20 % | 1.15 | 3 | +0.20 ± 0.43 |",
-        "| 8 | scheme 1 | 81.00 % | 1.00 | 3 |  |",
+    report = ablation_report(results, [WIDTHS])
+    assert [row.split(" |")[:3] for row in lines_of(report, "| bits | row | top-1")] == [
+        ["| 2", " LSQ", " 71.00 %"],
+        ["| 2", " scheme 1", " 72.00 %"],
+        ["| 4", " LSQ", " 81.00 %"],
+        ["| 4", " scheme 1", " 80.40 %"],
+        ["| 4", " scheme 2", " 81.20 %"],
+        ["| 8", " scheme 1", " 81.00 %"],
+    ]
+    assert [row.split(" | ")[:4] for row in lines_of(report, "| bits | row | against")] == [
+        ["| 2", "scheme 1", "LSQ", "+1.00 ± 0.00"],
+        ["| 4", "scheme 1", "LSQ", "-0.60 ± 0.25"],
+        ["| 4", "scheme 2", "LSQ", "+0.20 ± 0.43"],
     ]
 
 
-def test_one_run_has_no_deviation() -> None:
-    assert "| LSQ (baseline) | 80.00 % |  | 1 |  |  |" in ablation_report(table5()[:1])
+def test_one_run_has_no_deviation_and_no_difference() -> None:
+    report = ablation_report(table5()[:1], [TABLE5, TABLE4])
+    assert "| 4 | LSQ (baseline) | 80.00 % |  | 0.5000 | 1 | 92.4 % |" in report
+    assert "against" not in report and "Order" not in report
 
 
 def test_reports_need_results_of_known_rows() -> None:
     with pytest.raises(InputError, match="at least one run, not none"):
-        ablation_report([])
+        ablation_report([], [TABLE5])
     with pytest.raises(InputError, match="not 'mine'"):
-        ablation_report([result("mine", 1, 1)])
+        ablation_report([result("mine", 1, 1)], [TABLE5])
 
 
-def test_results_survive_their_file(tmp_path: Path) -> None:
-    path = tmp_path / "results.csv"
-    write_results(path, table5())
-    assert read_results(path) == table5()
+CONTROL = Variant(label="control", weights="lsq", activations="lsq", settings=(("momentum", 0.5),))
+FAST = replace(CONTROL, label="control x 100", settings=(("momentum", 0.9),))
+OURS = Variant(label="ours", weights="post", activations="lsq", against=CONTROL)
+GATED = Table(
+    name="g",
+    title="Gated",
+    rows=(CONTROL, OURS),
+    gates=(Gate(about="ours", plain=CONTROL, fast=FAST),),
+)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("correct", "losses", "said"),
     [
-        ("8000", "many", "line 2 of .* is not a result: .*'many'"),
-        ("correct", "right", "line 2 of .* is not a result: 'correct'"),
-        ("0.01\n", "0.02\n", "must be of one setting"),
+        ((8010, 8090), (0.5, 0.6), "do not differ beyond noise"),
+        ((8110, 8190), (0.5, 0.6), "do not differ beyond noise"),
+        ((8100, 8201), (0.5, 0.6), "has not converged, and nothing can be said of ours"),
+        ((8010, 8090), (0.4, 0.5), "has not converged, and nothing can be said of ours"),
+        ((8010,), (0.5,), "has not been measured with two seeds: nothing can be said of ours"),
     ],
 )
-def test_damaged_results_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
-    path = tmp_path / "results.csv"
-    write_results(path, table5())
-    path.write_text(path.read_text().replace(old, new, 1))
-    with pytest.raises(InputError, match=message):
-        read_results(path)
-
-
-def test_the_command_line_says_what_is_wrong(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_gate_stands_above_its_table(
+    correct: tuple[int, ...], losses: tuple[float, ...], said: str
 ) -> None:
-    assert main(["table", str(tmp_path / "nothing.csv")]) == 2
-    assert capsys.readouterr().err.startswith("error: results ")
+    results = [result(CONTROL.key, s, c, 0.5 + s / 10 - 0.1) for s, c in ((1, 8000), (2, 8100))]
+    results += [result(OURS.key, 1, 8100), result(OURS.key, 2, 8200)]
+    results += [
+        result(FAST.key, seed, count, loss)
+        for seed, (count, loss) in enumerate(zip(correct, losses, strict=True), start=1)
+    ]
+    report = ablation_report(results, [GATED])
+    gate = report.index("Gate: control x 100 against control (4 bits)")
+    assert gate < report.index("Gated.") and said in report[gate:].splitlines()[0]
+    assert "| 4 | ours | control | +1.00 ± 0.00 |" in report
 
 
-def test_table_5_is_the_papers() -> None:
-    """Method for weights, for activations, and top-1 as printed, at 4 bits."""
-    printed = [(v.weights, v.activations, v.bits, v.paper_top1) for v in TABLE5]
-    assert printed == [
+def test_rows_with_settings_of_their_own() -> None:
+    assert CONTROL.key == "lsq-lsq-w4a4-momentum-0.5"
+    assert CONTROL.overrides(3)["momentum"] == 0.5
+    assert [row.key for row in GATED.trained] == [CONTROL.key, OURS.key, FAST.key]
+    plan = Plan(recipe=RECIPE, runs=Path("runs"))
+    assert plan.row(FAST, 1).momentum == 0.9
+    with pytest.raises(InputError, match="cannot replace what makes a row of the table: momentum"):
+        replace(plan, overrides=("momentum=0.8",)).row(CONTROL, 1)
+    odd = replace(CONTROL, settings=(("adapter_speed", 2),))
+    with pytest.raises(InputError, match="recipe key 'adapter_speed' is unknown"):
+        plan.row(odd, 1)
+
+
+def test_tables_are_the_papers() -> None:
+    """Methods for weights and activations, bits, and top-1 as printed."""
+
+    def printed(table: Table) -> list[tuple[str, str, int, float | None]]:
+        return [(v.weights, v.activations, v.bits, v.paper_top1) for v in table.rows]
+
+    assert printed(TABLE5) == [
         ("lsq", "lsq", 4, 92.4),
         ("pot", "lsq", 4, 92.5),
         ("post", "lsq", 4, 92.7),
@@ -167,73 +201,50 @@ def test_table_5_is_the_papers() -> None:
         ("post", "asq", 4, 93.0),
         ("none", "none", 4, 92.6),
     ]
-
-
-def test_all_widths_of_both_schemes_are_there() -> None:
-    rows = [*TABLE5, *WIDTHS]
-    assert {v.bits for v in rows if v.methods == "asq-lsq"} == {2, 3, 4, 8}
-    assert {v.bits for v in rows if v.methods == "asq-post"} == {3, 4}
-    assert len({v.key for v in rows}) == len(rows)
-
-
-QUICK = ["dataset=digits", "model=digits", "training_images=128", "crop_padding=0"]
-
-
-@pytest.fixture
-def variants() -> tuple[ablation_results.Variant, ...]:
-    pytest.importorskip("sklearn")
-    pytest.importorskip("torch")
-    return TABLE5[0], TABLE5[5], WIDTHS[1]
-
-
-def test_an_interrupted_ablation_ends_as_one_that_never_was(
-    tmp_path: Path, variants: tuple[ablation_results.Variant, ...]
-) -> None:
-    def go(name: str, *, stop: int | None = None) -> list[Result]:
-        output, runs = tmp_path / f"{name}.csv", tmp_path / name
-        left = run(output, runs=runs, variants=variants, seeds=(1, 2), overrides=QUICK)
-        for count, _ in enumerate(left, start=1):
-            if count == stop:
-                break
-        return read_results(output)
-
-    whole = go("whole")
-    assert [(r.variant, r.seed) for r in whole] == [
-        ("lsq-lsq-w4a4", 1),
-        ("real-valued", 1),
-        ("lsq-lsq-w4a4", 2),
-        ("real-valued", 2),
-        ("asq-lsq-w2a2", 1),
-        ("asq-lsq-w2a2", 2),
+    assert printed(TABLE4) == [
+        ("lsq", "lsq", 2, 91.0),
+        ("apot", "lsq", 2, 91.0),
+        ("lsq", "asq", 2, 91.2),
+        ("post", "asq", 2, None),
+        ("lsq", "lsq", 3, 92.0),
+        ("apot", "lsq", 3, 92.2),
+        ("lsq", "asq", 3, 91.7),
+        ("post", "asq", 3, 92.3),
+        ("lsq", "lsq", 4, 92.4),
+        ("apot", "lsq", 4, 92.7),
+        ("lsq", "asq", 4, 92.8),
+        ("post", "asq", 4, 93.0),
     ]
-    assert len(go("stopped", stop=2)) == 2
-    assert go("stopped") == whole
-    # A result that never reached the CSV comes back from its checkpoint.
-    (tmp_path / "whole.csv").unlink()
-    assert go("whole") == whole
 
 
-def test_results_of_another_setting_are_not_mixed(
-    tmp_path: Path, variants: tuple[ablation_results.Variant, ...]
-) -> None:
-    output = tmp_path / "results.csv"
-    write_results(output, [result("lsq-lsq-w4a4", 1, 8000)])
-    with pytest.raises(InputError, match="holds results with training_images 100, which 128"):
-        next(run(output, runs=tmp_path, variants=variants, overrides=QUICK))
-    assert read_results(output) == [result("lsq-lsq-w4a4", 1, 8000)]
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_what_a_row_is_compared_with_is_in_its_table(table: Table) -> None:
+    keys = [row.key for row in table.trained]
+    assert len(set(keys)) == len(table.rows) == len(table.rows)
+    for row in table.rows:
+        assert row.against is None or row.against.key in keys
+
+
+def test_rows_are_chosen_by_table_and_key() -> None:
+    both = chosen_rows(chosen_tables(["5", "4"]))
+    assert len({row.key for row in both}) == len(both) == 6 + 12 - 3
+    assert [row.key for row in both[:6]] == [row.key for row in TABLE5.rows]
+    assert chosen_rows([TABLE5], ["real-valued"]) == [TABLE5.rows[5]]
+    with pytest.raises(InputError, match="--rows must be of lsq-lsq-w4a4 .*, not 'asq'"):
+        chosen_rows([TABLE5], ["asq"])
+    with pytest.raises(InputError, match="--table must be one of 5, 4, widths, not '6'"):
+        chosen_tables(["6"])
 
 
 def test_rows_differ_in_their_methods_alone() -> None:
     pytest.importorskip("torch")
+    plan = Plan(recipe=RECIPE, runs=Path("runs"))
     same = None
-    for variant in (*TABLE5, *WIDTHS):
-        start, row = ablation._recipes(variant, 2, [])
-        assert not start.is_quantized and start.seed == row.seed == 2
-        shared = {
-            key: value
-            for key, value in asdict(row).items()
-            if key not in ("name", "weights", "activations", "weight_bits", "activation_bits")
-        }
+    for variant in chosen_rows(TABLES.values()):
+        row = plan.row(variant, 2)
+        assert row.seed == 2
+        made = ("name", "weights", "activations", "weight_bits", "activation_bits")
+        shared = {key: value for key, value in asdict(row).items() if key not in made}
         same = same or shared
         assert shared == same
         named = {"weights": row.weights, "activations": row.activations, "bits": row.weight_bits}
@@ -241,21 +252,147 @@ def test_rows_differ_in_their_methods_alone() -> None:
         assert row.weight_bits == row.activation_bits
 
 
+SMALL = (
+    "dataset=digits", "model=digits", "training_images=128", "crop_padding=0", "flip=false",
+)  # fmt: skip
+ROWS = [TABLE5.rows[0], TABLE5.rows[5]]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    return Plan(recipe=RECIPE, runs=tmp_path / "runs", overrides=SMALL)
+
+
+def in_this_process(plan: Plan, seed: int) -> list[Result]:
+    start = train_start(plan, seed)
+    return [train_row(plan, variant, seed, start) for variant in ROWS]
+
+
+def lines(results: list[Result]) -> list[Result]:
+    """What does not depend on when and in which order rows were trained."""
+    return sorted((replace(r, commit="") for r in results), key=lambda r: (r.seed, r.variant))
+
+
+def test_killed_rows_go_on_where_they_were(tmp_path: Path, plan: Plan) -> None:
+    torch = pytest.importorskip("torch")
+    from asq_hw.train.models import build
+
+    init = tmp_path / "start.pth"
+    torch.save({"net": build("digits", width=4, in_channels=1, num_classes=10).state_dict()}, init)
+    plan = replace(plan, overrides=(*SMALL, "epochs=12", "width=4"), init=init)
+    output = tmp_path / "results.csv"
+    command = [
+        *(sys.executable, "-m", "analysis.paper.ablation", "run", "--output", str(output)),
+        *("--runs", str(plan.runs), "--seeds", "1", "--table", "5", "--jobs", "2"),
+        *("--init", str(init)),
+        *("--rows", *(row.key for row in ROWS)),
+        *(word for value in plan.overrides for word in ("--set", value)),
+    ]
+    root = Path(__file__).parents[3]
+    logs = [plan.runs / row.overrides(1)["name"] / "log.jsonl" for row in ROWS]  # type: ignore[operator]
+    with no_hang(PATIENCE):
+        parent = subprocess.Popen(command, cwd=root)
+        while not any(epochs(log) >= 2 for log in logs):
+            assert parent.poll() is None
+            time.sleep(0.005)
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+        assert any(2 <= epochs(log) < 12 for log in logs)
+        finished = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    found = read_results(output)
+    assert {r.start_recipe for r in found} == {"state-dict"}
+    assert lines(found) == lines(in_this_process(replace(plan, runs=tmp_path / "whole"), 1))
+    assert all(re.fullmatch(r"[0-9a-f]{12}(\+changes)?|version-.*", r.commit) for r in found)
+    # Nothing is left to do, and what is there is not trained again.
+    before = [(log, log.stat().st_mtime_ns) for log in logs]
+    assert list(run(output, plan, variants=ROWS, seeds=[1])) == []
+    (tmp_path / "results.csv").unlink()
+    assert lines(in_this_process(plan, 1)) == lines(found)
+    assert [(log, log.stat().st_mtime_ns) for log in logs] == before
+
+
+def epochs(log: Path) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def refusal(generator: Iterator[Outcome]) -> str:
+    with pytest.raises(InputError) as error:
+        next(generator)
+    return str(error.value)
+
+
+def test_results_that_do_not_compare_are_refused_before_training(
+    tmp_path: Path, plan: Plan
+) -> None:
+    output = tmp_path / "results.csv"
+    start = train_start(plan, 1)
+    [made] = [train_row(plan, ROWS[1], 1, start)]
+    assert (made.dataset, made.recipe, made.start_recipe) == (
+        "digits",
+        RECIPE,
+        "ablation-float-seed1",
+    )
+    assert made.start == start.digest and made.loss is not None and made.training_loss is not None
+    write_results(output, [made])
+    kept = output.read_bytes()
+
+    def again(**changes: object) -> str:
+        return refusal(run(output, replace(plan, **changes), variants=ROWS, seeds=[1]))  # type: ignore[arg-type]
+
+    assert "of settings" in again(overrides=(*SMALL, "batch_size=16"))
+    assert "of recipe ablation-quantized and of agreement" in again(recipe="agreement-quantized")
+    assert "cannot replace what makes a row" in again(overrides=("seed=3",))
+    # The same network in another file is the same start; another one is not.
+    moved = tmp_path / "moved.pt"
+    moved.write_bytes(start.path.read_bytes())
+    assert train_start(replace(plan, init=moved), 1) == replace(start, path=moved)
+    other = train_start(replace(plan, overrides=(*SMALL, "learning_rate=0.02")), 3)
+    with pytest.raises(InputError, match="holds a run from start .*, not from .*--runs"):
+        train_row(plan, ROWS[1], 1, other)
+    assert output.read_bytes() == kept
+
+
+def test_the_command_line_says_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--output", str(tmp_path / "x.csv"), "--runs", str(tmp_path / "runs")]
+    for arguments, said in (
+        (["table", str(tmp_path / "nothing.csv")], "error: results "),
+        (["table", str(DATA), "--table", "6"], "error: --table must be one of"),
+        (["run", *where, "--seeds", "0"], "error: --seeds must be 1..1000, not 0"),
+        (["run", *where, "--passes", "0"], "error: recipe key epochs must be at least 1"),
+        (["run", *where, "--rows", "x"], "error: --rows must be of"),
+        (["run", *where, "--recipe", "x"], "error: recipe must be one of"),
+    ):
+        assert main(arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith(said) and captured.err.count("\n") == 1
+        assert captured.out == ""
+
+
 def test_the_document_holds_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["table", str(DATA)]) == 0
-    printed = capsys.readouterr().out
-    assert f"python -m analysis.paper.ablation table docs/data/{DATA.name}" in DOCUMENT.read_text()
-    for part in printed.strip().split("\n\n"):
-        assert part in DOCUMENT.read_text(encoding="utf-8")
+    command = ["table", f"docs/data/{DATA.name}", "--table", "5", "--table", "widths"]
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert f"python -m analysis.paper.ablation {' '.join(command)}" in text
+    assert main(["table", str(DATA), *command[2:]]) == 0
+    for part in capsys.readouterr().out.strip().split("\n\n"):
+        assert part in text
 
 
 def test_the_documents_results_are_of_the_shipped_recipes() -> None:
     pytest.importorskip("torch")
     results = read_results(DATA)
-    expected = {(v.key, seed) for v in (*TABLE5, *WIDTHS) for seed in ablation.SEEDS}
-    assert {(r.variant, r.seed) for r in results} == expected
-    _, row = ablation._recipes(TABLE5[0], 1, [])
-    ablation._check_setting(DATA, results, row)
+    rows = chosen_rows([TABLE5, WIDTHS])
+    assert {(r.variant, r.seed) for r in results} == {
+        (row.key, seed) for row in rows for seed in (1, 2, 3)
+    }
+    plan = Plan(recipe=RECIPE, runs=Path("runs"))
+    assert {r.settings for r in results} == {plan.settings()}
+    assert {r.recipe for r in results} == {plan.shared().name}
+    assert {r.start_recipe for r in results} == {plan.start(seed).name for seed in (1, 2, 3)}
 
 
 def test_figures_and_data_of_the_document_are_there() -> None:

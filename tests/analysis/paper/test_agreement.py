@@ -7,14 +7,17 @@ import pytest
 
 pytest.importorskip("torch")
 
-from analysis.paper.ablation_results import Variant
 from analysis.paper.agreement import (
+    RECIPE,
     Agreement,
     agreement_table,
     chosen_variants,
     exportable_variants,
+    main,
     measure,
 )
+from analysis.paper.row_training import Plan, train_start
+from analysis.paper.rows import Variant
 from asq_hw import datasets
 from asq_hw.errors import InputError
 from asq_hw.sim import simulate
@@ -66,10 +69,14 @@ def test_shares_are_of_all_images() -> None:
     assert line == "| post | asq | 50.00 % | 75.00 % | 25.50 % | 98.0 % | 20.0 % |"
 
 
-def test_what_makes_a_row_is_not_replaced(tmp_path: Path) -> None:
-    [variant] = chosen_variants(["lsq,pact"])
-    with pytest.raises(InputError, match="cannot replace .*: weight_bits=8"):
-        measure(variant, init=tmp_path / "none", runs=tmp_path, overrides=["weight_bits=8"])
+def test_what_makes_a_row_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--init", str(tmp_path / "none"), "--runs", str(tmp_path), "--only", "lsq,pact"]
+    assert main([*arguments, "--set", "weight_bits=8"]) == 2
+    assert "cannot replace what makes a row of the table: weight_bits" in capsys.readouterr().err
+    assert main([*arguments, "--data", "nowhere"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -79,10 +86,12 @@ def test_a_row_is_trained_once_and_measured(tmp_path: Path) -> None:
     start = recipes.load("digits-float", ["epochs=2", *small])
     init = training.train(start, output=tmp_path / "float", threads=1).last
     variant = Variant(label="x", weights="pot", activations="asq")
-    overrides = [*small, "training_images=320", "batch_size=32", "precision=float32"]
+    overrides = (*small, "training_images=320", "batch_size=32", "precision=float32")
+    plan = Plan(recipe=RECIPE, overrides=overrides, runs=tmp_path, init=init)
+    source = train_start(plan, 1)
 
     def measured() -> Agreement:
-        return measure(variant, init=init, runs=tmp_path, overrides=overrides)
+        return measure(variant, plan, source)
 
     row = measured()
     last = tmp_path / f"agreement-{variant.key}" / "last.pt"
