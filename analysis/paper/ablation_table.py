@@ -17,7 +17,7 @@ Results = Mapping[str, Mapping[int, Result]]
 
 
 def ablation_report(results: Sequence[Result], tables: Sequence[Table]) -> str:
-    """Return tables, each with its gates above it and its differences below.
+    """Tables, each with its gates above it and its differences below.
 
     A table of which no row has been trained is left out.
 

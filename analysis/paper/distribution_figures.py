@@ -37,7 +37,7 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         raise InputError(f"measurement {path} could not be read: {error}") from None
     _require(frame, *ORIGIN)
     for key in ("dataset", "start"):
-        found = [str(value) for value in frame[key].fillna("unknown").unique()]
+        found = ["unknown" if pd.isna(value) else str(value) for value in frame[key].unique()]
         if len(found) > 1:
             raise InputError(f"measurement {path} must be of one {key}, not of {', '.join(found)}")
     return frame

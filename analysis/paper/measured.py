@@ -87,7 +87,7 @@ def open_measured(
 
 
 def measured(trained: Checkpoint, *, images: int | None, data: str | None = None) -> Measured:
-    """Return a checkpoint's network, and test images as it takes them."""
+    """A checkpoint's network, and test images as it takes them."""
     from asq_hw.train.data.trained_images import images_of, open_as_trained
 
     whole = open_as_trained(data or trained.recipe.dataset, images_of(trained))

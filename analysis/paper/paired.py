@@ -47,7 +47,7 @@ class Difference:
         return abs(self.mean) > self.half_width
 
     def power(self, true: float) -> float:
-        """Return how often so many seeds would show a true difference of that size.
+        """How often so many seeds would show a true difference of that size.
 
         With the deviation that was found; a difference is shown where its interval leaves out zero.
         """
@@ -83,7 +83,7 @@ def paired_difference(scores: Scores, baseline: Scores) -> Difference | None:
 
 
 def student_t_cdf(value: float, degrees: int) -> float:
-    """Return the share of Student's t that lies below a value (Abramowitz and Stegun, 26.7.3-4)."""
+    """The share of Student's t that lies below a value (Abramowitz and Stegun, 26.7.3-4)."""
     theta = math.atan(value / math.sqrt(degrees))
     cosine = math.cos(theta)
     odd = degrees % 2
@@ -98,7 +98,7 @@ def student_t_cdf(value: float, degrees: int) -> float:
 
 
 def student_t_quantile(share: float, degrees: int) -> float:
-    """Return the value below which a share above a half of Student's t lies."""
+    """The value below which a share above a half of Student's t lies."""
     low, high = 0.0, 1e6
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2

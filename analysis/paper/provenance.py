@@ -21,7 +21,7 @@ _FILE = "commits.txt"
 
 @cache
 def commit() -> str:
-    """Return the commit that the sources are of, ``+changes`` behind it if they have been changed.
+    """The commit that the sources are of, ``+changes`` behind it if they have been changed.
 
     Of an installed version without sources under git, its number.
     """
@@ -50,7 +50,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def noted_commits(folder: Path, *, begins: bool) -> str:
-    """Return the commits at which a run was trained, in order; one that begins now is noted first.
+    """The commits at which a run was trained, in order; one that begins now is noted first.
 
     Parameters
     ----------

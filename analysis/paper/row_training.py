@@ -54,13 +54,13 @@ class Plan:
     threads: int = 1
 
     def shared(self) -> Recipe:
-        """Return the recipe that rows replace values of."""
+        """The recipe that rows replace values of."""
         from asq_hw.train import recipes
 
         return recipes.load(self.recipe, self.overrides)
 
     def row(self, variant: Variant, seed: int) -> Recipe:
-        """Return the recipe of a row."""
+        """The recipe of a row."""
         from asq_hw.train import recipes
 
         own = variant.overrides(seed)
@@ -70,7 +70,7 @@ class Plan:
         return recipes.from_dict(self.shared().to_dict() | own)
 
     def start(self, seed: int) -> Recipe:
-        """Return the recipe of a seed's start."""
+        """The recipe of a seed's start."""
         from asq_hw.train import recipes
 
         plain = recipes.load(self.start_recipe, self.overrides).to_dict()
@@ -78,7 +78,7 @@ class Plan:
         return recipes.from_dict(plain | {"seed": seed, "name": name})
 
     def settings(self) -> str:
-        """Return the shared recipe's values that no row replaces and that are not defaults."""
+        """The shared recipe's values that no row replaces and that are not defaults."""
         recipe = self.shared()
         defaults = {f.name: f.default for f in fields(recipe) if f.default is not MISSING}
         plain = recipe.to_dict()
@@ -187,7 +187,7 @@ def train_row(plan: Plan, variant: Variant, seed: int, start: Start) -> Result:
 
 
 def expected(plan: Plan, variant: Variant, seed: int, start: Start) -> Result:
-    """Return the line of a row as far as it is known before its training."""
+    """The line of a row as far as it is known before its training."""
     recipe = plan.row(variant, seed)
     test = datasets.open_dataset(recipe.dataset, image_size=recipe.image_size or None)
     return Result(
@@ -208,7 +208,7 @@ def expected(plan: Plan, variant: Variant, seed: int, start: Start) -> Result:
 
 
 def epochs_done(folder: Path, start: Start) -> int:
-    """Return how much of a run there is.
+    """How much of a run there is.
 
     Raises
     ------

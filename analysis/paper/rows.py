@@ -57,7 +57,7 @@ class Variant:
         return f"{self.methods}-w{self.bits}a{self.bits}{more}"
 
     def overrides(self, seed: int) -> dict[str, object]:
-        """Return what this row replaces in the recipe that all rows share."""
+        """What this row replaces in the recipe that all rows share."""
         return {
             "name": f"ablation-{self.key}-seed{seed}",
             "weights": self.weights,
@@ -182,7 +182,7 @@ TABLES = {table.name: table for table in (_TABLE5, _TABLE4, _EVERY_WIDTH)}
 
 
 def chosen_tables(names: Iterable[str]) -> list[Table]:
-    """Return tables by name.
+    """Tables by name.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def chosen_tables(names: Iterable[str]) -> list[Table]:
 
 
 def chosen_rows(tables: Iterable[Table], only: Iterable[str] | None = None) -> list[Variant]:
-    """Return the rows of tables, each once, or those of them that are named by their key.
+    """The rows of tables, each once, or those of them that are named by their key.
 
     Raises
     ------

@@ -56,7 +56,7 @@ def predict(
     processes: Processes | None = None,
     workers: int = 0,
 ) -> NDArray[np.int64]:
-    """Return the class that the network gives each image, as int64 of shape ``(N,)``.
+    """The class that the network gives each image, as int64 of shape ``(N,)``.
 
     The network runs in float32 and in evaluation mode, and is left in that mode.
 
@@ -110,7 +110,7 @@ def _logits(
 def score(
     model: nn.Module, dataset: AnyDataset, batch_size: int = EVALUATION_BATCH, *, workers: int = 0
 ) -> Scores:
-    """Return how often a network is right, and its loss, in one pass over labeled images.
+    """How often a network is right, and its loss, in one pass over labeled images.
 
     Parameters are those of `predict`.
 
@@ -144,7 +144,7 @@ def evaluate(
     processes: Processes | None = None,
     workers: int = 0,
 ) -> float:
-    """Return the share of a labeled dataset that the network classifies right.
+    """The share of a labeled dataset that the network classifies right.
 
     Parameters are those of `predict`.
 

@@ -79,7 +79,7 @@ def open_network(
 
 
 def _images_of(recipe: Recipe) -> ImageSpec:
-    """Return what a network takes that is trained by a recipe, from what there is of the data."""
+    """What a network takes that is trained by a recipe, from what there is of the data."""
     try:
         return training_data(replace(recipe, training_images=0)).images
     except InputError:
@@ -101,7 +101,7 @@ def _normalized(
 
 
 def _weights(state: StateDict, recipe: Recipe, images: ImageSpec) -> dict[str, torch.Tensor]:
-    """Return the tensors under the names of the recipe's network, which they fit."""
+    """The tensors under the names of the recipe's network, which they fit."""
     with torch.random.fork_rng(devices=[]):
         model = build(
             recipe.model,

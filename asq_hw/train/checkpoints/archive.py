@@ -86,7 +86,7 @@ class _ArchiveMachine(TensorMachine):
         self.sizes = sizes
 
     def storage(self, identity: object) -> Storage:
-        """Return a storage that a record holds."""
+        """A storage that a record holds."""
         match identity:
             case ("storage", kind, key, str(), count):
                 found = storage_of(kind, key, count)

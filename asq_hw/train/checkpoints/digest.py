@@ -18,7 +18,7 @@ _COUNTER: Final = "num_batches_tracked"
 
 
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """Return the beginning of a SHA-256 over all tensors: names, types, shapes and bytes."""
+    """The beginning of a SHA-256 over all tensors: names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         if name.endswith(_COUNTER):

@@ -91,7 +91,7 @@ class _LegacyMachine(TensorMachine):
         self.storages: dict[str, Storage] = {}
 
     def storage(self, identity: object) -> Storage:
-        """Return a storage, which is one and the same wherever its key is named."""
+        """A storage, which is one and the same wherever its key is named."""
         match identity:
             case ("storage", kind, key, str(), count, None):
                 found = storage_of(kind, key, count)
@@ -110,7 +110,7 @@ class _PlainMachine(PickleMachine[object]):
     more_instructions = frozenset({"BINUNICODE"})
 
     def keys(self) -> list[str]:
-        """Return the list of strings that the program has made."""
+        """The list of strings that the program has made."""
         (made,) = self.stack
         if not isinstance(made, list) or not all(isinstance(key, str) for key in made):
             raise TypeError("the keys must be a list of strings")

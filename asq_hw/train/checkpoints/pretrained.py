@@ -20,6 +20,7 @@ __all__ = ["fill", "fill_foreign"]
 _COUNTER: Final = "num_batches_tracked"
 """Batch norm's counter of steps, which older files lack and nothing here reads."""
 _MOST_SHOWN: Final = 3
+_MOST_LETTERS: Final = 80
 _MOST_WIDTH, _MOST_OTHERS = 256, 4096
 """Networks that are looked at to see whether a state dict is theirs are not larger."""
 
@@ -92,7 +93,8 @@ def fill_foreign(model: nn.Module, state: StateDict) -> None:
 
 
 def _misfit(wanted: Mapping[str, Tensor], state: Mapping[str, object]) -> _Misfit:
-    misfit = _Misfit(unexpected=[name for name in state if name not in wanted])
+    # What a damaged file has for a name may be long, and no string.
+    misfit = _Misfit(unexpected=[f"{name}"[:_MOST_LETTERS] for name in state if name not in wanted])
     for name, tensor in wanted.items():
         shape, found = list(tensor.shape), state.get(name)
         if found is None and name.endswith(_COUNTER):

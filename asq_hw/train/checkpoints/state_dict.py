@@ -42,7 +42,7 @@ class StateDict:
     tensors: dict[str, Tensor]
 
     def named_as(self, wanted: Collection[str]) -> dict[str, Tensor]:
-        """Return the tensors under a network's own names, where another name means the same."""
+        """The tensors under a network's own names, where another name means the same."""
         return {self._own_name(name, wanted): tensor for name, tensor in self.tensors.items()}
 
     def _own_name(self, name: str, wanted: Collection[str]) -> str:

@@ -86,7 +86,7 @@ class TensorMachine(PickleMachine[_Value]):
 
     @abstractmethod
     def storage(self, identity: object) -> Storage:
-        """Return the storage of an identity, plain values in a tuple, if the file may hold it.
+        """The storage of an identity, plain values in a tuple, if the file may hold it.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class TensorMachine(PickleMachine[_Value]):
 
 
 def storage_of(kind: object, key: object, count: object) -> Storage:
-    """Return what three parts of an identity say: the storage's class, its key and its count."""
+    """What three parts of an identity say: the storage's class, its key and its count."""
     if isinstance(kind, _Global) and isinstance(key, str) and type(count) is int and count >= 0:
         item = _ITEM_BYTES.get(kind.name.removeprefix("torch "))
         if item is not None:

@@ -27,7 +27,7 @@ _FORMATS: Final = {
 
 
 def unpack(path: Path) -> object:
-    """Return what a file of torch's holds, on the CPU.
+    """What a file of torch's holds, on the CPU.
 
     Raises
     ------
