@@ -32,7 +32,7 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(path, dtype=dict.fromkeys(ORIGIN, str))  # digests may be all digits
     except (OSError, ValueError) as error:
         raise InputError(f"measurement {path} could not be read: {error}") from None
     _require(frame, *ORIGIN)

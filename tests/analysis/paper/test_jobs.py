@@ -15,7 +15,7 @@ from analysis.paper.jobs import Job, locked, run_jobs
 from asq_hw.errors import InputError
 from tests.helpers.guards import no_hang
 
-PATIENCE = 120
+PATIENCE = 600
 
 
 def note(folder: Path, name: str, *needed: str) -> str:
@@ -25,6 +25,17 @@ def note(folder: Path, name: str, *needed: str) -> str:
     time.sleep(0.05)
     (folder / f"{name}.ended").touch()
     return f"{name}{running}"
+
+
+def crowd(folder: Path, name: str) -> int:
+    """How many such jobs were at work while this one waited."""
+    (folder / f"{name}.begun").touch()
+    most, until = 0, time.monotonic() + 3
+    while time.monotonic() < until and most < 3:
+        most = max(most, len(list(folder.glob("*.begun"))) - len(list(folder.glob("*.ended"))))
+        time.sleep(0.02)
+    (folder / f"{name}.ended").touch()
+    return most
 
 
 def refuse(folder: Path) -> None:
@@ -59,6 +70,12 @@ def test_jobs_run_in_order_and_get_what_they_need(tmp_path: Path) -> None:
         ("c", "c1", None),
     ]
     assert (tmp_path / "b.begun").read_text() == "a1"
+
+
+def test_no_more_jobs_than_asked_for_are_at_work(tmp_path: Path) -> None:
+    with no_hang(PATIENCE):
+        found = [o.result for o in run_jobs([job(n, crowd, tmp_path, n) for n in "abcd"], 2)]
+    assert len(found) == 4 and max(found) <= 2
 
 
 def test_a_failure_stops_only_what_needs_it(tmp_path: Path) -> None:
