@@ -87,13 +87,13 @@ def test_what_does_not_fit_is_named(tmp_path: Path, state: dict[str, Tensor]) ->
 
 def test_all_that_does_not_fit_is_said_at_once(tmp_path: Path, state: dict[str, Tensor]) -> None:
     wrong = {key: value for key, value in state.items() if "downsample.1" not in key}
-    wrong |= {"fc.weight": torch.zeros(10, 256), "quantizer.alpha": torch.zeros(1)}
+    wrong |= {"fc.weight": torch.zeros(10, 256), "quantizer\nalpha": torch.zeros(1)}
     with pytest.raises(InputError) as error:
         start(tmp_path, wrong)
     said = str(error.value)
     assert "it lacks layer2.0.downsample.1.weight [128], " in said
     assert "and 9 more; it has in another shape fc.weight [10, 256], not [10, 512]; " in said
-    assert "it has without a place quantizer.alpha (nor does it fit any other network" in said
+    assert "it has without a place 'quantizer\\nalpha' (nor does it fit any other network" in said
     assert "\n" not in said
 
 

@@ -108,6 +108,9 @@ def test_only_the_common_networks_names_are_translated() -> None:
     assert list(state.named_as({"linear.weight"})) == list(state.tensors)
     both = StateDict(source="x", tensors=dict.fromkeys(["linear.a", "fc.a"], torch.zeros(1)))
     assert list(both.named_as({"fc.a"})) == ["linear.a", "fc.a"]
+    names = ["linear.shortcut.a", "fc.shortcut.a"]
+    same = StateDict(source="x", tensors=dict.fromkeys(names, torch.zeros(1)))
+    assert list(same.named_as({"fc.downsample.a"})) == names
 
 
 @pytest.mark.parametrize(

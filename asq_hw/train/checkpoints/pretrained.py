@@ -93,8 +93,7 @@ def fill_foreign(model: nn.Module, state: StateDict) -> None:
 
 
 def _misfit(wanted: Mapping[str, Tensor], state: Mapping[str, object]) -> _Misfit:
-    # What a damaged file has for a name may be long, and no string.
-    misfit = _Misfit(unexpected=[f"{name}"[:_MOST_LETTERS] for name in state if name not in wanted])
+    misfit = _Misfit(unexpected=[_shown(name) for name in state if name not in wanted])
     for name, tensor in wanted.items():
         shape, found = list(tensor.shape), state.get(name)
         if found is None and name.endswith(_COUNTER):
@@ -105,6 +104,12 @@ def _misfit(wanted: Mapping[str, Tensor], state: Mapping[str, object]) -> _Misfi
             other = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             misfit.misshapen.append(f"{name} {other}, not {shape}")
     return misfit
+
+
+def _shown(name: object) -> str:
+    """What a file has for a name, which may be long, of several lines, and no string."""
+    plain = isinstance(name, str) and name.isprintable()
+    return f"{name if plain else repr(name)}"[:_MOST_LETTERS]
 
 
 def _listed(names: list[str]) -> str:

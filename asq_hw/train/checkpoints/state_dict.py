@@ -43,7 +43,8 @@ class StateDict:
 
     def named_as(self, wanted: Collection[str]) -> dict[str, Tensor]:
         """The tensors under a network's own names, where another name means the same."""
-        return {self._own_name(name, wanted): tensor for name, tensor in self.tensors.items()}
+        named = {self._own_name(name, wanted): tensor for name, tensor in self.tensors.items()}
+        return named if len(named) == len(self.tensors) else self.tensors
 
     def _own_name(self, name: str, wanted: Collection[str]) -> str:
         translated = ".".join(_SYNONYMS.get(part, part) for part in name.split("."))
