@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.paper.figures import figure_file
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.guard import guarded
 from asq_hw.numbers.fixedpoint import sqrt2_times_pair
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product, ProductKind
 from asq_hw.numbers.schemes import POST
-from asq_hw.numbers.validation import check_range
 
 __all__ = ["ErrorRow", "error_rows", "plot_errors"]
 

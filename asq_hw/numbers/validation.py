@@ -12,7 +12,7 @@ from asq_hw.errors import InputError, check_range
 from asq_hw.numbers.fixedpoint import integer_range
 from asq_hw.numbers.widths import CODE_BITS
 
-__all__ = ["IntArray", "check_codes", "check_integers", "check_pair", "check_range"]
+__all__ = ["IntArray", "check_codes", "check_integers", "check_pair"]
 
 IntArray = NDArray[np.int64]
 

@@ -9,13 +9,12 @@ from functools import cache
 from types import MappingProxyType
 from typing import Self, TypeVar
 
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.fixedpoint import signed_width
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Grid
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.schemes import UNIFORM
-from asq_hw.numbers.validation import check_range
 from rtl.design import VALID_IN, VALID_OUT, Direction, MacDesign, Port
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 

@@ -9,8 +9,8 @@ from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
+from asq_hw.errors import check_range
 from asq_hw.numbers.fixedpoint import shift_right_half_up, signed_width
-from asq_hw.numbers.validation import check_range
 from asq_hw.numbers.widths import MAX_FEATURE_BITS, MAX_SHIFT, MIN_FEATURE_BITS, MULTIPLIER_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.lib.arithmetic import round_half_up

@@ -10,6 +10,7 @@ from amaranth.hdl import Const, Module, Signal, Value, signed
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
+from asq_hw.errors import check_range
 from asq_hw.network.bounds import Range
 from asq_hw.numbers.fixedpoint import (
     SQRT2_FRACTION_BITS,
@@ -20,7 +21,6 @@ from asq_hw.numbers.fixedpoint import (
     sqrt2_times_pair,
 )
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS
-from asq_hw.numbers.validation import check_range
 from asq_hw.numbers.widths import BIAS_BITS, MAX_FEATURE_BITS, MAX_SHIFT, MIN_FEATURE_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.lib import arithmetic
