@@ -100,7 +100,7 @@ def test_many_parameters_are_explained() -> None:
                 if not PARAMETERS.search(docstring):
                     missing.append(f"{name}.{function.name}")
     assert missing == []
-    assert checked > 100
+    assert checked > 80
 
 
 @pytest.mark.parametrize("module", TESTED)
