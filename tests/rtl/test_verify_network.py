@@ -33,7 +33,7 @@ from rtl.quantizer.requantizer import Requantizer
 from rtl.tools import MissingToolError, find_iverilog, find_yosys
 from rtl.units.adapter import ADAPTER
 from rtl.units.registry import UNITS
-from rtl.units.unit import NetworkUnit
+from rtl.units.unit import Effort, NetworkUnit
 from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.met import Meets, Met
 from rtl.verify.mutation import narrow_words
@@ -323,6 +323,14 @@ def meets(kind: str) -> Meets:
     unit = UNITS.find(kind)
     assert isinstance(unit, NetworkUnit)
     return unit.meets
+
+
+@pytest.mark.parametrize("kind", DESIGNS)
+def test_units_of_a_layer_are_checked_in_their_network_and_no_others(kind: str) -> None:
+    units, unit = LayerUnits.of(tiny(), "reader"), UNITS.find(kind)
+    designs = [DESIGNS[kind](units)]
+    assert Method.NETWORK in unit.rungs(designs, {}, Effort(), units)
+    assert Method.NETWORK not in unit.rungs(designs, {}, Effort())
 
 
 @pytest.mark.parametrize("kind", DESIGNS)
