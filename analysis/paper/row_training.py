@@ -155,6 +155,17 @@ def _trained_by(path: Path) -> str:
 def train_row(plan: Plan, variant: Variant, seed: int, start: Start) -> Result:
     """Train a row, or go on with it where it was, and measure what its last epoch has left.
 
+    Parameters
+    ----------
+    plan : Plan
+        What all rows share.
+    variant : Variant
+        The row.
+    seed : int
+        Of the order of the images and their augmentation.
+    start : Start
+        What it starts from.
+
     Raises
     ------
     InputError
@@ -187,7 +198,10 @@ def train_row(plan: Plan, variant: Variant, seed: int, start: Start) -> Result:
 
 
 def expected(plan: Plan, variant: Variant, seed: int, start: Start) -> Result:
-    """The line of a row as far as it is known before its training."""
+    """The line of a row as far as it is known before its training.
+
+    Parameters are those of `train_row`.
+    """
     recipe = plan.row(variant, seed)
     test = datasets.open_dataset(recipe.dataset, image_size=recipe.image_size or None)
     return Result(

@@ -49,7 +49,10 @@ def new_model(
 def full_precision_model(
     recipe: Recipe, init: Path | None, *, in_channels: int, num_classes: int
 ) -> nn.Module:
-    """Make the network that `new_model` quantizes; parameters and errors are the same."""
+    """Make the network that `new_model` quantizes.
+
+    Parameters are those of `new_model`, and so are the errors.
+    """
     shape = {"in_channels": in_channels, "num_classes": num_classes}
     source = None if init is None else checkpoints.load_any(init)
     if isinstance(source, Checkpoint):
@@ -79,13 +82,13 @@ def _check_init(
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
-    """Return the context in which a network trains in the recipe's precision."""
+    """The context in which a network trains in the recipe's precision."""
     enabled = recipe.precision is Precision.BFLOAT16
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def network_input(images: Tensor, dataset: Dataset | ImageFolder, device: torch.device) -> Tensor:
-    """Return a data set's images as the network sees them, on its device."""
+    """A data set's images as the network sees them, on its device."""
     moved = images.to(device, non_blocking=True)
     return normalize(moved, mean=dataset.mean, std=dataset.std)
 

@@ -214,3 +214,9 @@ def test_what_is_decoded_slowly_is_refused_beyond_4_million_pixels(tmp_path: Pat
     (tmp_path / "x.pgm").write_bytes(b"P5 3000 3000 300\n")
     with pytest.raises(InputError, match="at most 4194304 pixels in this variant of PPM"):
         read_image(tmp_path / "x.pgm")
+
+
+def test_an_image_of_more_pixels_than_the_limit_is_refused_by_its_header(tmp_path: Path) -> None:
+    (tmp_path / "x.pgm").write_bytes(b"P5 8192 8193 255\n")
+    with pytest.raises(InputError, match="at most 67108864 pixels, not 8192 x 8193"):
+        read_image(tmp_path / "x.pgm")

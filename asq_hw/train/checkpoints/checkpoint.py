@@ -69,7 +69,7 @@ class Checkpoint:
     start: str | None = None
 
     def build_model(self) -> nn.Module:
-        """Return the network with its weights, in evaluation mode.
+        """The network with its weights, in evaluation mode.
 
         Raises
         ------
