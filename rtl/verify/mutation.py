@@ -20,7 +20,7 @@ from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog
 from rtl.tools import ToolError, run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
-from rtl.verify.equivalence import EQUIVALENCE_TIMEOUT_S, compare, to_gates
+from rtl.verify.equivalence import EQUIVALENCE_TIMEOUT_S, Comparison, to_gates
 from rtl.verify.legal import has_legal_value
 from rtl.verify.narrow import Word, narrowed
 from rtl.verify.of_designs import is_proven
@@ -32,11 +32,10 @@ __all__ = ["MUTANTS", "MutationResult", "mutate", "mutation", "narrow_words"]
 MUTANTS = 120
 """Mutants of each design, evenly sampled from all that Yosys' ``mutate`` can make."""
 
-_SELECT_BITS = 12
-_SELECT = f"mutant {_SELECT_BITS}"
+_SELECT = ("mutant", 12)
+_CONTROL_OF = " ".join(map(str, _SELECT))
 _MUTANTS = "mutants"
 _GOLD = "gold.v"
-_ORIGINAL = "original"
 _LIST = "chosen.txt"
 _CONTROL = re.compile(r"-ctrl mutant \d+ \d+ ")
 
@@ -97,7 +96,8 @@ def mutate(
         made = _make(design, mutants, folder)
         killed = _killed(design, range(1, made + 1), Vectors.random(design, operations), folder)
         survivors = [number for number in range(1, made + 1) if number not in killed]
-        answers = {number: _decided(design, number, folder) for number in survivors}
+        comparison = Comparison(design, _MUTANTS, select=_SELECT, folder=folder)
+        answers = {number: _decided(design, number, comparison, folder) for number in survivors}
 
     def those(answer: Answer) -> tuple[int, ...]:
         return tuple(number for number in survivors if answers[number] is answer)
@@ -131,7 +131,7 @@ def narrow_words(
         folder = Path(name)
         (folder / "unit.v").write_text(to_verilog(design), encoding="utf-8")
         flat = _FLAT.format(top=design.name)
-        words = narrowed(design, flat, _MUTANTS, ("mutant", _SELECT_BITS), folder)
+        words = narrowed(design, flat, _MUTANTS, _SELECT, folder)
         chosen = {
             number: word
             for number, word in enumerate(words, start=1)
@@ -166,13 +166,14 @@ def _make(design: Design, mutants: int, folder: Path) -> int:
     (folder / "unit.v").write_text(to_verilog(design), encoding="utf-8")
     flat = _FLAT.format(top=design.name)
     run_yosys(
-        f"{flat}mutate -list {2 * mutants} -seed 1 -o list.txt -ctrl {_SELECT} 1\n", folder=folder
+        f"{flat}mutate -list {2 * mutants} -seed 1 -o list.txt -ctrl {_CONTROL_OF} 1\n",
+        folder=folder,
     )
     # A gated clock would only show how a simulator orders events.
     lines = (folder / "list.txt").read_text(encoding="utf-8").splitlines()
     chosen = [line for line in lines if " -port CLK " not in line][:mutants]
     numbered = [
-        _CONTROL.sub(f"-ctrl {_SELECT} {number} ", line)
+        _CONTROL.sub(f"-ctrl {_CONTROL_OF} {number} ", line)
         for number, line in enumerate(chosen, start=1)
     ]
     script = flat + "\n".join(numbered)
@@ -181,10 +182,7 @@ def _make(design: Design, mutants: int, folder: Path) -> int:
         folder=folder,
     )
     run_yosys(f"{flat}write_verilog -noattr {_GOLD}\n", folder=folder)
-    original = f"rename {design.name} {_ORIGINAL}\nwrite_verilog -noattr {_ORIGINAL}.v\n"
-    run_yosys(f"{flat}{original}", folder=folder)
-    for module in (_ORIGINAL, _MUTANTS):
-        to_gates(module, folder=folder)
+    to_gates(_MUTANTS, folder=folder)
     (folder / _LIST).write_text("\n".join(chosen), encoding="utf-8")
     return len(chosen)
 
@@ -198,7 +196,7 @@ def _selector(design: Design) -> str:
 module {design.name}(
   input clk, input rst,
   {", ".join(ports)});
-  reg [{_SELECT_BITS - 1}:0] mutant;
+  reg [{_SELECT[1] - 1}:0] mutant;
   initial if (!$value$plusargs("mutant=%d", mutant)) mutant = 0;
   {_MUTANTS} mutants (.clk(clk), .rst(rst), .mutant(mutant), {", ".join(connections)});
 endmodule
@@ -210,14 +208,13 @@ def _declaration(port: Port) -> str:
     return f"{way} [{port.width - 1}:0] {port.name}"
 
 
-def _decided(design: Design, number: int, folder: Path) -> Answer:
+def _decided(design: Design, number: int, comparison: Comparison, folder: Path) -> Answer:
     """Whether a mutant does for ever what the design does, or what it must do.
 
     The comparison decides nearly all, and alone can refute; the other proofs are for what it
     leaves unknown.
     """
-    connect = f", .mutant({_SELECT_BITS}'d{number})"
-    answer = compare(design, _ORIGINAL, _MUTANTS, connect=connect, folder=folder)
+    answer = comparison.answer(number)
     if answer is not Answer.UNKNOWN:
         return answer
     alone = f"mutant{number}.v"
@@ -272,7 +269,7 @@ def _pair(design: Design, number: int) -> str:
     legal = [has_legal_value(port) for port in inputs if port.values is not None]
     wires = [f"  wire [{p.width - 1}:0] {side}_{p.name};" for p in outputs for side in "ab"]
     units = [
-        f"  {_MUTANTS} {side} ({shared}, .mutant({_SELECT_BITS}'d{select}), "
+        f"  {_MUTANTS} {side} ({shared}, .mutant({_SELECT[1]}'d{select}), "
         + ", ".join(f".{p.name}({side}_{p.name})" for p in outputs)
         + ");"
         for side, select in (("a", 0), ("b", number))

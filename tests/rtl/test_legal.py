@@ -52,15 +52,15 @@ def legal(design: Design, cycles: Sequence[Cycle], folder: Path) -> list[int]:
     bench = f"""\
 module tb;
   reg clk = 0;
-{declared}  wire legal;
+{declared}  wire legal, taken;
   reg [{sum(width for _, width in fields) - 1}:0] rows [0:{len(rows) - 1}];
   integer i;
-  {LEGAL} monitor (.clk(clk), {connected}, .legal(legal));
+  {LEGAL} monitor (.clk(clk), {connected}, .monitor_legal(legal), .monitor_taken(taken));
   initial begin
     $readmemb("rows.mem", rows);
     for (i = 0; i < {len(rows)}; i = i + 1) begin
       {{{", ".join(names)}}} = rows[i];
-      #1 $write("%b", legal);
+      #1 $write("%b%b", legal, taken);
       clk = 1;
       #1 clk = 0;
     end
