@@ -84,7 +84,7 @@ def _wanted_sums(
     rises = is_reached != (weight > 0)
     bounds = (first.minimum, first.maximum)
     outputs = _with_sum(last, values, target, bounds, random)
-    if outputs is None:
+    if outputs is None or outputs[moved] == (first.maximum if rises else first.minimum):
         return None
     least = [_edge(first, output) for output in outputs]
     most = [_edge(first, output + 1) - 1 for output in outputs]

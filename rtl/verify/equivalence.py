@@ -1,9 +1,10 @@
 """Whether two circuits give the same results for ever, for all that they may be given.
 
-The question becomes an and-inverter graph, which ABC decides. It looks for registers, and then for
-any signals, of the two circuits that are equal in every state reached, and proves them by induction
-all together (van Eijk, Sequential equivalence checking based on structural similarities, 2000).
-What a difference cannot reach becomes one circuit, and what is left is about the difference alone.
+The question becomes an and-inverter graph. What a difference cannot reach becomes one circuit
+(`rtl.verify.sharing`), and often nothing is left then. Else ABC looks for signals that are equal in
+every state reached, and proves them by induction all together (van Eijk, Sequential equivalence
+checking based on structural similarities, 2000): first with wide registers that both have in common
+set free, so that no multiplier is in the way, then in the whole.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from rtl.verify.sharing import data_of, relaxed, shared
 
 __all__ = ["EQUIVALENCE_TIMEOUT_S", "Comparison", "to_gates"]
 
-EQUIVALENCE_TIMEOUT_S = 300
-"""A comparison that takes longer is undecided."""
+EQUIVALENCE_TIMEOUT_S = 120
+"""An attempt that takes longer has failed; a comparison that all fail on is undecided."""
 
 _PAIR, _SIDES = "pair", ("a", "b")
 # Registers without an initial value begin at 0; the claim begins at a reset.
@@ -35,7 +36,9 @@ simplemap
 aigmap
 opt_clean
 """
-_QUICK = "strash; lcorr; scorr"
+_DEPTH = 8
+_ATTEMPTS = ("lcorr; scorr", f"lcorr; scorr; scorr -F {_DEPTH}")
+"""By induction over one cycle, and then over some: a difference may come back once and be gone."""
 _CONFLICTS = 5000
 """Of the solver, for one pair of registers, among those that 1000 did not decide."""
 _DECIDE = f"strash; lcorr; lcorr -C {_CONFLICTS}; scorr; dprove"
@@ -49,12 +52,12 @@ _SAID = {
 
 
 def to_gates(module: str, *, folder: Path) -> None:
-    """Turn the flat module of that name and file, Verilog, into gates, for `Comparison` to read.
+    """Turn the module of that name and file, Verilog, into gates, for `Comparison` to read.
 
-    Both circuits become gates before they meet and before anything is known of their inputs: what
-    is written alike is then made of the same gates.
+    It becomes gates before anything is known of its inputs, and once for both copies: what is alike
+    in them is made of the same gates.
     """
-    script = f"read_verilog {module}.v\nhierarchy -check -top {module}\nproc\nmemory_map\n"
+    script = f"read_verilog {module}.v\nhierarchy -check -top {module}\nproc\nflatten\nmemory_map\n"
     run_yosys(f"{script}{_TO_GATES}write_rtlil {module}.il\n", folder=folder)
 
 
@@ -120,19 +123,20 @@ class Comparison:
         }
         first, second = (f"{side}." for side in _SIDES)
         graph, common = shared(self._graph, (first, second), constants)
-        if self._is_false(relaxed(graph, data_of(common, _MOST_CONTROL_BITS))):
+        simpler = relaxed(graph, data_of(common, _MOST_CONTROL_BITS))
+        if any(self._is_false(simpler, attempt) for attempt in _ATTEMPTS):
             return Answer.PROVEN
         log = self._said(graph, _DECIDE)
         said = [answer for answer, words in _SAID.items() if words.search(log)]
         return said[0] if len(said) == 1 else Answer.UNKNOWN
 
-    def _is_false(self, graph: Graph) -> bool:
-        """Whether the output is found to be 0 for ever, without much ado."""
+    def _is_false(self, graph: Graph, attempt: str) -> bool:
+        """Whether an attempt finds that the output is 0 for ever."""
         if graph.output <= 1:
             return graph.output == 0
         reduced = self._folder / "reduced.aig"
         reduced.unlink(missing_ok=True)
-        self._said(graph, f"{_QUICK}; write_aiger {reduced.name}")
+        self._said(graph, f"strash; {attempt}; write_aiger {reduced.name}")
         return reduced.exists() and Graph.read(reduced.read_bytes()).output == 0
 
     def _said(self, graph: Graph, commands: str) -> str:
