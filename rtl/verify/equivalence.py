@@ -10,21 +10,24 @@ set free, so that no multiplier is in the way, then in the whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from pathlib import Path
+from time import monotonic
 
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction
 from rtl.tools import ToolTimeoutError, run_abc, run_yosys
 from rtl.verify.aiger import Graph
 from rtl.verify.legal import LEGAL, legal_monitor
 from rtl.verify.proofs import Answer
-from rtl.verify.sharing import data_of, relaxed, shared
+from rtl.verify.sharing import data_of, differing, relaxed, shared
 
 __all__ = ["EQUIVALENCE_TIMEOUT_S", "Comparison", "to_gates"]
 
 EQUIVALENCE_TIMEOUT_S = 120
-"""An attempt that takes longer has failed; a comparison that all fail on is undecided."""
+"""A comparison that takes longer, all its attempts together, is undecided."""
 
 _PAIR, _SIDES = "pair", ("a", "b")
+_PREFIXES = ("a.", "b.")
 # Registers without an initial value begin at 0; the claim begins at a reset.
 _TO_GATES = """
 techmap
@@ -39,6 +42,8 @@ opt_clean
 _DEPTH = 8
 _ATTEMPTS = ("lcorr; scorr", f"lcorr; scorr; scorr -F {_DEPTH}")
 """By induction over one cycle, and then over some: a difference may come back once and be gone."""
+_CONTROL = "lcorr; scorr; pdr -T 5"
+_PROVEN_BY_PDR = re.compile(r"^Property proved\.", re.M)
 _CONFLICTS = 5000
 """Of the solver, for one pair of registers, among those that 1000 did not decide."""
 _DECIDE = f"strash; lcorr; lcorr -C {_CONFLICTS}; scorr; dprove"
@@ -98,6 +103,7 @@ class Comparison:
             folder=folder,
         )
         self._graph = Graph.read((folder / f"{_PAIR}.aig").read_bytes())
+        self._end_s = 0.0
 
     def answer(self, variant: int) -> Answer:
         """Whether a variant's results are those of number 0, from a reset and for ever.
@@ -115,20 +121,44 @@ class Comparison:
         ToolError
             If ABC fails.
         """
+        self._end_s = monotonic() + EQUIVALENCE_TIMEOUT_S
         name, bits = self._select
         constants = {
             f"{side}_{name}[{bit}]": number >> bit & 1
             for side, number in zip(_SIDES, (0, variant), strict=True)
             for bit in range(bits)
         }
-        first, second = (f"{side}." for side in _SIDES)
-        graph, common = shared(self._graph, (first, second), constants)
-        simpler = relaxed(graph, data_of(common, _MOST_CONTROL_BITS))
-        if any(self._is_false(simpler, attempt) for attempt in _ATTEMPTS):
+        graph, common = shared(self._graph, _PREFIXES, constants)
+        if self._is_simply_false(graph, common):
             return Answer.PROVEN
+        if equal := self._equal_control(graph, common):
+            graph, common = shared(self._graph, _PREFIXES, constants, equal)
+            if self._is_simply_false(graph, common):
+                return Answer.PROVEN
         log = self._said(graph, _DECIDE)
         said = [answer for answer, words in _SAID.items() if words.search(log)]
         return said[0] if len(said) == 1 else Answer.UNKNOWN
+
+    def _is_simply_false(self, graph: Graph, common: Set[str]) -> bool:
+        """Whether the output is 0 for ever whatever the data that both copies have in common."""
+        simpler = relaxed(graph, data_of(common, _MOST_CONTROL_BITS))
+        return any(self._is_false(simpler, attempt) for attempt in _ATTEMPTS)
+
+    def _equal_control(self, graph: Graph, common: Set[str]) -> Set[str]:
+        """Registers of narrow words that are equal in both copies, whatever all data."""
+        first, second = _PREFIXES
+        names = set(graph.registers)
+        data = data_of(names | common, _MOST_CONTROL_BITS)
+        pairs = {
+            name: twin
+            for name in sorted(names - common - data)
+            if name.startswith(first) and (twin := second + name.removeprefix(first)) in names
+        }
+        return {
+            name
+            for name, twin in pairs.items()
+            if self._is_false(relaxed(differing(graph, name, twin), data), _CONTROL)
+        }
 
     def _is_false(self, graph: Graph, attempt: str) -> bool:
         """Whether an attempt finds that the output is 0 for ever."""
@@ -136,17 +166,22 @@ class Comparison:
             return graph.output == 0
         reduced = self._folder / "reduced.aig"
         reduced.unlink(missing_ok=True)
-        self._said(graph, f"strash; {attempt}; write_aiger {reduced.name}")
+        log = self._said(graph, f"strash; {attempt}; write_aiger {reduced.name}")
+        if _PROVEN_BY_PDR.search(log):
+            return True
         return reduced.exists() and Graph.read(reduced.read_bytes()).output == 0
 
     def _said(self, graph: Graph, commands: str) -> str:
         """What ABC says of a graph; nothing where time runs out."""
+        left_s = self._end_s - monotonic()
+        if left_s <= 0:
+            return ""
         (self._folder / "one.aig").write_bytes(graph.write())
         try:
             return run_abc(
                 f"read_aiger one.aig; {commands}",
                 folder=self._folder,
-                timeout_s=EQUIVALENCE_TIMEOUT_S,
+                timeout_s=left_s,
             )
         except ToolTimeoutError:
             return ""

@@ -10,16 +10,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Set
+from dataclasses import replace
 
 from rtl.verify.aiger import Builder, Graph
 
-__all__ = ["data_of", "relaxed", "shared"]
+__all__ = ["data_of", "differing", "relaxed", "shared"]
 
 _PLACE = re.compile(r"\[\d+\]$")
 
 
 def shared(
-    graph: Graph, sides: tuple[str, str], constants: Mapping[str, int]
+    graph: Graph,
+    sides: tuple[str, str],
+    constants: Mapping[str, int],
+    equal: Set[str] = frozenset(),
 ) -> tuple[Graph, frozenset[str]]:
     """The graph with inputs of some names constant, and what both copies share made one.
 
@@ -31,6 +35,8 @@ def shared(
         What the names of the first and of the second copy's registers begin with.
     constants : mapping of int
         0 or 1 by an input's name.
+    equal : set of str, optional
+        Registers of the first copy that are known to be equal to the second one's.
 
     Returns
     -------
@@ -62,7 +68,11 @@ def shared(
         builder = Builder(count + len(graph.registers))
         literals = builder.add(graph.gates, inputs + leaves)
         nexts = [literals[literal >> 1] ^ (literal & 1) for literal in graph.nexts]
-        apart = [place for place, twin in twins.items() if nexts[place] != nexts[twin]]
+        apart = [
+            place
+            for place, twin in twins.items()
+            if nexts[place] != nexts[twin] and graph.registers[twin] not in equal
+        ]
         if not apart:
             break
         for place in apart:
@@ -77,6 +87,15 @@ def shared(
     )
     names = frozenset(graph.registers[twin] for twin in twins.values())
     return relaxed(made, frozenset()), names
+
+
+def differing(graph: Graph, first: str, second: str) -> Graph:
+    """The graph with another output: whether two of its registers differ."""
+    base = len(graph.inputs) + 1
+    one, other = (2 * (base + graph.registers.index(name)) for name in (first, second))
+    both = 2 * (base + len(graph.registers) + len(graph.gates))
+    gates = [(one, other), (one ^ 1, other ^ 1), (both ^ 1, both + 2 ^ 1)]
+    return replace(graph, gates=[*graph.gates, *gates], output=both + 4)
 
 
 def relaxed(graph: Graph, free: Set[str]) -> Graph:
