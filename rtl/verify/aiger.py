@@ -15,7 +15,7 @@ __all__ = ["Builder", "Graph"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """Inputs and registers with names, gates, and one output.
+    """Inputs and registers with names, gates, and an output.
 
     Parameters
     ----------
@@ -27,6 +27,8 @@ class Graph:
         The literals that each gate joins.
     output : int
         A literal.
+    aside : sequence of int
+        Literals of more outputs, which are there to be looked at by whoever works on the graph.
     """
 
     inputs: Sequence[str]
@@ -34,10 +36,11 @@ class Graph:
     nexts: Sequence[int]
     gates: Sequence[tuple[int, int]]
     output: int
+    aside: Sequence[int] = ()
 
     @staticmethod
     def read(data: bytes) -> Graph:
-        """The graph of a binary AIGER file with one output, and with names.
+        """The graph of a binary AIGER file, with names; outputs behind the first one are `aside`.
 
         Raises
         ------
@@ -51,31 +54,30 @@ class Graph:
                 f"a binary AIGER file must begin with aig and 5 numbers, not {header!r}"
             )
         most, inputs, registers, outputs, gates = map(int, numbers)
-        if most != inputs + registers + gates or outputs != 1:
-            raise ValueError("an AIGER file must have 1 output, and no variable that is nothing")
-        *lines, rest = rest.split(b"\n", registers + 1)
+        if most != inputs + registers + gates or outputs < 1:
+            raise ValueError("an AIGER file must have an output, and no variable that is nothing")
+        *lines, rest = rest.split(b"\n", registers + outputs)
         if any(len(line.split()) != 1 for line in lines):
             raise ValueError("an AIGER file's registers must begin at 0")
-        *nexts, output = (int(line) for line in lines)
+        literals = [int(line) for line in lines]
         pairs, rest = _read_gates(rest, 2 * (inputs + registers + 1), gates)
         names = _read_names(rest)
         return Graph(
             inputs=[names.get(f"i{number}", "") for number in range(inputs)],
             registers=[names.get(f"l{number}", "") for number in range(registers)],
-            nexts=nexts,
+            nexts=literals[:registers],
             gates=pairs,
-            output=output,
+            output=literals[registers],
+            aside=literals[registers + 1 :],
         )
 
     def write(self) -> bytes:
         """A binary AIGER file, without names."""
-        counts = (len(self.inputs), len(self.registers), 1, len(self.gates))
+        outputs = [self.output, *self.aside]
+        counts = (len(self.inputs), len(self.registers), len(outputs), len(self.gates))
         most = counts[0] + counts[1] + counts[3]
-        lines = [
-            " ".join(map(str, ("aig", most, *counts))),
-            *map(str, self.nexts),
-            str(self.output),
-        ]
+        header = " ".join(map(str, ("aig", most, *counts)))
+        lines = [header, *map(str, self.nexts), *map(str, outputs)]
         made = bytearray("\n".join(lines).encode() + b"\n")
         for gate, pair in enumerate(self.gates, start=len(self.inputs) + len(self.registers) + 1):
             low, high = sorted(pair)

@@ -19,7 +19,7 @@ from rtl.tools import ToolTimeoutError, run_abc, run_yosys
 from rtl.verify.aiger import Graph
 from rtl.verify.legal import LEGAL, legal_monitor
 from rtl.verify.proofs import Answer
-from rtl.verify.sharing import data_of, differing, relaxed, shared
+from rtl.verify.sharing import data_of, differing, guarded, relaxed, shared
 
 __all__ = ["EQUIVALENCE_TIMEOUT_S", "Comparison", "to_gates"]
 
@@ -40,8 +40,7 @@ aigmap
 opt_clean
 """
 _DEPTH = 8
-_ATTEMPTS = ("lcorr; scorr", f"lcorr; scorr; scorr -F {_DEPTH}")
-"""By induction over one cycle, and then over some: a difference may come back once and be gone."""
+"""Cycles of an induction: a difference may come back once and be gone."""
 _CONTROL = "lcorr; scorr; pdr -T 5"
 _PROVEN_BY_PDR = re.compile(r"^Property proved\.", re.M)
 _CONFLICTS = 5000
@@ -142,7 +141,17 @@ class Comparison:
     def _is_simply_false(self, graph: Graph, common: Set[str]) -> bool:
         """Whether the output is 0 for ever whatever the data that both copies have in common."""
         simpler = relaxed(graph, data_of(common, _MOST_CONTROL_BITS))
-        return any(self._is_false(simpler, attempt) for attempt in _ATTEMPTS)
+        data = data_of({*simpler.registers, *common}, _MOST_CONTROL_BITS)
+        control = [
+            name
+            for name in simpler.registers
+            if name not in data and not name.startswith(_PREFIXES[1])
+        ]
+        return (
+            self._is_false(simpler, "lcorr; scorr")
+            or self._is_false(guarded(simpler, _PREFIXES, control), "scorr")
+            or self._is_false(simpler, f"lcorr; scorr; scorr -F {_DEPTH}")
+        )
 
     def _equal_control(self, graph: Graph, common: Set[str]) -> Set[str]:
         """Registers of narrow words that are equal in both copies, whatever all data."""

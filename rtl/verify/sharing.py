@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from rtl.verify.aiger import Builder, Graph
 
-__all__ = ["data_of", "differing", "relaxed", "shared"]
+__all__ = ["data_of", "differing", "guarded", "relaxed", "shared"]
 
 _PLACE = re.compile(r"\[\d+\]$")
 
@@ -96,6 +96,44 @@ def differing(graph: Graph, first: str, second: str) -> Graph:
     both = 2 * (base + len(graph.registers) + len(graph.gates))
     gates = [(one, other), (one ^ 1, other ^ 1), (both ^ 1, both + 2 ^ 1)]
     return replace(graph, gates=[*graph.gates, *gates], output=both + 4)
+
+
+def guarded(graph: Graph, sides: tuple[str, str], control: Sequence[str]) -> Graph:
+    """The graph with more outputs to look at: what is equal, or never so, in some states alone.
+
+    These are both copies' registers, each where a bit of the control is 1 and where it is 0; and
+    each two bits of the control at once. They change nothing: whoever looks for equal signals finds
+    among them what holds while a register is valid, and what no state reached has.
+
+    Parameters
+    ----------
+    graph : Graph
+        The circuit.
+    sides : tuple of str
+        What the names of both copies' registers begin with.
+    control : sequence of str
+        Registers of the first copy, or of neither.
+    """
+    first, second = sides
+    base = len(graph.inputs) + 1
+    literals = {name: 2 * (base + place) for place, name in enumerate(graph.registers)}
+    bits = [literals[name] ^ value for name in control for value in (0, 1)]
+    pairs = [
+        (one, other)
+        for place, one in enumerate(bits)
+        for other in bits[place + 1 :]
+        if one >> 1 != other >> 1
+    ]
+    for name, literal in literals.items():
+        twin = literals.get(second + name.removeprefix(first))
+        if name.startswith(first) and twin is not None:
+            pairs += [(bit, register) for bit in bits for register in (literal, twin)]
+    gate = base + len(graph.registers) + len(graph.gates)
+    return replace(
+        graph,
+        gates=[*graph.gates, *pairs],
+        aside=[2 * (gate + number) for number in range(len(pairs))],
+    )
 
 
 def relaxed(graph: Graph, free: Set[str]) -> Graph:

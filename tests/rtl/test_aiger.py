@@ -19,6 +19,13 @@ def test_a_graph_is_read_and_written_as_the_format_says() -> None:
     assert graph.write() == HALF_ADDER
 
 
+def test_outputs_behind_the_first_stand_aside() -> None:
+    data = b"aig 5 2 0 2 3\n10\n6\n" + bytes([2, 2, 3, 2, 1, 2])
+    graph = Graph.read(data)
+    assert (graph.output, graph.aside) == (10, [6])
+    assert graph.write() == data
+
+
 def test_registers_and_distances_of_several_bytes() -> None:
     # 90 inputs, a register that takes not x, and its gate 184 = 182 & 2.
     data = b"aig 92 90 1 1 1\n3\n184\n" + bytes([2, 0x80 | 52, 1])
@@ -34,7 +41,7 @@ def test_registers_and_distances_of_several_bytes() -> None:
         (b"aag 1 1 0 1 0\n2\n", "must begin with aig and 5 numbers"),
         (b"aig 1 1 0 1 0 1\n2\n", "must begin with aig and 5 numbers"),
         (b"aig 7 2 0 1 3\n2\n", "no variable that is nothing"),
-        (b"aig 1 1 0 2 0\n2\n2\n", "must have 1 output"),
+        (b"aig 1 1 0 0 0\n", "must have an output"),
         (b"aig 1 0 1 1 0\n2 1\n2\n", "registers must begin at 0"),
     ],
 )

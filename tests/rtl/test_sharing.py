@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtl.verify.aiger import Graph
-from rtl.verify.sharing import data_of, differing, relaxed, shared
+from rtl.verify.sharing import data_of, differing, guarded, relaxed, shared
 
 SIDES = ("a.", "b.")
 
@@ -92,3 +92,15 @@ def test_two_registers_differ_where_one_alone_is_1(one: int, other: int, differ:
     for number, (first, second) in enumerate(graph.gates, start=7):
         values[number] = value(first) & value(second)
     assert value(graph.output) == differ
+
+
+def test_guards_are_looked_at_and_change_nothing() -> None:
+    graph = pair(14)
+    made = guarded(graph, SIDES, ["a.r"])
+    assert (made.output, made.nexts) == (graph.output, graph.nexts)
+    assert made.gates[:4] == graph.gates
+    # Each register of both copies where a.r (6) is 1, and where it is 0.
+    assert made.gates[4:] == [(6, 6), (6, 10), (7, 6), (7, 10), (6, 8), (6, 12), (7, 8), (7, 12)]
+    assert made.aside == [22, 24, 26, 28, 30, 32, 34, 36]
+    both = guarded(graph, SIDES, ["a.r", "a.s"]).gates[4:8]
+    assert both == [(6, 8), (6, 9), (7, 8), (7, 9)]
