@@ -91,14 +91,16 @@ class Vectors:
     def random(design: Design, operations: int, *, seed: int = 1) -> Vectors:
         """Vectors of the design's own stimulus, with a gap behind one operation in eight.
 
-        Most gaps are short; some are longer than anything that the design does by itself.
+        Most gaps are short. Where a design goes on by itself behind an operation that needs a pause,
+        some are longer than that.
         """
         random = np.random.default_rng(seed)
         inputs = design.stimulus(random, operations)
         gaps = np.where(random.random(operations) < 0.125, random.integers(1, 4, operations), 0)
-        longest = design.latency_cyc + int(design.idle_cyc(inputs).max(initial=0)) + 2
-        is_long = random.random(operations) < _LONG_GAPS
-        gaps = np.where(is_long, random.integers(1, longest + 1, operations), gaps)
+        if design.pause is not None:
+            longest = design.latency_cyc + design.pause.idle_cyc + 2
+            is_long = random.random(operations) < _LONG_GAPS
+            gaps = np.where(is_long, random.integers(1, longest + 1, operations), gaps)
         return Vectors.of(design, inputs, gaps=gaps)
 
     @property
