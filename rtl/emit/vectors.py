@@ -91,8 +91,8 @@ class Vectors:
     def random(design: Design, operations: int, *, seed: int = 1) -> Vectors:
         """Vectors of the design's own stimulus, with a gap behind one operation in eight.
 
-        Most gaps are short. Where a design goes on by itself behind an operation that needs a pause,
-        some are longer than that.
+        Most gaps are short. Where a design goes on by itself behind an operation that needs a
+        pause, some are longer than that.
         """
         random = np.random.default_rng(seed)
         inputs = design.stimulus(random, operations)
