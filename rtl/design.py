@@ -29,6 +29,7 @@ from asq_hw.numbers.products import Product
 from rtl.digest import digest, unit_name
 from rtl.identifiers import check_identifier
 from rtl.pace import Pause
+from rtl.rules import Rules
 
 __all__ = [
     "VALID_IN",
@@ -229,6 +230,11 @@ class Design(ABC):
     def pauses(self, inputs: Rows) -> NDArray[np.bool_]:
         """Which operations need `pause` behind them, bool (N,)."""
         return np.zeros(len(next(iter(inputs.values()))), dtype=np.bool_)
+
+    @property
+    def rules(self) -> Rules:
+        """Which operations may come when: any at its interval, unless a design says otherwise."""
+        return Rules()
 
     def idle_cyc(self, inputs: Rows) -> NDArray[np.int64]:
         """Cycles without ``valid_in`` that each operation needs behind it, int64 (N,)."""

@@ -16,6 +16,8 @@ FIELD_SEPARATOR = "_"
 """Between the fields of a row; ``$readmemh`` reads over it."""
 
 _LINES_AT_A_TIME = 1 << 16
+_LONG_GAPS = 1 / 128
+"""Of the operations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +89,18 @@ class Vectors:
 
     @staticmethod
     def random(design: Design, operations: int, *, seed: int = 1) -> Vectors:
-        """Vectors of the design's own stimulus, with a gap behind one operation in eight."""
+        """Vectors of the design's own stimulus, with a gap behind one operation in eight.
+
+        Most gaps are short. Where a design goes on by itself behind an operation that needs a
+        pause, some are longer than that.
+        """
         random = np.random.default_rng(seed)
         inputs = design.stimulus(random, operations)
         gaps = np.where(random.random(operations) < 0.125, random.integers(1, 4, operations), 0)
+        if design.pause is not None:
+            longest = design.latency_cyc + design.pause.idle_cyc + 2
+            is_long = random.random(operations) < _LONG_GAPS
+            gaps = np.where(is_long, random.integers(1, longest + 1, operations), gaps)
         return Vectors.of(design, inputs, gaps=gaps)
 
     @property

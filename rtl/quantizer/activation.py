@@ -20,6 +20,7 @@ from asq_hw.numbers.widths import (
 )
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.pace import Pause
+from rtl.rules import BEGUN, Rules
 
 __all__ = ["StepQuantizer"]
 
@@ -148,6 +149,11 @@ class StepQuantizer(Design):
     def pauses(self, inputs: Rows) -> NDArray[np.bool_]:
         """Steps have it behind them."""
         return np.equal(inputs["load"], 1)
+
+    @property
+    def rules(self) -> Rules:
+        """A step comes first; behind each there is a pause."""
+        return Rules(allowed=f"load || {BEGUN}", pauses="load")
 
     def stimulus(
         self, random: np.random.Generator, operations: int

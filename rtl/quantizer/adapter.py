@@ -18,10 +18,14 @@ from asq_hw.numbers.widths import STEP_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.lib.arithmetic import clamp, round_half_up
 from rtl.pace import Pause
+from rtl.quantizer.thresholds import samples_at_thresholds
+from rtl.rules import NUMBER, Rules
 
 __all__ = ["Adapter"]
 
 _MAX_MEAN_BITS = 62
+_MOST_AT_THRESHOLDS = 256
+"""Samples of a stimulus that are looked for, which takes its time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +126,10 @@ class Adapter(Design):
     def stimulus(
         self, random: np.random.Generator, operations: int
     ) -> dict[str, NDArray[np.int64]]:
-        """Samples of every size; before them, those that bring each sum to both of its ends."""
+        """Samples of every size; before them, those that bring each sum to both of its ends.
+
+        Up to half of the rest stand where a sum that is 1 off shows in the step.
+        """
         rows = super().stimulus(random, operations)
         low, high = integer_range(self.mean_bits)
         samples = rows["mean"][: operations // self.channels * self.channels]
@@ -134,6 +141,9 @@ class Adapter(Design):
         ends = np.concatenate([np.where(signs > 0, high, low), np.where(signs > 0, low, high)])
         count = min(len(ends), len(samples))
         samples[:count] = ends[:count]
+        tries = min((len(samples) - count) // 2, _MOST_AT_THRESHOLDS)
+        near = samples_at_thresholds(self.stages, self.mean_bits, random, tries)
+        samples[count : count + len(near)] = near
         return rows
 
     def emits(self, inputs: Rows) -> NDArray[np.bool_]:
@@ -150,6 +160,12 @@ class Adapter(Design):
     def pauses(self, inputs: Rows) -> NDArray[np.bool_]:
         """A sample's last mean has it behind it."""
         return self.emits(inputs)
+
+    @property
+    def rules(self) -> Rules:
+        """A sample's last mean ends it, and has the pause behind it."""
+        last = f"{NUMBER} == {self.channels - 1}"
+        return Rules(ends=last, pauses=last)
 
 
 def _run_stage(stage: AdapterStage, values: list[int]) -> list[int]:

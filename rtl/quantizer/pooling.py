@@ -15,6 +15,7 @@ from asq_hw.numbers.widths import MAX_FEATURE_BITS, MAX_SHIFT, MIN_FEATURE_BITS,
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.lib.arithmetic import round_half_up
 from rtl.lib.delay import delay
+from rtl.rules import NUMBER, Rules
 
 __all__ = ["MAX_ELEMENTS", "MAX_MULTIPLIER", "PoolingAccumulator"]
 
@@ -144,6 +145,11 @@ class PoolingAccumulator(Design):
     def emits(self, inputs: Rows) -> NDArray[np.bool_]:
         """Only a channel's last feature has a mean."""
         return np.equal(inputs["last"], 1)
+
+    @property
+    def rules(self) -> Rules:
+        """A channel has no more features than the sum is made for."""
+        return Rules(allowed=f"last || {NUMBER} < {self.elements - 1}", ends="last")
 
     def stimulus(
         self, random: np.random.Generator, operations: int

@@ -1,27 +1,33 @@
 """Whether two circuits give the same results for ever, for all that they may be given.
 
-The question becomes an and-inverter graph, which ABC's ``dprove`` decides. It looks for signals of
-the two circuits that are equal in every state reached, and proves them by induction all together
-(van Eijk, Sequential equivalence checking based on structural similarities, 2000): registers that
-a difference cannot reach, and what is selected where they can differ and do not matter.
+The question becomes an and-inverter graph. What a difference cannot reach becomes one circuit
+(`rtl.verify.sharing`), and often nothing is left then. Else ABC looks for signals that are equal in
+every state reached, and proves them by induction all together (van Eijk, Sequential equivalence
+checking based on structural similarities, 2000): first with wide registers that both have in common
+set free, so that no multiplier is in the way, then in the whole.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from pathlib import Path
+from time import monotonic
 
-from rtl.design import VALID_OUT, Design, Direction
+from rtl.design import VALID_IN, VALID_OUT, Design, Direction
 from rtl.tools import ToolTimeoutError, run_abc, run_yosys
+from rtl.verify.aiger import Graph
 from rtl.verify.legal import LEGAL, legal_monitor
 from rtl.verify.proofs import Answer
+from rtl.verify.sharing import data_of, differing, guarded, relaxed, shared
 
-__all__ = ["EQUIVALENCE_TIMEOUT_S", "compare", "to_gates"]
+__all__ = ["EQUIVALENCE_TIMEOUT_S", "Comparison", "to_gates"]
 
 EQUIVALENCE_TIMEOUT_S = 120
-"""A comparison that takes longer is undecided."""
+"""A comparison that takes longer, all its attempts together, is undecided."""
 
-_PAIR = "pair"
+_PAIR, _SIDES = "pair", ("a", "b")
+_PREFIXES = ("a.", "b.")
 # Registers without an initial value begin at 0; the claim begins at a reset.
 _TO_GATES = """
 techmap
@@ -33,92 +39,194 @@ simplemap
 aigmap
 opt_clean
 """
-_VERDICT = re.compile(r"^Networks are (not )?equivalent\.", re.IGNORECASE | re.MULTILINE)
+_DEPTH = 8
+"""Cycles of an induction: a difference may come back once and be gone."""
+_CONTROL = "lcorr; scorr; pdr -T 5"
+_PROVEN_BY_PDR = re.compile(r"^Property proved\.", re.M)
+_CONFLICTS = 5000
+"""Of the solver, for one pair of registers, among those that 1000 did not decide."""
+_DECIDE = f"strash; lcorr; lcorr -C {_CONFLICTS}; scorr; dprove"
+_MOST_CONTROL_BITS = 8
+"""A wider word of registers is data: what comes of it may be anything, in a first attempt."""
+# In the second words where no register is left.
+_SAID = {
+    Answer.PROVEN: re.compile(r"^(?:Networks are equivalent\.|UNSATISFIABLE\b)", re.I | re.M),
+    Answer.REFUTED: re.compile(r"^(?:Networks are not equivalent\.|SATISFIABLE\b)", re.I | re.M),
+}
 
 
 def to_gates(module: str, *, folder: Path) -> None:
-    """Turn the flat module of that name and file, Verilog, into gates, for `compare` to read.
+    """Turn the module of that name and file, Verilog, into gates, for `Comparison` to read.
 
-    Both circuits become gates before they meet and before anything is known of their inputs: what
-    is written alike is then made of the same gates.
+    It becomes gates before anything is known of its inputs, and once for both copies: what is alike
+    in them is made of the same gates.
     """
-    script = f"read_verilog {module}.v\nhierarchy -check -top {module}\nproc\nmemory_map\n"
+    script = f"read_verilog {module}.v\nhierarchy -check -top {module}\nproc\nflatten\nmemory_map\n"
     run_yosys(f"{script}{_TO_GATES}write_rtlil {module}.il\n", folder=folder)
 
 
-def compare(design: Design, first: str, second: str, *, connect: str = "", folder: Path) -> Answer:
-    """Whether two circuits with the design's ports have equal results, from a reset and for ever.
+class Comparison:
+    """Variants of a circuit with a design's ports, beside the one that has number 0.
 
-    Both get the same operations: any that the design may be given (`legal_monitor`), with anything
-    in idle cycles, and resets at any time. ``valid_out`` must be equal in every cycle, and the
-    outputs where it is 1.
+    Both get the same operations: all that the design may be given (`legal_monitor`), with anything
+    in idle cycles, and resets at any time.
 
     Parameters
     ----------
     design : Design
-        Whose ports and rules the circuits have.
-    first, second : str
-        Modules that `to_gates` has written to the folder.
-    connect : str
-        Verilog of more connections of the second one: ``, .number(3)``.
+        Whose ports and rules the circuit has.
+    module : str
+        The circuit, which `to_gates` has written to the folder.
+    select : tuple of str and int
+        Name and width of its input that picks a variant.
     folder : Path
         For what the tools read and write.
-
-    Returns
-    -------
-    Answer
-        Proven; refuted, where there are operations that tell the two apart; or unknown, where time
-        ran out.
 
     Raises
     ------
     ToolError
-        If Yosys or ABC fails.
+        If Yosys fails.
     """
-    text = _pair(design, first, second, connect) + legal_monitor(design)
-    (folder / f"{_PAIR}.v").write_text(text, encoding="utf-8")
-    graph = (
-        f"read_rtlil {first}.il\nread_rtlil {second}.il\nread_verilog {_PAIR}.v\n"
-        f"hierarchy -check -top {_PAIR}\nproc\nflatten\n{_TO_GATES}write_aiger -zinit {_PAIR}.aig\n"
-    )
-    try:
-        run_yosys(graph, folder=folder, timeout_s=EQUIVALENCE_TIMEOUT_S)
-        script = f"read_aiger {_PAIR}.aig; strash; dprove"
-        log = run_abc(script, folder=folder, timeout_s=EQUIVALENCE_TIMEOUT_S)
-    except ToolTimeoutError:
-        return Answer.UNKNOWN
-    said = _VERDICT.search(log)
-    if said is None:
-        return Answer.UNKNOWN
-    return Answer.REFUTED if said[1] else Answer.PROVEN
+
+    def __init__(
+        self, design: Design, module: str, *, select: tuple[str, int], folder: Path
+    ) -> None:
+        self._select = select
+        self._folder = folder
+        text = _pair(design, module, select) + legal_monitor(design)
+        (folder / f"{_PAIR}.v").write_text(text, encoding="utf-8")
+        run_yosys(
+            f"read_rtlil {module}.il\nread_verilog {_PAIR}.v\n"
+            f"hierarchy -check -top {_PAIR}\nproc\nselect {_PAIR} {LEGAL}\n{_TO_GATES}"
+            f"select -clear\nflatten\nopt_clean\nwrite_aiger -zinit -symbols {_PAIR}.aig\n",
+            folder=folder,
+        )
+        self._graph = Graph.read((folder / f"{_PAIR}.aig").read_bytes())
+        self._end_s = 0.0
+
+    def answer(self, variant: int) -> Answer:
+        """Whether a variant's results are those of number 0, from a reset and for ever.
+
+        ``valid_out`` must be equal in every cycle, and the outputs where it is 1.
+
+        Returns
+        -------
+        Answer
+            Proven; refuted, where there are operations that tell the two apart; or unknown, where
+            time ran out.
+
+        Raises
+        ------
+        ToolError
+            If ABC fails.
+        """
+        self._end_s = monotonic() + EQUIVALENCE_TIMEOUT_S
+        name, bits = self._select
+        constants = {
+            f"{side}_{name}[{bit}]": number >> bit & 1
+            for side, number in zip(_SIDES, (0, variant), strict=True)
+            for bit in range(bits)
+        }
+        graph, common = shared(self._graph, _PREFIXES, constants)
+        if self._is_simply_false(graph, common):
+            return Answer.PROVEN
+        if equal := self._equal_control(graph, common):
+            graph, common = shared(self._graph, _PREFIXES, constants, equal)
+            if self._is_simply_false(graph, common):
+                return Answer.PROVEN
+        log = self._said(graph, _DECIDE)
+        said = [answer for answer, words in _SAID.items() if words.search(log)]
+        return said[0] if len(said) == 1 else Answer.UNKNOWN
+
+    def _is_simply_false(self, graph: Graph, common: Set[str]) -> bool:
+        """Whether the output is 0 for ever whatever the data that both copies have in common."""
+        simpler = relaxed(graph, data_of(common, _MOST_CONTROL_BITS))
+        data = data_of({*simpler.registers, *common}, _MOST_CONTROL_BITS)
+        control = [
+            name
+            for name in simpler.registers
+            if name not in data and not name.startswith(_PREFIXES[1])
+        ]
+        return (
+            self._is_false(simpler, "lcorr; scorr")
+            or self._is_false(guarded(simpler, _PREFIXES, control), "scorr")
+            or self._is_false(simpler, f"lcorr; scorr; scorr -F {_DEPTH}")
+        )
+
+    def _equal_control(self, graph: Graph, common: Set[str]) -> Set[str]:
+        """Registers of narrow words that are equal in both copies, whatever all data."""
+        first, second = _PREFIXES
+        names = set(graph.registers)
+        data = data_of(names | common, _MOST_CONTROL_BITS)
+        pairs = {
+            name: twin
+            for name in sorted(names - common - data)
+            if name.startswith(first) and (twin := second + name.removeprefix(first)) in names
+        }
+        return {
+            name
+            for name, twin in pairs.items()
+            if self._is_false(relaxed(differing(graph, name, twin), data), _CONTROL)
+        }
+
+    def _is_false(self, graph: Graph, attempt: str) -> bool:
+        """Whether an attempt finds that the output is 0 for ever."""
+        if graph.output <= 1:
+            return graph.output == 0
+        reduced = self._folder / "reduced.aig"
+        reduced.unlink(missing_ok=True)
+        log = self._said(graph, f"strash; {attempt}; write_aiger {reduced.name}")
+        if _PROVEN_BY_PDR.search(log):
+            return True
+        return reduced.exists() and Graph.read(reduced.read_bytes()).output == 0
+
+    def _said(self, graph: Graph, commands: str) -> str:
+        """What ABC says of a graph; nothing where time runs out."""
+        left_s = self._end_s - monotonic()
+        if left_s <= 0:
+            return ""
+        (self._folder / "one.aig").write_bytes(graph.write())
+        try:
+            return run_abc(
+                f"read_aiger one.aig; {commands}",
+                folder=self._folder,
+                timeout_s=left_s,
+            )
+        except ToolTimeoutError:
+            return ""
 
 
-def _pair(design: Design, first: str, second: str, connect: str) -> str:
-    """Verilog of both side by side; ``wrong`` where a result differs and all was legal so far."""
+def _pair(design: Design, module: str, select: tuple[str, int]) -> str:
+    """Verilog of both side by side; ``wrong`` where a result differs."""
     inputs = [port for port in design.ports if port.direction is Direction.IN]
     outputs = [VALID_OUT, *design.outputs]
-    shared = ", ".join([".clk(clk), .rst(rst)", *(f".{p.name}({p.name})" for p in inputs)])
-    sides = {"a": (first, ""), "b": (second, connect)}
-    wires = [f"  wire [{p.width - 1}:0] {side}_{p.name};" for p in outputs for side in sides]
+    given = ", ".join(f".{port.name}({port.name})" for port in inputs)
+    taken = ", ".join(
+        f".{port.name}({'monitor_taken' if port == VALID_IN else port.name})" for port in inputs
+    )
+    name, bits = select
+    declared = [
+        *(f"input [{port.width - 1}:0] {port.name}" for port in inputs),
+        *(f"input [{bits - 1}:0] {side}_{name}" for side in _SIDES),
+    ]
     units = [
-        f"  {module} {side} ({shared}{more}, "
-        + ", ".join(f".{p.name}({side}_{p.name})" for p in outputs)
+        f"  {module} {side} (.clk(clk), .rst(rst), {taken}, .{name}({side}_{name}), "
+        + ", ".join(f".{port.name}({side}_{port.name})" for port in outputs)
         + ");"
-        for side, (module, more) in sides.items()
+        for side in _SIDES
     ]
     differs = " || ".join(f"a_{port.name} != b_{port.name}" for port in design.outputs)
     valid = VALID_OUT.name
     lines = [
-        f"module {_PAIR}(input clk, input rst, output wrong,",
-        "  " + ", ".join(f"input [{p.width - 1}:0] {p.name}" for p in inputs) + ");",
-        *wires,
+        f"module {_PAIR}(input clk, input rst, output wrong, {', '.join(declared)});",
+        *(f"  wire [{p.width - 1}:0] {side}_{p.name};" for p in outputs for side in _SIDES),
+        "  wire monitor_taken;",
         *units,
-        "  wire monitor_legal;",
-        f"  {LEGAL} monitor ({shared}, .legal(monitor_legal));",
-        "  reg monitor_begun = 0;",
-        "  always @(posedge clk) monitor_begun <= monitor_begun || rst;",
+        f"  {LEGAL} monitor (.clk(clk), .rst(rst), {given}, .monitor_taken(monitor_taken));",
+        "  reg monitor_reset = 0;",
+        "  always @(posedge clk) monitor_reset <= monitor_reset || rst;",
         f"  wire monitor_differs = a_{valid} != b_{valid} || a_{valid} && ({differs});",
-        "  assign wrong = monitor_begun && monitor_legal && monitor_differs;",
+        "  assign wrong = monitor_reset && monitor_differs;",
         "endmodule",
     ]
     return "\n".join(lines) + "\n"

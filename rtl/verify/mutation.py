@@ -1,8 +1,8 @@
 """Mutation: every small change to a circuit is noticed by its vectors or changes nothing at all.
 
 All mutants stand in one module, where a number selects one of them, so that one compilation serves
-them all. A mutant that the emitted folder's own vectors let pass must be proven equivalent: to the
-unit, or, as the unit is, to what it must compute.
+them all. A mutant that the emitted folder's own vectors let pass must be proven to be equal to the
+unit.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rtl.design import VALID_OUT, Design, Direction, Port
+from rtl.design import Design, Direction, Port
 from rtl.emit.folder import DEFAULT_OPERATIONS
 from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog
-from rtl.tools import ToolError, run_yosys
+from rtl.tools import run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
-from rtl.verify.equivalence import EQUIVALENCE_TIMEOUT_S, compare, to_gates
-from rtl.verify.legal import has_legal_value
+from rtl.verify.equivalence import Comparison, to_gates
 from rtl.verify.narrow import Word, narrowed
-from rtl.verify.of_designs import is_proven
-from rtl.verify.proofs import Answer, read_answer
+from rtl.verify.proofs import Answer
 from rtl.verify.simulators import Bench, Simulator
 
 __all__ = ["MUTANTS", "MutationResult", "mutate", "mutation", "narrow_words"]
@@ -32,12 +30,9 @@ __all__ = ["MUTANTS", "MutationResult", "mutate", "mutation", "narrow_words"]
 MUTANTS = 120
 """Mutants of each design, evenly sampled from all that Yosys' ``mutate`` can make."""
 
-_SELECT_BITS = 12
-_SELECT = f"mutant {_SELECT_BITS}"
+_SELECT = ("mutant", 12)
+_CONTROL_OF = " ".join(map(str, _SELECT))
 _MUTANTS = "mutants"
-_GOLD = "gold.v"
-_ORIGINAL = "original"
-_LIST = "chosen.txt"
 _CONTROL = re.compile(r"-ctrl mutant \d+ \d+ ")
 
 _FLAT = """
@@ -97,7 +92,8 @@ def mutate(
         made = _make(design, mutants, folder)
         killed = _killed(design, range(1, made + 1), Vectors.random(design, operations), folder)
         survivors = [number for number in range(1, made + 1) if number not in killed]
-        answers = {number: _decided(design, number, folder) for number in survivors}
+        comparison = Comparison(design, _MUTANTS, select=_SELECT, folder=folder)
+        answers = {number: comparison.answer(number) for number in survivors}
 
     def those(answer: Answer) -> tuple[int, ...]:
         return tuple(number for number in survivors if answers[number] is answer)
@@ -140,7 +136,7 @@ def narrow_words(
         folder = Path(name)
         (folder / "unit.v").write_text(to_verilog(design), encoding="utf-8")
         flat = _FLAT.format(top=design.name)
-        words = narrowed(design, flat, _MUTANTS, ("mutant", _SELECT_BITS), folder)
+        words = narrowed(design, flat, _MUTANTS, _SELECT, folder)
         chosen = {
             number: word
             for number, word in enumerate(words, start=1)
@@ -175,13 +171,14 @@ def _make(design: Design, mutants: int, folder: Path) -> int:
     (folder / "unit.v").write_text(to_verilog(design), encoding="utf-8")
     flat = _FLAT.format(top=design.name)
     run_yosys(
-        f"{flat}mutate -list {2 * mutants} -seed 1 -o list.txt -ctrl {_SELECT} 1\n", folder=folder
+        f"{flat}mutate -list {2 * mutants} -seed 1 -o list.txt -ctrl {_CONTROL_OF} 1\n",
+        folder=folder,
     )
     # A gated clock would only show how a simulator orders events.
     lines = (folder / "list.txt").read_text(encoding="utf-8").splitlines()
     chosen = [line for line in lines if " -port CLK " not in line][:mutants]
     numbered = [
-        _CONTROL.sub(f"-ctrl {_SELECT} {number} ", line)
+        _CONTROL.sub(f"-ctrl {_CONTROL_OF} {number} ", line)
         for number, line in enumerate(chosen, start=1)
     ]
     script = flat + "\n".join(numbered)
@@ -189,12 +186,7 @@ def _make(design: Design, mutants: int, folder: Path) -> int:
         f"{script}\nrename {design.name} {_MUTANTS}\nwrite_verilog -noattr {_MUTANTS}.v\n",
         folder=folder,
     )
-    run_yosys(f"{flat}write_verilog -noattr {_GOLD}\n", folder=folder)
-    original = f"rename {design.name} {_ORIGINAL}\nwrite_verilog -noattr {_ORIGINAL}.v\n"
-    run_yosys(f"{flat}{original}", folder=folder)
-    for module in (_ORIGINAL, _MUTANTS):
-        to_gates(module, folder=folder)
-    (folder / _LIST).write_text("\n".join(chosen), encoding="utf-8")
+    to_gates(_MUTANTS, folder=folder)
     return len(chosen)
 
 
@@ -207,7 +199,7 @@ def _selector(design: Design) -> str:
 module {design.name}(
   input clk, input rst,
   {", ".join(ports)});
-  reg [{_SELECT_BITS - 1}:0] mutant;
+  reg [{_SELECT[1] - 1}:0] mutant;
   initial if (!$value$plusargs("mutant=%d", mutant)) mutant = 0;
   {_MUTANTS} mutants (.clk(clk), .rst(rst), .mutant(mutant), {", ".join(connections)});
 endmodule
@@ -217,83 +209,3 @@ endmodule
 def _declaration(port: Port) -> str:
     way = "input" if port.direction is Direction.IN else "output"
     return f"{way} [{port.width - 1}:0] {port.name}"
-
-
-def _decided(design: Design, number: int, folder: Path) -> Answer:
-    """Whether a mutant does for ever what the design does, or what it must do.
-
-    The comparison decides nearly all, and alone can refute; the other proofs are for what it
-    leaves unknown.
-    """
-    connect = f", .mutant({_SELECT_BITS}'d{number})"
-    answer = compare(design, _ORIGINAL, _MUTANTS, connect=connect, folder=folder)
-    if answer is not Answer.UNKNOWN:
-        return answer
-    alone = f"mutant{number}.v"
-    chosen = (folder / _LIST).read_text(encoding="utf-8").splitlines()
-    change = _CONTROL.sub("", chosen[number - 1])
-    flat = _FLAT.format(top=design.name)
-    run_yosys(f"{flat}{change}\nwrite_verilog -noattr {alone}\n", folder=folder)
-    is_equivalent = (
-        _has_equal_steps(design, alone, folder)
-        or is_proven(design, (folder / alone).read_text(encoding="utf-8"))
-        or _has_equal_outputs(design, number, folder)
-    )
-    return Answer.PROVEN if is_equivalent else Answer.UNKNOWN
-
-
-def _has_equal_steps(design: Design, alone: str, folder: Path) -> bool:
-    """Whether from any state, with any inputs, each register and output goes as the design's."""
-    script = "".join(
-        f"read_verilog {path}\nproc\nopt_clean\nrename {design.name} {side}\n"
-        for side, path in (("gold", _GOLD), ("gate", alone))
-    )
-    script += "equiv_make gold gate pair\nhierarchy -top pair\nequiv_simple\nequiv_status -assert\n"
-    try:
-        run_yosys(script, folder=folder, timeout_s=EQUIVALENCE_TIMEOUT_S)
-    except ToolError:
-        return False
-    return True
-
-
-def _has_equal_outputs(design: Design, number: int, folder: Path) -> bool:
-    """Whether all outputs are the design's for ever, by induction over some cycles."""
-    (folder / "pair.v").write_text(_pair(design, number), encoding="utf-8")
-    # A register whose output is mutated loses its initial value; all of ours begin at 0.
-    script = (
-        f"read_verilog {_MUTANTS}.v\nread_verilog pair.v\nhierarchy -check -top pair\nproc\n"
-        "flatten\nmemory_map\nopt -full\nopt_clean\n"
-        f"sat -tempinduct -maxsteps {design.latency_cyc + 8} -set-init-zero "
-        "-set legal 1 -prove wrong 0\n"
-    )
-    try:
-        log = run_yosys(script, folder=folder, timeout_s=EQUIVALENCE_TIMEOUT_S)
-    except ToolError as error:
-        log = error.log
-    return read_answer(log, 1) is Answer.PROVEN
-
-
-def _pair(design: Design, number: int) -> str:
-    """Verilog of design and mutant side by side, ``wrong`` where an output differs."""
-    inputs = [port for port in design.ports if port.direction is Direction.IN]
-    outputs = [VALID_OUT, *design.outputs]
-    shared = ", ".join([".clk(clk), .rst(rst)", *(f".{p.name}({p.name})" for p in inputs)])
-    legal = [has_legal_value(port) for port in inputs if port.values is not None]
-    wires = [f"  wire [{p.width - 1}:0] {side}_{p.name};" for p in outputs for side in "ab"]
-    units = [
-        f"  {_MUTANTS} {side} ({shared}, .mutant({_SELECT_BITS}'d{select}), "
-        + ", ".join(f".{p.name}({side}_{p.name})" for p in outputs)
-        + ");"
-        for side, select in (("a", 0), ("b", number))
-    ]
-    wrong = " || ".join(f"a_{p.name} != b_{p.name}" for p in outputs)
-    lines = [
-        "module pair(input clk, input rst, output wrong, output legal,",
-        "  " + ", ".join(_declaration(port) for port in inputs) + ");",
-        *wires,
-        *units,
-        f"  assign legal = {' && '.join(legal) or 1};",
-        f"  assign wrong = {wrong};",
-        "endmodule",
-    ]
-    return "\n".join(lines) + "\n"

@@ -13,11 +13,11 @@ from rtl.verify.checks import Check
 from rtl.verify.ladder import LadderHarness
 from rtl.verify.mac import MacProof
 from rtl.verify.mac_harness import Claim
-from rtl.verify.proofs import Answer, Proof, check_proofs, prove
+from rtl.verify.proofs import Proof, check_proofs
 from rtl.verify.scaling import PoolingHarness, RequantizerHarness
 from rtl.verify.unit import Bug, Part, UnitProof
 
-__all__ = ["has_proof", "is_proven", "proofs_of", "prove_design"]
+__all__ = ["has_proof", "proofs_of", "prove_design"]
 
 
 @singledispatch
@@ -45,16 +45,6 @@ def prove_design(design: Design) -> list[Check]:
     if not has_proof(design):
         raise InputError(f"there is no proof for {design.name}")
     return check_proofs(design, proofs_of(design))
-
-
-def is_proven(design: Design, verilog: str) -> bool:
-    """Whether a changed copy of a unit's Verilog is proven to be right as the unit is.
-
-    False where there is no proof for units of this kind.
-    """
-    return has_proof(design) and all(
-        prove(proof, verilog)[0] is Answer.PROVEN for proof in proofs_of(design)
-    )
 
 
 @proofs_of.register

@@ -20,6 +20,7 @@ from rtl.emit.folder import MANIFEST, Emitted, emit
 from rtl.emit.vectors import Vectors, row_fields
 from rtl.emit.verilog import to_verilog
 from rtl.quantizer.ladder import LadderQuantizer
+from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.tools import MissingToolError, find_iverilog, find_verilator, find_yosys
 from tests.helpers.hardware import PlainMac
 
@@ -334,6 +335,17 @@ def test_fields_do_not_overlap() -> None:
     assert sum(map(len, places)) == len(set().union(*places))
     ports: list[Port] = [field.port for field in fields]
     assert ports == list(LadderQuantizer(bits=5, feature_bits=11).ports)
+
+
+def test_some_gaps_are_longer_than_all_that_a_design_does_by_itself() -> None:
+    """A feature that began a step would otherwise never be seen: another operation ends it."""
+    design = ReciprocalQuantizer(bits=3, feature_bits=8)
+    vectors = Vectors.random(design, 4000)
+    taken = np.flatnonzero(vectors.columns["valid_in"])
+    is_load = vectors.columns["load"][taken[:-1]] == 1
+    gaps = np.diff(taken) - 1
+    assert gaps[~is_load].max() > design.load_cyc
+    assert (gaps[~is_load] == 0).mean() > 0.8
 
 
 def test_a_design_s_idle_cycles_are_kept() -> None:

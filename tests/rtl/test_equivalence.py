@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from asq_hw.network.activation import AdapterStage
 from rtl.design import Design, Direction
 from rtl.emit.verilog import to_verilog
 from rtl.mac.design import Mac
 from rtl.mac.schemes import MacScheme, Style
+from rtl.quantizer.adapter import Adapter
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.tools import (
@@ -19,9 +24,8 @@ from rtl.tools import (
     ToolTimeoutError,
     find_abc,
     find_yosys,
-    run_yosys,
 )
-from rtl.verify.equivalence import compare, to_gates
+from rtl.verify.equivalence import Comparison, to_gates
 from rtl.verify.proofs import Answer
 from tests.helpers.hardware import PlainMac
 
@@ -51,13 +55,36 @@ LADDER = LadderQuantizer(bits=2, feature_bits=4)
 POOLING = PoolingAccumulator(feature_bits=4, elements=3)
 
 
+ADAPTER = Adapter(
+    stages=(
+        AdapterStage(
+            weight=np.array([[1, 2], [-1, 1]]),
+            bias=np.array([1, 0]),
+            multiplier=1,
+            shift=0,
+            minimum=0,
+            maximum=3,
+        ),
+        AdapterStage(
+            weight=np.array([[1, 1]]),
+            bias=np.array([1]),
+            multiplier=1,
+            shift=0,
+            minimum=1,
+            maximum=3,
+        ),
+    ),
+    mean_bits=2,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A copy of a unit that is different from the cycle on in which `when` was true once.
+    """A change to a unit's results from the cycle on in which `when` was true once.
 
-    `when` is Verilog of the unit's inputs, ``rst`` and what `more` declares. From then on each
-    output is `result` of the unit's own, ``inner``, which was `before` of it until then, and
-    ``valid_out`` is `valid` of ``inner_valid``.
+    It is so if it is ``on``. `when` is Verilog of the unit's inputs, ``rst`` and what `more`
+    declares. From then on each output is `result` of the unit's own, ``inner``, which was `before`
+    of it until then, and ``valid_out`` is `valid` of ``inner_valid``.
     """
 
     when: str
@@ -66,49 +93,72 @@ class Change:
     result: str = "~inner"
     valid: str = "inner_valid"
 
-    def verilog(self, design: Design) -> str:
-        """A module ``changed`` around the unit."""
+    def verilog(self, design: Design, name: str) -> str:
+        """A module that makes changed results of the unit's."""
         (output,) = design.outputs
-        inputs = [port for port in design.ports if port.direction is Direction.IN]
-        ports = ", ".join(f"input [{port.width - 1}:0] {port.name}" for port in inputs)
-        shared = ", ".join(f".{port.name}({port.name})" for port in inputs)
         word = f"[{output.width - 1}:0]"
         return f"""\
-module changed(input clk, input rst, {ports}, output valid_out, output {word} {output.name});
-  wire inner_valid;
-  wire {word} inner;
-  {design.name} unit (.clk(clk), .rst(rst), {shared},
-    .valid_out(inner_valid), .{output.name}(inner));
+module {name}(input clk, input rst, {_inputs(design)}, input on,
+  input inner_valid, input {word} inner, output valid, output {word} result);
   {self.more}
   reg seen = 0;
-  always @(posedge clk) seen <= seen || ({self.when});
-  assign valid_out = seen ? ({self.valid}) : inner_valid;
-  assign {output.name} = seen ? ({self.result}) : ({self.before});
+  always @(posedge clk) seen <= seen || on && ({self.when});
+  assign valid = seen ? ({self.valid}) : inner_valid;
+  assign result = seen ? ({self.result}) : ({self.before});
 endmodule
 """
 
 
-def answer(design: Design, change: Change | None, folder: Path) -> Answer:
-    """What the comparison says of a unit and its changed copy, or of the unit and itself."""
-    text = to_verilog(design)
-    sides = {"original": (design.name, text)}
-    sides["changed"] = sides["original"]
-    if change is not None:
-        sides["changed"] = ("changed", text + change.verilog(design))
-    for name, (top, verilog) in sides.items():
-        (folder / "unit.v").write_text(verilog, encoding="utf-8")
-        run_yosys(
-            f"read_verilog unit.v\nhierarchy -check -top {top}\nproc\nflatten\nopt_clean\n"
-            f"rename {top} {name}\nwrite_verilog -noattr {name}.v\n",
-            folder=folder,
-        )
-        to_gates(name, folder=folder)
-    return compare(design, "original", "changed", folder=folder)
+def _inputs(design: Design) -> str:
+    inputs = [port for port in design.ports if port.direction is Direction.IN]
+    return ", ".join(f"input [{port.width - 1}:0] {port.name}" for port in inputs)
 
 
-@pytest.mark.parametrize("design", [MAC, SERIAL, POT, LADDER, POOLING], ids=lambda d: d.name)
-def test_a_unit_is_itself(design: Design, tmp_path: Path) -> None:
-    assert answer(design, None, tmp_path) is Answer.PROVEN
+SELECT = ("chosen", 4)
+
+
+def changed(design: Design, changes: Sequence[Change]) -> str:
+    """A module ``changed`` around the unit, which number n makes changed by the n-th; 0 by none."""
+    (output,) = design.outputs
+    names = [port.name for port in design.ports if port.direction is Direction.IN]
+    shared = ", ".join([".clk(clk), .rst(rst)", *(f".{name}({name})" for name in names)])
+    word = f"[{output.width - 1}:0]"
+    numbers = range(1, len(changes) + 1)
+    wires = "".join(
+        f"  wire valid{n}; wire {word} result{n};\n"
+        f"  change{n} unit{n} ({shared}, .on({SELECT[0]} == {n}), "
+        f".inner_valid(inner_valid), .inner(inner), .valid(valid{n}), .result(result{n}));\n"
+        for n in numbers
+    )
+    ways = "".join(
+        f"    {n}: {{valid_out, {output.name}}} = {{valid{n}, result{n}}};\n" for n in numbers
+    )
+    return f"""\
+module changed(input clk, input rst, {_inputs(design)}, input [{SELECT[1] - 1}:0] {SELECT[0]},
+  output reg valid_out, output reg {word} {output.name});
+  wire inner_valid; wire {word} inner;
+  {design.name} unit (.valid_out(inner_valid), .{output.name}(inner), {shared});
+{wires}  always @* case ({SELECT[0]})
+{ways}    default: {{valid_out, {output.name}}} = {{inner_valid, inner}};
+  endcase
+endmodule
+""" + "".join(
+        change.verilog(design, f"change{n}") for n, change in zip(numbers, changes, strict=True)
+    )
+
+
+def compared(design: Design, folder: Path) -> Comparison:
+    """A unit beside every change of the tables below."""
+    text = to_verilog(design) + changed(design, CHANGES[design])
+    (folder / "changed.v").write_text(text, encoding="utf-8")
+    to_gates("changed", folder=folder)
+    return Comparison(design, "changed", select=SELECT, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def comparisons(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Design], Comparison]:
+    """The comparison of each unit, made once."""
+    return cache(lambda design: compared(design, tmp_path_factory.mktemp("compared")))
 
 
 OPERATION = "valid_in && !rst"
@@ -136,6 +186,15 @@ def counts(*, idle: str = "0", last: str = "0", load: str = "0") -> str:
 
 assert LADDER.pause is not None
 PAUSE = counts(idle=f"load ? {LADDER.pause.idle_cyc} : 0")
+assert ADAPTER.pause is not None and ADAPTER.channels == 2
+SAMPLES = (
+    counts(idle=f"number == 1 ? {ADAPTER.pause.idle_cyc} : 0", last="number == 1")
+    + """
+  reg [7:0] ago = 0;
+  wire ended = ago == IDLE + 1;
+  always @(posedge clk) ago <= rst ? 0 : valid_in && number == 1 ? 1 : ago == 0 ? 0 : ago + 1;
+""".replace("IDLE", str(ADAPTER.pause.idle_cyc))
+)
 TOLD: dict[str, tuple[Design, Change]] = {
     "an operation": (MAC, Change(when=OPERATION)),
     "a second sum": (
@@ -168,12 +227,11 @@ TOLD: dict[str, tuple[Design, Change]] = {
         POOLING,
         Change(when=f"{OPERATION} && last && number == 2", more=counts(last="last")),
     ),
+    "a mean right behind the pause": (
+        ADAPTER,
+        Change(when=f"{OPERATION} && rest == 0 && ended", more=SAMPLES),
+    ),
 }
-
-
-@pytest.mark.parametrize("case", TOLD)
-def test_what_legal_operations_show_is_refuted(case: str, tmp_path: Path) -> None:
-    assert answer(*TOLD[case], tmp_path) is Answer.REFUTED
 
 
 HIDDEN: dict[str, tuple[Design, Change]] = {
@@ -204,26 +262,64 @@ HIDDEN: dict[str, tuple[Design, Change]] = {
         POOLING,
         Change(when=f"{OPERATION} && number == 3", more=counts(last="last")),
     ),
+    "a mean in the pause": (ADAPTER, Change(when=f"{OPERATION} && rest != 0", more=SAMPLES)),
 }
 
 
+CHANGES = {
+    design: [change for unit, change in (*TOLD.values(), *HIDDEN.values()) if unit == design]
+    for design in (MAC, SERIAL, POT, LADDER, POOLING, ADAPTER)
+}
+
+
+@pytest.mark.parametrize("design", CHANGES, ids=lambda d: d.name)
+def test_a_unit_is_itself(design: Design, comparisons: Callable[[Design], Comparison]) -> None:
+    """Also by a number that selects nothing else."""
+    assert comparisons(design).answer(0) is Answer.PROVEN
+    assert comparisons(design).answer(15) is Answer.PROVEN
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_what_legal_operations_show_is_refuted(
+    case: str, comparisons: Callable[[Design], Comparison]
+) -> None:
+    design, change = TOLD[case]
+    assert comparisons(design).answer(1 + CHANGES[design].index(change)) is Answer.REFUTED
+
+
 @pytest.mark.parametrize("case", HIDDEN)
-def test_what_legal_operations_hide_is_proven(case: str, tmp_path: Path) -> None:
-    assert answer(*HIDDEN[case], tmp_path) is Answer.PROVEN
+def test_what_legal_operations_hide_is_proven(
+    case: str, comparisons: Callable[[Design], Comparison]
+) -> None:
+    design, change = HIDDEN[case]
+    assert comparisons(design).answer(1 + CHANGES[design].index(change)) is Answer.PROVEN
 
 
 def test_an_abc_that_fails_is_no_answer_and_one_out_of_time_is_unknown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    comparisons: Callable[[Design], Comparison],
 ) -> None:
+    comparison, told = comparisons(MAC), 1 + CHANGES[MAC].index(TOLD["an operation"][1])
     program = tmp_path / "broken-abc"
     program.write_text("#!/bin/sh\nexit 3\n", encoding="ascii")
     program.chmod(0o755)
     monkeypatch.setattr("rtl.tools.find_abc", lambda: str(program))
     with pytest.raises(ToolError, match="^yosys-abc ended with status 3: it said nothing$"):
-        answer(MAC, None, tmp_path)
+        comparison.answer(told)
 
     def late(*_: object, **__: object) -> str:
-        raise ToolTimeoutError("yosys-abc took longer than 120 s")
+        raise ToolTimeoutError("yosys-abc took too long")
 
     monkeypatch.setattr("rtl.verify.equivalence.run_abc", late)
-    assert answer(MAC, None, tmp_path) is Answer.UNKNOWN
+    assert comparison.answer(told) is Answer.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "said", ["", "Networks are equivalent.\nNetworks are NOT EQUIVALENT.\n", "UNDECIDED\n"]
+)
+def test_an_abc_that_says_nothing_or_both_is_unknown(
+    said: str, monkeypatch: pytest.MonkeyPatch, comparisons: Callable[[Design], Comparison]
+) -> None:
+    monkeypatch.setattr("rtl.verify.equivalence.run_abc", lambda *_, **__: said)
+    assert comparisons(MAC).answer(1) is Answer.UNKNOWN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from rtl.mac.schemes import MacScheme, Style
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
+from rtl.rules import BEGUN, NUMBER, Rules
 from rtl.tools import MissingToolError, find_iverilog
 from rtl.verify.legal import LEGAL, legal_monitor
+from tests.helpers.hardware import PlainMac
 from tests.helpers.units import UNITS, two_stage_adapter
 
 Cycle = Mapping[str, int]
@@ -39,7 +42,12 @@ needs_icarus = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
 def legal(design: Design, cycles: Sequence[Cycle], folder: Path) -> list[int]:
-    """What the monitor says in each cycle; a port that a cycle does not name is 0."""
+    """Whether no rule was broken up to each cycle; a port that a cycle does not name is 0."""
+    return [said[0] for said in monitored(design, cycles, folder)]
+
+
+def monitored(design: Design, cycles: Sequence[Cycle], folder: Path) -> list[tuple[int, int]]:
+    """What the monitor says in each cycle: whether all was legal, and whether a unit gets it."""
     fields = [("rst", 1), ("valid_in", 1), *((port.name, port.width) for port in design.inputs)]
     rows = [
         "".join(f"{cycle.get(name, 0) & ((1 << width) - 1):0{width}b}" for name, width in fields)
@@ -52,15 +60,15 @@ def legal(design: Design, cycles: Sequence[Cycle], folder: Path) -> list[int]:
     bench = f"""\
 module tb;
   reg clk = 0;
-{declared}  wire legal;
+{declared}  wire legal, taken;
   reg [{sum(width for _, width in fields) - 1}:0] rows [0:{len(rows) - 1}];
   integer i;
-  {LEGAL} monitor (.clk(clk), {connected}, .legal(legal));
+  {LEGAL} monitor (.clk(clk), {connected}, .monitor_legal(legal), .monitor_taken(taken));
   initial begin
     $readmemb("rows.mem", rows);
     for (i = 0; i < {len(rows)}; i = i + 1) begin
       {{{", ".join(names)}}} = rows[i];
-      #1 $write("%b", legal);
+      #1 $write("%b%b", legal, taken);
       clk = 1;
       #1 clk = 0;
     end
@@ -71,7 +79,8 @@ endmodule
     compiler, runtime = find_iverilog()
     subprocess.run([compiler, "-g2001", "-o", "tb", "tb.v"], cwd=folder, check=True)
     said = subprocess.run([runtime, "tb"], cwd=folder, check=True, capture_output=True, text=True)
-    return [int(digit) for digit in said.stdout.strip()]
+    digits = [int(digit) for digit in said.stdout.strip()]
+    return list(zip(digits[::2], digits[1::2], strict=True))
 
 
 def emitted(design: Design, operations: int) -> list[Cycle]:
@@ -175,3 +184,37 @@ def test_each_broken_rule_is_seen_at_once_and_for_ever(case: str, tmp_path: Path
     after = [IDLE] * 3 + [RESET] + [IDLE] * 3
     wanted = [1] * (len(cycles) - 1) + [0] * (1 + len(after))
     assert legal(design, [*cycles, *after], tmp_path) == wanted
+
+
+@needs_icarus
+def test_a_unit_gets_legal_operations_alone_and_goes_on_with_the_next(tmp_path: Path) -> None:
+    """Behind one that is not let through, the rules are those of what came before it."""
+    cycles = [RESET, MEAN, MEAN, MEAN, MEAN, LAST, MEAN]
+    said = monitored(POOLING, cycles, tmp_path)
+    assert [taken for _, taken in said] == [0, 1, 1, 0, 0, 1, 1]
+    cycles = [RESET, FEATURE, LOAD, FEATURE, *[IDLE] * (pause(LADDER) - 1), FEATURE]
+    said = monitored(LADDER, cycles, tmp_path)
+    assert [taken for _, taken in said] == [0, 0, 1, 0, *[0] * (pause(LADDER) - 1), 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparing(PlainMac):
+    """A stranger's unit, which says by itself what may be asked of it."""
+
+    @property
+    def rules(self) -> Rules:
+        """A sum has two products, and begins with one that says so."""
+        return Rules(allowed=f"start == ({NUMBER} == 0)", ends=f"{NUMBER} == 1")
+
+
+@needs_icarus
+def test_a_design_declares_its_own_rules(tmp_path: Path) -> None:
+    first: Cycle = {"valid_in": 1, "start": 1}
+    assert legal(Sparing(), [RESET, first, MAC_OP, IDLE, first], tmp_path) == [1] * 5
+    assert legal(Sparing(), [RESET, first, MAC_OP, MAC_OP], tmp_path) == [1, 1, 1, 0]
+    assert legal(PlainMac(), [RESET, first, MAC_OP, MAC_OP], tmp_path) == [1] * 4
+
+
+@pytest.mark.parametrize("design", UNITS, ids=lambda design: design.name)
+def test_no_port_has_a_name_of_the_rules(design: Design) -> None:
+    assert not {NUMBER, BEGUN} & {port.name for port in design.ports}
