@@ -74,5 +74,5 @@ def compile_aside(work: Callable[[], object]) -> None:
 
 
 def is_compiling() -> bool:
-    """Return whether a thread compiles that nobody may wait for any more."""
+    """Whether a thread compiles that nobody may wait for any more."""
     return any(thread.name == _THREAD for thread in threading.enumerate())

@@ -38,7 +38,17 @@ def citing(rule: str) -> Iterator[None]:
 
 
 def check_range(what: str, value: int, low: int, high: int) -> None:
-    """Raise InputError unless `value` is an integer in ``low .. high``."""
+    """Raise InputError unless `value` is an integer in ``low .. high``.
+
+    Parameters
+    ----------
+    what : str
+        The value's name in the message.
+    value : int
+        What is checked; a bool is no integer.
+    low, high : int
+        Both ends are allowed.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InputError(f"{what} must be an integer in {low}..{high}, not {value!r}")
 

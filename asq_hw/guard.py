@@ -131,7 +131,7 @@ def _name(filename: object) -> str:
 
 
 def _leave(status: int) -> int:
-    """Return the status; end the process where a compiler still works in a thread.
+    """The status; end the process where a compiler still works in a thread.
 
     It cannot be stopped, and Python must not be taken down under it.
     """

@@ -3,8 +3,12 @@
     python -m benchmarks.fingerprints [--only PART ...] > before.txt
 
 Everything is asked of the command line alone, so that the same file runs on an older commit, and
-``diff`` of two outputs names what has changed. Trained networks differ between processors and
+``diff`` of two outputs names what has changed. A line comes as soon as it is known: an output that
+was cut short is compared as far as it goes. Trained networks differ between processors and
 versions of their libraries: compare on one machine.
+
+Parts: bundled, resnet18, digits, overhead, verilog, areas and, where it is named, variants, which
+takes hours.
 """
 
 from __future__ import annotations
@@ -31,13 +35,16 @@ _UNITS = {
     "pooling": ("pooling", "--elements", "49", "--multiplier", "1337"),
     "adapter": ("adapter",),
 }
+_SCHEMES = ("uniform", "pot", "apot", "post-lut", "post-split")
+_TARGETS = ("gates", "ice40", "ecp5", "xilinx")
 _NETWORKS = ("resnet18", "resnet34", "resnet20", "mobilenetv2")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fingerprints", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--only", nargs="+", choices=_PARTS, default=list(_PARTS))
+    quick = [part for part in _PARTS if part != "variants"]
+    parser.add_argument("--only", nargs="+", choices=_PARTS, default=quick, metavar="PART")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         for part in options.only:
@@ -124,12 +131,27 @@ def _verilog(folder: Path) -> Iterator[Line]:
 
 
 def _areas(folder: Path) -> Iterator[Line]:
-    """The areas of the multiply-accumulate and dot-product units on every target."""
-    targets = "ice40,ecp5,xilinx,gates"
-    for unit, options in (("mac", ("--variants", "all")), ("dot", ("--lanes", "4"))):
-        text = _asq_hw("synth", unit, *options, "--target", targets, "--format", "csv")
-        for line in sorted(text.decode().splitlines()):
-            yield f"synth {unit}: {line}", line.encode()
+    """The areas of recommended multiply-accumulate and of dot-product units on every target."""
+    yield from _synthesized("recommended")
+    for target in _TARGETS:
+        yield from _area_lines("dot", target, "--lanes", "4")
+
+
+def _variants(folder: Path) -> Iterator[Line]:
+    """The areas of multiply-accumulate units built in every way: hours of synthesis."""
+    yield from _synthesized("all")
+
+
+def _synthesized(variants: str) -> Iterator[Line]:
+    for target in _TARGETS:
+        for scheme in _SCHEMES:
+            yield from _area_lines("mac", target, "--schemes", scheme, "--variants", variants)
+
+
+def _area_lines(unit: str, target: str, *options: str) -> Iterator[Line]:
+    text = _asq_hw("synth", unit, *options, "--target", target, "--format", "csv")
+    for line in sorted(text.decode().splitlines()):
+        yield f"synth {unit}: {line}", line.encode()
 
 
 _PARTS: dict[str, Callable[[Path], Iterator[Line]]] = {
@@ -139,6 +161,7 @@ _PARTS: dict[str, Callable[[Path], Iterator[Line]]] = {
     "overhead": _overhead,
     "verilog": _verilog,
     "areas": _areas,
+    "variants": _variants,
 }
 
 

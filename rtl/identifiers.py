@@ -28,7 +28,7 @@ _KEYWORDS = frozenset(_KEYWORDS_OF_VERILOG.split())
 
 
 def check_identifier(what: str, name: str) -> str:
-    """Return `name` if every tool takes it as a Verilog identifier; else raise InputError."""
+    """`name` if every tool takes it as a Verilog identifier; else raise InputError."""
     fits = len(name) <= _MAX_LENGTH and _PATTERN.fullmatch(name)
     if not fits or name.lower() in _KEYWORDS:
         raise InputError(

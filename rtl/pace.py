@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asq_hw.numbers.validation import check_range
+from asq_hw.errors import check_range
 
 __all__ = ["Pause", "pace_lines"]
 

@@ -87,6 +87,12 @@ class Registry(Generic[_Kind]):
         ------
         InputError
             If there is none, or it cannot be used.
+
+        Examples
+        --------
+        >>> from rtl.units.registry import UNITS
+        >>> UNITS.find("mac").title
+        'a multiply-accumulate unit'
         """
         kinds, problems, _ = self._loaded
         if name in kinds:

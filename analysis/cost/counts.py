@@ -63,7 +63,7 @@ class PaperCounts:
         return _percent(ADAPTER_BITS * self.adapter_operations, network)
 
     def as_dict(self) -> dict[str, int]:
-        """Return the counts by name, without the width."""
+        """The counts by name, without the width."""
         return {
             "network_weights": self.network_weights,
             "adapter_weights": self.adapter_weights,
@@ -181,7 +181,7 @@ class StoredCounts:
         return _percent(self.asq_operation_bits, self.network_operation_bits)
 
     def as_dict(self) -> dict[str, int]:
-        """Return the counts and their sums by name."""
+        """The counts and their sums by name."""
         return {
             **asdict(self),
             "network_storage_bits": self.network_storage_bits,
@@ -195,7 +195,7 @@ Counts = PaperCounts | StoredCounts
 
 
 def paper_counts(layer: LayerShape, bits: int) -> PaperCounts:
-    """Return a layer's part of Eq. 10-13; a classifier's is 0, a first convolution's weights."""
+    """A layer's part of Eq. 10-13; a classifier's is 0, a first convolution's weights."""
     is_convolution = layer.kind is LayerKind.CONVOLUTION
     is_counted = is_convolution and layer.quantized
     return PaperCounts(
@@ -207,7 +207,7 @@ def paper_counts(layer: LayerShape, bits: int) -> PaperCounts:
 
 
 def paper_total(layers: Iterable[PaperCounts], bits: int) -> PaperCounts:
-    """Return the sums over a network's layers."""
+    """The sums over a network's layers."""
     counts = tuple(layers)
     return PaperCounts(
         bits=bits,
@@ -218,7 +218,7 @@ def paper_total(layers: Iterable[PaperCounts], bits: int) -> PaperCounts:
 
 
 def stored_counts(layer: LayerShape, weight_bits: int, activation_bits: int) -> StoredCounts:
-    """Return what one layer holds and does, with weights and input codes of the given widths."""
+    """What one layer holds and does, with weights and input codes of the given widths."""
     channels = layer.in_channels if layer.has_adapter else 0
     inputs = layer.inputs if layer.has_adapter else 0
     updates = layer.out_channels if layer.has_adapter else 0
@@ -253,7 +253,7 @@ def stored_counts(layer: LayerShape, weight_bits: int, activation_bits: int) -> 
 
 
 def stored_total(layers: Iterable[StoredCounts]) -> StoredCounts:
-    """Return the sums over a network's layers; of the buffer, the largest."""
+    """The sums over a network's layers; of the buffer, the largest."""
     counts = tuple(layers)
     sums = {f.name: sum(getattr(c, f.name) for c in counts) for f in fields(StoredCounts)}
     sums["buffer_bits"] = max((c.buffer_bits for c in counts), default=0)

@@ -18,7 +18,7 @@ __all__ = ["find_network", "integer_network_shape"]
 
 
 def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> NetworkShape:
-    """Return the layer shapes of a network known by name or of a model file.
+    """The layer shapes of a network known by name or of a model file.
 
     Parameters
     ----------
@@ -31,6 +31,12 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
     ------
     InputError
         If it is neither, if the file cannot be read, or an input size is given for a file.
+
+    Examples
+    --------
+    >>> network = find_network("resnet18")
+    >>> network.layers[0].kernel_size, network.layers[-1].out_channels
+    ((7, 7), 1000)
     """
     name = str(name_or_path)
     if name in PUBLISHED:
@@ -47,7 +53,7 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
 
 
 def integer_network_shape(network: IntegerNetwork) -> NetworkShape:
-    """Return the layer shapes of an integer network.
+    """The layer shapes of an integer network.
 
     Layers with an adaptive step (ASQ) have an adapter and all others have none. The first and
     the last layer with weights are unquantized, as in the paper, unless they have an adapter.

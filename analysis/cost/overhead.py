@@ -50,7 +50,7 @@ class LayerOverhead:
     counts: Counts
 
     def as_dict(self) -> dict[str, Value]:
-        """Return column names and values, for JSON and tables."""
+        """Column names and values, for JSON and tables."""
         return {
             "layer": self.layer.name,
             "kind": self.layer.kind.value,
@@ -92,7 +92,7 @@ class OverheadRow:
         return self.counts.compute_percent
 
     def as_dict(self) -> dict[str, Value]:
-        """Return column names and values, for JSON and tables."""
+        """Column names and values, for JSON and tables."""
         return {
             "bits": self.bits,
             "param_percent": float(self.param_percent),
@@ -110,13 +110,13 @@ class Overhead:
     rows: tuple[OverheadRow, ...]
 
     def records(self, *, per_layer: bool = False) -> list[dict[str, Value]]:
-        """Return one flat dict for each width, or for each width and layer."""
+        """One flat dict for each width, or for each width and layer."""
         if not per_layer:
             return [row.as_dict() for row in self.rows]
         return [{"bits": row.bits, **layer.as_dict()} for row in self.rows for layer in row.layers]
 
     def as_dict(self, *, per_layer: bool = False) -> dict[str, object]:
-        """Return what ``asq-hw overhead --format json`` prints; `layers` only where asked for."""
+        """What ``asq-hw overhead --format json`` prints; `layers` only where asked for."""
         result: dict[str, object] = {
             "network": self.network,
             "convention": self.convention.value,
@@ -127,7 +127,7 @@ class Overhead:
         return result
 
     def to_frame(self, *, per_layer: bool = False) -> pd.DataFrame:
-        """Return `records` as a pandas table."""
+        """`records` as a pandas table."""
         import pandas as pd  # half a second that the command line does not need
 
         return pd.DataFrame(self.records(per_layer=per_layer))
@@ -160,6 +160,13 @@ def overhead(
     ------
     InputError
         If a width is out of range, or layers of different widths meet the `paper` convention.
+
+    Examples
+    --------
+    >>> from analysis.cost.networks import find_network
+    >>> (row,) = overhead(find_network("resnet18"), bits=[4]).rows
+    >>> f"{float(row.param_percent):.2f}"  # the paper's Table 1
+    '5.34'
     """
     convention = _convention(convention)
     if bits is not None and not bits:

@@ -25,7 +25,7 @@ _MAX_CHANNELS = 1 << 10
 def named_network(
     name: str, *, input_size: int | None = None, input_channels: int | None = None
 ) -> NetworkShape:
-    """Return the layer shapes of a network known by name.
+    """The layer shapes of a network known by name.
 
     Parameters
     ----------

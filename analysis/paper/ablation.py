@@ -87,7 +87,7 @@ def _order(variants: Sequence[Variant], seeds: Sequence[int]) -> Iterator[tuple[
 
 
 def _recipes(variant: Variant, seed: int, overrides: Iterable[str]) -> tuple[Recipe, Recipe]:
-    """Return the recipe of the floating-point start, and that of the row."""
+    """The recipe of the floating-point start, and that of the row."""
     from asq_hw.train import recipes  # torch, which a table does not need
 
     start = recipes.load(FLOAT_RECIPE, overrides).to_dict()
@@ -118,6 +118,19 @@ def train_row(
     """Train one row, and before it the network it starts from; return what came of that and of it.
 
     What is there already in `runs` is not trained again.
+
+    Parameters
+    ----------
+    variant : Variant
+        The row.
+    seed : int
+        Of both trainings.
+    runs : Path
+        Folder of the runs' folders.
+    threads : int
+        Threads of PyTorch.
+    overrides : iterable of str
+        Settings of the recipes to replace, as ``KEY=VALUE``.
     """
     from asq_hw.train.run import training
 

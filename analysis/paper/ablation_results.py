@@ -49,7 +49,7 @@ class Variant:
         return f"{self.methods}-w{self.bits}a{self.bits}"
 
     def overrides(self, seed: int) -> dict[str, object]:
-        """Return what this row replaces in the recipe that all rows share."""
+        """What this row replaces in the recipe that all rows share."""
         return {
             "name": f"ablation-{self.key}-seed{seed}",
             "weights": self.weights,

@@ -63,7 +63,7 @@ def paired_difference(scores: Scores, baseline: Scores) -> Difference | None:
 
 
 def ablation_report(results: Sequence[Result]) -> str:
-    """Return both tables, with the order of the rows below the first.
+    """Both tables, with the order of the rows below the first.
 
     Raises
     ------

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from asq_hw import datasets
 from asq_hw.errors import InputError
 from asq_hw.guard import guarded
 from asq_hw.sim import simulate
+
+if TYPE_CHECKING:
+    from asq_hw.train.recipes import Recipe
 
 __all__ = ["Agreement", "agreement_table", "chosen_variants", "exportable_variants", "measure"]
 
@@ -66,7 +70,7 @@ class Agreement:
 
 
 def exportable_variants() -> list[Variant]:
-    """Return every exportable method, with LSQ on the other side, and the paper's scheme 2."""
+    """Every exportable method, with LSQ on the other side, and the paper's scheme 2."""
     from asq_hw.train.methods.catalog import ACTIVATION_METHODS, WEIGHT_METHODS, exportable
 
     weights = exportable(WEIGHT_METHODS)
@@ -78,7 +82,7 @@ def exportable_variants() -> list[Variant]:
 
 
 def chosen_variants(only: Sequence[str] | None, *, bits: int = 4) -> list[Variant]:
-    """Return the variants of these ``weights,activations``, or all, with `bits` on both sides.
+    """The variants of these ``weights,activations``, or all, with `bits` on both sides.
 
     Raises
     ------
@@ -117,21 +121,15 @@ def measure(
     InputError
         If an override names one of those.
     """
-    from asq_hw.train import recipes
     from asq_hw.train.checkpoints import checkpoint
     from asq_hw.train.export.network import export_network
     from asq_hw.train.options import CALIBRATION_IMAGES
     from asq_hw.train.run import training
     from asq_hw.train.sensitivity import predict_in_double
 
-    name, own = f"agreement-{variant.key}", variant.overrides(_SEED)
-    overrides = list(overrides)
-    for override in overrides:
-        if override.partition("=")[0] in own:
-            raise InputError(f"--set cannot replace what makes a row of the table: {override}")
-    shared = recipes.load(RECIPE, overrides).to_dict()
-    row = recipes.from_dict(shared | own | {"name": name})
-    last = training.train(row, output=runs / name, init=init, resume=True, threads=threads).last
+    row = _recipe(variant, list(overrides))
+    output = runs / row.name
+    last = training.train(row, output=output, init=init, resume=True, threads=threads).last
     model, recipe = checkpoint.load_model(last)
     test = datasets.load(recipe.dataset)
     assert test.labels is not None, "networks are trained on labeled images"
@@ -150,6 +148,18 @@ def measure(
         double=_equal(trained, predict_in_double(model, control)),
         nudged=_equal(trained, predict_in_double(model, control, nudge=_NUDGE)),
     )
+
+
+def _recipe(variant: Variant, overrides: list[str]) -> Recipe:
+    """The recipe of a row."""
+    from asq_hw.train import recipes
+
+    own = variant.overrides(_SEED)
+    for override in overrides:
+        if override.partition("=")[0] in own:
+            raise InputError(f"--set cannot replace what makes a row of the table: {override}")
+    shared = recipes.load(RECIPE, overrides).to_dict()
+    return recipes.from_dict(shared | own | {"name": f"agreement-{variant.key}"})
 
 
 def _equal(classes: NDArray[np.integer], others: NDArray[np.integer]) -> int:

@@ -167,7 +167,7 @@ DRAW: dict[str, Callable[[pd.DataFrame, str | Path], None]] = {
 
 
 def beta_table(frame: pd.DataFrame) -> str:
-    """Return as Markdown how much beta moves in each network, and what its moving is worth."""
+    """As Markdown how much beta moves in each network, and what its moving is worth."""
     _require(frame, "network", "layer", "mean", "deviation", "images", "correct", "changed")
     lines = [
         "| network | deviation of β over the images, over its mean: least, median, most layer "

@@ -40,6 +40,23 @@ def units(
 ) -> list[Planned]:
     """The units to measure, uniform first: in ``pair`` and ``ordered`` sums where there is a pair.
 
+    Parameters
+    ----------
+    schemes : sequence of MacScheme
+        Weight grids and products.
+    lanes : iterable of int
+        Products in a cycle.
+    targets : iterable of Target
+        What the units are for.
+    bits : int
+        Width of a weight.
+    activation_bits : int
+        2 to 8.
+    activation_signed : bool
+        Whether activations are two's complement.
+    accumulator_bits : int
+        Width of the widest accumulator.
+
     Raises
     ------
     InputError

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.paper.figures import figure_file
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.guard import guarded
 from asq_hw.numbers.fixedpoint import sqrt2_times_pair
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product, ProductKind
 from asq_hw.numbers.schemes import POST
-from asq_hw.numbers.validation import check_range
 
 __all__ = ["ErrorRow", "error_rows", "plot_errors"]
 
@@ -76,6 +75,19 @@ def error_rows(
 ) -> list[ErrorRow]:
     """Errors over `sums` dot products of each length; codes and activations are drawn evenly.
 
+    Parameters
+    ----------
+    grid : Grid
+        Of the weights.
+    activation_bits : int
+        Width of the unsigned activations.
+    fraction_bits : sequence of int
+        Of a table's entries, a row for each.
+    lengths : sequence of int
+        Products of a dot product, a row for each.
+    sums : int
+        Dot products of each row.
+
     Raises
     ------
     InputError
@@ -98,19 +110,30 @@ def error_rows(
             sqrt2_times_pair(e, o, SPLIT_FRACTION_BITS) for e, o in zip(even, odd, strict=True)
         ]
         for product, total in zip(kinds, [*summed, np.array(joined)], strict=True):
-            error = np.ldexp(total.astype(np.float64), -product.fraction_bits(grid)) - exact
-            rms = math.sqrt(np.mean(error**2))
-            rows.append(
-                ErrorRow(
-                    product=product.kind,
-                    fraction_bits=product.fraction_bits(grid),
-                    length=length,
-                    rms_error=rms,
-                    largest_error=float(np.abs(error).max()),
-                    rms_relative=rms / math.sqrt(np.mean(exact**2)),
-                )
-            )
+            bits = product.fraction_bits(grid)
+            made = np.ldexp(total.astype(np.float64), -bits)
+            rows.append(_row(product.kind, bits, length, made, exact))
     return rows
+
+
+def _row(
+    kind: ProductKind,
+    fraction_bits: int,
+    length: int,
+    made: NDArray[np.float64],
+    exact: NDArray[np.float64],
+) -> ErrorRow:
+    """How far the sums of one product and length are from the exact ones."""
+    error = made - exact
+    rms = math.sqrt(np.mean(error**2))
+    return ErrorRow(
+        product=kind,
+        fraction_bits=fraction_bits,
+        length=length,
+        rms_error=rms,
+        largest_error=float(np.abs(error).max()),
+        rms_relative=rms / math.sqrt(np.mean(exact**2)),
+    )
 
 
 def _pairs(grid: Grid, activation_bits: int) -> NDArray[np.int64]:

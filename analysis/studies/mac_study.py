@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+from analysis.studies.mac_synthesis import Comparison, Row, Variants, compare, units
 from analysis.studies.study import FMAX, RESOURCES, Findings, Heading, Planned, Study
-from analysis.studies.synthesis import Comparison, Row, Variants, compare, units
 from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS

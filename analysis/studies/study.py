@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
-from asq_hw.numbers.validation import check_range
+from asq_hw.errors import check_range
 from rtl.design import Design
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.synthesis.measure import Measurement, check_pins, find_router, measure

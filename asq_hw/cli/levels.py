@@ -10,7 +10,7 @@ import typer
 from asq_hw.cli.options import FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
 from asq_hw.numbers.encoding import Encoding
-from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Grid
 from asq_hw.numbers.schemes import SCHEMES, scheme_named
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ COLUMNS = (
 def levels(
     scheme: Annotated[str, typer.Argument(metavar="|".join(SCHEMES), help="Family of the grid.")],
     bits: Annotated[
-        int, typer.Option("--bits", parser=integer, metavar="B", help="Width, 2 to 8.")
+        int,
+        typer.Option(
+            "--bits", parser=integer, metavar="B", help=f"Width, {MIN_BITS} to {MAX_BITS}."
+        ),
     ],
     grid: Annotated[
         str,

@@ -51,6 +51,19 @@ def make_command(
 ) -> Any:
     """A command of these parameters, with worked examples below its help.
 
+    Parameters
+    ----------
+    run : callable
+        Does the work.
+    name : str
+        Of the command.
+    help : str
+        What it says of itself.
+    parameters : sequence of Parameter
+        Its options.
+    shown : sequence of str
+        Command lines, the worked examples.
+
     Raises
     ------
     InputError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from asq_hw.numbers.schemes import UNIFORM, scheme_named
 from asq_hw.oracle.codes import grid_codes
 
 __all__ = [
+    "Requantization",
     "arbitrary",
     "codes_for",
     "conv",
@@ -31,7 +33,17 @@ Pair = tuple[int, int]
 
 
 def arbitrary(seed: int, count: int, low: int, high: int) -> list[int]:
-    """`count` integers of ``low .. high`` from a linear congruence: the same for ever, anywhere."""
+    """`count` integers of ``low .. high`` from a linear congruence: the same for ever, anywhere.
+
+    Parameters
+    ----------
+    seed : int
+        Where the sequence begins.
+    count : int
+        How many.
+    low, high : int
+        Both ends can come.
+    """
     state, values = seed, []
     for _ in range(count):
         state = (6364136223846793005 * state + 1442695040888963407) % 2**64
@@ -54,7 +66,19 @@ def input_layer(
     bits: int = 16,
     fraction_bits: int = 0,
 ) -> Input:
-    """An input named ``input``; by default it passes the pixels of one channel on as they are."""
+    """An input named ``input``; by default it passes the pixels of one channel on as they are.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of an image in pixels.
+    multiplier, offset : sequence of int
+        One for each channel.
+    shift : int
+        Right shift of the products.
+    bits, fraction_bits : int
+        Format of the feature map that the layer makes.
+    """
     return Input(
         name="input",
         height=height,
@@ -69,7 +93,19 @@ def input_layer(
 def quantizer(
     bits: int, step: int | AdaptiveStep, *, signed: bool = False, step_fraction_bits: int = 0
 ) -> ActivationQuantizer:
-    """Activation codes with a fixed or an adaptive step."""
+    """Activation codes with a fixed or an adaptive step.
+
+    Parameters
+    ----------
+    bits : int
+        Width of a code, 2 to 8.
+    step : int or AdaptiveStep
+        The step, or how it is computed.
+    signed : bool
+        Whether codes are two's complement.
+    step_fraction_bits : int
+        ``T``: a step stands for ``step * 2**-T``.
+    """
     return ActivationQuantizer(
         grid=Grid(scheme=UNIFORM, bits=bits, signed=signed),
         step=FixedStep(step=step) if isinstance(step, int) else step,
@@ -97,6 +133,27 @@ def _parse(grid: str) -> tuple[str, int, str]:
     return scheme, int(bits), encoding
 
 
+class Requantization(TypedDict, total=False):
+    """What follows the dot products of a layer, each as it is where it is not given.
+
+    Attributes
+    ----------
+    multiplier, bias : sequence of int
+        Repeated over the outputs: 1 and 0.
+    narrow_shift, shift : int
+        Right shifts of the multipliers, and of the products: 0.
+    bits, fraction_bits : int
+        Format of the feature map that the layer makes: 16 and 0.
+    """
+
+    multiplier: Sequence[int]
+    bias: Sequence[int]
+    narrow_shift: int
+    shift: int
+    bits: int
+    fraction_bits: int
+
+
 def conv(
     name: str,
     source: str,
@@ -104,32 +161,39 @@ def conv(
     codes: NDArray[np.int64],
     activations: ActivationQuantizer,
     *,
-    multiplier: Sequence[int] = (1,),
-    narrow_shift: int = 0,
-    shift: int = 0,
-    bias: Sequence[int] = (0,),
-    bits: int = 16,
-    fraction_bits: int = 0,
     stride: Pair = (1, 1),
     padding: Pair = (0, 0),
     groups: int = 1,
+    **requantization: Unpack[Requantization],
 ) -> Conv:
-    """A convolution; multipliers and biases are repeated over the output channels."""
-    scheme, width, encoding = _parse(grid)
+    """A convolution.
+
+    Parameters
+    ----------
+    name, source : str
+        Names of the layer and of the one that it reads.
+    grid : str
+        Of the weights, as ``SCHEME BITS ENCODING``.
+    codes : int64 (O, I, kH, kW)
+        Codes of the weights.
+    activations : ActivationQuantizer
+        How the feature map that is read becomes codes.
+    stride, padding : pair of int
+        Vertical and horizontal.
+    groups : int
+        Groups of channels.
+    **requantization
+        Fields of `Requantization`.
+    """
+    fields = _weighted(grid, codes, requantization)
     return Conv(
         name=name,
         source=source,
         quantizer=activations,
-        weight_grid=Grid(scheme=scheme_named(scheme), bits=width, encoding=Encoding(encoding)),
-        weight_codes=codes.astype(np.uint16),
-        multiplier=np.resize(np.array(multiplier), len(codes)),
-        narrow_shift=narrow_shift,
-        shift=shift,
-        bias=np.resize(np.array(bias), len(codes)),
-        output=FeatureFormat(bits=bits, fraction_bits=fraction_bits),
         stride=stride,
         padding=padding,
         groups=groups,
+        **fields,
     )
 
 
@@ -139,25 +203,41 @@ def linear(
     grid: str,
     codes: NDArray[np.int64],
     activations: ActivationQuantizer,
-    *,
-    multiplier: Sequence[int] = (1,),
-    narrow_shift: int = 0,
-    shift: int = 0,
-    bias: Sequence[int] = (0,),
-    bits: int = 16,
-    fraction_bits: int = 0,
+    **requantization: Unpack[Requantization],
 ) -> Linear:
-    """A linear layer; multipliers and biases are repeated over the outputs."""
+    """A linear layer.
+
+    Parameters
+    ----------
+    name, source : str
+        Names of the layer and of the one that it reads.
+    grid : str
+        Of the weights, as ``SCHEME BITS ENCODING``.
+    codes : int64 (O, I)
+        Codes of the weights.
+    activations : ActivationQuantizer
+        How the feature map that is read becomes codes.
+    **requantization
+        Fields of `Requantization`.
+    """
+    fields = _weighted(grid, codes, requantization)
+    return Linear(name=name, source=source, quantizer=activations, **fields)
+
+
+def _weighted(
+    grid: str, codes: NDArray[np.int64], requantization: Requantization
+) -> dict[str, Any]:
+    """Fields that convolutions and linear layers share."""
     scheme, width, encoding = _parse(grid)
-    return Linear(
-        name=name,
-        source=source,
-        quantizer=activations,
-        weight_grid=Grid(scheme=scheme_named(scheme), bits=width, encoding=Encoding(encoding)),
-        weight_codes=codes.astype(np.uint16),
-        multiplier=np.resize(np.array(multiplier), len(codes)),
-        narrow_shift=narrow_shift,
-        shift=shift,
-        bias=np.resize(np.array(bias), len(codes)),
-        output=FeatureFormat(bits=bits, fraction_bits=fraction_bits),
-    )
+    return {
+        "weight_grid": Grid(scheme=scheme_named(scheme), bits=width, encoding=Encoding(encoding)),
+        "weight_codes": codes.astype(np.uint16),
+        "multiplier": np.resize(np.array(requantization.get("multiplier", (1,))), len(codes)),
+        "bias": np.resize(np.array(requantization.get("bias", (0,))), len(codes)),
+        "narrow_shift": requantization.get("narrow_shift", 0),
+        "shift": requantization.get("shift", 0),
+        "output": FeatureFormat(
+            bits=requantization.get("bits", 16),
+            fraction_bits=requantization.get("fraction_bits", 0),
+        ),
+    }

@@ -78,6 +78,12 @@ def open_dataset(
     InputError
         If the name is unknown, a file is missing or damaged, an argument is out of range, or
         the images or their classes are not the network's.
+
+    Examples
+    --------
+    >>> dataset = open_dataset("bundled")
+    >>> len(dataset), dataset.image_shape
+    (1000, (1, 28, 28))
     """
     if split not in ("test", "train"):
         raise InputError(f"split must be test or train, not {split!r}")
@@ -118,6 +124,11 @@ def load(
     ------
     InputError
         As `open_dataset`, and if images in folders would take more than 1 GB.
+
+    Examples
+    --------
+    >>> load("bundled", limit=10).images.shape
+    (10, 1, 28, 28)
     """
     if limit is not None and (isinstance(limit, bool) or limit < 1):
         raise InputError(f"limit must be at least 1, not {limit}")
@@ -128,7 +139,7 @@ def load(
 
 
 def reference_name(dataset: Dataset | ImageFolder) -> str:
-    """Return what a network's predictions on a whole data set are kept under.
+    """What a network's predictions on a whole data set are kept under.
 
     A data set that is known by name has that name; any other one is named for what it holds.
     """
@@ -138,7 +149,7 @@ def reference_name(dataset: Dataset | ImageFolder) -> str:
 def find_reference(
     references: Mapping[str, Reference], dataset: Dataset | ImageFolder
 ) -> Reference | None:
-    """Return what is kept for a whole data set, if anything is; its path does not count."""
+    """What is kept for a whole data set, if anything is; its path does not count."""
     name = reference_name(dataset)
     if dataset.name in NAMES:
         return references.get(name)

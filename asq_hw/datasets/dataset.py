@@ -69,7 +69,7 @@ class Dataset:
                 object.__setattr__(self, key, view)
 
     def __len__(self) -> int:
-        """Return the number of images."""
+        """The number of images."""
         return len(self.images)
 
     @property
@@ -79,11 +79,11 @@ class Dataset:
         return channels, height, width
 
     def first(self, count: int | None) -> Dataset:
-        """Return the first `count` images; all of them for None."""
+        """The first `count` images; all of them for None."""
         return self._chosen(None if count is None or count >= len(self) else np.arange(count))
 
     def sample(self, count: int | None) -> Dataset:
-        """Return `count` images drawn evenly from all (`even_places`); all of them for None."""
+        """`count` images drawn evenly from all (`even_places`); all of them for None."""
         return self._chosen(even_places(len(self), count))
 
     def _chosen(self, places: NDArray[np.int64] | None) -> Dataset:
@@ -115,7 +115,19 @@ def even_places(total: int, count: int | None) -> NDArray[np.int64] | None:
 
 
 def check_labels(name: str, labels: NDArray[np.int64], images: int, classes: int) -> None:
-    """Refuse labels that do not fit their images or their classes; 0 classes: nothing is known."""
+    """Refuse labels that do not fit their images or their classes.
+
+    Parameters
+    ----------
+    name : str
+        The data set, in messages.
+    labels : int64 (N,)
+        Numbers of classes.
+    images : int
+        How many there are.
+    classes : int
+        How many there are; 0 if that is not known.
+    """
     if labels.dtype != np.int64 or labels.shape != (images,):
         raise InputError(
             f"{name} must have one int64 label for each of {images} images, "

@@ -27,7 +27,7 @@ _STEM_LETTERS = 40
 
 
 def image_spec(dataset: AnyDataset, classes: int | None = None) -> ImageSpec:
-    """Return the images that a network takes which is trained on a data set.
+    """The images that a network takes which is trained on a data set.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def _by_channel(value: Normalization, channels: int) -> tuple[float, ...]:
 
 
 def fitted(dataset: AnyDataset, shape: Shape, classes: Sequence[str]) -> AnyDataset:
-    """Return a data set whose labels are places in a network's classes.
+    """A data set whose labels are places in a network's classes.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def _sizes(shape: Sequence[int]) -> str:
 
 
 def content_name(dataset: AnyDataset) -> str:
-    """Return a name for somebody's own data set: the end of its path, and a digest of its content.
+    """A name for somebody's own data set: the end of its path, and a digest of its content.
 
     Arrays count with every pixel, images in folders with the names and sizes of their files. So a
     folder keeps its digest when it is moved, and another one of the same path has another.

@@ -25,10 +25,19 @@ from asq_hw.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["DEFAULT_IMAGE_SIZE", "ImageFolder", "find_images", "holds_images", "imagenet_folder"]
+__all__ = [
+    "DEFAULT_IMAGE_SIZE",
+    "MOST_IMAGE_SIZE",
+    "ImageFolder",
+    "find_images",
+    "holds_images",
+    "imagenet_folder",
+]
 
 DEFAULT_IMAGE_SIZE: Final = 224
 """Height and width of what ImageNet's networks see."""
+MOST_IMAGE_SIZE: Final = 4096
+"""Height and width, at most, that images are scaled to."""
 
 # Of ImageNet's training images, by channel, as pixel / 255; used for every folder of images.
 MEAN: Final = (0.485, 0.456, 0.406)
@@ -38,7 +47,6 @@ _MODES: Final = {1: "L", 3: "RGB"}
 """Pillow's name for what the network sees, by channels."""
 _PARTS: Final = {"train": ("train",), "test": ("val", "test")}
 _ARRAY_LIMIT: Final = 1 << 30
-_MOST_SIZE: Final = 4096
 _LONGEST: Final = 16
 """An image that is longer, in its shorter side, is cut before it is scaled."""
 _ATTEMPTS: Final = 10
@@ -85,14 +93,14 @@ class ImageFolder:
     places: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.size <= _MOST_SIZE:
-            raise InputError(f"image size must be 1..{_MOST_SIZE}, not {self.size}")
+        if not 1 <= self.size <= MOST_IMAGE_SIZE:
+            raise InputError(f"image size must be 1..{MOST_IMAGE_SIZE}, not {self.size}")
         if self.channels not in _MODES:
             raise InputError(f"images in folders must have 1 or 3 channels, not {self.channels}")
         check_labels(self.name, self.labels, len(self.files), len(self.classes))
 
     def __len__(self) -> int:
-        """Return the number of images."""
+        """The number of images."""
         return len(self.files)
 
     @property
@@ -101,7 +109,7 @@ class ImageFolder:
         return self.channels, self.size, self.size
 
     def sample(self, count: int | None) -> ImageFolder:
-        """Return `count` images drawn evenly, so of every class; all of them for None."""
+        """`count` images drawn evenly, so of every class; all of them for None."""
         places = even_places(len(self), count)
         if places is None:
             return self
@@ -113,7 +121,7 @@ class ImageFolder:
         )
 
     def shaped(self, shape: tuple[int, int, int]) -> ImageFolder:
-        """Return the same images as a network of another shape (C, H, W) sees them.
+        """The same images as a network of another shape (C, H, W) sees them.
 
         Raises
         ------
@@ -131,7 +139,7 @@ class ImageFolder:
         return replace(self, size=height, channels=channels, mean=mean, std=std)
 
     def file_sizes(self) -> NDArray[np.int64]:
-        """Return the bytes of every file, int64 of shape (N,).
+        """The bytes of every file, int64 of shape (N,).
 
         Raises
         ------
@@ -148,7 +156,7 @@ class ImageFolder:
         return sizes
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """Return the center of an image as ``(3, size, size)``: what is evaluated.
+        """The center of an image as ``(3, size, size)``: what is evaluated.
 
         Raises
         ------
@@ -166,7 +174,7 @@ class ImageFolder:
     def random_image(
         self, index: int, rng: np.random.Generator, *, min_area: float, flip: bool
     ) -> NDArray[np.uint8]:
-        """Return a random part of an image as ``(3, size, size)``: what is trained with.
+        """A random part of an image as ``(3, size, size)``: what is trained with.
 
         Parameters
         ----------

@@ -85,7 +85,19 @@ def _mean_and_deviation(images: NDArray[np.uint8]) -> tuple[float, float]:
 def like_fashion_mnist(
     name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], *, named: bool = True
 ) -> Dataset:
-    """Images ``(N, 1, H, W)`` normalized as Fashion-MNIST is, with its classes if `named`."""
+    """Images normalized as Fashion-MNIST is.
+
+    Parameters
+    ----------
+    name : str
+        The data set.
+    images : uint8 (N, 1, H, W)
+        Pixels.
+    labels : int64 (N,)
+        Numbers of classes.
+    named : bool
+        Whether the classes are Fashion-MNIST's.
+    """
     return Dataset(
         name=name,
         images=images,

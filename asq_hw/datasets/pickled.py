@@ -48,7 +48,7 @@ class _Type:
 
 
 def read_pickle(content: bytes) -> object:
-    """Return what a pickle holds.
+    """What a pickle holds.
 
     That may be None, booleans, integers, bytes, tuples, lists, dictionaries and uint8 arrays.
 

@@ -40,7 +40,7 @@ class Source(Protocol):
     """What can be read from, forward."""
 
     def read(self, size: int, /) -> bytes:
-        """Return `size` bytes, fewer only at the end."""
+        """`size` bytes, fewer only at the end."""
 
 
 class PlainFile:
@@ -51,7 +51,7 @@ class PlainFile:
         self._limit = self._left = limit
 
     def read(self, size: int, /) -> bytes:
-        """Return `size` bytes, fewer only at the end of the file; UnpackError beyond the limit."""
+        """`size` bytes, fewer only at the end of the file; UnpackError beyond the limit."""
         part = self._file.read(size)
         self._left -= len(part)
         if self._left < 0:
@@ -78,7 +78,7 @@ class Gunzip:
         self._input = b""
 
     def read(self, size: int, /) -> bytes:
-        """Return `size` bytes, fewer only at the end of the file.
+        """`size` bytes, fewer only at the end of the file.
 
         Raises
         ------

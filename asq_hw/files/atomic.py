@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from asq_hw.errors import InputError, StorageError
 if sys.platform != "win32":  # where leftovers stay
     import fcntl
 
-__all__ = ["atomic_write", "make_folder", "write_error"]
+__all__ = ["atomic_write", "make_folder", "remove_leftovers", "write_error"]
 
 _WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
@@ -47,11 +46,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = _target(path)
     temporary = target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.tmp")
     _check_target(path, target)
-    _remove_leftovers(target)
+    remove_leftovers(target)
     try:
-        # "x" gives the permissions that any new file gets, which tempfile would not.
-        with open(temporary, "xb") as file:
-            _lock(file)
+        with _open_locked(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -81,6 +78,19 @@ def make_folder(path: str | os.PathLike[str], what: str) -> None:
         raise write_error(f"{what} {os.fspath(path)} could not be made", error) from error
 
 
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove temporary files for `path` that killed processes left; not those being written."""
+    if sys.platform == "win32":
+        return
+    target = _target(path)
+    prefix = _prefix(target)
+    ours = re.compile(re.escape(prefix) + r"[0-9a-f]{16}\.tmp", re.DOTALL)
+    with suppress(OSError):
+        for entry in os.scandir(target.parent):
+            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                _remove_unlocked(entry.path)
+
+
 def write_error(what: str, error: OSError | ValueError) -> InputError | StorageError:
     """The error to be raised for one of the system's: the user's fault, or the disk's."""
     reason = getattr(error, "strerror", None) or error
@@ -104,35 +114,28 @@ def _prefix(target: Path) -> str:
     return f".{os.fsdecode(name)}."
 
 
-def _lock(file: BinaryIO) -> None:
-    """Show that the temporary file has somebody who writes it, for as long as he lives."""
-    with suppress(OSError):
-        _lock_or_fail(file)
+@contextmanager
+def _open_locked(temporary: Path) -> Iterator[BinaryIO]:
+    """Make a file whose lock shows that somebody writes it, for as long as the writer lives.
 
-
-def _lock_or_fail(file: BinaryIO) -> None:
-    if sys.platform != "win32":
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove temporary files for `target` that nobody writes any more."""
-    if sys.platform == "win32":
-        return
-    prefix = _prefix(target)
-    ours = re.compile(re.escape(prefix) + r"[0-9a-f]{16}\.tmp", re.DOTALL)
-    with suppress(OSError):
-        for entry in os.scandir(target.parent):
-            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                _remove_unlocked(entry.path)
+    Who removes leftovers may have come upon it before it was locked: then it is made again.
+    """
+    while True:
+        # "x" gives the permissions that any new file gets, which tempfile would not.
+        with open(temporary, "xb") as file:
+            if sys.platform != "win32":
+                with suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink:
+                yield file
+                return
 
 
 def _remove_unlocked(path: str) -> None:
     with suppress(OSError), open(path, "rb") as file:
-        # A writer that has not locked its file yet has just made it.
-        if os.fstat(file.fileno()).st_size or os.fstat(file.fileno()).st_mtime < time.time() - 60:
-            _lock_or_fail(file)
-            os.unlink(path)
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
 
 
 def _check_target(path: str | os.PathLike[str], target: Path) -> None:

@@ -57,6 +57,17 @@ def save(network: IntegerNetwork, path: str | os.PathLike[str]) -> None:
     ------
     InputError
         If the file cannot be written, or the network is beyond what `load` accepts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asq_hw.conformance.builders import input_layer, network
+    >>> from asq_hw.network.layers import GlobalAveragePool
+    >>> mean = GlobalAveragePool(name="scores", source="input", multiplier=1, shift=2)
+    >>> net = network("mean", input_layer(2, 2), mean)
+    >>> save(net, "mean.asq")
+    >>> load("mean.asq").name
+    'mean'
     """
     layers = []
     tensors: NamedTensors = {}
@@ -90,6 +101,13 @@ def load(path: str | os.PathLike[str]) -> IntegerNetwork:
     ------
     ModelFileError
         If the file is missing or anything in it is wrong; the message names the path and the rule.
+
+    Examples
+    --------
+    >>> from importlib.resources import files
+    >>> network = load(files("asq_hw") / "bundled" / "fashion-mnist-resnet20-w4a4.asq")
+    >>> network.input.channels, network.input.height, network.input.width
+    (1, 28, 28)
     """
     try:
         # Opening a pipe would wait for its writer.

@@ -10,12 +10,12 @@ from typing import assert_never
 
 import numpy as np
 
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.network.bounds import check_fits
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
-from asq_hw.numbers.validation import IntArray, check_integers, check_range
+from asq_hw.numbers.validation import IntArray, check_integers
 from asq_hw.numbers.widths import (
     ADAPTER_BITS,
     BIAS_BITS,

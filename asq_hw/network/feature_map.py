@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asq_hw.numbers.validation import check_range
+from asq_hw.errors import check_range
 from asq_hw.numbers.widths import FEATURE_BITS, MAX_FEATURE_BITS, MIN_FEATURE_BITS
 
 __all__ = ["FeatureFormat", "FeatureMap", "Shape"]

@@ -64,7 +64,7 @@ class ImageSpec:
 
 
 def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return names of classes as a tuple.
+    """Names of classes as a tuple.
 
     Raises
     ------

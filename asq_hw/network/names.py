@@ -14,7 +14,7 @@ MAX_NAME_LENGTH = 64
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it is letters, digits, ``_`` and inner dots, at most 64 characters."""
+    """`name` if it is letters, digits, ``_`` and inner dots, at most 64 characters."""
     if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not _NAME.fullmatch(name):
         raise InputError(
             f"a layer's name must be letters, digits, '_' and inner dots, at most "

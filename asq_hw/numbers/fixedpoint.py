@@ -29,7 +29,13 @@ SQRT2_FRACTION_BITS = 15
 
 
 def shift_right_half_up(value: int, shift: int) -> int:
-    """``value * 2**-shift`` rounded to the nearest integer, a tie towards plus infinity."""
+    """``value * 2**-shift`` rounded to the nearest integer, a tie towards plus infinity.
+
+    Examples
+    --------
+    >>> shift_right_half_up(5, 1), shift_right_half_up(-5, 1)  # 2.5 and -2.5
+    (3, -2)
+    """
     return (value + (1 << shift >> 1)) >> shift
 
 
@@ -46,7 +52,13 @@ def integer_range(bits: int, *, signed: bool = True) -> tuple[int, int]:
 
 
 def saturate(value: int, bits: int, *, signed: bool = True) -> int:
-    """The integer of the given width that is nearest to `value`."""
+    """The integer of the given width that is nearest to `value`.
+
+    Examples
+    --------
+    >>> saturate(300, 8), saturate(-300, 8), saturate(300, 8, signed=False)
+    (127, -128, 255)
+    """
     low, high = integer_range(bits, signed=signed)
     return min(max(value, low), high)
 
@@ -76,6 +88,11 @@ def sqrt2_times(value: int, fraction_bits: int) -> int:
 
     No tie exists for a non-zero value, since the square root of two is irrational. This is
     the rule that the entries of the paper's table (Eq. 18) are made by.
+
+    Examples
+    --------
+    >>> sqrt2_times(10, 0), sqrt2_times(1, 15)  # 14.14..., and the multiplier of the contract
+    (14, 46341)
     """
     # floor(x + 1/2) with x = sqrt(y), y = 2 * value**2 * 4**f, is floor((sqrt(4 * y) + 1) / 2).
     doubled = math.isqrt(8 * value * value << (2 * fraction_bits))

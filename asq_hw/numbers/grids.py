@@ -51,6 +51,15 @@ class Grid:
     ------
     InputError
         If a parameter is out of range or the combination does not exist.
+
+    Examples
+    --------
+    >>> from asq_hw.numbers.schemes import POST, UNIFORM
+    >>> grid = Grid(scheme=UNIFORM, bits=4)
+    >>> grid.minimum, grid.maximum
+    (-8, 7)
+    >>> Grid(scheme=POST, bits=4, encoding=Encoding.PAPER).stored_bits
+    5
     """
 
     scheme: Scheme

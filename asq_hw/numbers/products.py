@@ -38,6 +38,11 @@ class Product:
         ``post-split`` (exact, the default) or ``post-lut`` (the paper's table).
     lut_fraction_bits : int
         Fraction bits of a table entry, 0 to 15; 0 is the paper's integer table.
+
+    Examples
+    --------
+    >>> Product(kind=ProductKind.POST_LUT).lut_entry(3, even=0, odd=1)  # 3 * sqrt(2) = 4.24...
+    4
     """
 
     kind: ProductKind = ProductKind.POST_SPLIT

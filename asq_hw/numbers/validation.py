@@ -12,7 +12,7 @@ from asq_hw.errors import InputError, check_range
 from asq_hw.numbers.fixedpoint import integer_range
 from asq_hw.numbers.widths import CODE_BITS
 
-__all__ = ["IntArray", "check_codes", "check_integers", "check_pair", "check_range"]
+__all__ = ["IntArray", "check_codes", "check_integers", "check_pair"]
 
 IntArray = NDArray[np.int64]
 
@@ -20,7 +20,21 @@ IntArray = NDArray[np.int64]
 def check_integers(
     what: str, values: ArrayLike, bits: int, ndim: int, *, signed: bool = True
 ) -> IntArray:
-    """A read-only int64 copy of `values`, checked for kind, rank and width."""
+    """A read-only int64 copy of `values`, checked for kind, rank and width.
+
+    Parameters
+    ----------
+    what : str
+        Their name in messages.
+    values : array_like
+        Integers.
+    bits : int
+        Width that they must fit.
+    ndim : int
+        Axes that they must have.
+    signed : bool
+        Whether they may be negative.
+    """
     array = _integers(what, values, bits, ndim, signed=signed)
     copy = np.array(array, dtype=np.int64, order="C")
     copy.flags.writeable = False
@@ -52,7 +66,17 @@ def _integers(
 
 
 def check_pair(what: str, values: Sequence[int], low: int, high: int) -> tuple[int, int]:
-    """Return `values` as a pair of integers in ``low .. high``."""
+    """`values` as a pair of integers in ``low .. high``.
+
+    Parameters
+    ----------
+    what : str
+        Their name in messages.
+    values : sequence of int
+        Height and width.
+    low, high : int
+        Both ends are allowed.
+    """
     pair = tuple(values)
     if len(pair) != 2:
         raise InputError(f"{what} must be two integers (height, width), not {pair!r}")

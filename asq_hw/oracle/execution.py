@@ -62,14 +62,38 @@ class OracleTrace:
 def run(
     network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
 ) -> dict[str, IntArray]:
-    """Every layer's feature map, int64 (N, C, H, W), for uint8 images (N, C, H, W)."""
+    """Every layer's feature map, int64 (N, C, H, W), for uint8 images (N, C, H, W).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asq_hw.conformance.builders import input_layer, network
+    >>> from asq_hw.network.layers import GlobalAveragePool
+    >>> mean = GlobalAveragePool(name="scores", source="input", multiplier=1, shift=2)
+    >>> net = network("mean", input_layer(2, 2), mean)
+    >>> images = np.array([[[[1, 2], [3, 5]]]], dtype=np.uint8)
+    >>> run(net, images)["scores"].tolist()  # 11 / 4, to the nearest
+    [[[[3]]]]
+    """
     return trace(network, images, product).feature_maps
 
 
 def predict(
     network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
 ) -> IntArray:
-    """Predicted classes, int64 (N,): the lowest index among the largest scores."""
+    """Predicted classes, int64 (N,): the lowest index among the largest scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asq_hw.conformance.builders import input_layer, network
+    >>> from asq_hw.network.layers import GlobalAveragePool
+    >>> mean = GlobalAveragePool(name="scores", source="input", multiplier=1, shift=2)
+    >>> net = network("mean", input_layer(2, 2), mean)
+    >>> images = np.array([[[[1, 2], [3, 5]]]], dtype=np.uint8)
+    >>> predict(net, images).tolist()  # there is one class
+    [0]
+    """
     scores = run(network, images, product)[network.layers[-1].name].tolist()
     classes = []
     for sample in scores:

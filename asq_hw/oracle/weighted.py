@@ -92,7 +92,19 @@ def _window(layer: Conv, codes: Tensor, group: int, top: int, left: int) -> list
 def requantize(
     layer: Conv | Linear, step: int, accumulators: tuple[Tensor, ...], product: Product
 ) -> Tensor:
-    """``Y`` of one sample."""
+    """``Y`` of one sample.
+
+    Parameters
+    ----------
+    layer : Conv or Linear
+        Multipliers, shifts, biases and format.
+    step : int
+        ``D``, the sample's step.
+    accumulators : tuple of tensor
+        Sums of products: one, or even and odd.
+    product : Product
+        How they were made.
+    """
     fraction, dot_products = _dot_products(layer, accumulators, product)
     shift, bits = layer.shift + fraction, layer.output.bits
     outputs = []

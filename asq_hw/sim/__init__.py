@@ -36,7 +36,7 @@ _MODULES = ("engine", "profile", "statistics", "tensors", "trace")
 
 
 def __getattr__(name: str) -> object:
-    """Return one of the public names."""
+    """One of the public names."""
     if name in __all__:
         modules = (import_module(f"{__name__}.{module}") for module in _MODULES)
         for module in modules:

@@ -107,6 +107,17 @@ def simulate(
     InputError
         If the images do not fit the network, an argument is out of range, the chosen product
         could overflow 64 bits, or more memory would be taken than the limit; it is not taken.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asq_hw.conformance.builders import input_layer, network
+    >>> from asq_hw.network.layers import GlobalAveragePool
+    >>> mean = GlobalAveragePool(name="scores", source="input", multiplier=1, shift=2)
+    >>> net = network("mean", input_layer(2, 2), mean)
+    >>> images = np.array([[[[1, 2], [3, 5]]]], dtype=np.uint8)
+    >>> simulate(net, images).scores.tolist()  # 11 / 4, to the nearest
+    [[3]]
     """
     product = Product() if product is None else product
     check_images(network, images)
@@ -139,7 +150,23 @@ def simulate(
 
 
 class Run:
-    """One run's arrays; batches write to rows of their own, so threads share nothing else."""
+    """One run's arrays; batches write to rows of their own, so threads share nothing else.
+
+    Parameters
+    ----------
+    network : IntegerNetwork
+        What is run.
+    images : uint8 (N, C, H, W)
+        On what.
+    product : Product
+        How weights with the square root of two are multiplied.
+    kernel : str
+        Instruction set, or ``auto``.
+    keep : bool
+        Whether every tensor is kept for a trace.
+    memory_limit : int, optional
+        Bytes; None: what the machine has.
+    """
 
     def __init__(
         self,
@@ -173,7 +200,7 @@ class Run:
         return images * ((4 + 8) * math.prod(self.shape) + statistics)
 
     def fitting_threads(self, threads: int | None, batch_size: int) -> int:
-        """Return how many threads work, each in its own memory.
+        """How many threads work, each in its own memory.
 
         Raises
         ------
@@ -197,7 +224,7 @@ class Run:
         return min(batch_size, max(_TRACE_BYTES // self.plan.layout.kept_bytes, 1))
 
     def on(self, images: Images) -> Run:
-        """Return a run of the same plan on other images."""
+        """A run of the same plan on other images."""
         run = copy.copy(self)
         run._take(images)
         return run
@@ -211,7 +238,17 @@ class Run:
         return allocate(self.plan.layout, rows)
 
     def compute(self, memory: Memory, start: int, stop: int, steps: slice = slice(None)) -> None:
-        """Run the program, or some of its steps, on the images ``start .. stop - 1``."""
+        """Run the program, or some of its steps, on the images ``start .. stop - 1``.
+
+        Parameters
+        ----------
+        memory : Memory
+            The thread's arrays.
+        start, stop : int
+            The first image, and the one behind the last.
+        steps : slice
+            Which of the program's steps.
+        """
         program = self.plan.program
         batch = Batch(
             images=self.images[start:stop],

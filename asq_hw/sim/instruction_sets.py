@@ -76,7 +76,7 @@ class Kernel(StrEnum):
 
 
 def host_features() -> frozenset[str]:
-    """Return what the processor has; nothing where LLVM is not there or cannot tell."""
+    """What the processor has; nothing where LLVM is not there or cannot tell."""
     try:
         from llvmlite.binding import get_host_cpu_features
 

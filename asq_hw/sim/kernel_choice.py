@@ -13,7 +13,7 @@ __all__ = ["available_kernels", "choose_kernel"]
 
 
 def choose_kernel(name: str) -> Kernel:
-    """Return the kernel of that name; of ``auto``, the fastest that runs here.
+    """The kernel of that name; of ``auto``, the fastest that runs here.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def choose_kernel(name: str) -> Kernel:
 
 
 def available_kernels() -> list[Kernel]:
-    """Return the kernels that run here, the fastest first."""
+    """The kernels that run here, the fastest first."""
     features: frozenset[str] = frozenset()
     if not _setting("DISABLE_JIT"):
         features = instruction_sets.host_features() & _target_features()

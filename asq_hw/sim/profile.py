@@ -30,6 +30,17 @@ def profile_layers(
     the median over `images`, (N, C, H, W), is taken. What a call into compiled code costs by
     itself is measured by calls that compute nothing, and subtracted.
 
+    Parameters
+    ----------
+    network : IntegerNetwork
+        What is run.
+    images : uint8 (N, C, H, W)
+        On what.
+    product : Product, optional
+        How weights with the square root of two are multiplied; None: ``post-split``.
+    kernel : str
+        Instruction set, or ``auto``.
+
     Raises
     ------
     InputError

@@ -295,7 +295,7 @@ class ConvolutionRecord(NamedTuple):
 
 @cache
 def table_type(record: type[tuple[object, ...]]) -> np.dtype[np.record]:
-    """Return the type of a table of such records."""
+    """The type of a table of such records."""
     fields = [
         (name, table_type(kind) if hasattr(kind, "_fields") else np.dtype(np.int64))
         for name, kind in get_type_hints(record).items()

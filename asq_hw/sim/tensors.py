@@ -70,7 +70,23 @@ def read_batch(
     start: int,
     counts: NDArray[np.int64],
 ) -> TraceBatch:
-    """Copy a batch's tensors out of `memory`; `counts` is the batch's (N, layers, statistics)."""
+    """Copy a batch's tensors out of the memory.
+
+    Parameters
+    ----------
+    network : IntegerNetwork
+        What was run.
+    product : Product
+        How weights with the square root of two were multiplied.
+    layout : Layout
+        Where tensors stand in the memory.
+    memory : Memory
+        The thread's arrays.
+    start : int
+        The batch's first sample.
+    counts : int64 (N, layers, statistics)
+        What the batch counted.
+    """
     maps = network.feature_maps()
     samples = len(counts)
     tensors: dict[str, IntTensor] = {}

@@ -68,6 +68,20 @@ def write_trace(
     ------
     InputError
         If the folder cannot be made or written to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asq_hw.conformance.builders import input_layer, network
+    >>> from asq_hw.network.layers import GlobalAveragePool
+    >>> mean = GlobalAveragePool(name="scores", source="input", multiplier=1, shift=2)
+    >>> net = network("mean", input_layer(2, 2), mean)
+    >>> images = np.array([[[[1, 2], [3, 5]]]], dtype=np.uint8)
+    >>> from asq_hw.sim import simulate
+    >>> with write_trace(Path("trace"), net, len(images)) as writer:
+    ...     result = simulate(net, images, trace=writer)
+    >>> sorted(path.name for path in Path("trace").iterdir())
+    ['index.json', 'input.npy', 'scores.npy']
     """
     product = Product() if product is None else product
     shapes = tensor_shapes(network, product)
@@ -200,7 +214,32 @@ class TraceComparison:
 def compare_traces(
     expected: Path, actual: Path, network: IntegerNetwork, product: Product | None = None
 ) -> Difference | None:
-    """The first difference between two traces on disk, in the order of execution."""
+    """The first difference between two traces on disk, in the order of execution.
+
+    Parameters
+    ----------
+    expected, actual : Path
+        Folders that `write_trace` or another executor wrote.
+    network : IntegerNetwork
+        What was run.
+    product : Product, optional
+        How weights with the square root of two were multiplied; None: ``post-split``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asq_hw.conformance.builders import input_layer, network
+    >>> from asq_hw.network.layers import GlobalAveragePool
+    >>> mean = GlobalAveragePool(name="scores", source="input", multiplier=1, shift=2)
+    >>> net = network("mean", input_layer(2, 2), mean)
+    >>> from asq_hw.sim import simulate
+    >>> for name, pixel in (("expected", 5), ("actual", 4)):
+    ...     images = np.array([[[[1, 2], [3, pixel]]]], dtype=np.uint8)
+    ...     with write_trace(Path(name), net, len(images)) as writer:
+    ...         result = simulate(net, images, trace=writer)
+    >>> print(compare_traces(Path("expected"), Path("actual"), net))
+    input[0, 0, 1, 1] is 4, expected 5
+    """
     comparison = TraceComparison(expected, network, product)
     names = tensor_shapes(network, Product() if product is None else product)
     tensors = {name: _load(_file(actual, name)) for name in names if _file(actual, name).exists()}

@@ -48,7 +48,7 @@ class Processes:
         return Share(rank=self.rank, processes=self.count)
 
     def reduce(self, values: Tensor, how: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Tensor:
-        """Return the sum, or another reduction, of every process' `values`, to all of them."""
+        """The sum, or another reduction, of every process' `values`, to all of them."""
         if self.count == 1:
             return values
         reduced = values.to(self.device, copy=True)
@@ -61,7 +61,7 @@ class Processes:
             dist.barrier()
 
     def parallel(self, model: nn.Module) -> nn.Module:
-        """Return the model as it is trained: every backward pass averages the gradients.
+        """The model as it is trained: every backward pass averages the gradients.
 
         All start from process 0's parameters and buffers, and take its buffers before every
         step.
@@ -72,12 +72,12 @@ class Processes:
 
 
 def is_main_process() -> bool:
-    """Return whether the environment makes this process the one that prints."""
+    """Whether the environment makes this process the one that prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def default_workers() -> int:
-    """Return how many processes read images for this one: its share of the machine's cores."""
+    """How many processes read images for this one: its share of the machine's cores."""
     return max(1, len(os.sched_getaffinity(0)) // _from_environment("LOCAL_WORLD_SIZE", 1))
 
 

@@ -27,7 +27,7 @@ def predict(
     processes: Processes | None = None,
     workers: int = 0,
 ) -> NDArray[np.int64]:
-    """Return the class that the network gives each image, as int64 of shape ``(N,)``.
+    """The class that the network gives each image, as int64 of shape ``(N,)``.
 
     The network runs in float32 and in evaluation mode, and is left in that mode.
 
@@ -79,7 +79,7 @@ def evaluate(
     processes: Processes | None = None,
     workers: int = 0,
 ) -> float:
-    """Return the share of a labeled dataset that the network classifies right.
+    """The share of a labeled dataset that the network classifies right.
 
     Parameters are those of `predict`.
 

@@ -134,7 +134,7 @@ def layer_errors(model: nn.Module, dataset: Dataset) -> list[LayerErrors]:
 
 
 def _measure(quantizer: ActivationQuantizer, x: Tensor, quantized: Tensor) -> Tensor:
-    """Return beta, norm, rounding, clipping and codes in use: ``(5, N)``."""
+    """Beta, norm, rounding, clipping and codes in use: ``(5, N)``."""
     beta = _beta(quantizer, x)
     step = (beta * quantizer.step()).reshape(-1, 1)
     flat, error = x.flatten(1), (quantized - x).flatten(1).double()
@@ -164,7 +164,7 @@ def _layer_errors(name: str, quantizer: ActivationQuantizer, measured: Tensor) -
 
 
 def activation_samples(model: nn.Module, dataset: Dataset, layer: str) -> list[ActivationSample]:
-    """Return the input of one layer for every image of a dataset, and its codes.
+    """The input of one layer for every image of a dataset, and its codes.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def activation_samples(model: nn.Module, dataset: Dataset, layer: str) -> list[A
 
 @torch.inference_mode()
 def weight_sample(model: nn.Module, layer: str) -> WeightSample:
-    """Return the weights of one layer before and after quantization.
+    """The weights of one layer before and after quantization.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def weight_sample(model: nn.Module, layer: str) -> WeightSample:
 
 
 def block_outputs(model: nn.Module, dataset: Dataset) -> dict[str, NDArray[np.float32]]:
-    """Return the output of every residual block, ``(N, C * H * W)``, in the order they act."""
+    """The output of every residual block, ``(N, C * H * W)``, in the order they act."""
     outputs: dict[str, list[Tensor]] = {}
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:

@@ -25,7 +25,7 @@ _BATCH = 100
 def predict_in_double(
     model: nn.Module, dataset: Dataset, *, nudge: float = 0.0, seed: int = 0
 ) -> NDArray[np.int64]:
-    """Return the class of each image, computed in float64, as int64 of shape ``(N,)``.
+    """The class of each image, computed in float64, as int64 of shape ``(N,)``.
 
     Parameters
     ----------

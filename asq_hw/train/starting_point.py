@@ -71,13 +71,13 @@ def _check_init(init: Path, source: Checkpoint, recipe: Recipe, shape: dict[str,
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
-    """Return the context in which a network trains in the recipe's precision."""
+    """The context in which a network trains in the recipe's precision."""
     enabled = recipe.precision is Precision.BFLOAT16
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def network_input(images: Tensor, dataset: Dataset | ImageFolder, device: torch.device) -> Tensor:
-    """Return a data set's images as the network sees them, on its device."""
+    """A data set's images as the network sees them, on its device."""
     moved = images.to(device, non_blocking=True)
     return normalize(moved, mean=dataset.mean, std=dataset.std)
 

@@ -50,6 +50,19 @@ def emit(
     manifest last, and other files stay. One that holds another unit is left as it is, or with
     `force` that unit's files are removed behind the new ones.
 
+    Parameters
+    ----------
+    design : Design
+        The unit.
+    output : path
+        The folder; made if missing.
+    operations : int
+        Random operations of the test bench.
+    clock_mhz : float
+        Clock of the constraints and of the test bench.
+    force : bool
+        Whether another unit that is there may be replaced.
+
     Raises
     ------
     InputError
@@ -79,7 +92,19 @@ def emit(
 
 
 def check_free(target: Path, name: str, before: Occupant | None, *, force: bool) -> None:
-    """Raise InputError if `target` holds another unit than `name`, unless it may be replaced."""
+    """Raise InputError if `target` holds another unit than `name`, unless it may be replaced.
+
+    Parameters
+    ----------
+    target : Path
+        The folder.
+    name : str
+        The unit that is to be written.
+    before : Occupant or None
+        What is there.
+    force : bool
+        Whether that may be replaced.
+    """
     if before is None or before.name == name or force:
         return
     raise InputError(

@@ -42,5 +42,8 @@ def delay_line(m: Module, value: Value, cycles: int, name: str, *, first: int = 
 
 
 def delay(m: Module, value: Value, cycles: int, name: str, *, first: int = 1) -> Value:
-    """`value` of `cycles` cycles ago: the end of a `delay_line`."""
+    """`value` of `cycles` cycles ago: the end of a `delay_line`.
+
+    Parameters are those of `delay_line`.
+    """
     return delay_line(m, value, cycles, name, first=first)[-1]

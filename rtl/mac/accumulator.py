@@ -68,7 +68,21 @@ class _Segment:
 
 
 def sum_apart(m: Module, output: Signal, term: Term, clear: Clear, segments: int) -> None:
-    """Drive `output` from an adder of its own, `segments` - 1 cycles after the sum is complete."""
+    """Drive `output` from an adder of its own, `segments` - 1 cycles after the sum is complete.
+
+    Parameters
+    ----------
+    m : Module
+        Where the adder is.
+    output : Signal
+        The sum.
+    term : Term
+        What is added in each cycle.
+    clear : Clear
+        How a sum begins.
+    segments : int
+        Parts of the carry chain.
+    """
     shown: list[Value] = []
     for segment in _segments(m, output.name, len(output), term, segments):
         waits = segments - 1 - segment.index
@@ -89,7 +103,19 @@ def sum_apart(m: Module, output: Signal, term: Term, clear: Clear, segments: int
 
 
 def sum_shared(m: Module, even: Signal, odd: Signal, term: Term, to_odd: Value) -> None:
-    """Drive both outputs from one adder, whose other operand and target `to_odd` chooses."""
+    """Drive both outputs from one adder, whose other operand and target `to_odd` chooses.
+
+    Parameters
+    ----------
+    m : Module
+        Where the adder is.
+    even, odd : Signal
+        The sums.
+    term : Term
+        What is added in each cycle.
+    to_odd : Value
+        Whether it is added to the odd sum.
+    """
     segments = len(term.starts) - 1
     chosen = delay_line(m, to_odd, segments - 1, "is_odd_after")
     outputs = (even, odd)

@@ -13,7 +13,7 @@ from asq_hw.errors import InputError
 from rtl.design import Parameter, Rows
 from rtl.mac.component import MacComponent, latency_cyc
 from rtl.mac.parameters import MAX_PIPELINE, SEGMENT_COUNTS, MacParameters, term_table
-from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
+from rtl.mac.schemes import Accumulation, Clear, Style
 from rtl.mac.serial import SerialMacComponent, serial_latency_cyc
 
 __all__ = ["Mac"]
@@ -29,6 +29,17 @@ class Mac(MacParameters):
     are all even or all odd.
 
     Parameters are those of `MacParameters`.
+
+    Examples
+    --------
+    >>> from rtl.mac.schemes import MacScheme
+    >>> mac = Mac(scheme=MacScheme.UNIFORM)  # 24 bits for sums of products of -120 to 105
+    >>> mac.length == 2**23 // 120
+    True
+    >>> rows = {"start": [1, 0], "activation": [3, 2], "weight": [5, 7]}
+    >>> sums = mac.reference({name: np.array(values) for name, values in rows.items()})
+    >>> sums["accumulator"].tolist()
+    [15, 29]
     """
 
     def variants(self) -> list[Mac]:
@@ -77,9 +88,7 @@ class Mac(MacParameters):
     def parameters(self) -> dict[str, Parameter]:
         """What the unit was made with, and the length that follows."""
         extra: dict[str, Parameter] = (
-            {"lut_fraction_bits": self.lut_fraction_bits}
-            if self.scheme is MacScheme.POST_LUT
-            else {}
+            {"lut_fraction_bits": self.lut_fraction_bits} if self.scheme.rounds else {}
         )
         return {
             "scheme": str(self.scheme),

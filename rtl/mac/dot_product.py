@@ -11,8 +11,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
-from asq_hw.errors import InputError
-from asq_hw.numbers.validation import check_range
+from asq_hw.errors import InputError, check_range
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.lib.delay import delay, register
 from rtl.mac.design import Mac

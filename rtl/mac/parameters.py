@@ -9,13 +9,12 @@ from functools import cache
 from types import MappingProxyType
 from typing import Self, TypeVar
 
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.fixedpoint import signed_width
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Grid
-from asq_hw.numbers.products import Product, ProductKind
+from asq_hw.numbers.products import Product
 from asq_hw.numbers.schemes import UNIFORM
-from asq_hw.numbers.validation import check_range
 from rtl.design import VALID_IN, VALID_OUT, Direction, MacDesign, Port
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 
@@ -33,28 +32,6 @@ MAX_ACCUMULATOR_BITS = 48
 
 Term = tuple[int, ...]
 """What one product adds to each accumulator: (sum,), or (even, odd)."""
-
-_STYLES: Mapping[MacScheme, tuple[Style, ...]] = {
-    MacScheme.UNIFORM: (
-        Style.ROWS,
-        Style.ARRAY,
-        Style.DIRECT,
-        Style.BOOTH,
-        Style.TABLE,
-        Style.SERIAL,
-    ),
-    MacScheme.POT: (Style.SHIFT, Style.SELECT, Style.TABLE),
-    MacScheme.APOT: (Style.SHIFT, Style.SELECT, Style.TABLE),
-    MacScheme.POST_LUT: (Style.TABLE,),
-    MacScheme.POST_SPLIT: (Style.SHIFT, Style.SELECT),
-}
-"""Styles of each scheme, the default first."""
-
-_ACCUMULATIONS: Mapping[bool, tuple[Accumulation, ...]] = {
-    False: (Accumulation.SINGLE,),
-    True: (Accumulation.PAIR, Accumulation.SHARED, Accumulation.ORDERED),
-}
-"""Accumulations without and with even and odd products, the default first."""
 
 MAX_PIPELINE = 2
 
@@ -126,9 +103,9 @@ class MacParameters(MacDesign):
 
     def __post_init__(self) -> None:
         self._set("scheme", _choice("scheme", MacScheme, self.scheme))
-        style = _STYLES[self.scheme][0] if self.style is None else self.style
+        style = self.scheme.styles[0] if self.style is None else self.style
         self._set("style", _choice("style", Style, style))
-        sums = _ACCUMULATIONS[self.splits][0] if self.accumulation is None else self.accumulation
+        sums = self.scheme.accumulations[0] if self.accumulation is None else self.accumulation
         self._set("accumulation", _choice("accumulation", Accumulation, sums))
         self._set("clear", _choice("clear", Clear, self.clear))
         check_range("pipeline", self.pipeline, 0, MAX_PIPELINE)
@@ -137,7 +114,7 @@ class MacParameters(MacDesign):
         check_range("activation bits", self.activation_bits, MIN_BITS, MAX_BITS)
         check_range("accumulator bits", self.accumulator_bits, 2, MAX_ACCUMULATOR_BITS)
         self._set("encoding", self.weight_grid.encoding)
-        if self.lut_fraction_bits and self.scheme is not MacScheme.POST_LUT:
+        if self.lut_fraction_bits and not self.scheme.rounds:
             raise InputError(f"LUT fraction bits are for post-lut, not for {self.scheme}")
         assert self.product  # checks the fraction bits
         self._check_combination()
@@ -155,7 +132,7 @@ class MacParameters(MacDesign):
         parts = [f"{self.scheme}_w{self.weight_bits}a{self.activation_bits}{sign}"]
         if self.encoding is not Encoding.PACKED:
             parts.append(self.encoding)
-        if self.scheme is MacScheme.POST_LUT:
+        if self.scheme.rounds:
             parts.append(f"f{self.lut_fraction_bits}")
         parts += [f"acc{self.accumulator_bits}", str(self.style), str(self.accumulation)]
         parts += [self.clear, f"p{self.pipeline}"]
@@ -175,14 +152,12 @@ class MacParameters(MacDesign):
     @property
     def product(self) -> Product:
         """The product that the software model computes."""
-        if self.scheme is MacScheme.POST_LUT:
-            return Product(kind=ProductKind.POST_LUT, lut_fraction_bits=self.lut_fraction_bits)
-        return Product()
+        return Product(kind=self.scheme.product, lut_fraction_bits=self.lut_fraction_bits)
 
     @property
     def splits(self) -> bool:
         """Whether even and odd products are summed apart."""
-        return self.scheme is MacScheme.POST_SPLIT
+        return self.scheme.splits
 
     @property
     def has_pair(self) -> bool:
@@ -255,21 +230,26 @@ class MacParameters(MacDesign):
     @property
     def _has_one_step(self) -> bool:
         """Whether the product unit has no place for a register inside."""
-        return self.scheme is MacScheme.UNIFORM and self.style in (Style.DIRECT, Style.TABLE)
+        return self.scheme.multiplies and self.style in (Style.DIRECT, Style.TABLE)
 
     def _check_combination(self) -> None:
         assert self.style is not None
-        if self.style not in _STYLES[self.scheme]:
-            known = ", ".join(_STYLES[self.scheme])
+        if self.style not in self.scheme.styles:
+            known = ", ".join(self.scheme.styles)
             raise InputError(f"style of {self.scheme} must be one of {known}, not {self.style}")
         address = self.activation_bits + self.weight_grid.stored_bits
-        if self.style is Style.TABLE and self.scheme is MacScheme.UNIFORM:
+        if self.style is Style.TABLE and self.scheme.multiplies:
             check_range("address bits of a table of products", address, 1, _MAX_TABLE_BITS)
-        if self.accumulation not in _ACCUMULATIONS[self.splits]:
-            known = ", ".join(_ACCUMULATIONS[self.splits])
+        if self.accumulation not in self.scheme.accumulations:
+            known = ", ".join(self.scheme.accumulations)
             raise InputError(
                 f"accumulation of {self.scheme} must be one of {known}, not {self.accumulation}"
             )
+        self._check_pace()
+        self._check_accumulators()
+
+    def _check_pace(self) -> None:
+        """What registers and clearing there can be."""
         if self.pipeline == MAX_PIPELINE and self._has_one_step:
             raise InputError(f"pipeline of style {self.style} must be 0..1, not {self.pipeline}")
         if self.accumulation is Accumulation.SHARED and self.clear is Clear.AHEAD:
@@ -279,6 +259,9 @@ class MacParameters(MacDesign):
                 "pipeline and segments of style serial must be 1 and 1, "
                 f"not {self.pipeline} and {self.segments}"
             )
+
+    def _check_accumulators(self) -> None:
+        """That one product fits, and that no segment is too short."""
         needed = max(_widths(self._term_ranges, 1))
         if self.accumulator_bits < needed:
             raise InputError(

@@ -2,60 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
+from asq_hw.numbers import schemes
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
-from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM, Scheme
+from asq_hw.numbers.products import ProductKind
+from asq_hw.numbers.schemes import Scheme
 
 __all__ = ["Accumulation", "Clear", "MacScheme", "Style"]
-
-
-class MacScheme(StrEnum):
-    """Weight grid and product of a multiply-accumulate unit."""
-
-    UNIFORM = "uniform"
-    """Integers: the unit that every other one is measured against."""
-    POT = "pot"
-    """Signed powers of two: a shifter."""
-    APOT = "apot"
-    """Sums of powers of two: a shifter for each term, and an adder."""
-    POST_LUT = "post-lut"
-    """Signed powers of the square root of two; odd powers from a rounded table (paper, Eq. 18)."""
-    POST_SPLIT = "post-split"
-    """The same grid, exact: even and odd powers are summed apart, as integers."""
-
-    @property
-    def grid_scheme(self) -> Scheme:
-        """Family of the weight grid's levels."""
-        match self:
-            case MacScheme.UNIFORM:
-                return UNIFORM
-            case MacScheme.POT:
-                return POT
-            case MacScheme.APOT:
-                return APOT
-            case MacScheme.POST_LUT | MacScheme.POST_SPLIT:
-                return POST
-
-    @property
-    def weight_bits(self) -> tuple[int, int]:
-        """Narrowest and widest weight that the scheme is built for.
-
-        An exponential grid has no use for more bits long before a shifter runs out of room: each
-        added bit doubles the number of exponents.
-        """
-        match self:
-            case MacScheme.UNIFORM | MacScheme.APOT:
-                return MIN_BITS, MAX_BITS
-            case MacScheme.POT:
-                return MIN_BITS, 5
-            case MacScheme.POST_LUT | MacScheme.POST_SPLIT:
-                return 3, 5
-
-    def has_weight_bits(self, bits: int) -> bool:
-        """Whether the scheme is built for weights of this width."""
-        low, high = self.weight_bits
-        return low <= bits <= high
 
 
 class Style(StrEnum):
@@ -102,3 +58,122 @@ class Clear(StrEnum):
     AHEAD = "ahead"
     """The accumulator's register is reset one cycle ahead; a second register holds the sum for
     the reader. More registers, no gate on the carry chain's way."""
+
+
+_SHIFTERS = (Style.SHIFT, Style.SELECT)
+_EVEN_AND_ODD = (Accumulation.PAIR, Accumulation.SHARED, Accumulation.ORDERED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Declared:
+    """What `MacScheme` says of a scheme."""
+
+    grid: Scheme
+    weight_bits: tuple[int, int]
+    styles: tuple[Style, ...]
+    accumulations: tuple[Accumulation, ...] = (Accumulation.SINGLE,)
+    product: ProductKind = ProductKind.POST_SPLIT
+
+
+class MacScheme(StrEnum):
+    """Weight grid and product of a multiply-accumulate unit, and how such units are built.
+
+    Attributes
+    ----------
+    grid_scheme : Scheme
+        Family of the weight grid's levels.
+    weight_bits : tuple of int
+        Narrowest and widest weight that units are built for. An exponential grid has no use for
+        more bits long before a shifter runs out of room: each added bit doubles the number of
+        exponents.
+    styles : tuple of Style
+        How a product can be made, the default first.
+    accumulations : tuple of Accumulation
+        Which sums there can be, the default first.
+    product : ProductKind
+        Which product a grid with the square root of two has; others have only one.
+    """
+
+    grid_scheme: Scheme
+    weight_bits: tuple[int, int]
+    styles: tuple[Style, ...]
+    accumulations: tuple[Accumulation, ...]
+    product: ProductKind
+
+    UNIFORM = (
+        "uniform",
+        _Declared(
+            grid=schemes.UNIFORM,
+            weight_bits=(MIN_BITS, MAX_BITS),
+            styles=(
+                Style.ROWS,
+                Style.ARRAY,
+                Style.DIRECT,
+                Style.BOOTH,
+                Style.TABLE,
+                Style.SERIAL,
+            ),
+        ),
+    )
+    """Integers: the unit that every other one is measured against."""
+    POT = (
+        "pot",
+        _Declared(grid=schemes.POT, weight_bits=(MIN_BITS, 5), styles=(*_SHIFTERS, Style.TABLE)),
+    )
+    """Signed powers of two: a shifter."""
+    APOT = (
+        "apot",
+        _Declared(
+            grid=schemes.APOT, weight_bits=(MIN_BITS, MAX_BITS), styles=(*_SHIFTERS, Style.TABLE)
+        ),
+    )
+    """Sums of powers of two: a shifter for each term, and an adder."""
+    POST_LUT = (
+        "post-lut",
+        _Declared(
+            grid=schemes.POST,
+            weight_bits=(3, 5),
+            styles=(Style.TABLE,),
+            product=ProductKind.POST_LUT,
+        ),
+    )
+    """Signed powers of the square root of two; odd powers from a rounded table (paper, Eq. 18)."""
+    POST_SPLIT = (
+        "post-split",
+        _Declared(
+            grid=schemes.POST, weight_bits=(3, 5), styles=_SHIFTERS, accumulations=_EVEN_AND_ODD
+        ),
+    )
+    """The same grid, exact: even and odd powers are summed apart, as integers."""
+
+    def __new__(cls, name: str, declared: _Declared | None = None) -> Self:
+        """A member is its name, with what is declared of it as attributes."""
+        assert declared is not None
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.grid_scheme = declared.grid
+        member.weight_bits = declared.weight_bits
+        member.styles = declared.styles
+        member.accumulations = declared.accumulations
+        member.product = declared.product
+        return member
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether a weight is an integer like any other, as a multiplier takes it."""
+        return self.grid_scheme is schemes.UNIFORM
+
+    @property
+    def splits(self) -> bool:
+        """Whether even and odd products are summed apart."""
+        return self.accumulations == _EVEN_AND_ODD
+
+    @property
+    def rounds(self) -> bool:
+        """Whether odd products are rounded, to fraction bits that the unit has."""
+        return self.product is ProductKind.POST_LUT
+
+    def has_weight_bits(self, bits: int) -> bool:
+        """Whether units are built for weights of this width."""
+        low, high = self.weight_bits
+        return low <= bits <= high

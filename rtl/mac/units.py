@@ -11,7 +11,7 @@ from rtl.mac.multiplier import (
 )
 from rtl.mac.parameters import MacParameters
 from rtl.mac.product import ProductUnit
-from rtl.mac.schemes import MacScheme, Style
+from rtl.mac.schemes import Style
 from rtl.mac.shifter import MagnitudeTable, ShiftUnit
 
 __all__ = ["unit_class"]
@@ -28,7 +28,7 @@ def unit_class(mac: MacParameters) -> type[ProductUnit]:
             return RowMultiplier
         case Style.ARRAY:
             return ArrayMultiplier
-        case Style.TABLE if mac.scheme is MacScheme.UNIFORM:
+        case Style.TABLE if mac.scheme.multiplies:
             return TableMultiplier
         case Style.TABLE:
             return MagnitudeTable

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asq_hw.errors import check_range
 from asq_hw.numbers.fixedpoint import divide_half_up
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
-from asq_hw.numbers.validation import check_range
 from asq_hw.numbers.widths import (
     MAX_FEATURE_BITS,
     MAX_STEP_FRACTION_BITS,

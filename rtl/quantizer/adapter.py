@@ -10,11 +10,10 @@ from amaranth.hdl import Array, Const, Module, Mux, Signal, Value, signed, unsig
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.network.activation import AdapterStage
 from asq_hw.network.bounds import Range
 from asq_hw.numbers.fixedpoint import integer_range, shift_right_half_up
-from asq_hw.numbers.validation import check_range
 from asq_hw.numbers.widths import STEP_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.lib.arithmetic import clamp, round_half_up

@@ -27,14 +27,38 @@ __all__ = ["LayerUnits", "at_least", "exactly"]
 
 
 def at_least(what: str, given: int | None, needed: int, layer: str) -> int:
-    """The width that was asked for, or the needed one; one that is too small is refused."""
+    """The width that was asked for, or the needed one; one that is too small is refused.
+
+    Parameters
+    ----------
+    what : str
+        Its name in messages.
+    given : int or None
+        What was asked for, if anything.
+    needed : int
+        What the layer needs.
+    layer : str
+        The layer's name.
+    """
     if given is not None and given < needed:
         raise InputError(f"{what} of layer {layer} must be at least {needed}, not {given}")
     return needed if given is None else given
 
 
 def exactly(what: str, given: int | None, constant: int, layer: str) -> int:
-    """A constant of the layer; another one is refused."""
+    """A constant of the layer; another one is refused.
+
+    Parameters
+    ----------
+    what : str
+        Its name in messages.
+    given : int or None
+        What was asked for, if anything.
+    constant : int
+        The layer's.
+    layer : str
+        The layer's name.
+    """
     if given is not None and given != constant:
         raise InputError(f"{what} of layer {layer} must be {constant}, not {given}")
     return constant
@@ -52,6 +76,14 @@ class LayerUnits:
         The layer.
     product : Product
         How its dot products are made.
+
+    Examples
+    --------
+    >>> from importlib.resources import files
+    >>> from asq_hw.modelfile import load
+    >>> network = load(files("asq_hw") / "bundled" / "fashion-mnist-resnet20-w4a4.asq")
+    >>> LayerUnits.of(network, "layer3.2.conv2").adapter().channels
+    64
     """
 
     network: IntegerNetwork
@@ -162,7 +194,15 @@ class LayerUnits:
         multiplier: int | None = None,
         shift: int | None = None,
     ) -> PoolingAccumulator:
-        """The layer's pooling accumulator; see `at_least` and `exactly` for what may be asked."""
+        """The layer's pooling accumulator.
+
+        Parameters
+        ----------
+        feature_bits, elements : int, optional
+            Width of a feature, and features of a channel: `at_least` the layer's, the default.
+        multiplier, shift : int, optional
+            `exactly` the layer's.
+        """
         step, name = self.adaptive_step, self.layer.name
         _, height, width = self.source.shape
         bits = self.source.format.bits
@@ -189,7 +229,21 @@ class LayerUnits:
         feature_bits: int | None = None,
         step_fraction_bits: int | None = None,
     ) -> StepQuantizer:
-        """The layer's activation quantizer in one of its arrangements."""
+        """The layer's activation quantizer in one of its arrangements.
+
+        Parameters
+        ----------
+        kind : type of StepQuantizer
+            The arrangement.
+        bits : int, optional
+            Width of a code: `exactly` the layer's.
+        signed : bool
+            Whether codes must be two's complement.
+        feature_bits : int, optional
+            Width of a feature: `at_least` the layer's, which is the default.
+        step_fraction_bits : int, optional
+            `exactly` the layer's.
+        """
         own, name = self.layer.quantizer, self.layer.name
         if signed and not own.grid.signed:
             raise InputError(f"activation codes of layer {name} must be unsigned, not signed")
@@ -211,7 +265,17 @@ class LayerUnits:
         bits: int | None = None,
         pair: bool = False,
     ) -> Requantizer:
-        """The layer's requantizer."""
+        """The layer's requantizer.
+
+        Parameters
+        ----------
+        value_bits, multiplier_bits : int, optional
+            Widths: `at_least` what the layer's sums and multipliers need, which is the default.
+        shift, bits : int, optional
+            Right shift, and width of a feature: `exactly` the layer's.
+        pair : bool
+            Whether even and odd sums must be taken.
+        """
         layer, name = self.layer, self.layer.name
         sums, multipliers = self.sums, self.multipliers
         if pair and len(sums) == 1:

@@ -9,15 +9,18 @@ from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
+from asq_hw.errors import check_range
 from asq_hw.numbers.fixedpoint import shift_right_half_up, signed_width
-from asq_hw.numbers.validation import check_range
 from asq_hw.numbers.widths import MAX_FEATURE_BITS, MAX_SHIFT, MIN_FEATURE_BITS, MULTIPLIER_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.lib.arithmetic import round_half_up
 from rtl.lib.delay import delay
 
-__all__ = ["PoolingAccumulator"]
+__all__ = ["MAX_ELEMENTS", "MAX_MULTIPLIER", "PoolingAccumulator"]
 
+MAX_ELEMENTS = 1 << 20
+"""Features of the longest channel."""
+MAX_MULTIPLIER = (1 << MULTIPLIER_BITS) - 1
 _MAX_BITS = 64
 
 
@@ -50,8 +53,8 @@ class PoolingAccumulator(Design):
 
     def __post_init__(self) -> None:
         check_range("feature bits", self.feature_bits, MIN_FEATURE_BITS, MAX_FEATURE_BITS)
-        check_range("elements", self.elements, 1, 1 << 20)
-        check_range("a pooling multiplier", self.multiplier, 1, (1 << MULTIPLIER_BITS) - 1)
+        check_range("elements", self.elements, 1, MAX_ELEMENTS)
+        check_range("a pooling multiplier", self.multiplier, 1, MAX_MULTIPLIER)
         check_range("a pooling shift", self.shift, 0, MAX_SHIFT)
         check_range("mean bits", self.mean_bits, 1, _MAX_BITS)
 

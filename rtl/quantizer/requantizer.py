@@ -10,6 +10,7 @@ from amaranth.hdl import Const, Module, Signal, Value, signed
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
+from asq_hw.errors import check_range
 from asq_hw.network.bounds import Range
 from asq_hw.numbers.fixedpoint import (
     SQRT2_FRACTION_BITS,
@@ -20,13 +21,17 @@ from asq_hw.numbers.fixedpoint import (
     sqrt2_times_pair,
 )
 from asq_hw.numbers.products import SPLIT_FRACTION_BITS
-from asq_hw.numbers.validation import check_range
-from asq_hw.numbers.widths import BIAS_BITS, MAX_FEATURE_BITS, MIN_FEATURE_BITS
+from asq_hw.numbers.widths import BIAS_BITS, MAX_FEATURE_BITS, MAX_SHIFT, MIN_FEATURE_BITS
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.lib import arithmetic
 from rtl.lib.delay import delay
 
-__all__ = ["Requantizer"]
+__all__ = ["MAX_MULTIPLIER_BITS", "MAX_VALUE_BITS", "Requantizer"]
+
+MAX_VALUE_BITS = 40
+"""Width of the widest dot product."""
+MAX_MULTIPLIER_BITS = 32
+"""Width of the widest multiplier."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +66,9 @@ class Requantizer(Design):
     pair: bool = False
 
     def __post_init__(self) -> None:
-        check_range("value bits", self.value_bits, 2, 40)
-        check_range("multiplier bits", self.multiplier_bits, 2, 32)
-        check_range("shift", self.shift, 0, 62)
+        check_range("value bits", self.value_bits, 2, MAX_VALUE_BITS)
+        check_range("multiplier bits", self.multiplier_bits, 2, MAX_MULTIPLIER_BITS)
+        check_range("shift", self.shift, 0, MAX_SHIFT)
         check_range("feature bits", self.bits, MIN_FEATURE_BITS, MAX_FEATURE_BITS)
 
     @property

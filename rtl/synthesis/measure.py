@@ -9,8 +9,7 @@ from pathlib import Path
 
 from amaranth.back import rtlil
 
-from asq_hw.errors import InputError
-from asq_hw.numbers.validation import check_range
+from asq_hw.errors import InputError, check_range
 from rtl.design import Design
 from rtl.targets.registry import TARGETS, in_words
 from rtl.targets.target import Placement, Resources, Router, Target

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from asq_hw.numbers.widths import MAX_FEATURE_BITS, MAX_SHIFT, MIN_FEATURE_BITS
 from rtl.quantizer.activation import StepQuantizer
 from rtl.units.option import Option, default_of
 from rtl.verify.quantizer import STEPS
@@ -14,7 +15,7 @@ __all__ = ["FEATURE_BITS", "STEPS_OF", "shift_of", "stated"]
 FEATURE_BITS = Option(
     name="feature_bits",
     flags=("--feature-bits",),
-    help="Width of a feature X, 4 to 24; default: "
+    help=f"Width of a feature X, {MIN_FEATURE_BITS} to {MAX_FEATURE_BITS}; default: "
     f"{default_of(StepQuantizer, 'feature_bits')}, or the layer's.",
 )
 STEPS_OF = {
@@ -34,7 +35,8 @@ def shift_of(design: type) -> Option:
     return Option(
         name="shift",
         flags=("--shift",),
-        help=f"Right shift, 0 to 62; default: {default_of(design, 'shift')}, or the layer's.",
+        help=f"Right shift, 0 to {MAX_SHIFT}; default: {default_of(design, 'shift')}, "
+        "or the layer's.",
     )
 
 

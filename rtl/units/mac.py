@@ -8,17 +8,18 @@ from typing import cast
 
 from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS
 from rtl.design import Design
 from rtl.mac.design import Mac
-from rtl.mac.parameters import MAX_ACCUMULATOR_BITS
+from rtl.mac.parameters import MAX_ACCUMULATOR_BITS, MAX_PIPELINE, MAX_SEGMENTS
 from rtl.mac.schemes import Clear, MacScheme
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.units import operands
 from rtl.units.option import ALL, Given, Option, default_of
-from rtl.units.unit import Effort, Rungs, Unit
-from rtl.verify.checks import Method
-from rtl.verify.formal import prove_mac
-from rtl.verify.mutation import mutation
+from rtl.units.unit import Effort, Rungs, Unit, of_each
+from rtl.verify.checks import Check, Method
+from rtl.verify.mac import check_longest_sum
+from rtl.verify.of_designs import prove_design
 from rtl.verify.simulation import cosim, exhaustive_mac
 
 __all__ = ["MAC"]
@@ -41,20 +42,20 @@ _PIPELINE = Option(
     name="pipeline",
     flags=("--pipeline",),
     default=default_of(Mac, "pipeline"),
-    help="Registers on the way, 0-2.",
+    help=f"Registers on the way, 0 to {MAX_PIPELINE}.",
 )
 _SEGMENTS = Option(
     name="segments",
     flags=("--segments",),
     default=default_of(Mac, "segments"),
-    help="Parts of a sum's carry chain, 1 to 6.",
+    help=f"Parts of a sum's carry chain, 1 to {MAX_SEGMENTS}.",
 )
 _LUT_FRACTION_BITS = Option(
     name="lut_fraction_bits",
     flags=("--lut-fraction-bits",),
     metavar="F",
     default=default_of(Mac, "lut_fraction_bits"),
-    help="Of post-lut's table, 0 to 15.",
+    help=f"Of post-lut's table, 0 to {MAX_LUT_FRACTION_BITS}.",
 )
 _EVERY = Option(
     name="every",
@@ -133,14 +134,18 @@ class _MacUnit(Unit):
         effort: Effort,
         layer: LayerUnits | None = None,
     ) -> Rungs:
-        """All designs of a rung run in one program."""
+        """Every pair and long runs, all designs in one program; proofs, also of the longest sum."""
         macs = cast(Sequence[Mac], designs)
         return {
+            **super().rungs(designs, given, effort, layer),
             Method.EXHAUSTIVE: lambda: exhaustive_mac(macs),
             Method.COSIM: lambda: cosim(macs, operations=effort.operations),
-            Method.FORMAL: lambda: prove_mac(macs),
-            Method.MUTATION: lambda: mutation(macs, mutants=effort.mutants),
+            Method.FORMAL: lambda: of_each(macs, _prove),
         }
+
+
+def _prove(design: Mac) -> list[Check]:
+    return [*prove_design(design), *check_longest_sum(design)]
 
 
 def _mac(given: Given) -> Mac:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from rtl.mac.design import Mac
+from rtl.mac.parameters import MAX_ACCUMULATOR_BITS
 from rtl.mac.schemes import Accumulation, MacScheme, Style
 from rtl.units.option import REQUIRED, Option, default_of
 
@@ -39,7 +41,7 @@ ACTIVATION_BITS = Option(
     flags=("--activation-bits",),
     metavar="A",
     default=default_of(Mac, "activation_bits"),
-    help="Width of an activation, 2 to 8.",
+    help=f"Width of an activation, {MIN_BITS} to {MAX_BITS}.",
 )
 ACTIVATION_SIGNED = Option(
     name="activation_signed",
@@ -61,7 +63,7 @@ ACCUMULATOR_BITS = Option(
     name="accumulator_bits",
     flags=("--accumulator-bits",),
     default=default_of(Mac, "accumulator_bits"),
-    help="Widest accumulator.",
+    help=f"Widest accumulator, 2 to {MAX_ACCUMULATOR_BITS}.",
 )
 STYLE = Option(
     name="style",

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
+from asq_hw.numbers.widths import MAX_STEP_FRACTION_BITS
 from rtl.design import Design
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.ladder import LadderQuantizer
@@ -11,8 +15,9 @@ from rtl.quantizer.of_layer import LayerUnits
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.units.features import FEATURE_BITS, STEPS_OF, stated
 from rtl.units.option import Given, Option, default_of
-from rtl.units.unit import Effort, LayerUse, Rungs, Unit, of_each
+from rtl.units.unit import Effort, LayerUse, NetworkUnit, Rungs, of_each
 from rtl.verify.checks import Method
+from rtl.verify.met import Integers, Met, Traced
 from rtl.verify.quantizer import exhaustive_quantizer
 
 __all__ = ["QUANTIZER"]
@@ -23,6 +28,9 @@ _ARRANGEMENTS: Mapping[str, type[StepQuantizer]] = {
 }
 _STEP_FRACTION_BITS = 8
 """Without a layer: as many as the packaged network's layers have."""
+
+_FEATURES = 2048
+"""Elements of one sample's feature map that one is given, at most."""
 
 _ARRANGEMENT = Option(
     name="arrangement",
@@ -37,7 +45,8 @@ _CODE_BITS = Option(
     name="bits",
     flags=("--activation-bits",),
     metavar="A",
-    help=f"Width of a code, 2 to 8; default: {default_of(StepQuantizer, 'bits')}, or the layer's.",
+    help=f"Width of a code, {MIN_BITS} to {MAX_BITS}; default: "
+    f"{default_of(StepQuantizer, 'bits')}, or the layer's.",
 )
 _SIGNED = Option(
     name="signed",
@@ -50,11 +59,12 @@ _FRACTION = Option(
     name="step_fraction_bits",
     flags=("--step-fraction-bits",),
     metavar="T",
-    help=f"Fraction bits of the step, 0 to 24; default: {_STEP_FRACTION_BITS}, or the layer's.",
+    help=f"Fraction bits of the step, 0 to {MAX_STEP_FRACTION_BITS}; default: "
+    f"{_STEP_FRACTION_BITS}, or the layer's.",
 )
 
 
-class _QuantizerUnit(Unit):
+class _QuantizerUnit(NetworkUnit):
     """Features to codes, by a step that comes late."""
 
     name = "quantizer"
@@ -89,6 +99,47 @@ class _QuantizerUnit(Unit):
             **super().rungs(designs, given, effort, layer),
             Method.EXHAUSTIVE: lambda: of_each(designs, exhaustive_quantizer, steps=given["steps"]),
         }
+
+    def meets(self, units: LayerUnits, traced: Traced, random: np.random.Generator) -> Met:
+        """Each sample's step and features, then the ends of steps with those of features."""
+        features = traced.features.reshape(len(traced.features), -1)
+        codes = traced.codes.reshape(features.shape)
+        places = random.permutation(features.shape[1])[:_FEATURES]
+        half = 1 << (units.source.format.bits - 1)
+        bound = units.steps
+        steps = np.array([bound.low, bound.high, *random.integers(bound.low, bound.high + 1, 6)])
+        drawn = np.concatenate(
+            [
+                np.repeat([[-half, half - 1, -half + 1, half - 2, 0, -1]], len(steps), axis=0),
+                random.integers(-half, half, (len(steps), 500)),
+            ],
+            axis=1,
+        )
+        parts = [
+            _loaded(traced.steps, features[:, places], codes[:, places], known=True),
+            _loaded(steps, drawn, np.zeros_like(drawn), known=False),
+        ]
+        load, step, feature, code, known = (
+            np.concatenate(columns) for columns in zip(*parts, strict=True)
+        )
+        return Met(
+            rows={"load": load, "step": step, "feature": feature},
+            expected=code,
+            known=known.astype(np.bool_),
+        )
+
+
+def _loaded(
+    steps: Integers, features: Integers, codes: Integers, *, known: bool
+) -> tuple[Integers, ...]:
+    """Columns of a step and the features behind it, for each step in turn."""
+    zeros = np.zeros((len(steps), 1), dtype=np.int64)
+    load = np.concatenate([zeros + 1, np.zeros_like(features)], axis=1)
+    step = np.repeat(steps.reshape(-1, 1), features.shape[1] + 1, axis=1)
+    feature = np.concatenate([zeros, features], axis=1)
+    code = np.concatenate([zeros, codes], axis=1)
+    counts = np.where(load == 1, 0, int(known))
+    return tuple(column.reshape(-1) for column in (load, step, feature, code, counts))
 
 
 QUANTIZER = _QuantizerUnit()

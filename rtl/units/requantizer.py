@@ -6,30 +6,36 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
+
+from asq_hw.network.bounds import Range
 from rtl.design import Design
 from rtl.quantizer.of_layer import LayerUnits
-from rtl.quantizer.requantizer import Requantizer
+from rtl.quantizer.requantizer import MAX_MULTIPLIER_BITS, MAX_VALUE_BITS, Requantizer
 from rtl.units.features import FEATURE_BITS, STEPS_OF, shift_of, stated
 from rtl.units.option import Given, Option, default_of
-from rtl.units.unit import Effort, LayerUse, Rungs, Unit, of_each
+from rtl.units.unit import Effort, LayerUse, NetworkUnit, Rungs, of_each
 from rtl.verify.checks import Method
-from rtl.verify.quantizer import exhaustive_requantizer
+from rtl.verify.met import Integers, Met, Traced, rounded
+from rtl.verify.quantizer import MOST_TRIED_BITS, exhaustive_requantizer
 
 __all__ = ["REQUANTIZER"]
 
-_FEW_VALUE_BITS = 20
-"""Of a requantizer to check without a layer: few enough to try every value."""
+_OUTPUTS = 40_000
+"""Outputs of a network that one is given, at most."""
+_DRAWN = 20_000
+"""Operations that are drawn."""
 
 _VALUE_BITS = Option(
     name="value_bits",
     flags=("--value-bits",),
-    help=f"Width of a dot product, 2 to 40; default: {default_of(Requantizer, 'value_bits')} "
-    f"(verify: {_FEW_VALUE_BITS}), or the layer's.",
+    help=f"Width of a dot product, 2 to {MAX_VALUE_BITS}; default: "
+    f"{default_of(Requantizer, 'value_bits')} (verify: {MOST_TRIED_BITS}), or the layer's.",
 )
 _MULTIPLIER_BITS = Option(
     name="multiplier_bits",
     flags=("--multiplier-bits",),
-    help="Width of a multiplier, 2 to 32; default: "
+    help=f"Width of a multiplier, 2 to {MAX_MULTIPLIER_BITS}; default: "
     f"{default_of(Requantizer, 'multiplier_bits')}, or the layer's.",
 )
 _PAIR = Option(
@@ -41,7 +47,7 @@ _PAIR = Option(
 )
 
 
-class _RequantizerUnit(Unit):
+class _RequantizerUnit(NetworkUnit):
     """Dot products to features."""
 
     name = "requantizer"
@@ -75,7 +81,7 @@ class _RequantizerUnit(Unit):
     def designs(self, given: Given, layer: LayerUnits | None = None) -> Sequence[Requantizer]:
         """Without a layer and a width, one of which every value can be tried."""
         if layer is None and given["value_bits"] is None:
-            given = {**given, "value_bits": _FEW_VALUE_BITS}
+            given = {**given, "value_bits": MOST_TRIED_BITS}
         return [self.design(given, layer)]
 
     def rungs(
@@ -96,6 +102,42 @@ class _RequantizerUnit(Unit):
                 designs, exhaustive_requantizer, steps=given["steps"]
             ),
         }
+
+    def meets(self, units: LayerUnits, traced: Traced, random: np.random.Generator) -> Met:
+        """Traced sums of all channels, then the ends of sums and multipliers with the biases."""
+        layer, outputs = units.layer, traced.outputs
+        multipliers = np.array(
+            [
+                rounded(layer.multiplier * step, 1, layer.narrow_shift)
+                for step in traced.steps.tolist()
+            ]
+        )
+        chosen = random.permutation(outputs.size)[:_OUTPUTS]
+        sample, channel = np.unravel_index(chosen, outputs.shape)[:2]
+        sums = [values.reshape(-1)[chosen] for values in traced.sums]
+        drawn = [_from(random, bound) for bound in (*units.sums, units.multipliers)]
+        bias = layer.bias[random.integers(0, len(layer.bias), _DRAWN)]
+        columns = [*sums, multipliers[sample, channel], layer.bias[channel]]
+        names = ("even", "odd") if len(sums) == 2 else ("value",)
+        rows = {
+            name: np.concatenate([first, second])
+            for name, first, second in zip(
+                (*names, "multiplier", "bias"), columns, [*drawn, bias], strict=True
+            )
+        }
+        nothing = np.zeros(_DRAWN, dtype=np.int64)
+        return Met(
+            rows=rows,
+            expected=np.concatenate([outputs.reshape(-1)[chosen], nothing]),
+            known=np.arange(len(chosen) + _DRAWN) < len(chosen),
+        )
+
+
+def _from(random: np.random.Generator, bound: Range) -> Integers:
+    """Integers of a range: one in two is an end."""
+    ends = random.choice([bound.low, bound.high], _DRAWN)
+    drawn = random.integers(bound.low, bound.high, _DRAWN, endpoint=True)
+    return np.where(random.random(_DRAWN) < 0.5, ends, drawn)
 
 
 REQUANTIZER = _RequantizerUnit()

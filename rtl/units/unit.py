@@ -9,16 +9,19 @@ from enum import Enum
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
+
 from rtl.design import Design
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.units.option import Given, Option
 from rtl.verify.checks import Check, Method
+from rtl.verify.met import Met, Traced
 from rtl.verify.mutation import MUTANTS, mutation
 from rtl.verify.of_designs import has_proof, prove_design
 from rtl.verify.quantizer import long_run
 from rtl.verify.simulation import COSIM_CYCLES
 
-__all__ = ["Effort", "LayerUse", "Rungs", "Unit", "in_order", "of_each"]
+__all__ = ["Effort", "LayerUse", "NetworkUnit", "Rungs", "Unit", "in_order", "of_each"]
 
 _Design = TypeVar("_Design", bound=Design)
 
@@ -141,6 +144,40 @@ class Unit(ABC):
         }
         if all(map(has_proof, designs)):
             rungs[Method.FORMAL] = lambda: of_each(designs, prove_design)
+        return rungs
+
+
+class NetworkUnit(Unit):
+    """A kind of unit that may be made for a layer: it is checked on what it meets there, too."""
+
+    @abstractmethod
+    def meets(self, units: LayerUnits, traced: Traced, random: np.random.Generator) -> Met:
+        """What a layer's unit meets: traced tensors, and the ends of what can come.
+
+        Expected values are the traced tensors, wherever one of them answers a row.
+
+        Parameters
+        ----------
+        units : LayerUnits
+            The layer, and the widths that follow from it.
+        traced : Traced
+            The simulator's tensors of the layer.
+        random : Generator
+            Draws what else can come.
+        """
+
+    def rungs(
+        self,
+        designs: Sequence[Design],
+        given: Given,
+        effort: Effort,
+        layer: LayerUnits | None = None,
+    ) -> Rungs:
+        """With a layer, what its units meet in their network, too.
+
+        Parameters are those of `Unit.rungs`.
+        """
+        rungs = dict(super().rungs(designs, given, effort, layer))
         if layer is not None:
             rungs[Method.NETWORK] = lambda: self._in_network(designs, layer)
         return rungs
@@ -148,7 +185,7 @@ class Unit(ABC):
     def _in_network(self, designs: Sequence[Design], layer: LayerUnits) -> list[Check]:
         from rtl.verify.network import check_in_network  # it compiles the simulator
 
-        return of_each(designs, partial(check_in_network, self.name), units=layer)
+        return of_each(designs, partial(check_in_network, self.meets), units=layer)
 
 
 def of_each(

@@ -120,7 +120,16 @@ def narrow_words(
 ) -> dict[Word, bool]:
     """Every data input and register wider than a bit, and whether the vectors tell it narrowed.
 
-    With `inputs`, these data inputs alone.
+    Parameters
+    ----------
+    design : Design
+        The unit.
+    vectors : Vectors
+        Operations and what they must give.
+    inputs : collection of str, optional
+        Narrow these data inputs alone.
+    simulator : Simulator
+        What runs them.
 
     Raises
     ------

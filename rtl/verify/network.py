@@ -12,22 +12,23 @@ from rtl.design import Design, Port
 from rtl.emit.vectors import Vectors
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.verify.checks import Check, Method, Outcome, timed
+from rtl.verify.met import Meets, Met
 from rtl.verify.mutation import narrow_words
 from rtl.verify.simulation import simulate
-from rtl.verify.traced import Met, images_for, met_by
+from rtl.verify.traced import images_for, trace
 
-__all__ = ["check_in_network", "misfit", "narrow_inputs"]
+__all__ = ["check_in_network", "met_by", "misfit", "narrow_inputs"]
 
 
 def check_in_network(
-    unit: str, design: Design, units: LayerUnits, images: NDArray[np.uint8] | None = None
+    meets: Meets, design: Design, units: LayerUnits, images: NDArray[np.uint8] | None = None
 ) -> list[Check]:
     """Simulator's tensors = software model = emitted Verilog, and narrower twins are noticed.
 
     Parameters
     ----------
-    unit : str
-        ``pooling``, ``adapter``, ``quantizer`` or ``requantizer``.
+    meets : callable
+        What a unit of this kind meets.
     design : Design
         The unit, as it is to be built.
     units : LayerUnits
@@ -35,12 +36,17 @@ def check_in_network(
     images : uint8 (N, C, H, W), optional
         What is run through the network; `images_for` chooses them where none are given.
     """
-    met = met_by(unit, units, images_for(units.network) if images is None else images)
+    met = met_by(meets, units, images_for(units.network) if images is None else images)
     name = f"{design.name} in {units.layer.name}"
     return [
         timed(f"{name} tensors", Method.NETWORK, partial(_tensors, design, met)),
         timed(f"{name} narrower", Method.NETWORK, partial(narrow_inputs, design, met)),
     ]
+
+
+def met_by(meets: Meets, units: LayerUnits, images: NDArray[np.uint8]) -> Met:
+    """What a unit of the layer meets when the network runs on images, uint8 (N, C, H, W)."""
+    return meets(units, trace(units, images), np.random.default_rng(8))
 
 
 def misfit(design: Design, met: Met) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import singledispatch
 
 from asq_hw.errors import InputError
-from rtl.design import Design
+from rtl.design import Design, MacDesign
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.requantizer import Requantizer
 from rtl.verify.checks import Check
 from rtl.verify.ladder import LadderHarness
+from rtl.verify.mac import MacProof
+from rtl.verify.mac_harness import Claim
 from rtl.verify.proofs import Answer, Proof, check_proofs, prove
 from rtl.verify.scaling import PoolingHarness, RequantizerHarness
 from rtl.verify.unit import Bug, Part, UnitProof
@@ -22,8 +24,7 @@ __all__ = ["has_proof", "is_proven", "proofs_of", "prove_design"]
 def proofs_of(design: Design) -> tuple[Proof, ...]:
     """What together says that a unit's results are right; empty where there is no proof.
 
-    ``proofs_of.register`` adds those of a class of designs. Multiply-accumulate units have theirs
-    in `rtl.verify.formal`.
+    ``proofs_of.register`` adds those of a class of designs.
     """
     return ()
 
@@ -54,6 +55,11 @@ def is_proven(design: Design, verilog: str) -> bool:
     return has_proof(design) and all(
         prove(proof, verilog)[0] is Answer.PROVEN for proof in proofs_of(design)
     )
+
+
+@proofs_of.register
+def _mac(design: MacDesign) -> tuple[Proof, ...]:
+    return tuple(MacProof(design=design, claim=claim) for claim in Claim)
 
 
 @proofs_of.register

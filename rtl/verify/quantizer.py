@@ -26,6 +26,7 @@ from rtl.verify.pace import check_pace
 from rtl.verify.simulation import COSIM_CYCLES, simulate
 
 __all__ = [
+    "MOST_TRIED_BITS",
     "STEPS",
     "every_feature",
     "every_value",
@@ -39,7 +40,8 @@ __all__ = [
 STEPS = 16
 """Steps that every feature is tried with."""
 
-_MOST_FEATURE_BITS = 20
+MOST_TRIED_BITS = 20
+"""Width up to which every feature, or every dot product, is tried."""
 _PIXELS = 256
 
 
@@ -92,9 +94,9 @@ def _run(design: Design, vectors: Vectors) -> Outcome:
 
 def every_feature(design: StepQuantizer, steps: Sequence[int]) -> dict[str, NDArray[np.int64]]:
     """Each step, and behind it every feature that there is, from the smallest up."""
-    if design.feature_bits > _MOST_FEATURE_BITS:
+    if design.feature_bits > MOST_TRIED_BITS:
         raise InputError(
-            f"feature bits must be at most {_MOST_FEATURE_BITS} to try every feature, "
+            f"feature bits must be at most {MOST_TRIED_BITS} to try every feature, "
             f"not {design.feature_bits}"
         )
     half = 1 << (design.feature_bits - 1)
@@ -123,9 +125,9 @@ def _every_value(design: Requantizer, count: int) -> Outcome:
 
 def every_value(design: Requantizer, count: int) -> dict[str, NDArray[np.int64]]:
     """Every dot product with `count` multipliers and biases; the first are the extreme ones."""
-    if design.pair or design.value_bits > _MOST_FEATURE_BITS:
+    if design.pair or design.value_bits > MOST_TRIED_BITS:
         raise InputError(
-            f"value bits must be at most {_MOST_FEATURE_BITS}, and not a pair, to try every value"
+            f"value bits must be at most {MOST_TRIED_BITS}, and not a pair, to try every value"
         )
     random = np.random.default_rng(4)
     ports = {port.name: port for port in design.inputs}
@@ -145,10 +147,16 @@ def every_value(design: Requantizer, count: int) -> dict[str, NDArray[np.int64]]
 
 
 def oracle_codes(design: StepQuantizer, step: int) -> NDArray[np.int64]:
-    """Codes of every feature in order, as `asq_hw.oracle` quantizes a feature map that has them.
+    """Codes of every feature in order, as `asq_hw.oracle` quantizes a feature map that has them."""
+    network = _network_of_every_feature(design, step)
+    channels, width = network.input.channels, network.input.width
+    row = np.arange(width, dtype=np.uint8).reshape(1, 1, 1, width)
+    images = np.broadcast_to(row, (1, channels, 1, width)).copy()
+    return oracle.trace(network, images).codes["reader"].reshape(-1)
 
-    Each channel adds another offset to the 256 pixel values.
-    """
+
+def _network_of_every_feature(design: StepQuantizer, step: int) -> IntegerNetwork:
+    """Each channel adds another offset to the 256 pixel values."""
     bits = design.feature_bits
     width = min(_PIXELS, 1 << bits)
     channels = (1 << bits) // width
@@ -182,7 +190,4 @@ def oracle_codes(design: StepQuantizer, step: int) -> NDArray[np.int64]:
         padding=(0, 0),
         groups=1,
     )
-    network = IntegerNetwork(name="codes", layers=(features, reader))
-    row = np.arange(width, dtype=np.uint8).reshape(1, 1, 1, width)
-    images = np.broadcast_to(row, (1, channels, 1, width)).copy()
-    return oracle.trace(network, images).codes["reader"].reshape(-1)
+    return IntegerNetwork(name="codes", layers=(features, reader))

@@ -30,6 +30,8 @@ __all__ = [
     "Part",
     "UnitHarness",
     "UnitProof",
+    "input_signals",
+    "instantiate",
     "misrounded",
 ]
 
@@ -87,13 +89,9 @@ class UnitHarness:
 
     def __init__(self, design: Design, bug: Bug | None = None) -> None:
         self._bug = bug
-        self._name = design.name
+        self._unit = design
         self.latency_cyc = design.latency_cyc
-        self.inputs = {
-            port.name: Signal(port.shape, name=port.name)
-            for port in design.ports
-            if port == VALID_IN or port in design.inputs
-        }
+        self.inputs = input_signals(design)
         self.outputs = {
             port.name: Signal(port.shape, name=f"{UNIT}_{port.name}")
             for port in (*design.outputs, VALID_OUT)
@@ -115,18 +113,7 @@ class UnitHarness:
         Probes are ports that are still to be connected.
         """
         m = Module()
-        wires = {}
-        for name, value in self._given().items():
-            # A port of its own width, whatever the expression's.
-            wires[name] = Signal(self.inputs[name].shape(), name=f"{UNIT}_{name}")
-            m.d.comb += wires[name].eq(value)
-        m.submodules[UNIT] = Instance(
-            self._name,
-            i_clk=ClockSignal(),
-            i_rst=ResetSignal(),
-            **{f"i_{name}": wire for name, wire in wires.items()},
-            **{f"o_{name}": wire for name, wire in self._seen(m).items()},
-        )
+        instantiate(m, self._unit, UNIT, self._given(), self._seen(m))
         claims = self.claim(m)
         legal = Signal()
         wrong = Signal(len(claims.wrong))
@@ -158,6 +145,51 @@ class UnitHarness:
             shows = wires[name] == self._bug.when[name]
             m.d.comb += self.outputs[name].eq(Mux(shows, self._bug.instead, wires[name]))
         return wires
+
+
+def input_signals(design: Design) -> dict[str, Signal]:
+    """Ports of a harness that the unit's inputs are connected to, ``valid_in`` among them."""
+    return {
+        port.name: Signal(port.shape, name=port.name)
+        for port in design.ports
+        if port == VALID_IN or port in design.inputs
+    }
+
+
+def instantiate(
+    m: Module,
+    design: Design,
+    name: str,
+    inputs: Mapping[str, Value],
+    outputs: Mapping[str, Signal],
+) -> None:
+    """Put the unit's Verilog module into a harness.
+
+    Parameters
+    ----------
+    m : Module
+        The harness.
+    design : Design
+        The unit.
+    name : str
+        Of the instance.
+    inputs : mapping of Value
+        What each input is given.
+    outputs : mapping of Signal
+        What each output drives.
+    """
+    wires = {}
+    for port, signal in input_signals(design).items():
+        # A wire of the port's own width, whatever the expression's.
+        wires[port] = Signal(signal.shape(), name=f"{name}_{port}")
+        m.d.comb += wires[port].eq(inputs[port])
+    m.submodules[name] = Instance(
+        design.name,
+        i_clk=ClockSignal(),
+        i_rst=ResetSignal(),
+        **{f"i_{port}": wire for port, wire in wires.items()},
+        **{f"o_{port}": signal for port, signal in outputs.items()},
+    )
 
 
 class Part(StrEnum):
@@ -226,6 +258,17 @@ def misrounded(
 
     By what a floor is: ``2**shift * (2 * r - 1) <= 2 * product < 2**shift * (2 * r + 1)``. Where
     results are limited, the `lowest` one is bound from above alone, the `highest` one from below.
+
+    Parameters
+    ----------
+    product : Value
+        What is rounded.
+    shift : int
+        Bits that it loses.
+    result : Value
+        What came of it.
+    lowest, highest : Value
+        Whether the result is the lowest or the highest that there is.
     """
     twice = product << 1
     reached = twice >= ((result << 1) - 1) << shift

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asq_hw import datasets
-from asq_hw.datasets import ImageFolder
+from asq_hw.datasets import ImageFolder, folders
 from asq_hw.datasets.folders import random_box
 from asq_hw.errors import InputError
 
@@ -154,8 +154,17 @@ def test_an_image_size_is_in_a_range(folder: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("upright", [False, True])
-def test_a_very_long_image_is_cut_before_it_is_scaled(tmp_path: Path, upright: bool) -> None:
+def test_a_very_long_image_is_cut_before_it_is_scaled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upright: bool
+) -> None:
     """Its middle is what is seen; scaled whole, it would have 256 x 15,360,000 pixels."""
+    scale = folders._resized
+
+    def scale_a_little(whole: Image.Image, width: int, height: int) -> Image.Image:
+        assert width * height <= 16 * 256 * 256
+        return scale(whole, width, height)
+
+    monkeypatch.setattr(folders, "_resized", scale_a_little)
     pixels = np.zeros((1, 60_000, 3), dtype=np.uint8)
     pixels[:, 29_990:30_010] = [10, 20, 30]
     save(tmp_path / "val" / "a" / "x.png", pixels.transpose(1, 0, 2) if upright else pixels)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from asq_hw.errors import InputError, StorageError
-from asq_hw.files.atomic import atomic_write, make_folder
+from asq_hw.files.atomic import atomic_write, make_folder, remove_leftovers
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -184,14 +186,23 @@ def test_what_is_no_path_is_one_line(path: str, message: str) -> None:
         make_folder(path, "output")
 
 
-def test_what_a_writer_has_just_made_and_not_locked_yet_is_left_alone(tmp_path: Path) -> None:
-    young, old = (tmp_path / f".out.{digit * 16}.tmp" for digit in "01")
-    for path in (young, old):
-        path.write_bytes(b"")
-    os.utime(old, (0, 0))
-    with atomic_write(tmp_path / "out"):
-        pass
-    assert listing(tmp_path) == {"out": b"", young.name: b""}
+def test_a_file_that_is_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, swept = fcntl.flock, []
+
+    def lock_late(file: BinaryIO, operation: int) -> None:
+        if operation == fcntl.LOCK_EX and not swept:  # the writer's
+            swept.append(list(listing(tmp_path)))
+            remove_leftovers(tmp_path / "out")
+            assert listing(tmp_path) == {}
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with atomic_write(tmp_path / "out") as file:
+        file.write(b"new")
+    assert len(swept[0]) == 1
+    assert listing(tmp_path) == {"out": b"new"}
 
 
 def test_a_link_that_is_called_like_a_temporary_file_is_left_alone(tmp_path: Path) -> None:

@@ -23,12 +23,16 @@ def no_hang(seconds: int) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
-    # Signals are heard between instructions of Python only, not inside one that never ends.
-    faulthandler.dump_traceback_later(2 * seconds, exit=True, file=sys.__stderr__ or 2)
+    # Signals are heard between instructions of Python only, not inside one that never ends: there
+    # the system ends the process. A thread that watches would meet tracemalloc as it starts and
+    # stops, which CPython 3.11 does not survive.
+    faulthandler.register(signal.SIGVTALRM, file=sys.__stderr__ or 2, chain=True)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 2 * seconds)
     try:
         yield
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        faulthandler.unregister(signal.SIGVTALRM)
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 

@@ -49,7 +49,7 @@ def fork_together(work: Callable[[], object], count: int) -> list[int]:
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
+    """A TCP port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -12,8 +12,8 @@ from asq_hw.errors import InputError
 pytest.importorskip("amaranth")
 
 import rtl.tools
+from analysis.studies.mac_synthesis import Row, Variants, compare, units
 from analysis.studies.study import measure_each
-from analysis.studies.synthesis import Row, Variants, compare, units
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, MacScheme, Style
 from rtl.synthesis.measure import Measurement, measure

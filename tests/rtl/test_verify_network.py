@@ -31,11 +31,15 @@ from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.quantizer.requantizer import Requantizer
 from rtl.tools import MissingToolError, find_iverilog, find_yosys
+from rtl.units.adapter import ADAPTER
+from rtl.units.registry import UNITS
+from rtl.units.unit import Effort, NetworkUnit
 from rtl.verify.checks import Check, Method, Outcome, timed
+from rtl.verify.met import Meets, Met
 from rtl.verify.mutation import narrow_words
-from rtl.verify.network import _tensors, misfit
+from rtl.verify.network import _tensors, met_by, misfit
 from rtl.verify.simulators import Simulator
-from rtl.verify.traced import Met, images_for, met_by
+from rtl.verify.traced import images_for
 
 
 def missing() -> str:
@@ -307,7 +311,7 @@ def test_a_wider_unit_may_be_asked_for() -> None:
 
 # What a layer's units meet
 
-UNITS: dict[str, Callable[[LayerUnits], Design]] = {
+DESIGNS: dict[str, Callable[[LayerUnits], Design]] = {
     "pooling": LayerUnits.pooling,
     "adapter": LayerUnits.adapter,
     "quantizer": lambda units: units.quantizer(LadderQuantizer),
@@ -315,12 +319,26 @@ UNITS: dict[str, Callable[[LayerUnits], Design]] = {
 }
 
 
-@pytest.mark.parametrize("kind", UNITS)
+def meets(kind: str) -> Meets:
+    unit = UNITS.find(kind)
+    assert isinstance(unit, NetworkUnit)
+    return unit.meets
+
+
+@pytest.mark.parametrize("kind", DESIGNS)
+def test_units_of_a_layer_are_checked_in_their_network_and_no_others(kind: str) -> None:
+    units, unit = LayerUnits.of(tiny(), "reader"), UNITS.find(kind)
+    designs = [DESIGNS[kind](units)]
+    assert Method.NETWORK in unit.rungs(designs, {}, Effort(), units)
+    assert Method.NETWORK not in unit.rungs(designs, {}, Effort())
+
+
+@pytest.mark.parametrize("kind", DESIGNS)
 def test_software_models_give_the_network_s_tensors(kind: str) -> None:
     network = tiny()
     units = LayerUnits.of(network, "reader")
-    met = met_by(kind, units, images_for(network, 30))
-    design = UNITS[kind](units)
+    met = met_by(meets(kind), units, images_for(network, 30))
+    design = DESIGNS[kind](units)
     assert misfit(design, met) == ""
     answers = design.reference(met.rows)[design.outputs[0].name]
     assert met.traced >= 30
@@ -332,7 +350,7 @@ def test_software_models_give_the_network_s_tensors(kind: str) -> None:
 def test_drawn_operations_reach_the_ends_of_what_can_come(kind: str) -> None:
     network = tiny()
     units = LayerUnits.of(network, "reader")
-    rows = met_by(kind, units, images_for(network, 4)).rows
+    rows = met_by(meets(kind), units, images_for(network, 4)).rows
     ranges = {
         "adapter": {"mean": (units.means.low, units.means.high)},
         "pooling": {"feature": (-32, 31)},
@@ -349,7 +367,7 @@ def test_drawn_operations_reach_the_ends_of_what_can_come(kind: str) -> None:
 def test_the_packaged_network_is_traced_on_the_packaged_images() -> None:
     network = load(model_path(BUNDLED))
     units = LayerUnits.of(network, "layer3.2.conv2")
-    met = met_by("adapter", units, images_for(network, 20))
+    met = met_by(ADAPTER.meets, units, images_for(network, 20))
     right, old = units.adapter(), Adapter(stages=units.adaptive_step.stages, mean_bits=16)
     assert np.array_equal(right.reference(met.rows)["step"][met.known], met.expected[met.known])
     assert misfit(right, met) == ""

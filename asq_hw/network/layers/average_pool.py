@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from asq_hw.errors import check_range
 from asq_hw.network.bounds import check_fits
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.layers.kind import Form, Stored
 from asq_hw.network.layers.one_source import OneSource
 from asq_hw.network.layers.windows import check_pool_window, output_size
 from asq_hw.numbers.products import Product
-from asq_hw.numbers.validation import check_range
 from asq_hw.numbers.widths import MAX_SHIFT, MULTIPLIER_BITS
 
 __all__ = ["AveragePool"]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.layers.kind import Form, Stored
 from asq_hw.network.layers.weighted import WeightedLayer
 from asq_hw.network.layers.windows import MAX_PADDING, MAX_STRIDE, output_size
-from asq_hw.numbers.validation import check_pair, check_range
+from asq_hw.numbers.validation import check_pair
 
 __all__ = ["Conv"]
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.network.feature_map import FeatureFormat, FeatureMap
 from asq_hw.network.layers.kind import Form, LayerKind, Stored
 from asq_hw.network.names import check_name
 from asq_hw.numbers.products import Product
-from asq_hw.numbers.validation import IntArray, check_integers, check_range
+from asq_hw.numbers.validation import IntArray, check_integers
 from asq_hw.numbers.widths import BIAS_BITS, MAX_SHIFT
 
 __all__ = ["MAX_IMAGE_SIZE", "Input"]

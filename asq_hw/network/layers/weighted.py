@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.errors import InputError
+from asq_hw.errors import InputError, check_range
 from asq_hw.network.activation import ActivationQuantizer
 from asq_hw.network.bounds import Range, check_fits
 from asq_hw.network.feature_map import FeatureFormat, FeatureMap
@@ -19,7 +19,7 @@ from asq_hw.network.names import check_name
 from asq_hw.numbers.fixedpoint import shift_right_half_up, sqrt2_times_pair
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
-from asq_hw.numbers.validation import IntArray, check_codes, check_integers, check_range
+from asq_hw.numbers.validation import IntArray, check_codes, check_integers
 from asq_hw.numbers.widths import (
     BIAS_BITS,
     CODE_BITS,

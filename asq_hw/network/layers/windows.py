@@ -46,7 +46,17 @@ class Windowed(Protocol):
 
 
 def window_positions(size: int, kernel: int, stride: int, padding: int) -> int:
-    """How many windows fit along one axis; 0 or less where none does."""
+    """How many windows fit along one axis; 0 or less where none does.
+
+    Parameters
+    ----------
+    size : int
+        Of the map, along the axis.
+    kernel, stride : int
+        Of the windows.
+    padding : int
+        On either side of the map.
+    """
     return (size + 2 * padding - kernel) // stride + 1
 
 

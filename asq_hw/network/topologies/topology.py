@@ -47,7 +47,7 @@ class Topology(Generic[P]):
         in_channels: int | None = None,
         num_classes: int | None = None,
     ) -> P:
-        """Return the plan; what is not given is as usual."""
+        """The plan; what is not given is as usual."""
         return self.make_plan(
             self.width if width is None else width,
             self.in_channels if in_channels is None else in_channels,

@@ -24,7 +24,13 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
 
 
 def scheme_named(name: str | Scheme) -> Scheme:
-    """The registered scheme of the name, or the scheme itself; InputError if there is none."""
+    """The registered scheme of the name, or the scheme itself; InputError if there is none.
+
+    Examples
+    --------
+    >>> scheme_named("post").title
+    'POST'
+    """
     try:
         return SCHEMES[str(name)]
     except KeyError:

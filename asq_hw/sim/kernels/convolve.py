@@ -30,7 +30,18 @@ def convolve(
 ) -> None:
     """Quantize, multiply, accumulate, requantize.
 
-    The type of `form` decides which instructions dot products of bytes are compiled to.
+    Parameters
+    ----------
+    layer : ConvolutionRecord
+        The layer.
+    program : Program
+        Tables that the layer's record points into.
+    memory : Memory
+        The thread's arrays.
+    sample : Sample
+        Which sample of the batch, and where its results go.
+    form : Portable, Avx2 or Vnni
+        Which instructions the loops are compiled to; only its type matters.
     """
     maps, indices = memory.maps[sample.row], memory.indices[sample.row]
     step = step_size(layer, program, maps, memory, form)

@@ -94,7 +94,21 @@ class Vector(NamedTuple):
 def convolve_bytes(
     layer: ConvolutionRecord, program: Program, memory: Memory, sample: Sample, form: Form
 ) -> None:
-    """Multiply, accumulate, requantize; the codes stand in ``codes8``."""
+    """Multiply, accumulate, requantize; the codes stand in ``codes8``.
+
+    Parameters
+    ----------
+    layer : ConvolutionRecord
+        The layer.
+    program : Program
+        Tables that the layer's record points into.
+    memory : Memory
+        The thread's arrays.
+    sample : Sample
+        Which sample of the batch, and where its results go.
+    form : Portable, Avx2 or Vnni
+        Which instructions the loops are compiled to; only its type matters.
+    """
     maps, method = memory.maps[sample.row], layer.dot.method
     at = _addresses(layer, program, memory, sample)
     if method == Method.WINOGRAD:

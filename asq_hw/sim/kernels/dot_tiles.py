@@ -124,13 +124,39 @@ def _dot(emit: Emitter, sums: Any, codes: Any, weights: Any) -> Any:
 
 
 def window_addresses(emit: Emitter, codes: Any, windows: Any, numbers: range) -> list[Any]:
-    """Addresses of some of a tile's windows."""
+    """Addresses of some of a tile's windows.
+
+    Parameters
+    ----------
+    emit : Emitter
+        Where instructions are added.
+    codes : LLVM value
+        Address of the codes.
+    windows : LLVM value
+        Address of each window's offset from there, int64.
+    numbers : range
+        Which windows.
+    """
     places = [emit.load(emit.offset(windows, i, 8), I64) for i in numbers]
     return [emit.builder.add(codes, place) for place in places]
 
 
 def store_sums(emit: Emitter, total: Any, at: Any, number: int, pixel: int) -> None:
-    """Store a pixel's register of vector `number` among a tile's sums."""
+    """Store a pixel's register of vector `number` among a tile's sums.
+
+    Parameters
+    ----------
+    emit : Emitter
+        Where instructions are added.
+    total : LLVM value
+        Register of 16 sums of 32 bits.
+    at : Tile of LLVM values
+        Where the tile's sums are, and how far apart.
+    number : int
+        Vector of output channels.
+    pixel : int
+        Pixel of the tile.
+    """
     start = emit.offset(at.sums, emit.builder.mul(at.stride, I64(number)), 4)
     emit.store(total, emit.offset(start, pixel, 4 * LANES))
 

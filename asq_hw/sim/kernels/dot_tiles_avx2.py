@@ -30,7 +30,19 @@ _HALVES = (0, 1)
 
 
 def emit_tile(emit: Emitter, vectors: int, at: Any, *, joined: bool) -> None:
-    """Emit a tile of `vectors` times 16 columns; `at` is a `dot_tiles.Tile` of LLVM's values."""
+    """Emit a tile of `vectors` times 16 columns.
+
+    Parameters
+    ----------
+    emit : Emitter
+        Where instructions are added.
+    vectors : int
+        Vectors of output channels.
+    at : Tile of LLVM values
+        What is multiplied, and where the sums go.
+    joined : bool
+        Whether the two vectors are halves of one.
+    """
     builder = emit.builder
     parts = PIXEL_TILE // _PIXELS
 

@@ -43,7 +43,16 @@ def max_pool(layer: MaxPoolRecord, maps: Maps) -> None:
 def average_pool(layer: AveragePoolRecord, maps: Maps, sums: Sums, form: Form) -> int:
     """Scaled sums of windows; returns how many were saturated.
 
-    `sums` is scratch, (C,) in whole vectors.
+    Parameters
+    ----------
+    layer : AveragePoolRecord
+        The layer.
+    maps : array
+        The sample's feature maps.
+    sums : int64 (C,)
+        Scratch, in whole vectors.
+    form : Portable, Avx2 or Vnni
+        Which instructions the loops are compiled to; only its type matters.
     """
     window, shift, low, high = layer.window, layer.shift, layer.low, layer.high
     channels, most = window.channels, layer.summable_pixels
@@ -75,8 +84,22 @@ def sum_pixels(
 ) -> None:
     """Add channels' sums over pixels that stand side by side, 16 channels at once.
 
-    `most` pixels have sums of 32 bits; `sums` has room for whole vectors. Pixels that fit the
-    nearest cache are summed for all channels before the next are fetched.
+    Pixels that fit the nearest cache are summed for all channels before the next are fetched.
+
+    Parameters
+    ----------
+    maps : array
+        The sample's feature maps.
+    start : int
+        Place of the first pixel's first channel.
+    channels, pixels : int
+        How many.
+    most : int
+        Pixels whose sums fit 32 bits.
+    sums : int64 (channels,)
+        What is added to, with room for whole vectors.
+    form : Portable, Avx2 or Vnni
+        Which instructions the loops are compiled to; only its type matters.
     """
     most = min(most, max(_NEAR_VALUES // channels, 1))
     for first in range(0, pixels, most):
@@ -95,7 +118,19 @@ def _add_pixels(maps: Maps, start: int, channels: int, pixels: int, sums: Sums) 
 
 @jit
 def sum_rows(maps: Maps, start: int, channels: int, height: int, width: int, sums: Sums) -> None:
-    """Sums of a whole map's channels. `sums` first holds a row's, so that the loop is long."""
+    """Sums of a whole map's channels. A row's come first, so that the loop is long.
+
+    Parameters
+    ----------
+    maps : array
+        The sample's feature maps.
+    start : int
+        Place of the map.
+    channels, height, width : int
+        Its shape.
+    sums : int64 (width * channels,)
+        The result is in its first `channels`.
+    """
     row_size = width * channels
     row_sums = sums[:row_size]
     row_sums[:] = 0

@@ -31,6 +31,21 @@ def quantize_bytes(
     step of at least ``2**T`` leaves no code without a value, so that these are Qn and Qp where X is
     clipped. In float32 the roundings of the inverse, of the offset, and of the sum then add at most
     about ``n * 2**-24`` each (X has at most 24 bits and is exact): ``16 * n * D < 2**24`` suffices.
+
+    Parameters
+    ----------
+    layer : ConvolutionRecord
+        The layer.
+    step : int
+        ``D``.
+    maps : array
+        The sample's feature maps.
+    memory : Memory
+        The thread's arrays.
+    sample : Sample
+        Which sample of the batch, and where its results go.
+    form : Portable, Avx2 or Vnni
+        Which instructions the loops are compiled to; only its type matters.
     """
     quantizer, region = layer.quantizer, layer.codes
     codes, scale = quantizer.code_high - quantizer.code_low + 1, quantizer.step_fraction_bits + 1
@@ -85,6 +100,19 @@ def quantize(
     clamped to what stays within Qn..Qp. Then n < 2**8 * d, and the quotient is a product with
     ``inverse = floor(2**k / d) + 1``, shifted right by ``k = 8 + 2 * bits(d)``: exact, since
     ``n * (inverse * d - 2**k) <= n * d < 2**k``.
+
+    Parameters
+    ----------
+    layer : ConvolutionRecord
+        The layer.
+    step : int
+        ``D``.
+    maps : array
+        The sample's feature maps.
+    indices : uint8 array
+        Where ``q - Qn`` is written.
+    statistics : int64 (len(Statistic),)
+        What is added to.
     """
     size, quantizer = layer.channels * layer.height * layer.width, layer.quantizer
     scale = quantizer.step_fraction_bits + 1
@@ -144,10 +172,21 @@ def place_codes(
     indices: NDArray[np.uint8],
     codes: NDArray[Any],
 ) -> None:
-    """Move ``q - Qn`` into the padded map; `codes` is the memory of the layer's compute type.
+    """Move ``q - Qn`` into the padded map.
 
     One plane holds ``q`` or ``q - Qn``; where there are more, each is a function of the code, in a
     table, and a pixel's planes stand side by side.
+
+    Parameters
+    ----------
+    layer : ConvolutionRecord
+        The layer.
+    constants : int64 array
+        The program's.
+    indices : uint8 array
+        ``q - Qn``, as `quantize` leaves it.
+    codes : array
+        Memory of codes, in the layer's compute type.
     """
     region = layer.codes
     if region.planes > 1:

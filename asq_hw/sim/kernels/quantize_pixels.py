@@ -21,7 +21,19 @@ def quantize_pixels(
     image: NDArray[np.uint8],
     maps: NDArray[np.signedinteger],
 ) -> int:
-    """Fill in the first map; returns how many values were saturated. `image` is (C, H, W)."""
+    """Fill in the first map; returns how many values were saturated.
+
+    Parameters
+    ----------
+    layer : InputRecord
+        The layer.
+    program : Program
+        Tables that the layer's record points into.
+    image : uint8 (C, H, W)
+        The sample's pixels.
+    maps : array
+        The sample's feature maps.
+    """
     channels, low, high, shift = layer.channels, layer.low, layer.high, layer.shift
     half = (np.int64(1) << shift) >> 1
     pixels = image.reshape(channels, layer.pixels)

@@ -26,7 +26,19 @@ Maps = NDArray[np.signedinteger]
 def scale_multipliers(
     layer: RequantizationRecord, step: int, constants: Integers, memory: Memory
 ) -> None:
-    """``m`` of every output channel, as often as pixels are requantized at once."""
+    """``m`` of every output channel, as often as pixels are requantized at once.
+
+    Parameters
+    ----------
+    layer : RequantizationRecord
+        The layer's requantization.
+    step : int
+        ``D``.
+    constants : int64 array
+        The program's.
+    memory : Memory
+        The thread's arrays.
+    """
     outputs, shift, out = layer.channels, layer.narrow_shift, memory.multipliers
     half = (np.int64(1) << shift) >> 1
     for o in range(outputs):
@@ -46,7 +58,25 @@ def requantize_block(
     group: int,
     first: int,
 ) -> None:
-    """Requantize one group's sums of a block, as many pixels at once as stand side by side."""
+    """Requantize one group's sums of a block, as many pixels at once as stand side by side.
+
+    Parameters
+    ----------
+    layer : ConvolutionRecord
+        The layer.
+    program : Program
+        Tables that the layer's record points into.
+    memory : Memory
+        The thread's arrays.
+    sample : Sample
+        Which sample of the batch, and where its results go.
+    sums : array
+        The block's.
+    group : int
+        Group of channels.
+    first : int
+        The block's first pixel.
+    """
     dot, requantization, maps = layer.dot, layer.requantization, memory.maps[sample.row]
     outputs, width = dot.group_outputs, dot.columns // dot.parts
     at_once = requantization.pixels_at_once
@@ -125,7 +155,21 @@ def _requantize_pair(
 
 @jit
 def keep_block(layer: ConvolutionRecord, sums: Sums, group: int, first: int, out: Integers) -> None:
-    """Store a block's accumulators as (parts, pixels, O)."""
+    """Store a block's accumulators as (parts, pixels, O).
+
+    Parameters
+    ----------
+    layer : ConvolutionRecord
+        The layer.
+    sums : array
+        The block's.
+    group : int
+        Group of channels.
+    first : int
+        The block's first pixel.
+    out : int64 array
+        The sample's accumulators.
+    """
     dot, channels = layer.dot, layer.requantization.channels
     outputs, width = dot.group_outputs, dot.columns // dot.parts
     for part in range(dot.parts):

@@ -77,7 +77,21 @@ class Sums(NamedTuple):
 
 @jit
 def keep_sums(method: int, part: int, form: Form, sums: Sums, out: int) -> None:
-    """Store one part's sums as the int64 of a trace, at an address like that of `Sums.out`."""
+    """Store one part's sums as the int64 of a trace, at an address like that of `Sums.out`.
+
+    Parameters
+    ----------
+    method : int
+        Which `Requantization` the sums are for.
+    part : int
+        0 for even sums, or where there are no others; 1 for odd ones.
+    form : Portable, Avx2 or Vnni
+        Which instructions the loops are compiled to; only its type matters.
+    sums : Sums
+        Where they stand.
+    out : int
+        Address of int64.
+    """
     if method == Requantization.HALVES:
         _store_sums(form, sums, 0, out, 16 * part, 16)
     else:

@@ -25,7 +25,21 @@ Vector = NDArray[np.int64]
 def step_size(
     layer: ConvolutionRecord, program: Program, maps: Maps, memory: Memory, form: Form
 ) -> int:
-    """``D``: the file's, or what the adapter makes of the source's channel means."""
+    """``D``: the file's, or what the adapter makes of the source's channel means.
+
+    Parameters
+    ----------
+    layer : ConvolutionRecord
+        The layer.
+    program : Program
+        Tables that the layer's record points into.
+    maps : array
+        The sample's feature maps.
+    memory : Memory
+        The thread's arrays.
+    form : Portable, Avx2 or Vnni
+        Which instructions the loops are compiled to; only its type matters.
+    """
     adapter, vectors = layer.quantizer.adapter, memory.vectors
     if adapter.stages == 0:
         return layer.quantizer.step_size

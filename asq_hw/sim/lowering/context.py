@@ -35,7 +35,7 @@ class Context:
     kernel: Kernel
 
     def output_range(self, name: str) -> OutputRange:
-        """Return what a layer's results are saturated and, with a ReLU, clamped to."""
+        """What a layer's results are saturated and, with a ReLU, clamped to."""
         low, high = integer_range(self.maps[name].format.bits)
         floor, ceiling = low, high
         if name in self.fused:
@@ -44,11 +44,11 @@ class Context:
 
 
 def relu_ends(layer: Relu, maps: Mapping[str, FeatureMap]) -> tuple[int, int]:
-    """Return the smallest and the largest value that a ReLU gives."""
+    """The smallest and the largest value that a ReLU gives."""
     high = integer_range(maps[layer.name].format.bits)[1]
     return 0, high if layer.maximum is None else layer.maximum
 
 
 def summable_pixels(source: FeatureMap) -> int:
-    """Return how many of a map's values have a sum that fits a vector's lane."""
+    """How many of a map's values have a sum that fits a vector's lane."""
     return 1 << (_SUM_BITS - source.format.bits)

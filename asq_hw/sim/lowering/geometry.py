@@ -21,7 +21,7 @@ class Geometry:
 
 
 def geometry(layer: Conv | Linear) -> Geometry:
-    """Return a layer's windows."""
+    """A layer's windows."""
     match layer:
         case Conv():
             return Geometry(

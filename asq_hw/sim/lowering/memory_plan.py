@@ -135,7 +135,19 @@ def plan_memory(
     *,
     keep: bool,
 ) -> Layout:
-    """Place everything; without `keep`, maps that are no longer read give their place to others."""
+    """Place everything; without `keep`, maps that are no longer read give their place to others.
+
+    Parameters
+    ----------
+    network : IntegerNetwork
+        Layers and the shapes of their maps.
+    packed : mapping of PackedWeights
+        By layer.
+    fused : mapping of Relu
+        Layers that are computed together with the one that they are named by here.
+    keep : bool
+        Whether every map keeps its place to the end.
+    """
     maps = network.feature_maps()
     weighted = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
     places, map_count = _place_maps(network, maps, fused, keep=keep)

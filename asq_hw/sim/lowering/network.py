@@ -62,7 +62,18 @@ def lower(
 ) -> Plan:
     """Pack weights, place every map in memory and write the program.
 
-    With `keep` every intermediate tensor has a place of its own.
+    Parameters
+    ----------
+    network : IntegerNetwork
+        What is to be run.
+    product : Product
+        How weights with the square root of two are multiplied.
+    kernel : Kernel
+        Instruction set.
+    keep : bool
+        Whether every intermediate tensor has a place of its own.
+    budget : Budget, optional
+        Memory that there is; None: what the machine has.
 
     Raises
     ------

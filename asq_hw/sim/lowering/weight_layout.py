@@ -62,7 +62,7 @@ class Offsets:
         self._made: dict[tuple[int, ...], IntArray] = {}
 
     def get(self, key: tuple[int, ...], make: Callable[[], IntArray]) -> IntArray:
-        """Return the list of a geometry, made where there is none yet."""
+        """The list of a geometry, made where there is none yet."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
@@ -71,7 +71,19 @@ class Offsets:
 def offset_keys(
     packed: PackedWeights, layer: Conv | Linear, region: CodeMap, shape: tuple[int, int, int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What a layer's lists of windows and of outputs depend on; `arrange` says what they hold."""
+    """What a layer's lists of windows and of outputs depend on; `arrange` says what they hold.
+
+    Parameters
+    ----------
+    packed : PackedWeights
+        The layer's weights.
+    layer : Conv or Linear
+        The layer.
+    region : CodeMap
+        Where its codes stand.
+    shape : tuple of int
+        Of its output, (O, H, W).
+    """
     _, height, width = shape
     if packed.method is Method.WINOGRAD:
         row = transformed_row(packed.weights.shape[4])
@@ -87,7 +99,21 @@ def arrange(
     shape: tuple[int, int, int],
     made: Offsets,
 ) -> Panels:
-    """Arrange a layer's weights; `shape` is that of its output, (O, H, W)."""
+    """Arrange a layer's weights.
+
+    Parameters
+    ----------
+    packed : PackedWeights
+        The layer's weights.
+    layer : Conv or Linear
+        The layer.
+    region : CodeMap
+        Where its codes stand.
+    shape : tuple of int
+        Of its output, (O, H, W).
+    made : Offsets
+        Lists of the layers before, which this one may share.
+    """
     windows_key, outputs_key = offset_keys(packed, layer, region, shape)
     if packed.method is Method.WINOGRAD:
         windows = made.get(windows_key, lambda: np.arange(PIXEL_TILE) * windows_key[1])

@@ -65,7 +65,7 @@ class Checkpoint:
     images: ImageSpec | None = None
 
     def build_model(self) -> nn.Module:
-        """Return the network with its weights, in evaluation mode.
+        """The network with its weights, in evaluation mode.
 
         Raises
         ------

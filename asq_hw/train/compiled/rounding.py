@@ -36,7 +36,7 @@ class CompiledRounding:
         fake_quantize.compile_loops()
 
     def uniform(self, x: Tensor, step: Tensor, bounds: tuple[int, int]) -> Tensor | None:
-        """Return ``clip(round(x / step), minimum, maximum) * step``, or None."""
+        """``clip(round(x / step), minimum, maximum) * step``, or None."""
         if not _are_rows(x, step):
             return None
         out, threads = torch.empty_like(x), torch.get_num_threads()
@@ -46,7 +46,7 @@ class CompiledRounding:
     def uniform_gradients(
         self, x: Tensor, step: Tensor, gradient: Tensor, bounds: tuple[int, int]
     ) -> Gradients | None:
-        """Return the gradients of `x` and of the steps, for what `uniform` gave, or None.
+        """The gradients of `x` and of the steps, for what `uniform` gave, or None.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class CompiledRounding:
         return to_x, to_step
 
     def to_levels(self, w: Tensor, alpha: Tensor, table: LevelTable) -> Tensor | None:
-        """Return the nearest level of ``w / alpha`` times alpha, or None."""
+        """The nearest level of ``w / alpha`` times alpha, or None."""
         if len(table.values) > _MOST_LEVELS or not _are_rows(w, alpha):
             return None
         out, threads = torch.empty_like(w), torch.get_num_threads()
@@ -81,7 +81,7 @@ class CompiledRounding:
         gradient: Tensor,
         bounds: tuple[float, float],
     ) -> Gradients | None:
-        """Return the gradients of `w` and alpha, for what `to_levels` gave, or None.
+        """The gradients of `w` and alpha, for what `to_levels` gave, or None.
 
         Parameters
         ----------

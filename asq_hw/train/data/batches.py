@@ -56,7 +56,7 @@ class Share:
     processes: int = 1
 
     def of(self, batch_size: int, parts: int) -> list[slice]:
-        """Return this process' slice of each of the parts of a batch."""
+        """What the process takes of each of the parts of a batch."""
         part = batch_size // parts
         own = part // self.processes
         starts = (index * part + self.rank * own for index in range(parts))
@@ -124,7 +124,7 @@ def _crop(images: Tensor, rows: Tensor, columns: Tensor, *, crop_padding: int) -
 
 
 def training_steps(dataset: Dataset | ImageFolder, recipe: Recipe, share: Share = ALONE) -> int:
-    """Return how many steps an epoch has; a last, smaller batch is left out.
+    """How many steps an epoch has; a last, smaller batch is left out.
 
     Raises
     ------

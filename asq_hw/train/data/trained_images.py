@@ -68,7 +68,7 @@ def _part(training: AnyDataset, count: int) -> AnyDataset:
 
 
 def images_of(checkpoint: Checkpoint) -> ImageSpec:
-    """Return the images that a checkpoint's network takes.
+    """The images that a checkpoint's network takes.
 
     Files that were written before checkpoints told take them from the recipe's data set, and its
     test images say how they were normalized: IDX files had Fashion-MNIST's mean and deviation then.

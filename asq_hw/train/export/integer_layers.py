@@ -60,15 +60,8 @@ class WeightedSource:
 
 
 def integer_weighted(origin: WeightedSource) -> Conv | Linear:
-    """Return the integer layer of a trained one, batch norm folded in."""
-    module = origin.module
-    weights, activations = module.weight_quantizer, module.activation_quantizer
-    if weights is None or activations is None:
-        raise InputError(f"{origin.name}: weights and activations must both be quantized to export")
-    if not isinstance(weights, IntegerWeightQuantizer):
-        raise InputError(f"{origin.name}: {type(weights).__name__} has no integer form")
-    if not isinstance(activations, IntegerActivationQuantizer):
-        raise InputError(f"{origin.name}: {type(activations).__name__} has no integer form")
+    """The integer layer of a trained one, batch norm folded in."""
+    module, (weights, activations) = origin.module, _quantizers(origin)
     grid = weights.grid
     quantizer = _activation_quantizer(origin, activations)
     gain, offset = _gain_and_offset(origin, weights.scale())
@@ -106,6 +99,20 @@ def integer_weighted(origin: WeightedSource) -> Conv | Linear:
         padding=_padding(origin.name, module),
         groups=module.groups,
     )
+
+
+def _quantizers(
+    origin: WeightedSource,
+) -> tuple[IntegerWeightQuantizer, IntegerActivationQuantizer]:
+    """The layer's quantizers, if both are there and have an integer form."""
+    weights, activations = origin.module.weight_quantizer, origin.module.activation_quantizer
+    if weights is None or activations is None:
+        raise InputError(f"{origin.name}: weights and activations must both be quantized to export")
+    if not isinstance(weights, IntegerWeightQuantizer):
+        raise InputError(f"{origin.name}: {type(weights).__name__} has no integer form")
+    if not isinstance(activations, IntegerActivationQuantizer):
+        raise InputError(f"{origin.name}: {type(activations).__name__} has no integer form")
+    return weights, activations
 
 
 def _gain_and_offset(origin: WeightedSource, scale: Tensor) -> tuple[Real, Real]:

@@ -109,15 +109,20 @@ def export_network(
                 reference_name(dataset): predict(model, dataset).astype(np.uint16)
                 for dataset in references
             },
-            metadata={
-                "recipe": recipe.name,
-                "dataset": recipe.dataset,
-                "calibration": f"{len(calibration.images)} images of {calibration.name}",
-            },
+            metadata=_origin(recipe, calibration),
             images=spec,
         )
         compare(model, operations, network, calibration)
     return network
+
+
+def _origin(recipe: Recipe, calibration: Dataset) -> dict[str, str]:
+    """What a network is said to come from."""
+    return {
+        "recipe": recipe.name,
+        "dataset": recipe.dataset,
+        "calibration": f"{len(calibration.images)} images of {calibration.name}",
+    }
 
 
 def _scores(layer: Layer) -> int | None:
@@ -126,7 +131,7 @@ def _scores(layer: Layer) -> int | None:
 
 
 def network_name(recipe: str) -> str:
-    """Return a network's name for a recipe of any name: letters, digits, ``_`` and inner dots."""
+    """A network's name for a recipe of any name: letters, digits, ``_`` and inner dots."""
     name = re.sub(r"[^A-Za-z0-9_.]+", "_", recipe)
     name = re.sub(r"\.+", ".", name).strip(".") or "network"
     return f"{'_' if name[0].isdigit() else ''}{name}"[:MAX_NAME_LENGTH].rstrip(".")
@@ -184,7 +189,7 @@ class _Exporter:
     images: ImageSpec
 
     def layer(self, operation: Operation) -> Layer:
-        """Return the integer layer of one traced operation."""
+        """The integer layer of one traced operation."""
         make: dict[OperationKind, Callable[[Operation], Layer]] = {
             OperationKind.INPUT: self._input,
             OperationKind.CONV: self._weighted,

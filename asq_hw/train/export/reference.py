@@ -37,7 +37,7 @@ __all__ = ["run_layer"]
 
 
 def run_layer(layer: Layer, sources: Sequence[Tensor], bits: int) -> Tensor:
-    """Return the integers of a layer's output.
+    """The integers of a layer's output.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ _IMAGES = 2
 
 
 def methods_without_integers(recipe: Recipe) -> list[str]:
-    """Return which of a quantized recipe's methods have no integer form, for messages."""
+    """Which of a quantized recipe's methods have no integer form, for messages."""
     if not recipe.is_quantized:
         return []
     sides = (

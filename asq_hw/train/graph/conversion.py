@@ -95,6 +95,14 @@ def quantize(model: nn.Module, recipe: Recipe) -> nn.Module:
     -------
     nn.Module
         The same network.
+
+    Examples
+    --------
+    >>> from asq_hw.train import models, recipes
+    >>> model = models.build("digits", width=8, in_channels=1, num_classes=10)
+    >>> model = quantize(model, recipes.load("digits-asq-post-w4a4"))
+    >>> {type(layer).__name__ for layer in model.modules()} >= {"QuantConv2d", "QuantLinear"}
+    True
     """
     if not recipe.is_quantized:
         return model

@@ -123,7 +123,7 @@ class QuantTracer(fx.Tracer):
         return super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        """Return a traced tensor that also records operators that write."""
+        """A traced tensor that also records operators that write."""
         return _WritingProxy(node, self)
 
 

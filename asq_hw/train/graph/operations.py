@@ -237,7 +237,7 @@ def _called(node: fx.Node) -> str:
 
 
 def trace(model: nn.Module) -> list[Operation]:
-    """Return the operations that a converted network's scores depend on, in execution order.
+    """The operations that a converted network's scores depend on, in execution order.
 
     Raises
     ------

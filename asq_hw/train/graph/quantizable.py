@@ -34,7 +34,7 @@ _DTYPES = (torch.float32, torch.float64)
 
 
 def weighted_nodes(graph: fx.Graph, modules: dict[str, nn.Module]) -> list[fx.Node]:
-    """Return the calls of torch's own Conv2d and Linear, in execution order.
+    """The calls of torch's own Conv2d and Linear, in execution order.
 
     Raises
     ------

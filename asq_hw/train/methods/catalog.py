@@ -122,5 +122,5 @@ WEIGHT_NAMES, ACTIVATION_NAMES = (NONE, *WEIGHT_METHODS), (NONE, *ACTIVATION_MET
 
 
 def exportable(methods: Mapping[str, Use]) -> list[str]:
-    """Return the names of those methods that have an integer form."""
+    """The names of those methods that have an integer form."""
     return [name for name, use in methods.items() if use.has_integer_form]

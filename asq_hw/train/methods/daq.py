@@ -43,7 +43,7 @@ class DaqWeightQuantizer(UniformWeightQuantizer):
     """
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the quantized weights, in the shape and type of `weight`."""
+        """The quantized weights, in the shape and type of `weight`."""
         step: Tensor = self.learned(self._gradient_scale(weight))
         ratio = (weight / step).clamp(self.grid.minimum, self.grid.maximum)
         return distance_aware_round(ratio, _WEIGHT_SIGMA) * step

@@ -48,7 +48,7 @@ class DorefaWeightQuantizer(IntegerWeightQuantizer):
         self.largest: int = 2**bits - 1
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the quantized weights, in the shape and type of `weight`."""
+        """The quantized weights, in the shape and type of `weight`."""
         return self._integers(weight) / self.largest
 
     def _integers(self, weight: Tensor) -> Tensor:
@@ -58,11 +58,11 @@ class DorefaWeightQuantizer(IntegerWeightQuantizer):
         return 2 * index - self.largest
 
     def scale(self) -> Tensor:
-        """Return the scale of the grid's levels, the same for every layer."""
+        """The scale of the grid's levels, the same for every layer."""
         return torch.tensor(2.0 ** (self.grid.bits - 1) / self.largest)
 
     def level_codes(self, weight: Tensor) -> Tensor:
-        """Return the grid's two's complement codes, int64, in the shape of `weight`."""
+        """The grid's two's complement codes, int64, in the shape of `weight`."""
         with torch.no_grad():
             return uniform_codes(self._integers(weight), self.grid)
 
@@ -75,7 +75,7 @@ class DorefaActivationQuantizer(IntegerActivationQuantizer):
     """
 
     def step(self) -> Tensor:
-        """Return the step, ``1 / Qp``."""
+        """The step, ``1 / Qp``."""
         return torch.tensor(1 / self.grid.maximum, device=self.is_initialised.device)
 
     def _initialize(self, x: Tensor) -> None:

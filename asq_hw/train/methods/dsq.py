@@ -47,7 +47,7 @@ class DsqWeightQuantizer(UniformWeightQuantizer):
         self.alpha = nn.Parameter(torch.tensor(_ALPHA))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the quantized weights, in the shape and type of `weight`."""
+        """The quantized weights, in the shape and type of `weight`."""
         step: Tensor = self.learned(self._gradient_scale(weight))
         ratio = (weight / step).clamp(self.grid.minimum, self.grid.maximum)
         return soft_staircase_round(ratio, self.alpha) * step

@@ -78,12 +78,12 @@ class LearnedBasis(nn.Module):
         self.basis.lerp_(self._fitted(values), 1 - _MOVING_AVERAGE)
 
     def round(self, values: Tensor) -> Tensor:
-        """Return the nearest level of each of values ``(groups, N)``."""
+        """The nearest level of each of values ``(groups, N)``."""
         levels, _ = self._levels()
         return levels.gather(1, self._nearest(values, levels))
 
     def bounds(self) -> tuple[Tensor, Tensor]:
-        """Return the lowest and the highest levels, each of shape ``(groups, 1)``."""
+        """The lowest and the highest levels, each of shape ``(groups, 1)``."""
         levels, _ = self._levels()
         return levels[:, :1], levels[:, -1:]
 
@@ -125,7 +125,7 @@ class LqNetWeightQuantizer(WeightQuantizer):
         self.basis.start(values, torch.stack(steps))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the quantized weights, in the shape and type of `weight`."""
+        """The quantized weights, in the shape and type of `weight`."""
         values = weight.detach().reshape(self.groups, -1)
         rounded = self.basis.round(values)
         if self.training:

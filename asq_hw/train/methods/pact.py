@@ -33,7 +33,7 @@ class PactActivationQuantizer(IntegerActivationQuantizer):
         self.alpha = PositiveParameter((), decays=True)
 
     def step(self) -> Tensor:
-        """Return the step, ``alpha / Qp``."""
+        """The step, ``alpha / Qp``."""
         alpha: Tensor = self.alpha()
         return alpha / self.grid.maximum
 

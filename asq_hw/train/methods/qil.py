@@ -62,7 +62,7 @@ class QilWeightQuantizer(IntegerWeightQuantizer):
             parameter.initialize(value)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the quantized weights, in the shape and type of `weight`."""
+        """The quantized weights, in the shape and type of `weight`."""
         return self._integers(weight) / self.grid.maximum
 
     def _integers(self, weight: Tensor) -> Tensor:
@@ -75,11 +75,11 @@ class QilWeightQuantizer(IntegerWeightQuantizer):
         return straight_round(weight.detach().sign() * curved * self.grid.maximum)
 
     def scale(self) -> Tensor:
-        """Return the scale of the grid's levels: the largest integer stands for 1."""
+        """The scale of the grid's levels: the largest integer stands for 1."""
         return torch.tensor(2.0 ** (self.grid.bits - 1) / self.grid.maximum)
 
     def level_codes(self, weight: Tensor) -> Tensor:
-        """Return the grid's two's complement codes, int64, in the shape of `weight`."""
+        """The grid's two's complement codes, int64, in the shape of `weight`."""
         with torch.no_grad():
             return uniform_codes(self._integers(weight), self.grid)
 

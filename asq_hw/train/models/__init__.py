@@ -21,7 +21,7 @@ __all__ = ["build", "names"]
 
 
 def names() -> list[str]:
-    """Return the networks that `build` knows."""
+    """The networks that `build` knows."""
     return sorted(TOPOLOGIES)
 
 
@@ -41,6 +41,13 @@ def build(name: str, *, width: int, in_channels: int, num_classes: int) -> nn.Mo
     ------
     InputError
         If the name is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = build("resnet20", width=16, in_channels=3, num_classes=10)
+    >>> model(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     if name not in TOPOLOGIES:
         raise InputError(f"model must be one of {', '.join(names())}, not {name!r}")

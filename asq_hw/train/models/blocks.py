@@ -10,7 +10,7 @@ __all__ = ["convolution", "initialize"]
 
 
 def convolution(plan: Convolution) -> nn.Conv2d:
-    """Return the convolution of a plan, without the batch norm behind it."""
+    """The convolution of a plan, without the batch norm behind it."""
     return nn.Conv2d(
         plan.in_channels,
         plan.out_channels,

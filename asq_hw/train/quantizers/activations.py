@@ -65,7 +65,7 @@ class BaseActivationQuantizer(ABC, Quantizer):
         return self.grid.signed
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the quantized input, in its own shape and type.
+        """The quantized input, in its own shape and type.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class BaseActivationQuantizer(ABC, Quantizer):
 
     @abstractmethod
     def _quantize(self, x: Tensor) -> Tensor:
-        """Return the quantized input."""
+        """The quantized input."""
 
     def _gradient_scale(self, x: Tensor) -> float:
         """LSQ's ``1 / sqrt(N * Qp)``, for the N elements of a sample."""
@@ -99,7 +99,7 @@ class IntegerActivationQuantizer(BaseActivationQuantizer):
 
     @abstractmethod
     def step(self) -> Tensor:
-        """Return the step that acts, of shape ``()``; with an adapter, before beta."""
+        """The step that acts, of shape ``()``; with an adapter, before beta."""
 
 
 class ActivationQuantizer(IntegerActivationQuantizer):
@@ -121,7 +121,7 @@ class ActivationQuantizer(IntegerActivationQuantizer):
         self.learned = PositiveParameter(())
 
     def step(self) -> Tensor:
-        """Return the step s that acts, of shape ``()``; with an adapter, before beta."""
+        """The step s that acts, of shape ``()``; with an adapter, before beta."""
         step: Tensor = self.learned()
         return step
 

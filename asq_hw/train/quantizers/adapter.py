@@ -21,13 +21,13 @@ _LARGEST_CODE = 2 ** (ADAPTER_BITS - 1) - 1
 
 
 def weight_scale(weight: Tensor) -> Tensor:
-    """Return the step of a symmetric signed 8-bit code: ``max|w| / 127``, or 1 if all is zero."""
+    """The step of a symmetric signed 8-bit code: ``max|w| / 127``, or 1 if all is zero."""
     scale = weight.detach().abs().amax().div_(_LARGEST_CODE)
     return scale.masked_fill_(scale == 0, 1)
 
 
 def quantize_weight(weight: Tensor) -> Tensor:
-    """Return a weight tensor rounded to signed 8-bit codes times its step."""
+    """A weight tensor rounded to signed 8-bit codes times its step."""
     scale = weight_scale(weight)
     # The largest weight over the step is the largest code, within a rounding: nothing to clip.
     return (weight.detach() / scale).round_().mul_(scale)
@@ -110,5 +110,5 @@ class Adapter(nn.Module):
             return beta
 
     def linear_layers(self) -> list[nn.Linear]:
-        """Return the linear layers in the order they act."""
+        """The linear layers in the order they act."""
         return [self.output] if self.hidden is None else [self.hidden, self.output]

@@ -22,7 +22,7 @@ __all__ = [
 
 
 def with_gradient_of(soft: Tensor, value: Tensor) -> Tensor:
-    """Return `value`; the gradient goes to `soft`, as if that had been returned."""
+    """`value`; the gradient goes to `soft`, as if that had been returned."""
     hard: Tensor = _WithGradientOf.apply(soft, value)  # type: ignore[no-untyped-call]  # untyped
     return hard
 
@@ -33,13 +33,13 @@ def straight_round(x: Tensor) -> Tensor:
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """Return `x` as it is; its gradient is multiplied by `factor` on the way back."""
+    """`x` as it is; its gradient is multiplied by `factor` on the way back."""
     same: Tensor = _ScaleGradient.apply(x, factor)  # type: ignore[no-untyped-call]  # as above
     return same
 
 
 def keep_positive(parameter: Tensor, floor: Tensor, gradient_factor: float = 1.0) -> Tensor:
-    """Return the parameter where it is finite and above its floor, elsewhere the floor.
+    """The parameter where it is finite and above its floor, elsewhere the floor.
 
     The gradient passes straight through, so that a parameter below its floor can come back; on
     the way it is multiplied by `gradient_factor`.
@@ -51,7 +51,7 @@ def keep_positive(parameter: Tensor, floor: Tensor, gradient_factor: float = 1.0
 
 
 def with_channel_means(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `x` and its mean over H and W, float ``(N, C)``; x is ``(N, C, H, W)``.
+    """`x` and its mean over H and W, float ``(N, C)``; x is ``(N, C, H, W)``.
 
     What ``x.mean(dim=(2, 3))`` does in float32, but on the way back the mean's gradient is
     added to that of the returned `x` in its own memory, so exactly one operation that makes its
@@ -64,7 +64,7 @@ def with_channel_means(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def computed(x: Tensor) -> Tensor:
-    """Return `x` in the type that is computed in: float32, or its own float64."""
+    """`x` in the type that is computed in: float32, or its own float64."""
     return x if x.dtype == _computed_type(x.dtype) else x.float()
 
 
@@ -73,7 +73,7 @@ def _computed_type(dtype: torch.dtype) -> torch.dtype:
 
 
 def kept(parameter: Tensor, floor: Tensor | None) -> Tensor:
-    """Return what acts in the place of a parameter, without a gradient; without a floor, itself."""
+    """What acts in the place of a parameter, without a gradient; without a floor, itself."""
     if floor is None:
         return parameter
     # What is infinite or not a number becomes 0, which is below any floor.

@@ -18,7 +18,7 @@ _CLIP_SAMPLES = 1 << 16
 
 
 def initial_step(x: Tensor, maximum: int) -> Tensor:
-    """Return LSQ's first step, ``2 * mean|x| / sqrt(Qp)``, but no more than ``max|x| / Qp``.
+    """LSQ's first step, ``2 * mean|x| / sqrt(Qp)``, but no more than ``max|x| / Qp``.
 
     At 8 bits LSQ's formula reaches far beyond the data and would leave most codes unused;
     the bound is the step whose largest code is the largest value. All zero gives 1.
@@ -29,7 +29,7 @@ def initial_step(x: Tensor, maximum: int) -> Tensor:
 
 
 def initial_alpha(weight: Tensor, grid: Grid) -> Tensor:
-    """Return the alpha, of 64 fractions of ``max|w|``, with the least squared error.
+    """The alpha, of 64 fractions of ``max|w|``, with the least squared error.
 
     All zero gives 1.
     """
@@ -40,7 +40,7 @@ def initial_alpha(weight: Tensor, grid: Grid) -> Tensor:
 
 
 def initial_clip(x: Tensor, maximum: int) -> Tensor:
-    """Return the clip, of 64 fractions of ``max|x|``, whose codes have the least squared error.
+    """The clip, of 64 fractions of ``max|x|``, whose codes have the least squared error.
 
     Codes are integers up to `maximum`, of the magnitude; no more than 131,071 elements, evenly
     spread, are looked at. All zero gives 1.
@@ -60,7 +60,7 @@ def _fractions_of(largest: Tensor) -> Tensor:
 
 
 def _of_least_error(scales: Tensor, x: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the scale with which `x` is rounded best; 1 if even the last, the largest, is 0."""
+    """The scale with which `x` is rounded best; 1 if even the last, the largest, is 0."""
     if not scales[-1] > 0:
         return torch.ones_like(scales[-1])
     errors = [(rounded(scale) - x).square().sum() for scale in scales]

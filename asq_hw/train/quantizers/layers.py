@@ -13,8 +13,8 @@ from asq_hw.train.quantizers.weights import WeightQuantizer
 __all__ = ["QuantConv2d", "QuantLinear"]
 
 
-class QuantConv2d(nn.Conv2d):
-    """A convolution of a quantized input with quantized weights.
+class _QuantizedLayer(nn.Module):
+    """What both kinds of layer have: their quantizers.
 
     Attributes
     ----------
@@ -24,8 +24,39 @@ class QuantConv2d(nn.Conv2d):
         Quantizes the weights; None leaves them real.
     """
 
+    weight: Tensor
     activation_quantizer: BaseActivationQuantizer | None
     weight_quantizer: WeightQuantizer | None
+
+    def become(
+        self,
+        layer: nn.Module,
+        activation_quantizer: BaseActivationQuantizer | None,
+        weight_quantizer: WeightQuantizer | None,
+    ) -> Self:
+        """Take over all that is the layer's: its parameters, hooks and attributes, not copied."""
+        modules = self._modules
+        vars(self).update(vars(layer))
+        self._modules = modules
+        self.activation_quantizer = activation_quantizer
+        self.weight_quantizer = weight_quantizer
+        for quantizer in (activation_quantizer, weight_quantizer):
+            if quantizer is not None:
+                quantizer.to(device=self.weight.device, dtype=self.weight.dtype)
+                quantizer.train(self.training)
+        return self
+
+    def quantized_input(self, x: Tensor) -> Tensor:
+        """The input as the layer computes with it."""
+        return x if self.activation_quantizer is None else self.activation_quantizer(x)
+
+    def quantized_weight(self) -> Tensor:
+        """The weights as the layer computes with them."""
+        return self.weight if self.weight_quantizer is None else self.weight_quantizer(self.weight)
+
+
+class QuantConv2d(_QuantizedLayer, nn.Conv2d):
+    """A convolution of a quantized input with quantized weights."""
 
     @classmethod
     def from_float(
@@ -47,32 +78,17 @@ class QuantConv2d(nn.Conv2d):
             bias=layer.bias is not None,
             padding_mode=layer.padding_mode,
         )
-        _take_over(twin, layer)
-        twin.activation_quantizer = activation_quantizer
-        twin.weight_quantizer = weight_quantizer
-        _adapt(twin)
-        return twin
+        return twin.become(layer, activation_quantizer, weight_quantizer)
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` to ``(N, O, H', W')``."""
-        x = input if self.activation_quantizer is None else self.activation_quantizer(input)
-        y: Tensor = self._conv_forward(x, _quantized_weight(self), self.bias)
+        x = self.quantized_input(input)
+        y: Tensor = self._conv_forward(x, self.quantized_weight(), self.bias)
         return y
 
 
-class QuantLinear(nn.Linear):
-    """A linear layer of a quantized input with quantized weights.
-
-    Attributes
-    ----------
-    activation_quantizer : BaseActivationQuantizer or None
-        Quantizes the input first; None leaves it real.
-    weight_quantizer : WeightQuantizer or None
-        Quantizes the weights; None leaves them real.
-    """
-
-    activation_quantizer: BaseActivationQuantizer | None
-    weight_quantizer: WeightQuantizer | None
+class QuantLinear(_QuantizedLayer, nn.Linear):
+    """A linear layer of a quantized input with quantized weights."""
 
     @classmethod
     def from_float(
@@ -84,35 +100,8 @@ class QuantLinear(nn.Linear):
     ) -> Self:
         """Make the quantized twin of a layer; it takes over all that is the layer's."""
         twin = cls(layer.in_features, layer.out_features, bias=layer.bias is not None)
-        _take_over(twin, layer)
-        twin.activation_quantizer = activation_quantizer
-        twin.weight_quantizer = weight_quantizer
-        _adapt(twin)
-        return twin
+        return twin.become(layer, activation_quantizer, weight_quantizer)
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(N, C)`` to ``(N, O)``."""
-        x = input if self.activation_quantizer is None else self.activation_quantizer(input)
-        return functional.linear(x, _quantized_weight(self), self.bias)
-
-
-def _take_over(twin: nn.Module, layer: nn.Module) -> None:
-    """Give a layer's parameters, hooks and attributes to its twin, as they are, not copied."""
-    modules = twin._modules
-    vars(twin).update(vars(layer))
-    twin._modules = modules
-
-
-def _adapt(twin: QuantConv2d | QuantLinear) -> None:
-    """Bring the quantizers to the layer's device, type and mode."""
-    for quantizer in (twin.activation_quantizer, twin.weight_quantizer):
-        if quantizer is not None:
-            quantizer.to(device=twin.weight.device, dtype=twin.weight.dtype)
-            quantizer.train(twin.training)
-
-
-def _quantized_weight(layer: QuantConv2d | QuantLinear) -> Tensor:
-    if layer.weight_quantizer is None:
-        return layer.weight
-    quantized: Tensor = layer.weight_quantizer(layer.weight)
-    return quantized
+        return functional.linear(self.quantized_input(input), self.quantized_weight(), self.bias)

@@ -47,7 +47,7 @@ class LevelTable:
     threshold: Tensor
 
     def nearest(self, ratio: Tensor) -> Tensor:
-        """Return the index of the nearest level, int32 or int64; a tie goes to the lower one."""
+        """The index of the nearest level, int32 or int64; a tie goes to the lower one."""
         if self.digits is None:
             return torch.bucketize(ratio.contiguous(), self.midpoints)
         flat = ratio.reshape(-1)
@@ -59,7 +59,7 @@ class LevelTable:
         return self.lower.index_select(0, cell).add_(above).view(ratio.shape)
 
     def round(self, ratio: Tensor) -> Tensor:
-        """Return the value of the nearest level, in the shape of `ratio` and laid out like it."""
+        """The value of the nearest level, in the shape of `ratio` and laid out like it."""
         # Looking up is done on one row of numbers; in memory's order that is no copy.
         order = sorted(range(ratio.dim()), key=ratio.stride, reverse=True)
         dense = ratio.permute(order)
@@ -68,7 +68,7 @@ class LevelTable:
 
 
 def level_table(grid: Grid, like: Tensor) -> LevelTable:
-    """Return the table of a grid's values (alpha = 1), of the type and on the device of `like`."""
+    """The table of a grid's values (alpha = 1), of the type and on the device of `like`."""
     return _table(grid, like.dtype, like.device)
 
 

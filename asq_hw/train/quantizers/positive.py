@@ -42,5 +42,5 @@ class PositiveParameter(nn.Module):
             self.floor.copy_(value * _FLOOR_FRACTION)
 
     def forward(self, gradient_scale: float = 1.0) -> Tensor:
-        """Return what acts: always finite, and at least the floor."""
+        """What acts: always finite, and at least the floor."""
         return keep_positive(self.value, self.floor, gradient_scale)

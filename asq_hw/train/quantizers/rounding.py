@@ -144,7 +144,7 @@ class _RoundUniform(torch.autograd.Function):
 
 
 def _acting(x: Tensor, step: Tensor, beta: Tensor | None) -> Tensor:
-    """Return the steps that act, in a shape that broadcasts to that of `x`."""
+    """The steps that act, in a shape that broadcasts to that of `x`."""
     return step if beta is None else (beta * step).view(-1, *(1 for _ in x.shape[1:]))
 
 

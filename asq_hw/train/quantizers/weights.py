@@ -34,7 +34,7 @@ __all__ = [
 
 
 def per_output_channel(weight: Tensor) -> tuple[int, ...]:
-    """Return the shape of one number for each output channel, as it broadcasts to `weight`'s."""
+    """The shape of one number for each output channel, as it broadcasts to `weight`'s."""
     return (len(weight), *(1 for _ in weight.shape[1:]))
 
 
@@ -43,7 +43,7 @@ class WeightQuantizer(ABC, Quantizer):
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the quantized weights, in the shape and type of `weight`."""
+        """The quantized weights, in the shape and type of `weight`."""
 
 
 class IntegerWeightQuantizer(WeightQuantizer):
@@ -61,14 +61,14 @@ class IntegerWeightQuantizer(WeightQuantizer):
 
     @abstractmethod
     def scale(self) -> Tensor:
-        """Return alpha: a quantized weight is alpha times the value of a level of the grid.
+        """Alpha: a quantized weight is alpha times the value of a level of the grid.
 
         A tensor of shape ``()``, or ``(O, 1, ...)`` with one entry for each output channel.
         """
 
     @abstractmethod
     def level_codes(self, weight: Tensor) -> Tensor:
-        """Return the grid's codes of the quantized weights, int64, in the shape of `weight`."""
+        """The grid's codes of the quantized weights, int64, in the shape of `weight`."""
 
 
 class ScaledWeightQuantizer(IntegerWeightQuantizer):
@@ -94,7 +94,7 @@ class ScaledWeightQuantizer(IntegerWeightQuantizer):
 
     @abstractmethod
     def _initial(self, weight: Tensor) -> Tensor:
-        """Return the first value of what is learned, for these weights."""
+        """The first value of what is learned, for these weights."""
 
     def _gradient_scale(self, weight: Tensor) -> float:
         """LSQ's ``1 / sqrt(N * Qp)``, for N weights that share a step."""
@@ -109,12 +109,12 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
         return initial_step(weight, self.grid.maximum)
 
     def step(self) -> Tensor:
-        """Return the step that acts."""
+        """The step that acts."""
         step: Tensor = self.learned()
         return step
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the quantized weights, in the shape and type of `weight`."""
+        """The quantized weights, in the shape and type of `weight`."""
         return round_uniform(
             weight,
             self.learned.value,
@@ -126,17 +126,17 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
         )
 
     def scale(self) -> Tensor:
-        """Return ``step * 2**(bits - 1)``: a uniform grid's levels are ``q * 2**-(bits - 1)``."""
+        """``step * 2**(bits - 1)``: a uniform grid's levels are ``q * 2**-(bits - 1)``."""
         return self.step().detach() * 2.0 ** (self.grid.bits - 1)
 
     def level_codes(self, weight: Tensor) -> Tensor:
-        """Return the grid's two's complement codes, int64, in the shape of `weight`."""
+        """The grid's two's complement codes, int64, in the shape of `weight`."""
         with torch.no_grad():
             return uniform_codes(torch.round(weight / self.step()), self.grid)
 
 
 def uniform_codes(integers: Tensor, grid: Grid) -> Tensor:
-    """Return the two's complement codes of integers, clipped to a uniform grid, as int64."""
+    """The two's complement codes of integers, clipped to a uniform grid, as int64."""
     bounded = integers.clamp(grid.minimum, grid.maximum).to(torch.int64)
     return bounded.remainder(1 << grid.bits)
 
@@ -148,7 +148,7 @@ class GridWeightQuantizer(ScaledWeightQuantizer):
         return initial_alpha(weight, self.grid)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the quantized weights, in the shape and type of `weight`."""
+        """The quantized weights, in the shape and type of `weight`."""
         alpha, floor = self.learned.value, self.learned.floor
         return round_to_levels(
             weight,
@@ -160,12 +160,12 @@ class GridWeightQuantizer(ScaledWeightQuantizer):
         )
 
     def scale(self) -> Tensor:
-        """Return the alpha that acts."""
+        """The alpha that acts."""
         alpha: Tensor = self.learned()
         return alpha.detach()
 
     def level_codes(self, weight: Tensor) -> Tensor:
-        """Return the grid's codes of the quantized weights, int64, in the shape of `weight`."""
+        """The grid's codes of the quantized weights, int64, in the shape of `weight`."""
         with torch.no_grad():
             alpha = self.scale()
             codes = [level.code for level in self.grid.ordered_levels]

@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+from asq_hw.datasets.folders import MOST_IMAGE_SIZE
 from asq_hw.errors import InputError
 from asq_hw.files.reading import read_bounded
 from asq_hw.numbers.encoding import Encoding
@@ -41,7 +42,7 @@ _RANGES: Final = {
     "crop_padding": (0, 1024),
     "freeze_bn_epochs": (0, 1_000_000),
     "seed": (0, (1 << 32) - 1),
-    "image_size": (0, 4096),
+    "image_size": (0, MOST_IMAGE_SIZE),
 }
 """Smallest and largest value of each integer but the widths of codes."""
 _MOST_BYTES: Final = 1 << 20
@@ -177,7 +178,7 @@ class Recipe:
         return self.weights != NONE or self.activations != NONE
 
     def to_dict(self) -> dict[str, object]:
-        """Return the recipe as plain values, as `from_dict` reads them."""
+        """The recipe as plain values, as `from_dict` reads them."""
         plain = asdict(self) | {"layers": rules_to_plain(self.layers)}
         return {key: str(v) if isinstance(v, StrEnum) else v for key, v in plain.items()}
 
@@ -216,7 +217,7 @@ def _is_folder_name(name: str) -> bool:
 
 
 def names() -> list[str]:
-    """Return the names of the shipped recipes."""
+    """The names of the shipped recipes."""
     folder = files(__name__)
     return sorted(
         entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name[-5:] == ".toml"
@@ -237,6 +238,12 @@ def load(name_or_path: str | Path, overrides: Mapping[str, object] | Iterable[st
     ------
     InputError
         If there is no such recipe, or a key or a value cannot be used.
+
+    Examples
+    --------
+    >>> recipe = load("digits-asq-post-w4a4", ["width=8"])
+    >>> recipe.dataset, recipe.width, recipe.is_quantized
+    ('digits', 8, True)
     """
     name = str(name_or_path)
     if name in names():

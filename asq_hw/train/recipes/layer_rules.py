@@ -43,14 +43,14 @@ class LayerRule:
                 )
 
     def matches(self, name: str) -> bool:
-        """Return whether the rule holds for a layer."""
+        """Whether the rule holds for a layer."""
         return fnmatchcase(name, self.pattern)
 
 
 def layer_bits(
     rules: Iterable[LayerRule], name: str, *, weight_bits: int, activation_bits: int
 ) -> tuple[int, int]:
-    """Return a layer's weight and activation bits; of several rules that match, the last wins.
+    """A layer's weight and activation bits; of several rules that match, the last wins.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def rules_from_plain(value: object) -> tuple[LayerRule, ...]:
 
 
 def rules_to_plain(rules: Iterable[LayerRule]) -> dict[str, dict[str, int]]:
-    """Return the table that `rules_from_plain` reads."""
+    """The table that `rules_from_plain` reads."""
     return {
         rule.pattern: {key: getattr(rule, key) for key in _KEYS if getattr(rule, key) is not None}
         for rule in rules

@@ -101,7 +101,7 @@ def use_compiled_loops(state: TrainingState, device: torch.device) -> None:
 
 
 def join_training(state: TrainingState, training: AnyDataset, processes: Processes) -> nn.Module:
-    """Return the network as all processes train it together."""
+    """The network as all processes train it together."""
     if processes.count == 1:
         return state.model
     if state.epoch == 0 and state.recipe.is_quantized and processes.is_main:

@@ -85,7 +85,7 @@ class EpochTrainer:
         return mean
 
     def progress(self, batch: int, loss: float) -> Progress:
-        """Return where the epoch in work stands after so many batches."""
+        """Where the epoch in work stands after so many batches."""
         return Progress(
             epoch=self.state.epoch + 1,
             epochs=self.state.recipe.epochs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asq_hw.errors import InputError
-from asq_hw.files.atomic import make_folder
+from asq_hw.files.atomic import make_folder, remove_leftovers
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
@@ -37,8 +37,9 @@ class RunFolder:
     def __init__(self, path: Path, *, writes: bool) -> None:
         self.path, self.writes = path, writes
         make_folder(path, "output")
-        if writes:
-            self._remove_leftovers()
+        if writes:  # what a killed run had begun to write
+            for name in FILES:
+                remove_leftovers(path / name)
 
     @property
     def best(self) -> Path:
@@ -88,9 +89,3 @@ class RunFolder:
         """Write a checkpoint, if this process writes."""
         if self.writes:
             checkpoints.save(path, checkpoint)
-
-    def _remove_leftovers(self) -> None:
-        """Remove what a killed run had begun to write."""
-        for name in FILES:
-            for path in self.path.glob(f".{name}.*.tmp"):
-                path.unlink(missing_ok=True)

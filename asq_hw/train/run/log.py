@@ -48,7 +48,7 @@ class RunLog:
         self.writer = None if tensorboard is None else _summary_writer(tensorboard, epochs)
 
     def __enter__(self) -> Self:
-        """Return the log."""
+        """The log."""
         return self
 
     def __exit__(
@@ -109,7 +109,7 @@ def _flat(entry: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, flo
 
 
 def batch_norm_statistics(model: nn.Module) -> Statistics:
-    """Return the running mean and variance of every batch norm, averaged over its channels."""
+    """The running mean and variance of every batch norm, averaged over its channels."""
     return {
         name: {"mean": float(module.running_mean.mean()), "var": float(module.running_var.mean())}
         for name, module in model.named_modules()
@@ -141,7 +141,7 @@ class BetaStatistics:
         self.high[index] = torch.maximum(self.high[index], values.amax())
 
     def result(self, processes: Processes) -> Statistics:
-        """Return the statistics by layer, over the images of all processes."""
+        """The statistics by layer, over the images of all processes."""
         if not self.adapters:
             return {}
         totals, counts = processes.reduce(self.sums).unbind(dim=1)

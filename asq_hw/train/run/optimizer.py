@@ -15,7 +15,7 @@ __all__ = ["decayed_parameters", "learning_rate", "make_optimizer"]
 
 
 def decayed_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return what decays: the weights of convolutions and linear layers, and PACT's clips.
+    """What decays: the weights of convolutions and linear layers, and PACT's clips.
 
     Decay would pull steps and alphas toward zero, and an adapter toward the constant 1,
     whatever the loss says; biases and batch norm are left alone, as is usual. PACT's clip is
@@ -49,7 +49,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 
 
 def learning_rate(recipe: Recipe, step: int, batches: int) -> float:
-    """Return the rate of a step, counted from 0, with `batches` steps in an epoch.
+    """The rate of a step, counted from 0, with `batches` steps in an epoch.
 
     A linear rise over the warm-up, then half a cosine down to zero, without restarts.
     """

@@ -73,7 +73,7 @@ class TrainingState:
         return True
 
     def checkpoint(self, *, resumable: bool = True) -> Checkpoint:
-        """Return what is saved: with what resuming needs, or the network alone."""
+        """What is saved: with what resuming needs, or the network alone."""
         training: dict[str, Any] = {
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),

@@ -9,7 +9,6 @@ from itertools import product
 
 from analysis.studies.study import area_of
 from asq_hw.numbers.encoding import Encoding
-from asq_hw.numbers.schemes import POST, POT
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 from rtl.synthesis.measure import Measurement
@@ -155,8 +154,26 @@ def units(
 ) -> list[Mac]:
     """The units to measure on one target.
 
-    With `skip_missing` a scheme is left out at the widths that it is not built for. Only schemes
-    of powers have several `encodings`.
+    Parameters
+    ----------
+    schemes : iterable of MacScheme
+        Weight grids and products.
+    bits : sequence of int
+        Widths of a weight.
+    target : Target
+        What the units are for.
+    activation_bits : int
+        2 to 8.
+    activation_signed : bool
+        Whether activations are two's complement.
+    accumulator_bits : int
+        Width of the widest accumulator.
+    encodings : sequence of Encoding
+        Levels of the weight grids; schemes without powers have ``packed`` alone.
+    variants : Variants
+        How many ways to build a unit.
+    skip_missing : bool
+        Whether a scheme is left out at the widths that it is not built for.
 
     Raises
     ------
@@ -167,7 +184,7 @@ def units(
     for scheme, weight_bits, encoding in product(schemes, bits, encodings):
         if skip_missing and not scheme.has_weight_bits(weight_bits):
             continue
-        if encoding is not Encoding.PACKED and not _has_encodings(scheme):
+        if encoding is not Encoding.PACKED and not scheme.grid_scheme.is_exponential:
             continue
         plain = Mac(
             scheme=scheme,
@@ -218,10 +235,6 @@ def _label(mac: Mac) -> str:
     return f"{mac.scheme} {mac.accumulation}" if mac.splits else str(mac.scheme)
 
 
-def _has_encodings(scheme: MacScheme) -> bool:
-    return scheme.grid_scheme in (POT, POST)
-
-
 def _is_plain(mac: Mac) -> bool:
     choices = (mac.style, mac.clear, mac.pipeline, mac.segments)
     return choices == (Style.DIRECT, Clear.MASKED, 1, 1)
@@ -244,15 +257,10 @@ def _fastest(rows: Sequence[Row]) -> Row | None:
 def _recommended(plain: Mac, target: Target) -> list[Mac]:
     """Registers are free where each look-up table has one, and dear where all is gates."""
     gates = not target.has_free_registers
-    accumulations = (
-        (Accumulation.PAIR, Accumulation.SHARED, Accumulation.ORDERED)
-        if plain.splits
-        else (Accumulation.SINGLE,)
-    )
     # A multiplier is as fast as a shift with one more register, and no larger.
-    pipeline = 0 if gates else 2 if plain.scheme is MacScheme.UNIFORM else 1
+    pipeline = 0 if gates else 2 if plain.scheme.multiplies else 1
     made = []
-    for accumulation in accumulations:
+    for accumulation in plain.scheme.accumulations:
         masked = gates or accumulation is Accumulation.SHARED
         clear = Clear.MASKED if masked else Clear.AHEAD
         styles = (Style.DIRECT, Style.SELECT, Style.TABLE) if gates else (plain.style,)
@@ -261,7 +269,7 @@ def _recommended(plain: Mac, target: Target) -> list[Mac]:
             for style in styles
         )
         made += [mac for mac in tried if mac is not None][:1]
-    if plain.scheme is MacScheme.UNIFORM:
+    if plain.scheme.multiplies:
         clear = Clear.MASKED if gates else Clear.AHEAD
         made.append(replace(plain, style=Style.SERIAL, clear=clear))
     return made

@@ -8,13 +8,10 @@ from enum import StrEnum
 
 from amaranth.hdl import (
     Cat,
-    ClockSignal,
     Const,
     Elaboratable,
-    Instance,
     Module,
     Mux,
-    ResetSignal,
     Shape,
     Signal,
     Value,
@@ -23,8 +20,9 @@ from amaranth.hdl import (
 
 from asq_hw.numbers.fixedpoint import signed_width
 from asq_hw.numbers.products import Product
-from rtl.design import VALID_IN, VALID_OUT, MacDesign
+from rtl.design import VALID_OUT, MacDesign
 from rtl.lib.delay import delay
+from rtl.verify.unit import UNIT, input_signals, instantiate
 
 __all__ = ["Claim", "Harness", "Pair"]
 
@@ -68,11 +66,7 @@ class Harness(Elaboratable):
         self._design = design
         self._claim = claim
         self._bug = bug
-        self.inputs = {
-            port.name: Signal(port.shape, name=port.name)
-            for port in design.ports
-            if port == VALID_IN or port in design.inputs
-        }
+        self.inputs = input_signals(design)
         self.wrong = Signal()
         self.legal = Signal()
 
@@ -88,7 +82,7 @@ class Harness(Elaboratable):
         codes = [level.code for level in self._design.weight_grid.levels]
         with m.Switch(weight), m.Case(*codes):
             m.d.comb += self.legal.eq(self._paused(m))
-        outputs = self._unit(m, "unit", self._given())
+        outputs = self._unit(m, UNIT, self._given())
         match self._claim:
             case Claim.PRODUCT:
                 self._claim_product(m, outputs)
@@ -128,18 +122,7 @@ class Harness(Elaboratable):
             port.name: Signal(port.shape, name=f"{name}_{port.name}")
             for port in (*self._design.outputs, VALID_OUT)
         }
-        wires = {}
-        for key, value in inputs.items():
-            # A port of its own width, whatever the expression's.
-            wires[key] = Signal(self.inputs[key].shape(), name=f"{name}_{key}")
-            m.d.comb += wires[key].eq(value)
-        m.submodules[name] = Instance(
-            self._design.name,
-            i_clk=ClockSignal(),
-            i_rst=ResetSignal(),
-            **{f"i_{key}": wire for key, wire in wires.items()},
-            **{f"o_{key}": signal for key, signal in outputs.items()},
-        )
+        instantiate(m, self._design, name, inputs, outputs)
         return outputs
 
     def _claim_product(self, m: Module, outputs: Mapping[str, Signal]) -> None:

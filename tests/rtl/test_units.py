@@ -1,0 +1,45 @@
+"""What the help texts of units say, their designs do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from asq_hw.errors import InputError
+from rtl.mac.schemes import MacScheme
+from rtl.units.option import REQUIRED, Given, Option
+from rtl.units.registry import UNITS
+from rtl.units.unit import LayerUse, Unit
+
+REQUIRED_VALUES = {"scheme": str(MacScheme.POST_LUT), "weight_bits": 4, "lanes": 4}
+RANGE = re.compile(r"\b(\d+) to (\d+)\b")
+RANGED = [
+    pytest.param(unit, option, id=f"{unit.name} {option.name}")
+    for unit in UNITS
+    if unit.layer is not LayerUse.ALWAYS
+    for option in unit.options
+    if RANGE.search(option.help)
+]
+
+
+def given(unit: Unit, option: Option, value: int) -> Given:
+    """Everything as it is unless asked for, and one value."""
+    defaults = {
+        each.name: REQUIRED_VALUES[each.name] if each.default is REQUIRED else each.default
+        for each in unit.options
+    }
+    return defaults | {option.name: value}
+
+
+@pytest.mark.parametrize(("unit", "option"), RANGED)
+def test_a_range_in_a_help_text_is_the_one_that_holds(unit: Unit, option: Option) -> None:
+    (found,) = RANGE.finditer(option.help)
+    low, high = map(int, found.groups())
+    for value in (low - 1, high + 1):
+        with pytest.raises(InputError, match=rf" {low}\.\.{high}, not {value}$"):
+            unit.design(given(unit, option, value))
+
+
+def test_most_units_state_ranges() -> None:
+    assert len({param.id for param in RANGED}) >= 15
