@@ -535,7 +535,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "dilation": (lambda: body(lambda self, x: self.c(x), c=conv(dilation=2)), "no dilation"),
     "asymmetric padding": (
         lambda: body(lambda self, x: self.c(F.pad(x, (0, 1, 0, 1))), c=conv(padding=0)),
-        "as many on both sides",
+        "zeros on one side of a map",
     ),
     "reflected padding": (
         lambda: body(lambda self, x: self.c(x), c=conv(padding_mode="reflect")),

@@ -44,6 +44,7 @@ def made(name: str) -> nn.Module:
     return model
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated")
 @pytest.mark.parametrize("name", CONSTRUCTS)
 def test_what_people_write_computes_the_same_in_integers(name: str) -> None:
     model = made(name)
