@@ -1,12 +1,33 @@
 """Integer networks with adaptive step sizes (ASQ) and power-of-square-root-of-two weights (POST).
 
 The package trains such networks, exports them to integers, simulates them bit-accurately and
-counts what their step-size adapters cost. Importing it loads nothing heavy: take what you need
-from its modules, for example ``from asq_hw.numbers.grids import Grid``.
+counts what their step-size adapters cost. Importing it loads nothing heavy: what is listed here is
+loaded where it is first used, and everything else is taken from its module, for example
+``from asq_hw.numbers.grids import Grid``.
 """
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asq_hw.train.check import check
+
+__all__ = ["__version__", "check"]
 
 __version__ = "0.1.0"
+
+_HOMES = {"check": "asq_hw.train.check"}
+"""The module that each public name stands in."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name where it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

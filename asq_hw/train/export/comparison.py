@@ -195,5 +195,11 @@ def _apply(operation: Operation, sources: Sequence[Tensor]) -> Tensor:
 
 def _weighted(operation: Operation, x: Tensor) -> Tensor:
     assert operation.weighted is not None
-    y: Tensor = operation.weighted(x.flatten(1) if operation.kind is OperationKind.LINEAR else x)
+    is_linear = operation.kind is OperationKind.LINEAR
+    y: Tensor = operation.weighted(x.flatten(1) if is_linear else _as_map(x))
     return y if operation.batch_norm is None else operation.batch_norm(y)
+
+
+def _as_map(x: Tensor) -> Tensor:
+    """A vector is a map of one position."""
+    return x if x.dim() == 4 else x[:, :, None, None]

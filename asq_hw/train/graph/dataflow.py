@@ -58,6 +58,7 @@ _NEW_MODULES = (
     nn.BatchNorm2d,
     nn.ReLU,
     nn.ReLU6,
+    nn.Hardtanh,
     nn.MaxPool2d,
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,

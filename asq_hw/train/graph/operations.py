@@ -100,6 +100,10 @@ class _Reader:
                 self._fold(node, module)
             case nn.ReLU6() if type(module) is nn.ReLU6:
                 self._append(node, OperationKind.RELU, sources, maximum=6.0)
+            case nn.Hardtanh() if type(module) is nn.Hardtanh:
+                if module.min_val != 0 or module.max_val <= 0:
+                    raise InputError(f"{node.target}: a hard tanh must reach from 0")
+                self._append(node, OperationKind.RELU, sources, maximum=float(module.max_val))
             case nn.ReLU() if type(module) is nn.ReLU:
                 self._append(node, OperationKind.RELU, sources)
             case nn.MaxPool2d() if type(module) is nn.MaxPool2d:
@@ -121,6 +125,8 @@ class _Reader:
                 if module.output_size not in (1, (1, 1)):
                     raise InputError(f"{node.target}: adaptive pooling must be global, to 1 x 1")
                 self._append(node, OperationKind.GLOBAL_AVERAGE_POOL, sources)
+            case nn.Unflatten() if type(module) is nn.Unflatten:
+                self._unflatten(node, module, sources)
             case nn.Flatten() if type(module) is nn.Flatten:
                 self._flatten(node, str(node.target), module.start_dim, module.end_dim)
             case _ if type(module) in PASS_THROUGH:
@@ -148,6 +154,12 @@ class _Reader:
             self._flatten(node, place(node, "flatten"), start, end)
         else:
             raise InputError(f"{place(node, node.name)}: {_called(node)} has no integer form")
+
+    def _unflatten(self, node: fx.Node, module: nn.Unflatten, sources: Sequence[fx.Node]) -> None:
+        """A vector is a map of one position already."""
+        if module.dim != 1 or tuple(module.unflattened_size)[1:] != (1, 1):
+            raise InputError(f"{node.target}: unflattening must be from (C,) to (C, 1, 1)")
+        self.values[node] = self.values[sources[0]]
 
     def _flatten(self, node: fx.Node, name: str, start: object, end: object) -> None:
         if (start, end) not in ((1, -1), (1, 3)):

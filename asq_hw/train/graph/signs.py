@@ -17,6 +17,7 @@ _SIGN_KEEPERS = (
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,
     nn.Flatten,
+    nn.Unflatten,
     nn.Dropout,
     nn.Dropout1d,
     nn.Dropout2d,
@@ -72,7 +73,7 @@ def has_hooks(module: nn.Module) -> bool:
 def _is_unsigned_module(node: fx.Node, module: nn.Module, unsigned: set[fx.Node]) -> bool:
     if has_hooks(module):
         return False
-    if type(module) in _RECTIFIERS:
+    if type(module) in _RECTIFIERS or (type(module) is nn.Hardtanh and module.min_val >= 0):
         return True
     if type(module) not in _SIGN_KEEPERS or (getattr(module, _DIVISOR, None) or 1) < 0:
         return False

@@ -1,0 +1,321 @@
+"""Putting a network of torch's own layers together, operator by operator."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from asq_hw.errors import InputError
+from asq_hw.train.graph.canonical.capture import Capture, user_sources
+from asq_hw.train.graph.canonical.findings import Finding, FindingKind, Refusal
+from asq_hw.train.graph.canonical.naming import layer_names
+from asq_hw.train.graph.canonical.values import (
+    Shape,
+    Value,
+    bound_arguments,
+    operator_name,
+    per_channel,
+)
+
+__all__ = ["Builder", "Call", "Rule"]
+
+Tail = Callable[[Tensor], Tensor]
+
+
+@dataclass(slots=True)
+class _Made:
+    """A layer of the network that is being made."""
+
+    module: nn.Module
+    wanted: str
+    node: fx.Node
+
+
+@dataclass(slots=True)
+class Builder:
+    """The network that is being made of a captured one.
+
+    Parameters
+    ----------
+    capture : Capture
+    original : nn.Module
+        The network, for what its graph does not tell.
+    activations : callable
+        Returns what a node of the captured graph is on the example.
+    """
+
+    capture: Capture
+    original: nn.Module
+    activations: Callable[[fx.Node], Tensor]
+    graph: fx.Graph = field(default_factory=fx.Graph)
+    values: dict[fx.Node, Value] = field(default_factory=dict)
+    constants: dict[fx.Node, Any] = field(default_factory=dict)
+    made: list[_Made] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    tail: Tail | None = None
+
+    def build(self, rules: dict[str, Rule]) -> nn.Module | None:
+        """Return the network, or None if something in it was refused."""
+        self.constants.update(self.capture.constants)
+        shape = self._shape(self.capture.image)
+        if len(shape) != 3:
+            raise InputError(f"a network must take images of 3 dimensions, not {len(shape)}")
+        image = self.graph.placeholder("x")
+        self.values[self.capture.image] = Value(node=image, base=shape, shape=shape)
+        for node in self.capture.graph.nodes:
+            if node.op == "call_function":
+                self._read(node, rules)
+        if any(finding.kind is FindingKind.REFUSED for finding in self.findings):
+            return None
+        return self._finished()
+
+    def _read(self, node: fx.Node, rules: dict[str, Rule]) -> None:
+        call = Call(self, node)
+        try:
+            if all(source in self.constants for source in node.all_input_nodes):
+                self.constants[node] = self._computed(node)
+                if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+                    remedy = "take it out in evaluation mode"
+                    raise Refusal(f"{call.operator} draws at random", remedy)
+            elif node.target is operator.getitem:
+                self._take_part(node, call)
+            else:
+                self.values[node] = self._made_by(call, rules)
+        except Refusal as refusal:
+            call.note(FindingKind.REFUSED, refusal.what, refusal.remedy)
+            if node not in self.constants:
+                self.values[node] = self._unknown(node)
+
+    def _made_by(self, call: Call, rules: dict[str, Rule]) -> Value:
+        if call.operator not in rules:
+            raise Refusal(f"{call.operator} has no integer form")
+        return rules[call.operator](call)
+
+    def _take_part(self, node: fx.Node, call: Call) -> None:
+        """Read one of an operator's results: the first is its value, others have no form."""
+        if node.args[1] != 0:
+            raise Refusal(f"result {node.args[1]} of {operator_name(node.args[0])} is read")  # type: ignore[arg-type]
+        source = node.args[0]
+        assert isinstance(source, fx.Node)
+        value = self.values[source]
+        self.values[node] = value if len(node.users) == 1 else value.shared()
+
+    def _computed(self, node: fx.Node) -> Any:
+        """The result of a call that reads nothing but constants."""
+        arguments = fx.map_arg((node.args, node.kwargs), lambda source: self.constants[source])
+        args, kwargs = arguments
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def _unknown(self, node: fx.Node) -> Value:
+        """What stands for a result that has no integer form, so that reading goes on behind it."""
+        result = node.meta["val"]
+        shape = tuple((result if isinstance(result, Tensor) else result[0]).shape[1:])
+        made = self.graph.placeholder(f"unknown_{len(self.findings)}")
+        return Value(node=made, base=shape, shape=shape)
+
+    def _shape(self, node: fx.Node) -> Shape:
+        return tuple(node.meta["val"].shape[1:])
+
+    def emit(self, module: nn.Module, sources: Iterable[fx.Node], wanted: str) -> fx.Node:
+        """Add a layer; `wanted` is the name it gets if that is free."""
+        made: fx.Node = self.graph.call_module(f"layer_{len(self.made)}", tuple(sources))
+        self.made.append(_Made(module, wanted, made))
+        return made
+
+    def _finished(self) -> nn.Module:
+        if self.capture.scores not in self.values:
+            raise InputError("a network's scores must depend on its input")
+        self.graph.output(self.plain(self.values[self.capture.scores]))
+        self.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+        live = set(self.graph.nodes)
+        made = [one for one in self.made if one.node in live]
+        root = nn.Module()
+        for one, name in zip(made, layer_names([one.wanted for one in made]), strict=True):
+            one.node.target = name
+            _add(root, name, one.module)
+        self.graph.lint()
+        return fx.GraphModule(root, self.graph, type(self.original).__name__)
+
+    def plain(self, value: Value) -> fx.Node:
+        """The node that computes a value in the shape that the network sees.
+
+        Raises
+        ------
+        Refusal
+            If that is neither a map nor all of its elements in a row.
+        """
+        if value.is_padded:
+            raise Refusal("zero padding", "pad in the convolution or pooling that follows")
+        if value.shape == value.base:
+            return value.node
+        if len(value.shape) == 1:
+            return self.emit(nn.Flatten(), [value.node], "flatten")
+        if len(value.base) == 1 and value.shape == (*value.base, 1, 1):
+            return self.emit(nn.Unflatten(1, value.shape), [value.node], "unflatten")
+        raise Refusal(f"a reshape of {value.base} to {value.shape} has no integer form")
+
+
+def _add(root: nn.Module, name: str, module: nn.Module) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        if part not in root._modules:
+            root.add_module(part, nn.Module())
+        root = root.get_submodule(part)
+    root.add_module(last, module)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an operator, as a rule reads it."""
+
+    builder: Builder
+    node: fx.Node
+
+    @property
+    def operator(self) -> str:
+        """The operator's name."""
+        return operator_name(self.node)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments by name, as they stand in the graph."""
+        return bound_arguments(self.node)
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the result, without the batch.
+
+        Raises
+        ------
+        Refusal
+            If the result's first dimension is not the batch.
+        """
+        result = self.node.meta["val"]
+        shape = tuple((result if isinstance(result, Tensor) else result[0]).shape)
+        batch = self.builder.capture.image.meta["val"].shape[0]
+        if not shape or shape[0] != batch:
+            raise Refusal(f"{self.operator} moves the batch to another dimension")
+        return shape[1:]
+
+    @property
+    def place(self) -> str:
+        """Path of the module whose forward makes the call."""
+        stack = self.node.meta.get("nn_module_stack") or {}
+        return next((path for path, _ in reversed(stack.values())), "")
+
+    def value(self, name: str) -> Value:
+        """An argument that depends on the input.
+
+        Raises
+        ------
+        Refusal
+            If it is a constant.
+        """
+        argument = self.arguments.get(name)
+        if not isinstance(argument, fx.Node) or argument not in self.builder.values:
+            raise Refusal(f"{self.operator}: {name} does not depend on the input")
+        value = self.builder.values[argument]
+        return value if len(argument.users) == 1 else value.shared()
+
+    def constant(self, name: str) -> Tensor | None:
+        """An argument that does not depend on the input, or None if it is not given.
+
+        Raises
+        ------
+        Refusal
+            If it depends on the input.
+        """
+        argument = self.arguments.get(name)
+        if argument is None or isinstance(argument, int | float):
+            return None if argument is None else torch.tensor(float(argument))
+        if argument not in self.builder.constants:
+            raise Refusal(
+                f"{self.operator}: {name} is computed from the input",
+                "let it be a parameter",
+            )
+        tensor: Tensor = self.builder.constants[argument]
+        return tensor
+
+    def owner(self, name: str) -> str:
+        """Path of the module whose parameter an argument is, or of the one that calls."""
+        stored = self.builder.capture.names.get(self.arguments.get(name), "")  # type: ignore[arg-type]
+        return stored.rpartition(".")[0] or self.place or self.operator
+
+    def emit(self, module: nn.Module, *sources: Value, wanted: str = "", **facts: Any) -> Value:
+        """Add a layer that makes this call's result of other values."""
+        nodes = [self.builder.plain(source) for source in sources]
+        made = self.builder.emit(module, nodes, wanted or self.place or self.operator)
+        return Value(node=made, base=self.shape, shape=self.shape, **facts)
+
+    def note(self, kind: FindingKind, what: str, remedy: str = "") -> None:
+        """Keep a finding about this call."""
+        finding = Finding(
+            kind=kind,
+            place=self.place,
+            source=next(user_sources(self.node), ""),
+            what=what,
+            remedy=remedy,
+        )
+        self.builder.findings.append(finding)
+
+    def scaled(self, name: str, scale: Tensor | float, offset: Tensor | float) -> Value:
+        """Return a value times a factor plus an offset, each one number or one for each channel.
+
+        Where a convolution, a linear layer or a batch norm has just made the value, it does that
+        too; elsewhere a depthwise 1 x 1 convolution does.
+
+        Raises
+        ------
+        Refusal
+            If factor or offset differ within a channel.
+        """
+        value = self.value(name)
+        factors, offsets = per_channel(scale, value.shape), per_channel(offset, value.shape)
+        if factors is None or offsets is None:
+            raise Refusal(f"{self.operator} with a constant that differs within a channel")
+        if bool((factors == 1).all()) and bool((offsets == 0).all()):
+            return value
+        if value.maker is not None and _channels(value.maker) == value.shape[0]:
+            _scale(value.maker, factors, offsets)
+            self.note(FindingKind.REWRITTEN, f"{self.operator} is computed by the layer before it")
+            return value
+        return self._depthwise(value, factors, offsets)
+
+    def _depthwise(self, value: Value, factors: Tensor, offsets: Tensor) -> Value:
+        channels = value.base[0]
+        if max(factors.numel(), offsets.numel()) not in (1, channels) or len(value.base) != 3:
+            raise Refusal(f"{self.operator} with a constant has no integer form here")
+        layer = nn.Conv2d(channels, channels, 1, groups=channels)
+        nn.init.ones_(layer.weight)
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        _scale(layer, factors, offsets)
+        self.note(FindingKind.REWRITTEN, f"{self.operator} becomes a depthwise 1 x 1 convolution")
+        made = self.builder.emit(layer, [value.node], self.place or self.operator)
+        return Value(node=made, base=value.base, shape=value.shape, maker=layer)
+
+
+Rule = Callable[[Call], Value]
+"""Makes a call's value; raises Refusal."""
+
+
+def _channels(maker: nn.Module) -> int:
+    if isinstance(maker, nn.BatchNorm2d):
+        return maker.num_features
+    assert isinstance(maker, nn.Conv2d | nn.Linear)
+    return maker.weight.shape[0]
+
+
+@torch.no_grad()
+def _scale(maker: nn.Module, factors: Tensor, offsets: Tensor) -> None:
+    """Let a layer's outputs be multiplied by factors, and offsets be added, one a channel."""
+    assert isinstance(maker, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
+    weight = maker.weight
+    weight.mul_(factors.reshape(-1, *[1] * (weight.dim() - 1)))
+    if maker.bias is None:
+        maker.bias = nn.Parameter(torch.zeros(weight.shape[0]))
+    maker.bias.mul_(factors).add_(offsets)

@@ -1,0 +1,124 @@
+"""A network of anyone's as one of torch's plain layers that computes the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from asq_hw.errors import InputError
+from asq_hw.train.graph.canonical.builder import Builder, Tail
+from asq_hw.train.graph.canonical.capture import Capture, capture, evaluated_copy
+from asq_hw.train.graph.canonical.findings import Finding
+from asq_hw.train.graph.canonical.rules import RULES
+from asq_hw.train.modes import evaluation_mode
+
+__all__ = ["Rewriting", "rewrite"]
+
+_TOLERANCE = 1e-4
+"""Largest difference of scores, relative to the largest of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewriting:
+    """What became of a network.
+
+    Parameters
+    ----------
+    network : nn.Module or None
+        It, of Conv2d, Linear, BatchNorm2d, ReLU, ReLU6, Hardtanh from 0, pooling, Flatten and sums;
+        with copies of its weights. None if something in it was refused.
+    findings : tuple of Finding
+        What was rewritten, left out or refused, in the order in which it is computed.
+    """
+
+    network: nn.Module | None
+    findings: tuple[Finding, ...]
+
+
+def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
+    """Rewrite a network for quantization, and make sure that it still computes the same.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Left as it is, its modes included. It is read as it computes in evaluation mode.
+    example : Tensor of shape (N, C, H, W)
+        Images as the network takes them, float32.
+
+    Raises
+    ------
+    InputError
+        If the network cannot be traced, takes no images, or returns other than one tensor; and if
+        what it was rewritten to does not compute the same, which would be a fault of ours.
+    """
+    images = _checked(example)
+    original = evaluated_copy(model)
+    found = capture(original, images)
+    builder = Builder(capture=found, original=original, activations=_Activations(found, images))
+    network = builder.build(RULES)
+    if network is not None:
+        _compare(original, network, images, builder.tail)
+    return Rewriting(network=network, findings=tuple(builder.findings))
+
+
+def _checked(example: Tensor) -> Tensor:
+    if not isinstance(example, Tensor) or example.dim() != 4 or not example.numel():
+        shape = tuple(example.shape) if isinstance(example, Tensor) else type(example).__name__
+        raise InputError(f"an example must be a tensor of images (N, C, H, W), not {shape}")
+    if example.dtype != torch.float32:
+        raise InputError(f"an example must be float32, not {example.dtype}")
+    if not torch.isfinite(example).all():
+        raise InputError("an example must be finite")
+    # With one image, the batch could not be told from what is one besides.
+    return example if len(example) > 1 else torch.cat([example, example.flip(3)])
+
+
+class _Activations:
+    """What each node of a captured graph is on the example; computed where it is asked for."""
+
+    def __init__(self, captured: Capture, images: Tensor) -> None:
+        self._captured, self._images = captured, images
+        self._found: dict[fx.Node, Tensor] = {}
+
+    def __call__(self, node: fx.Node) -> Tensor:
+        if not self._found:
+            self._run()
+        return self._found[node]
+
+    @torch.no_grad()
+    def _run(self) -> None:
+        values: dict[fx.Node, Any] = {**self._captured.constants}
+        values[self._captured.image] = self._images
+        for node in self._captured.graph.nodes:
+            if node.op == "call_function":
+                given: Any = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+                values[node] = node.target(*given[0], **given[1])
+        self._found = {n: v for n, v in values.items() if isinstance(v, Tensor)}
+
+
+@torch.no_grad()
+def _compare(model: nn.Module, network: nn.Module, images: Tensor, tail: Tail | None) -> None:
+    """Raise InputError unless both compute the same scores."""
+    with evaluation_mode(network):
+        wanted = _only_tensor(model(images))
+        scores = network(images)
+    scores = scores if tail is None else tail(scores)
+    largest = float(wanted.abs().max())
+    if scores.shape != wanted.shape or not bool(
+        torch.allclose(scores, wanted, rtol=0, atol=_TOLERANCE * max(largest, 1e-6))
+    ):
+        raise InputError(
+            f"{type(model).__name__} was rewritten to something that computes other scores; please "
+            "report it, with the network"
+        )
+
+
+def _only_tensor(result: object) -> Tensor:
+    """The one tensor of what a network returns."""
+    while not isinstance(result, Tensor):
+        parts = list(result.values()) if isinstance(result, dict) else list(result)  # type: ignore[call-overload]
+        (result,) = [part for part in parts if part is not None]
+    return result

@@ -1,0 +1,17 @@
+"""What each of ATen's operators becomes, by its name."""
+
+from __future__ import annotations
+
+from asq_hw.train.graph.canonical.builder import Rule
+from asq_hw.train.graph.canonical.rules import elementwise, pooling, refused, reshaping, weighted
+
+__all__ = ["RULES"]
+
+RULES: dict[str, Rule] = {
+    **refused.RULES,
+    **weighted.RULES,
+    **elementwise.RULES,
+    **pooling.RULES,
+    **reshaping.RULES,
+}
+"""The rule for every operator that is known; others are refused by their name."""

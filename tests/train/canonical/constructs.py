@@ -1,0 +1,589 @@
+"""Small networks, each written in a way that people write networks in."""
+
+from __future__ import annotations
+
+import operator
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - as those do whose networks these are
+from torch.nn.utils import prune
+
+__all__ = ["CONSTRUCTS", "REFUSED", "Forward", "Net"]
+
+Forward = Callable[[Any, Tensor], Any]
+CLASSES = 5
+
+
+class Net(nn.Module):
+    """A network of given modules with a given forward."""
+
+    def __init__(self, forward: Forward, **modules: nn.Module) -> None:
+        super().__init__()
+        for name, module in modules.items():
+            self.add_module(name, module)
+        self._forward = forward
+
+    def forward(self, x: Tensor) -> Any:
+        return self._forward(self, x)
+
+
+def head(channels: int = 4) -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, CLASSES))
+
+
+def conv(inputs: int = 4, outputs: int = 4, kernel: int = 3, **options: Any) -> nn.Conv2d:
+    options.setdefault("padding", kernel // 2)
+    return nn.Conv2d(inputs, outputs, kernel, **options)
+
+
+def body(forward: Forward, **modules: nn.Module) -> Net:
+    """A network whose middle is given: ``forward(self, maps)`` after a first convolution."""
+
+    def whole(self: Any, x: Tensor) -> Any:
+        return self.head(forward(self, torch.relu(self.stem(x))))
+
+    return Net(whole, stem=conv(3, 4), head=head(), **modules)
+
+
+def after(forward: Forward, **modules: nn.Module) -> Net:
+    """A network whose end is given: ``forward(self, maps)`` on 4 maps of 8 x 8."""
+
+    def whole(self: Any, x: Tensor) -> Any:
+        return forward(self, torch.relu(self.stem(x)))
+
+    return Net(whole, stem=conv(3, 4), **modules)
+
+
+class OwnConv(nn.Conv2d):
+    """A subclass that changes nothing."""
+
+
+class ScaledConv(nn.Conv2d):
+    """A subclass that computes its weights."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight = self.weight / self.weight.abs().max()
+        return F.conv2d(input, weight, self.bias, self.stride, self.padding, groups=self.groups)
+
+
+class StandardizedConv(nn.Conv2d):
+    """Weight standardization."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        mean = self.weight.mean((1, 2, 3), keepdim=True)
+        std = self.weight.std((1, 2, 3), keepdim=True) + 1e-5
+        return self._conv_forward(input, (self.weight - mean) / std, self.bias)
+
+
+class FunctionalConv(nn.Module):
+    """Parameters of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(4, 4, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.kernel, padding=1)
+
+
+class FrozenBatchNorm(nn.Module):
+    """As detection networks write it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        for name in ("weight", "running_var"):
+            self.register_buffer(name, torch.rand(channels) + 0.5)
+        for name in ("bias", "running_mean"):
+            self.register_buffer(name, torch.randn(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight.reshape(1, -1, 1, 1), self.bias.reshape(1, -1, 1, 1)
+        scale = weight * (self.running_var.reshape(1, -1, 1, 1) + 1e-5).rsqrt()
+        return x * scale + (bias - self.running_mean.reshape(1, -1, 1, 1) * scale)
+
+
+class BatchNormAct(nn.BatchNorm2d):
+    """Norm and activation in one, as timm writes it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        made = F.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.1, self.eps
+        )
+        return F.relu(made, inplace=True)
+
+
+class LayerScale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.rand(4, 1, 1) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class DropPath(nn.Module):
+    """Stochastic depth."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        return x * torch.bernoulli(torch.full((len(x), 1, 1, 1), 0.9)) / 0.9
+
+
+class Counting(nn.Module):
+    """A buffer that is written in every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x
+
+
+class Block(nn.Module):
+    """A residual block with a shortcut that is a module or not there."""
+
+    def __init__(self, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv(bias=False), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = conv(bias=False), nn.BatchNorm2d(4)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.shortcut is None else self.shortcut(x)
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        out += identity
+        return self.relu(out)
+
+
+def hooked() -> nn.Module:
+    net = body(lambda self, x: self.conv(x), conv=conv())
+    net.conv.register_forward_hook(lambda module, inputs, output: output * 2)
+    return net
+
+
+def shared_module() -> nn.Module:
+    relu = nn.ReLU()
+    return body(lambda self, x: self.b(self.conv(self.a(x))), a=relu, b=relu, conv=conv())
+
+
+def tied_weights() -> nn.Module:
+    net = body(lambda self, x: self.b(self.a(x)), a=conv(), b=conv())
+    net.b.weight = net.a.weight
+    return net
+
+
+def pruned() -> nn.Module:
+    net = body(lambda self, x: self.conv(x), conv=conv())
+    prune.l1_unstructured(net.conv, "weight", 0.5)
+    return net
+
+
+def norm_of_input() -> nn.Module:
+    net = Net(
+        lambda self, x: self.head(self.stem((x - self.mean) / self.std)),
+        stem=conv(3, 4),
+        head=head(),
+    )
+    net.register_buffer("mean", torch.rand(1, 3, 1, 1))
+    net.register_buffer("std", torch.rand(1, 3, 1, 1) + 0.5)
+    return net
+
+
+def slot(x: Tensor, function: Callable[[Tensor], Any]) -> Tensor:
+    """Call for the sake of its side effect."""
+    function(x)
+    return x
+
+
+CONSTRUCTS: dict[str, Callable[[], nn.Module]] = {
+    # Rectifiers
+    "nn.ReLU": lambda: body(lambda self, x: self.r(self.c(x)), c=conv(), r=nn.ReLU()),
+    "nn.ReLU(inplace)": lambda: body(lambda self, x: self.r(self.c(x)), c=conv(), r=nn.ReLU(True)),
+    "nn.ReLU6": lambda: body(lambda self, x: self.r(self.c(x)), c=conv(), r=nn.ReLU6()),
+    "F.relu": lambda: body(lambda self, x: F.relu(self.c(x)), c=conv()),
+    "F.relu(inplace)": lambda: body(lambda self, x: F.relu(self.c(x), inplace=True), c=conv()),
+    "F.relu_": lambda: body(lambda self, x: F.relu_(self.c(x)), c=conv()),
+    "torch.relu": lambda: body(lambda self, x: torch.relu(self.c(x)), c=conv()),
+    "x.relu()": lambda: body(lambda self, x: self.c(x).relu(), c=conv()),
+    "x.relu_()": lambda: body(lambda self, x: self.c(x).relu_(), c=conv()),
+    "F.relu6": lambda: body(lambda self, x: F.relu6(self.c(x)), c=conv()),
+    "F.hardtanh": lambda: body(lambda self, x: F.hardtanh(self.c(x), 0.0, 4.0), c=conv()),
+    "nn.Hardtanh": lambda: body(lambda self, x: self.h(self.c(x)), c=conv(), h=nn.Hardtanh(0, 3)),
+    "clamp(min)": lambda: body(lambda self, x: self.c(x).clamp(min=0), c=conv()),
+    "clamp(0, 6)": lambda: body(lambda self, x: torch.clamp(self.c(x), 0, 6), c=conv()),
+    "clamp_(0)": lambda: body(lambda self, x: self.c(x).clamp_(0), c=conv()),
+    "clamp_min": lambda: body(lambda self, x: self.c(x).clamp_min(0), c=conv()),
+    "clip": lambda: body(lambda self, x: torch.clip(self.c(x), 0, 2), c=conv()),
+    "clamp(max) of positives": lambda: body(lambda self, x: self.c(x.clamp(max=1.0)), c=conv()),
+    "threshold": lambda: body(lambda self, x: F.threshold(self.c(x), 0.0, 0.0), c=conv()),
+    "maximum with zeros": lambda: body(
+        lambda self, x: torch.maximum(self.c(x), torch.zeros(1)), c=conv()
+    ),
+    "relu twice": lambda: body(lambda self, x: F.relu(F.relu(self.c(x))), c=conv()),
+    # Convolutions
+    "no bias": lambda: body(lambda self, x: self.c(x), c=conv(bias=False)),
+    "stride 2": lambda: body(lambda self, x: self.c(x), c=conv(stride=2)),
+    "1 x 3": lambda: body(
+        lambda self, x: self.c(x), c=nn.Conv2d(4, 4, (1, 3), stride=(1, 2), padding=(0, 1))
+    ),
+    "depthwise": lambda: body(lambda self, x: self.c(x), c=conv(groups=4)),
+    "grouped": lambda: body(lambda self, x: self.c(x), c=conv(groups=2)),
+    "padding=same": lambda: body(lambda self, x: self.c(x), c=conv(padding="same")),
+    "padding=valid": lambda: body(lambda self, x: self.c(x), c=conv(padding="valid")),
+    "own subclass": lambda: body(lambda self, x: self.c(x), c=OwnConv(4, 4, 3)),
+    "computed weights": lambda: body(lambda self, x: self.c(x), c=ScaledConv(4, 4, 3)),
+    "weight standardization": lambda: body(lambda self, x: self.c(x), c=StandardizedConv(4, 4, 3)),
+    "F.conv2d": lambda: body(lambda self, x: self.c(x), c=FunctionalConv()),
+    "F.pad before": lambda: body(lambda self, x: self.c(F.pad(x, (1, 1, 1, 1))), c=conv(padding=0)),
+    "nn.ZeroPad2d": lambda: body(
+        lambda self, x: self.c(self.p(x)), p=nn.ZeroPad2d(1), c=conv(padding=0)
+    ),
+    "nn.ConstantPad2d(0)": lambda: body(
+        lambda self, x: self.c(self.p(x)), p=nn.ConstantPad2d(2, 0.0), c=conv()
+    ),
+    "weight norm": lambda: body(
+        lambda self, x: self.c(x), c=nn.utils.parametrizations.weight_norm(conv())
+    ),
+    "old weight norm": lambda: body(lambda self, x: self.c(x), c=nn.utils.weight_norm(conv())),
+    "spectral norm": lambda: body(
+        lambda self, x: self.c(x), c=nn.utils.parametrizations.spectral_norm(conv())
+    ),
+    "pruned": pruned,
+    "used twice": lambda: body(lambda self, x: self.c(F.relu(self.c(x))), c=conv()),
+    "tied weights": tied_weights,
+    "forward hook": hooked,
+    "a shared ReLU": shared_module,
+    # Batch norm
+    "batch norm": lambda: body(lambda self, x: self.b(self.c(x)), c=conv(), b=nn.BatchNorm2d(4)),
+    "no affine": lambda: body(
+        lambda self, x: self.b(self.c(x)), c=conv(), b=nn.BatchNorm2d(4, affine=False)
+    ),
+    "momentum=None": lambda: body(
+        lambda self, x: self.b(self.c(x)), c=conv(), b=nn.BatchNorm2d(4, momentum=None)
+    ),
+    "eps": lambda: body(lambda self, x: self.b(self.c(x)), c=conv(), b=nn.BatchNorm2d(4, eps=0.1)),
+    "untracked": lambda: body(
+        lambda self, x: self.b(self.c(x)), c=conv(), b=nn.BatchNorm2d(4, track_running_stats=False)
+    ),
+    "SyncBatchNorm": lambda: body(
+        lambda self, x: self.b(self.c(x)), c=conv(), b=nn.SyncBatchNorm(4)
+    ),
+    "FrozenBatchNorm": lambda: body(
+        lambda self, x: self.b(self.c(x)), c=conv(), b=FrozenBatchNorm(4)
+    ),
+    "BatchNormAct": lambda: body(lambda self, x: self.b(self.c(x)), c=conv(), b=BatchNormAct(4)),
+    "F.batch_norm": lambda: body(
+        lambda self, x: F.batch_norm(self.c(x), torch.zeros(4), torch.ones(4) * 2), c=conv()
+    ),
+    "batch norm twice": lambda: body(
+        lambda self, x: self.d(self.b(self.c(x))),
+        c=conv(),
+        b=nn.BatchNorm2d(4),
+        d=nn.BatchNorm2d(4),
+    ),
+    "before a convolution": lambda: body(
+        lambda self, x: self.c(self.b(x)), c=conv(), b=nn.BatchNorm2d(4)
+    ),
+    "before activation": lambda: body(
+        lambda self, x: x + self.c(F.relu(self.b(x))), c=conv(), b=nn.BatchNorm2d(4)
+    ),
+    "first of all": lambda: Net(
+        lambda self, x: self.h(self.c(self.b(x))), b=nn.BatchNorm2d(3), c=conv(3), h=head()
+    ),
+    "behind linear": lambda: after(
+        lambda self, x: self.g(F.relu(self.b(self.f(x.flatten(1))))),
+        f=nn.Linear(256, 8),
+        b=nn.BatchNorm1d(8),
+        g=nn.Linear(8, CLASSES),
+    ),
+    "of a sum": lambda: body(lambda self, x: self.b(self.c(x) + x), c=conv(), b=nn.BatchNorm2d(4)),
+    "of a convolution read twice": lambda: body(
+        lambda self, x: (lambda y: self.b(y) + y)(self.c(x)), c=conv(), b=nn.BatchNorm2d(4)
+    ),
+    # Constants
+    "x * 0.5": lambda: body(lambda self, x: self.c(x) * 0.5, c=conv()),
+    "0.5 * x": lambda: body(lambda self, x: 0.5 * self.c(x), c=conv()),
+    "x / 3": lambda: body(lambda self, x: self.c(x) / 3, c=conv()),
+    "x + 1": lambda: body(lambda self, x: self.c(x) + 1, c=conv()),
+    "1 - x": lambda: body(lambda self, x: 1 - self.c(x), c=conv()),
+    "x - 1": lambda: body(lambda self, x: self.c(x) - 1, c=conv()),
+    "-x": lambda: body(lambda self, x: -self.c(x), c=conv()),
+    "relu * 0.5": lambda: body(lambda self, x: self.c(F.relu(x) * 0.5), c=conv()),
+    "LayerScale": lambda: body(lambda self, x: x + self.s(self.c(x)), c=conv(), s=LayerScale()),
+    "x * 1": lambda: body(lambda self, x: self.c(x * 1.0 + 0.0), c=conv()),
+    "input normalized inside": norm_of_input,
+    "pixels scaled inside": lambda: Net(
+        lambda self, x: self.h(self.c(2 * x - 1)), c=conv(3), h=head()
+    ),
+    "half a shortcut": lambda: body(lambda self, x: x + 0.5 * self.c(x), c=conv()),
+    # Sums
+    "x + y": lambda: body(lambda self, x: x + self.c(x), c=conv()),
+    "torch.add": lambda: body(lambda self, x: torch.add(x, self.c(x)), c=conv()),
+    "x.add": lambda: body(lambda self, x: x.add(self.c(x)), c=conv()),
+    "x.add_": lambda: body(lambda self, x: self.c(x).add_(x), c=conv()),
+    "+=": lambda: body(lambda self, x: operator.iadd(self.c(x), x), c=conv()),
+    "operator.add": lambda: body(lambda self, x: operator.add(self.c(x), x), c=conv()),
+    "x + x": lambda: body(lambda self, x: self.c(x + x), c=conv()),
+    "three terms": lambda: body(lambda self, x: x + self.c(x) + self.d(x), c=conv(), d=conv()),
+    "sum of a list": lambda: body(lambda self, x: sum([x, self.c(x)]), c=conv()),
+    "FloatFunctional": lambda: body(
+        lambda self, x: self.q.add(x, self.c(x)), c=conv(), q=nn.quantized.FloatFunctional()
+    ),
+    "add_relu": lambda: body(
+        lambda self, x: self.q.add_relu(x, self.c(x)), c=conv(), q=nn.quantized.FloatFunctional()
+    ),
+    "residual block": lambda: body(lambda self, x: self.b(x), b=Block()),
+    "shortcut convolution": lambda: body(
+        lambda self, x: self.b(x), b=Block(nn.Sequential(conv(kernel=1), nn.BatchNorm2d(4)))
+    ),
+    "identity shortcut": lambda: body(lambda self, x: self.b(x), b=Block(nn.Identity())),
+    "empty shortcut": lambda: body(lambda self, x: self.b(x), b=Block(nn.Sequential())),
+    "in place under another name": lambda: body(
+        lambda self, x: (lambda y: self.c(x) + y)(x.mul_(2)), c=conv()
+    ),
+    # Pooling
+    "nn.MaxPool2d": lambda: body(lambda self, x: self.p(x), p=nn.MaxPool2d(2)),
+    "F.max_pool2d": lambda: body(lambda self, x: F.max_pool2d(self.c(x), 3, 2, 1), c=conv()),
+    "torch.max_pool2d": lambda: body(lambda self, x: torch.max_pool2d(x, 2)),
+    "ceil mode that changes nothing": lambda: body(
+        lambda self, x: self.p(x), p=nn.MaxPool2d(2, ceil_mode=True)
+    ),
+    "zeros, then pooling": lambda: body(lambda self, x: F.max_pool2d(F.pad(x, [1] * 4), 3, 2)),
+    "indices that nobody reads": lambda: body(
+        lambda self, x: F.max_pool2d(x, 2, return_indices=True)[0]
+    ),
+    "nn.AvgPool2d": lambda: body(lambda self, x: self.p(self.c(x)), c=conv(), p=nn.AvgPool2d(2)),
+    "F.avg_pool2d": lambda: body(lambda self, x: F.avg_pool2d(x, 3, 1, 1)),
+    "avg_pool2d of the whole": lambda: after(
+        lambda self, x: self.f(F.avg_pool2d(x, 8).flatten(1)), f=nn.Linear(4, CLASSES)
+    ),
+    "avg_pool2d by size": lambda: after(
+        lambda self, x: self.f(F.avg_pool2d(x, x.size()[2:]).squeeze(-1).squeeze(-1)),
+        f=nn.Linear(4, CLASSES),
+    ),
+    "adaptive to 1": lambda: after(
+        lambda self, x: self.f(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)),
+        f=nn.Linear(4, CLASSES),
+    ),
+    "adaptive to (1, 1)": lambda: after(
+        lambda self, x: self.f(F.adaptive_avg_pool2d(x, (1, 1))[:, :, 0, 0]),
+        f=nn.Linear(4, CLASSES),
+    ),
+    "adaptive to 2": lambda: after(
+        lambda self, x: self.f(F.adaptive_avg_pool2d(x, 2).flatten(1)), f=nn.Linear(16, CLASSES)
+    ),
+    "adaptive to its own size": lambda: after(
+        lambda self, x: self.f(F.adaptive_avg_pool2d(x, 8).flatten(1)), f=nn.Linear(256, CLASSES)
+    ),
+    "adaptive maximum": lambda: after(
+        lambda self, x: self.f(F.adaptive_max_pool2d(x, 1).flatten(1)), f=nn.Linear(4, CLASSES)
+    ),
+    "mean([2, 3])": lambda: after(lambda self, x: self.f(x.mean([2, 3])), f=nn.Linear(4, CLASSES)),
+    "mean((-2, -1))": lambda: after(
+        lambda self, x: self.f(x.mean((-2, -1))), f=nn.Linear(4, CLASSES)
+    ),
+    "mean with keepdim": lambda: after(
+        lambda self, x: self.f(x.mean((2, 3), keepdim=True).flatten(1)), f=nn.Linear(4, CLASSES)
+    ),
+    "amax": lambda: after(lambda self, x: self.f(x.amax((2, 3))), f=nn.Linear(4, CLASSES)),
+    "mean of a flat map": lambda: after(
+        lambda self, x: self.f(x.flatten(2).mean(2)), f=nn.Linear(4, CLASSES)
+    ),
+    # Shapes
+    "nn.Flatten": lambda: after(
+        lambda self, x: self.f(self.l(x)), l=nn.Flatten(), f=nn.Linear(256, 5)
+    ),
+    "torch.flatten(1)": lambda: after(
+        lambda self, x: self.f(torch.flatten(x, 1)), f=nn.Linear(256, 5)
+    ),
+    "x.view(x.size(0), -1)": lambda: after(
+        lambda self, x: self.f(x.view(x.size(0), -1)), f=nn.Linear(256, 5)
+    ),
+    "x.view(-1, 256)": lambda: after(lambda self, x: self.f(x.view(-1, 256)), f=nn.Linear(256, 5)),
+    "x.reshape(x.shape[0], -1)": lambda: after(
+        lambda self, x: self.f(x.reshape(x.shape[0], -1)), f=nn.Linear(256, 5)
+    ),
+    "x.reshape(len(x), -1)": lambda: after(
+        lambda self, x: self.f(x.reshape(len(x), -1)), f=nn.Linear(256, 5)
+    ),
+    "squeeze": lambda: after(
+        lambda self, x: self.f(F.adaptive_avg_pool2d(x, 1).squeeze()), f=nn.Linear(4, 5)
+    ),
+    "squeeze(3).squeeze(2)": lambda: after(
+        lambda self, x: self.f(F.adaptive_avg_pool2d(x, 1).squeeze(3).squeeze(2)), f=nn.Linear(4, 5)
+    ),
+    "1 x 1 convolution as classifier": lambda: after(
+        lambda self, x: self.f(F.adaptive_avg_pool2d(x, 1)).flatten(1), f=nn.Conv2d(4, 5, 1)
+    ),
+    "classifier before pooling": lambda: after(
+        lambda self, x: self.f(x).mean((2, 3)), f=nn.Conv2d(4, 5, 1)
+    ),
+    "unflatten and flatten": lambda: after(
+        lambda self, x: self.f(x.flatten(1).view(-1, 4, 8, 8)).mean((2, 3)), f=nn.Conv2d(4, 5, 1)
+    ),
+    "vector as map": lambda: after(
+        lambda self, x: self.f(self.a(x.flatten(1))[:, :, None, None]).flatten(1),
+        a=nn.Linear(256, 4),
+        f=nn.Conv2d(4, 5, 1),
+    ),
+    "permuted there and back": lambda: body(
+        lambda self, x: self.c(x.permute(0, 1, 2, 3).contiguous()), c=conv()
+    ),
+    "relu behind flatten": lambda: after(
+        lambda self, x: self.f(F.relu(self.c(x).flatten(1))), c=conv(), f=nn.Linear(256, 5)
+    ),
+    "matmul with a parameter": lambda: after(
+        lambda self, x: x.flatten(1) @ self.f.weight.t(), f=nn.Linear(256, 5)
+    ),
+    "torch.addmm": lambda: after(
+        lambda self, x: torch.addmm(self.f.bias, x.flatten(1), self.f.weight.t()),
+        f=nn.Linear(256, 5),
+    ),
+    # What training has and inference has not
+    "nn.Dropout": lambda: body(lambda self, x: self.c(self.d(x)), c=conv(), d=nn.Dropout(0.5)),
+    "nn.Dropout2d": lambda: body(lambda self, x: self.c(self.d(x)), c=conv(), d=nn.Dropout2d(0.5)),
+    "nn.AlphaDropout": lambda: body(
+        lambda self, x: self.c(self.d(x)), c=conv(), d=nn.AlphaDropout()
+    ),
+    "F.dropout": lambda: body(lambda self, x: self.c(F.dropout(x, 0.5, self.training)), c=conv()),
+    "DropPath": lambda: body(lambda self, x: x + self.d(self.c(x)), c=conv(), d=DropPath()),
+    "nn.Identity": lambda: body(lambda self, x: self.c(self.i(x)), c=conv(), i=nn.Identity()),
+    "a counter": lambda: body(lambda self, x: self.c(self.n(x)), c=conv(), n=Counting()),
+    "dead code": lambda: body(lambda self, x: slot(self.c(x), self.d), c=conv(), d=conv()),
+    "a module that nobody calls": lambda: body(lambda self, x: self.c(x), c=conv(), d=conv()),
+    "auxiliary head in training": lambda: body(
+        lambda self, x: self.c(x) if not self.training else (self.c(x), self.d(x)),
+        c=conv(),
+        d=conv(),
+    ),
+    "detach, clone, contiguous": lambda: body(
+        lambda self, x: self.c(x.detach().clone().contiguous()), c=conv()
+    ),
+    # Names and containers
+    "numbers as names": lambda: nn.Sequential(conv(3, 4), nn.ReLU(), head()),
+    "nested Sequential": lambda: nn.Sequential(nn.Sequential(conv(3, 4), nn.ReLU()), head()),
+    "OrderedDict": lambda: nn.Sequential(OrderedDict(first=conv(3, 4), act=nn.ReLU(), head=head())),
+    "ModuleList": lambda: body(
+        lambda self, x: self.l[1](F.relu(self.l[0](x))), l=nn.ModuleList([conv(), conv()])
+    ),
+    "ModuleDict with odd keys": lambda: body(
+        lambda self, x: self.d["1x1 conv-a"](x), d=nn.ModuleDict({"1x1 conv-a": conv()})
+    ),
+    "long names": lambda: body(lambda self, x: getattr(self, "n" * 90)(x), **{"n" * 90: conv()}),
+    "module called relu": lambda: body(lambda self, x: self.relu(x), relu=conv()),
+    "branch on a shape": lambda: body(
+        lambda self, x: self.c(x) if x.shape[1] == 4 else self.d(x), c=conv(), d=conv(8)
+    ),
+    "loop": lambda: body(
+        lambda self, x: [x := F.relu(c(x)) for c in self.l][-1], l=nn.ModuleList([conv(), conv()])
+    ),
+    # Ends
+    "softmax": lambda: Net(
+        lambda self, x: F.softmax(self.n(x), 1), n=nn.Sequential(conv(3), head())
+    ),
+    "log_softmax": lambda: Net(
+        lambda self, x: F.log_softmax(self.n(x), dim=-1), n=nn.Sequential(conv(3), head())
+    ),
+    "sigmoid": lambda: Net(lambda self, x: self.n(x).sigmoid(), n=nn.Sequential(conv(3), head())),
+    "a dictionary of one": lambda: Net(
+        lambda self, x: {"logits": self.n(x)}, n=nn.Sequential(conv(3), head())
+    ),
+    "a tuple with None": lambda: Net(
+        lambda self, x: (self.n(x), None), n=nn.Sequential(conv(3), head())
+    ),
+    "DataParallel": lambda: nn.DataParallel(nn.Sequential(conv(3), head())),
+}
+"""Networks that take images of 3 x 8 x 8."""
+
+REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "SiLU": (lambda: body(lambda self, x: F.silu(self.c(x)), c=conv()), "silu"),
+    "GELU": (lambda: body(lambda self, x: F.gelu(self.c(x)), c=conv()), "gelu"),
+    "leaky ReLU": (lambda: body(lambda self, x: F.leaky_relu(self.c(x)), c=conv()), "leaky_relu"),
+    "PReLU": (lambda: body(lambda self, x: self.p(self.c(x)), c=conv(), p=nn.PReLU()), "prelu"),
+    "hard swish": (lambda: body(lambda self, x: F.hardswish(self.c(x)), c=conv()), "hardswish"),
+    "sigmoid inside": (
+        lambda: body(lambda self, x: self.c(x) * torch.sigmoid(x), c=conv()),
+        "sigmoid inside",
+    ),
+    "product of maps": (lambda: body(lambda self, x: self.c(x) * x, c=conv()), "product of two"),
+    "difference of maps": (lambda: body(lambda self, x: self.c(x) - x, c=conv()), "difference"),
+    "layer norm": (
+        lambda: body(lambda self, x: self.n(x), n=nn.LayerNorm([4, 8, 8])),
+        "layer_norm",
+    ),
+    "group norm": (lambda: body(lambda self, x: self.n(x), n=nn.GroupNorm(2, 4)), "group_norm"),
+    "cat": (
+        lambda: after(
+            lambda self, x: self.f(torch.cat([x, self.c(x)], 1)).mean((2, 3)),
+            c=conv(),
+            f=nn.Conv2d(8, 5, 1),
+        ),
+        "cat",
+    ),
+    "transposed": (
+        lambda: body(lambda self, x: self.t(x), t=nn.ConvTranspose2d(4, 4, 2, 2)),
+        "transposed",
+    ),
+    "dilation": (lambda: body(lambda self, x: self.c(x), c=conv(dilation=2)), "no dilation"),
+    "asymmetric padding": (
+        lambda: body(lambda self, x: self.c(F.pad(x, (0, 1, 0, 1))), c=conv(padding=0)),
+        "zeros on one side of a map",
+    ),
+    "reflected padding": (
+        lambda: body(lambda self, x: self.c(x), c=conv(padding_mode="reflect")),
+        "pad with zeros",
+    ),
+    "ceil mode": (
+        lambda: body(lambda self, x: F.max_pool2d(x, 3, 2, ceil_mode=True)),
+        "ceil mode adds windows",
+    ),
+    "alpha": (
+        lambda: body(lambda self, x: torch.add(x, self.c(x), alpha=0.5), c=conv()),
+        "alpha=0.5",
+    ),
+    "strided slice": (lambda: body(lambda self, x: self.c(x[:, :, ::2, ::2]), c=conv()), "slice"),
+    "squeeze and excitation": (
+        lambda: body(
+            lambda self, x: x * torch.relu(self.c(x.mean((2, 3), keepdim=True))), c=conv()
+        ),
+        "product of two maps",
+    ),
+    "attention": (
+        lambda: body(lambda self, x: F.scaled_dot_product_attention(x, x, x)),
+        "attention",
+    ),
+    "interpolate": (lambda: body(lambda self, x: F.interpolate(x, scale_factor=2.0)), "resolution"),
+    "noise": (lambda: body(lambda self, x: x + torch.randn(1)), "draws at random"),
+    "channels last": (
+        lambda: after(
+            lambda self, x: self.f(x.permute(0, 2, 3, 1).flatten(1)), f=nn.Linear(256, 5)
+        ),
+        "moves elements",
+    ),
+    "mean over the channels": (
+        lambda: after(lambda self, x: self.f(x.mean(1).flatten(1)), f=nn.Linear(64, 5)),
+        "mean over dimensions",
+    ),
+    "softmax over positions": (
+        lambda: body(lambda self, x: F.softmax(x, 1)),
+        "softmax inside",
+    ),
+    "a product with positions": (
+        lambda: body(lambda self, x: x * torch.rand(8, 8)),
+        "draws at random",
+    ),
+    "a constant map": (
+        lambda: body(lambda self, x: x + torch.arange(8.0)),
+        "differs within a channel",
+    ),
+    "clamp to -1": (lambda: body(lambda self, x: self.c(x).clamp(-1, 1), c=conv()), "between -1"),
+}
+"""Networks that must be refused, and a part of what is said of each."""

@@ -1,0 +1,149 @@
+"""The report that a user gets before training."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import asq_hw
+from asq_hw.errors import InputError
+from asq_hw.train.graph.canonical.findings import FindingKind
+from asq_hw.train.graph.canonical.naming import layer_names
+
+
+class Faulty(nn.Module):
+    """Three faults and a batch norm in an odd place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.first = nn.Conv2d(3, 4, 3, padding=1, dilation=2)
+        self.act = nn.SiLU()
+        self.up = nn.ConvTranspose2d(4, 4, 2, 2)
+        self.head = nn.Linear(4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.first(self.norm(x)))
+        x = self.up(x)
+        return self.head(x.mean((2, 3)))
+
+
+class Plain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.inner = nn.Conv2d(4, 6, 1, bias=False)
+        self.head = nn.Linear(6, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.inner(torch.relu(self.first(x)))
+        return self.head(x.mean((2, 3)))
+
+
+def test_everything_that_stops_a_network_is_told_at_once_with_its_line() -> None:
+    report = asq_hw.check(Faulty(), torch.rand(1, 3, 8, 8))
+    assert not report.ok and report.layers == ()
+    assert [(f.place, f.what) for f in report.refused] == [
+        ("first", "a convolution must have no dilation"),
+        ("act", "silu has no integer form"),
+        ("up", "transposed conv2d has no integer form"),
+    ]
+    assert report.refused[1].remedy == "use ReLU or ReLU6, and train with it"
+    with open(__file__) as file:
+        lines = file.read().splitlines()
+    for finding in report.refused:
+        name, _, number = finding.source.partition(":")
+        assert name == "test_check.py" and finding.place in lines[int(number) - 1]
+    (rewritten,) = [f for f in report.findings if f.kind is FindingKind.REWRITTEN]
+    assert rewritten.place == "norm" and "depthwise" in rewritten.what
+    assert str(report).splitlines()[0] == "Faulty cannot be quantized"
+
+
+def test_layers_are_told_with_their_roles() -> None:
+    report = asq_hw.check(Plain(), torch.rand(2, 3, 8, 8))
+    assert report.ok and report.findings == ()
+    told = [(x.name, x.kind, x.weights, x.is_edge, x.signed_input) for x in report.layers]
+    assert told == [
+        ("first", "Conv2d", (4, 3, 3, 3), True, True),
+        ("inner", "Conv2d", (6, 4, 1, 1), False, False),
+        ("head", "Linear", (10, 6), True, True),
+    ]
+    assert str(report).splitlines()[2] == "inner: Conv2d 6 x 4 x 1 x 1, inner, unsigned input"
+
+
+@pytest.mark.parametrize(
+    ("example", "said"),
+    [
+        (torch.rand(3, 8, 8), r"images \(N, C, H, W\), not \(3, 8, 8\)"),
+        (torch.rand(0, 3, 8, 8), r"not \(0, 3, 8, 8\)"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "float32, not torch.uint8"),
+        (torch.full((1, 3, 8, 8), torch.nan), "must be finite"),
+        (torch.rand(1, 4, 8, 8), r"Plain \(test_check.py:\d+\) cannot be traced: .*4 channels"),
+    ],
+)
+def test_a_wrong_example_is_one_line(example: Tensor, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        asq_hw.check(Plain(), example)
+    assert "\n" not in str(caught.value)
+
+
+class ByValue(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            return self.layer(x).flatten(1)
+        return self.layer(-x).flatten(1)
+
+
+class Two(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.mean((2, 3)), x.amax((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (ByValue(), r"ByValue \(test_check.py:\d+\) cannot be traced: it decides by the values"),
+        (Two(), "must return one tensor, its scores, not 2"),
+        (nn.Sequential(nn.LazyConv2d(4, 3)), "0.weight has no shape yet"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, device="meta")), "0.weight holds no values"),
+    ],
+)
+def test_a_network_that_cannot_be_read_is_one_line(model: nn.Module, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        asq_hw.check(model, torch.rand(1, 3, 8, 8))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+def test_a_compiled_network_is_refused() -> None:
+    compiled = torch.jit.script(nn.Sequential(nn.ReLU()))
+    with pytest.raises(InputError, match="compiled by TorchScript; give the module"):
+        asq_hw.check(compiled, torch.rand(1, 3, 8, 8))
+
+
+def test_names_are_valid_free_and_no_folders_of_others() -> None:
+    wanted = ["a", "a.b", "a.b", "1x1 c-a", "n" * 90, "n" * 90 + "m", "", "a"]
+    names = layer_names(wanted)
+    assert names[:4] == ["a_1", "a.b", "a.b_1", "1x1_c_a"]
+    assert len(set(names)) == len(names) and all(0 < len(name) <= 64 for name in names)
+    assert not any(other.startswith(f"{name}.") for name in names for other in names)
+
+
+def test_the_package_loads_nothing_until_it_is_asked() -> None:
+    program = (
+        "import sys, asq_hw; assert 'check' in dir(asq_hw); "
+        "assert not {'torch', 'numba', 'numpy'} & set(sys.modules); asq_hw.check; "
+        "assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    with pytest.raises(AttributeError, match=re.escape("has no attribute 'chek'")):
+        asq_hw.chek  # noqa: B018 - to see it fail
