@@ -61,6 +61,13 @@ METHODS = (
         activations=Use(maker="lsq:adaptive_activation_quantizer", has_integer_form=True),
     ),
     Method(
+        name="asq-constant",
+        title="ASQ with a constant beta",
+        levels="uniform, step times one learned factor",
+        source="ASQ's control",
+        activations=Use(maker="constant_beta:activation_quantizer", has_integer_form=True),
+    ),
+    Method(
         name="pact",
         title="PACT",
         levels="uniform, learned clip",

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asq_hw.errors import InputError
 from asq_hw.numbers.grids import Grid
@@ -63,6 +64,11 @@ class BaseActivationQuantizer(ABC, Quantizer):
     def signed(self) -> bool:
         """Whether the codes can be negative."""
         return self.grid.signed
+
+    def factor_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield what gives the factor on the step: the adapter's parameters, or none."""
+        if self.adapter is not None:
+            yield from self.adapter.parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the quantized input, in its own shape and type.
