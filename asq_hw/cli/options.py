@@ -27,6 +27,7 @@ __all__ = [
     "memory_size",
     "model_path",
     "output_format",
+    "real",
 ]
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -48,6 +49,14 @@ def integer(text: str) -> int:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"must be an integer, not {text!r}") from None
+
+
+def real(text: str) -> float:
+    """Read a number; the complaint names what was typed."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a number, not {text!r}") from None
 
 
 def memory_size(text: str) -> int:

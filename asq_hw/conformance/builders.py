@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.network.activation import ActivationQuantizer, AdaptiveStep, FixedStep
+from asq_hw.network.activation import ActivationQuantizer, FixedStep, Step
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Input, Layer, Linear
@@ -67,9 +67,9 @@ def input_layer(
 
 
 def quantizer(
-    bits: int, step: int | AdaptiveStep, *, signed: bool = False, step_fraction_bits: int = 0
+    bits: int, step: int | Step, *, signed: bool = False, step_fraction_bits: int = 0
 ) -> ActivationQuantizer:
-    """Activation codes with a fixed or an adaptive step."""
+    """Activation codes with a fixed step, or one that is computed."""
     return ActivationQuantizer(
         grid=Grid(scheme=UNIFORM, bits=bits, signed=signed),
         step=FixedStep(step=step) if isinstance(step, int) else step,
