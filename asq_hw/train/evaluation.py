@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.train.data.batches import EVALUATION_BATCH, evaluation_batches, normalize
+from asq_hw.train.data.changes import ImageChange
 from asq_hw.train.distributed import Processes
 
 __all__ = ["evaluate", "predict"]
@@ -26,6 +27,7 @@ def predict(
     *,
     processes: Processes | None = None,
     workers: int = 0,
+    change: ImageChange | None = None,
 ) -> NDArray[np.int64]:
     """Return the class that the network gives each image, as int64 of shape ``(N,)``.
 
@@ -43,6 +45,8 @@ def predict(
         Those that share the work; each gets all predictions.
     workers : int
         Processes that read images in folders; 0 reads them here.
+    change : ImageChange, optional
+        What is done to every image first.
 
     Raises
     ------
@@ -57,6 +61,7 @@ def predict(
     batches = evaluation_batches(dataset, batch_size=batch_size, share=share, workers=workers)
     for index, images in enumerate(batches):
         start = (index * share.processes + share.rank) * batch_size
+        images = images if change is None else change(images)
         x = normalize(images.to(device), mean=dataset.mean, std=dataset.std)
         logits: Tensor = model(x)
         sound = logits.isfinite().all(dim=1)
@@ -78,6 +83,7 @@ def evaluate(
     *,
     processes: Processes | None = None,
     workers: int = 0,
+    change: ImageChange | None = None,
 ) -> float:
     """Return the share of a labeled dataset that the network classifies right.
 
@@ -90,5 +96,5 @@ def evaluate(
     """
     if dataset.labels is None:
         raise InputError(f"dataset {dataset.name} has no labels to evaluate with")
-    found = predict(model, dataset, batch_size, processes=processes, workers=workers)
+    found = predict(model, dataset, batch_size, processes=processes, workers=workers, change=change)
     return float(np.mean(found == dataset.labels))

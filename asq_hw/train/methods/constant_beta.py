@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.methods.method import ActivationSettings
 from asq_hw.train.quantizers.activations import ActivationQuantizer
 from asq_hw.train.quantizers.positive import PositiveParameter
@@ -16,7 +17,9 @@ __all__ = ["ConstantBetaActivationQuantizer", "activation_quantizer"]
 
 def activation_quantizer(settings: ActivationSettings) -> ConstantBetaActivationQuantizer:
     """Make the quantizer of a layer's input."""
-    return ConstantBetaActivationQuantizer(bits=settings.bits, signed=settings.signed)
+    return ConstantBetaActivationQuantizer(
+        bits=settings.bits, signed=settings.signed, step_start=settings.step_start
+    )
 
 
 class ConstantBetaActivationQuantizer(ActivationQuantizer):
@@ -27,8 +30,8 @@ class ConstantBetaActivationQuantizer(ActivationQuantizer):
     is one fixed step.
     """
 
-    def __init__(self, *, bits: int, signed: bool) -> None:
-        super().__init__(bits=bits, signed=signed)
+    def __init__(self, *, bits: int, signed: bool, step_start: StepStart = StepStart.LSQ) -> None:
+        super().__init__(bits=bits, signed=signed, step_start=step_start)
         self.beta = PositiveParameter(())
 
     def step(self) -> Tensor:

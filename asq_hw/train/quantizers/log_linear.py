@@ -1,0 +1,65 @@
+"""An adapter of C + 1 numbers: beta is 2 to a linear function of standardized channel means."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from asq_hw.train.methods.adapting import ADAPTER_START
+from asq_hw.train.quantizers.adapter import BETA_FLOOR, Adapter, quantize_weight
+from asq_hw.train.quantizers.gradients import with_gradient_of
+
+__all__ = ["LARGEST_EXPONENT", "LogLinearAdapter"]
+
+LARGEST_EXPONENT = -math.log2(BETA_FLOOR)
+"""Of beta, as a power of two; its negative is the smallest."""
+_LEAST_DEVIATION = 0.1
+"""Smallest deviation that means are divided by, over the root mean square of all deviations."""
+
+
+class LogLinearAdapter(Adapter):
+    """``beta = 2 ** (b + sum over c of w_c * (m_c - mean_c) / deviation_c)``: C + 1 numbers.
+
+    The mean and the deviation of each channel's mean m_c are those of the first batch; they are
+    kept, and only set the pace at which the weights learn: a linear function of standardized means
+    is a linear function of the means. What acts in the place of ``w / deviation`` are signed 8-bit
+    codes, already during training. Beta lies between `BETA_FLOOR` and its inverse.
+
+    Parameters
+    ----------
+    channels : int
+        Channels C of the feature map.
+    start : float
+        Deviation of the weights at first.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int, *, start: float = ADAPTER_START) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.zeros(()))
+        nn.init.normal_(self.weight, std=start)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("deviation", torch.ones(channels))
+
+    def start(self, means: Tensor) -> None:
+        """Take mean and deviation from the first batch's channel means ``(N, C)``."""
+        deviation, mean = torch.std_mean(means.detach(), dim=0, correction=0)
+        least = _LEAST_DEVIATION * deviation.square().mean().sqrt()
+        deviation = torch.maximum(deviation, least)
+        self.mean.copy_(mean)
+        self.deviation.copy_(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+
+    def slopes(self) -> Tensor:
+        """Return what beta's logarithm changes by for each channel's mean, ``(C,)``, unrounded."""
+        return self.weight / self.deviation
+
+    def _beta(self, means: Tensor) -> Tensor:
+        slopes = self.slopes()
+        acting = with_gradient_of(slopes, quantize_weight(slopes))
+        exponent = (means.to(slopes.dtype) - self.mean) @ acting + self.bias
+        return torch.exp2(exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT))
