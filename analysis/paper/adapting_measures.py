@@ -12,102 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-
-from asq_hw.datasets import Dataset, ImageFolder
-from asq_hw.errors import InputError
-from asq_hw.train.data.changes import ImageChange
-from asq_hw.train.evaluation import predict
-from asq_hw.train.quantizers.activations import ActivationQuantizer
-from asq_hw.train.quantizers.adapter import channel_means
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LayerInputs", "adapting_frame", "decibels", "layer_inputs", "measure_adapting"]
+    from asq_hw.train.data.changes import ImageChange
+    from asq_hw.train.step_errors import StepErrors
 
-_OCTAVES, _IN_AN_OCTAVE = 2, 16
-_SHIFTS = np.arange(-_OCTAVES * _IN_AN_OCTAVE, _OCTAVES * _IN_AN_OCTAVE + 1) / _IN_AN_OCTAVE
-"""Candidates for a step, as powers of two times the learned one."""
+__all__ = ["adapting_frame", "decibels", "measure_adapting"]
+
 _RIDGE = 1e-2
 """Of the predictor, in units of the standardized means' variance."""
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerInputs:
-    """What one quantizer met in a pass over N images.
-
-    Parameters
-    ----------
-    errors : float64 array of shape (N, candidates)
-        Squared error of each image with each candidate, the same steps for all.
-    adapted : float64 array of shape (N, candidates)
-        The same with each candidate times the image's beta.
-    means : float64 array of shape (N, C)
-        Means of the input's channels.
-    beta : float64 array of shape (N,)
-        What the adapter gave; 1 where there is none.
-    """
-
-    errors: Floats
-    adapted: Floats
-    means: Floats
-    beta: Floats
-
-
-def layer_inputs(
-    model: nn.Module, dataset: Dataset | ImageFolder, layer: str, change: ImageChange | None = None
-) -> LayerInputs:
-    """Run images through a network and measure the input of one layer.
-
-    Raises
-    ------
-    InputError
-        If there is no such layer, or its input is not quantized with one learned step.
-    """
-    modules = dict(model.named_modules())
-    quantizer = getattr(modules.get(layer), "activation_quantizer", None)
-    if not isinstance(quantizer, ActivationQuantizer):
-        raise InputError(f"layer {layer!r} must be one whose input has a learned step")
-    parts: list[tuple[Tensor, ...]] = []
-
-    def see(module: ActivationQuantizer, inputs: tuple[Tensor]) -> None:
-        x = inputs[0]
-        beta = torch.ones(len(x)) if module.adapter is None else module.adapter(x)
-        fixed, adapted = (
-            torch.stack([_errors(module, x, steps * 2.0**shift) for shift in _SHIFTS], 1)
-            for steps in (module.step().expand(len(x)), module.step() * beta)
-        )
-        parts.append((fixed, adapted, channel_means(x).double(), beta.double()))
-
-    handle = quantizer.register_forward_pre_hook(see)
-    try:
-        predict(model, dataset, change=change)
-    finally:
-        handle.remove()
-    errors, adapted, means, beta = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
-    return LayerInputs(errors=errors, adapted=adapted, means=means, beta=beta)
-
-
-def _errors(quantizer: ActivationQuantizer, x: Tensor, steps: Tensor) -> Tensor:
-    """Squared error of each image with its step, ``(N,)``."""
-    grid, steps = quantizer.grid, steps.view(-1, *(1 for _ in x.shape[1:]))
-    rounded = (x / steps).round_().clamp_(grid.minimum, grid.maximum).mul_(steps)
-    return (rounded - x).flatten(1).double().square().sum(1)
-
-
-def adapting_frame(fitted: LayerInputs, measured: LayerInputs) -> pd.DataFrame:
+def adapting_frame(fitted: StepErrors, measured: StepErrors) -> pd.DataFrame:
     """Compare an image's best step with what foretells it.
 
     Parameters
     ----------
-    fitted : LayerInputs
+    fitted : StepErrors
         Images of which every other one is fitted to.
-    measured : LayerInputs
+    measured : StepErrors
         The same images, or these changed; those between are measured.
 
     Returns
@@ -120,13 +48,15 @@ def adapting_frame(fitted: LayerInputs, measured: LayerInputs) -> pd.DataFrame:
     """
     import pandas as pd
 
+    from asq_hw.train.step_errors import OCTAVE
+
     known, asked = slice(0, None, 2), slice(1, None, 2)
     constant = int(fitted.errors[known].sum(0).argmin())
     errors = measured.errors[asked]
     rows = np.arange(len(errors))
 
     def at(places: NDArray[np.int64]) -> Floats:
-        found: Floats = errors[rows, places.clip(0, len(_SHIFTS) - 1)]
+        found: Floats = errors[rows, places.clip(0, errors.shape[1] - 1)]
         return found
 
     foretold = _predictor(fitted.means[known], fitted.errors[known].argmin(1))
@@ -134,8 +64,8 @@ def adapting_frame(fitted: LayerInputs, measured: LayerInputs) -> pd.DataFrame:
     best = errors.argmin(1)
     return pd.DataFrame(
         {
-            "best": (best - constant) / _IN_AN_OCTAVE,
-            "beta": np.log2(measured.beta[asked]) + (level - constant) / _IN_AN_OCTAVE,
+            "best": (best - constant) / OCTAVE,
+            "beta": np.log2(measured.beta[asked]) + (level - constant) / OCTAVE,
             "constant": errors[:, constant],
             "oracle": at(best),
             "predictor": at(foretold(measured.means[asked])),
@@ -188,16 +118,17 @@ def measure_adapting(
 
     from asq_hw.train.checkpoints import checkpoint as checkpoints
     from asq_hw.train.data.trained_images import images_of, open_as_trained
+    from asq_hw.train.step_errors import step_errors
 
     trained = checkpoints.load(checkpoint)
     model = trained.build_model()
     dataset = open_as_trained(data or trained.recipe.dataset, images_of(trained)).sample(images)
     frames = []
     for layer in layers:
-        plain = layer_inputs(model, dataset, layer)
+        plain = step_errors(model, dataset, layer)
         for kind, seen in (
             ("plain", plain),
-            ("changed", layer_inputs(model, dataset, layer, change)),
+            ("changed", step_errors(model, dataset, layer, change)),
         ):
             frames.append(adapting_frame(plain, seen).assign(layer=layer, images=kind))
     return pd.concat(frames, ignore_index=True)

@@ -14,7 +14,7 @@ pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
 from analysis.paper import adapting
-from analysis.paper.adapting_measures import LayerInputs, adapting_frame, decibels, layer_inputs
+from analysis.paper.adapting_measures import adapting_frame, decibels
 from asq_hw import datasets
 from asq_hw.errors import InputError
 from asq_hw.train import models, recipes
@@ -22,18 +22,19 @@ from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
 from asq_hw.train.data.batches import normalize
 from asq_hw.train.graph.conversion import quantize
+from asq_hw.train.step_errors import StepErrors, step_errors
 
 RECIPE = recipes.load("digits-asq-post-w4a4", ["width=8"])
 CANDIDATES = 65
 """Two octaves either way, 16 in each; the middle is the learned step."""
 
 
-def inputs(best: list[int], beta: list[float], adapted: list[int]) -> LayerInputs:
+def inputs(best: list[int], beta: list[float], adapted: list[int]) -> StepErrors:
     """Errors of 1 + the squared distance from the best place, in octaves; means foretell it."""
     places = np.arange(CANDIDATES)
     errors, around = (1 + ((places - np.array(at)[:, None]) / 16) ** 2 for at in (best, adapted))
     means = np.array(best, dtype=np.float64)[:, None]
-    return LayerInputs(errors=errors, adapted=around, means=means, beta=np.array(beta))
+    return StepErrors(errors=errors, adapted=around, means=means, beta=np.array(beta))
 
 
 def test_what_each_saves_by_hand() -> None:
@@ -73,13 +74,13 @@ def test_errors_are_those_of_the_quantizer() -> None:
     quantizer = model.get_submodule("conv2").activation_quantizer
     seen: list[torch.Tensor] = []
     handle = quantizer.register_forward_hook(lambda _m, x, y: seen.append((y - x[0]).flatten(1)))
-    found = layer_inputs(model, data, "conv2")
+    found = step_errors(model, data, "conv2")
     handle.remove()
     own = seen[0].double().square().sum(1).numpy()
     np.testing.assert_allclose(found.adapted[:, CANDIDATES // 2], own, rtol=1e-5)
     assert np.ptp(found.beta) > 0.001
     with pytest.raises(InputError, match="layer 'bn1' must be one whose input has a learned step"):
-        layer_inputs(model, data, "bn1")
+        step_errors(model, data, "bn1")
 
 
 def test_a_checkpoint_is_measured_and_drawn(
