@@ -55,10 +55,7 @@ def find_network(
     if input_size is not None:
         raise InputError(f"input is fixed by the model file {name!r}, so it cannot be {input_size}")
     if (steps, adapter_ratio) != (Steps.PAPER, ADAPTER_RATIO):
-        raise InputError(
-            f"steps are fixed by the model file {name!r}, so they cannot be {steps} with adapters "
-            f"of ratio {adapter_ratio}"
-        )
+        raise InputError(f"the model file {name!r} has its own steps, so none can be chosen for it")
     from asq_hw import modelfile  # numpy, which a named network does not need
 
     return integer_network_shape(modelfile.load(Path(name)))

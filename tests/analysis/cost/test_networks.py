@@ -237,3 +237,10 @@ def test_steps_that_are_exponents_are_counted():
     assert (power.adapter_weight_bits, power.adapter_bias_bits, power.step_bits) == (0, 0, 0)
     assert (power.comparisons, power.threshold_bits) == (200, 200 * 12)
     assert (power.pooling_additions, power.multiplier_updates) == (0, 0)
+
+
+def test_a_model_file_has_its_own_steps(tmp_path):
+    path = tmp_path / "net.asq"
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match="has its own steps, so none can be chosen for it"):
+        find_network(path, adapter_ratio=8)

@@ -40,10 +40,10 @@ def inputs(best: list[int], beta: list[float], adapted: list[int]) -> StepErrors
 def test_what_each_saves_by_hand() -> None:
     """Best places an octave below and above: 1 + 1 for all, 1 with each its own."""
     best = [16, 16, 48, 48, 16, 16, 48, 48]
-    found = inputs(best, [0.5, 0.5, 2, 2] * 2, [32] * 8)
+    found = inputs(best, [0.5, 0.5, 2, 2] * 2, [40] * 8)
     frame = adapting_frame(found, found)
     assert frame["best"].tolist() == [-1, 1, -1, 1]
-    assert frame["beta"].tolist() == [-1, 1, -1, 1]
+    assert frame["beta"].tolist() == [-0.5, 1.5, -0.5, 1.5]  # half an octave above one step for all
     assert frame["constant"].tolist() == [2] * 4
     assert frame["oracle"].tolist() == frame["adapter"].tolist() == [1] * 4
     assert np.abs(frame["predictor"] - 1).max() < 0.01  # but for the ridge
