@@ -60,6 +60,20 @@ def test_it_stays_between_a_64th_and_64() -> None:
     assert adapter(torch.tensor([[-50.0], [50.0]])).tolist() == [1 / 64, 64]
 
 
+def test_it_comes_back_from_its_ends_and_is_not_driven_beyond() -> None:
+    """Descent on -beta raises it from 1/64; descent on beta would drive it further below."""
+    adapter = adapter_of([1.0], [0.0], [1.0])
+    low, high = torch.tensor([[-50.0]]), torch.tensor([[50.0]])
+    for means, sign, expected in (
+        (low, -1, -math.log(2) / 64),
+        (low, 1, 0),
+        (high, 1, math.log(2) * 64),
+        (high, -1, 0),
+    ):
+        (gradient,) = torch.autograd.grad((sign * adapter(means)).sum(), adapter.bias)
+        assert gradient.item() == pytest.approx(expected)
+
+
 def test_the_first_batch_standardizes() -> None:
     """Mean and deviation of each channel's mean; a still channel's is a tenth of the rms."""
     quantizer = ActivationQuantizer(bits=4, signed=True, adapter=LogLinearAdapter(3))

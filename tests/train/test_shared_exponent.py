@@ -8,6 +8,7 @@ from torch import nn
 pytest.importorskip("sklearn")
 
 from asq_hw import datasets, oracle
+from asq_hw.errors import InputError
 from asq_hw.network.layers import Conv
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.train import models, recipes
@@ -55,18 +56,33 @@ def test_every_sample_has_its_own_step() -> None:
     assert not list(quantizer.parameters())
 
 
-def test_integer_steps_are_the_trained_ones() -> None:
+RECIPE = recipes.load("digits-asq-post-w4a4", {"activations": "shared-exponent", "width": 8})
+
+
+def trained(images: datasets.Dataset) -> nn.Module:
+    """A network that has seen a batch."""
     torch.manual_seed(7)
-    images = datasets.load("digits", split="train").first(64)
     x = normalize(torch.from_numpy(images.images.copy()), mean=images.mean, std=images.std)
-    recipe = recipes.load("digits-asq-post-w4a4", {"activations": "shared-exponent", "width": 8})
-    model = quantize(models.build("digits", width=8, in_channels=1, num_classes=10), recipe)
+    model = quantize(models.build("digits", width=8, in_channels=1, num_classes=10), RECIPE)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
     with torch.no_grad():
         model(x)
-    network = export_network(model.eval(), recipe, images)
+    return model.eval()
+
+
+def test_a_step_that_does_not_fit_is_refused() -> None:
+    """Of features of 24 bits, up to about 2^22, steps are about 2^19."""
+    images = datasets.load("digits", split="train").first(64)
+    with pytest.raises(InputError, match=r"a step of 2\*\*\d\d units does not fit 16 bits"):
+        export_network(trained(images), RECIPE, images, feature_bits=24)
+
+
+def test_integer_steps_are_the_trained_ones() -> None:
+    images = datasets.load("digits", split="train").first(64)
+    model = trained(images)
+    network = export_network(model, RECIPE, images)
     layer = next(layer for layer in network.layers if layer.name == "conv2")
     assert isinstance(layer, Conv) and isinstance(layer.quantizer.step, SharedExponentStep)
     traced = oracle.trace(network, images.images[:9])

@@ -162,6 +162,10 @@ def _shared_exponent(
     """The exponents from a sample of zeros to one twice as large as calibration saw."""
     largest = origin.largest_step * _STEP_HEADROOM
     top = math.frexp(largest)[1] - 1 + origin.source_format.fraction_bits + fraction_bits
+    if top > STEP_BITS:
+        raise InputError(
+            f"{origin.name}: a step of 2**{top - 1} units does not fit {STEP_BITS} bits"
+        )
     least = fraction_bits + 1 - trained.grid.maximum.bit_length()
     highest = max(0, min(STEP_BITS - 1, top))
     return SharedExponentStep(lowest=max(0, min(least, highest)), highest=highest)

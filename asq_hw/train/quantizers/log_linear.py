@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from asq_hw.train.methods.adapting import ADAPTER_START
 from asq_hw.train.quantizers.adapter import BETA_FLOOR, Adapter, quantize_weight
-from asq_hw.train.quantizers.gradients import with_gradient_of
+from asq_hw.train.quantizers.gradients import bound_between, with_gradient_of
 
 __all__ = ["LARGEST_EXPONENT", "LogLinearAdapter"]
 
@@ -25,7 +25,8 @@ class LogLinearAdapter(Adapter):
     The mean and the deviation of each channel's mean m_c are those of the first batch; they are
     kept, and only set the pace at which the weights learn: a linear function of standardized means
     is a linear function of the means. What acts in the place of ``w / deviation`` are signed 8-bit
-    codes, already during training. Beta lies between `BETA_FLOOR` and its inverse.
+    codes, already during training. Beta lies between `BETA_FLOOR` and its inverse; from these
+    ends it can come back.
 
     Parameters
     ----------
@@ -62,4 +63,4 @@ class LogLinearAdapter(Adapter):
         slopes = self.slopes()
         acting = with_gradient_of(slopes, quantize_weight(slopes))
         exponent = (means.to(slopes.dtype) - self.mean) @ acting + self.bias
-        return torch.exp2(exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT))
+        return torch.exp2(bound_between(exponent, -LARGEST_EXPONENT, LARGEST_EXPONENT))
