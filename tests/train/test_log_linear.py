@@ -75,7 +75,10 @@ def test_it_comes_back_from_its_ends_and_is_not_driven_beyond() -> None:
 
 
 def test_the_first_batch_standardizes() -> None:
-    """Mean and deviation of each channel's mean; a still channel's is a tenth of the rms."""
+    """Mean and deviation of each channel's mean, that times the root of 3 channels.
+
+    A still channel's deviation is a tenth of the root mean square.
+    """
     quantizer = ActivationQuantizer(bits=4, signed=True, adapter=LogLinearAdapter(3))
     adapter = quantizer.adapter
     assert isinstance(adapter, LogLinearAdapter)
@@ -83,7 +86,8 @@ def test_the_first_batch_standardizes() -> None:
     quantizer(means[:, :, None, None].expand(2, 3, 4, 4) + torch.tensor([-1.0, 0, 0, 1]))
     assert adapter.mean.tolist() == [2, 20, 5]
     least = 0.1 * math.sqrt((1 + 100 + 0) / 3)
-    assert adapter.deviation.tolist() == pytest.approx([1, 10, least])
+    root = math.sqrt(3)
+    assert adapter.deviation.tolist() == pytest.approx([root, 10 * root, least * root])
     quantizer(100 * means[:, :, None, None].expand(2, 3, 4, 4))
     assert adapter.mean.tolist() == [2, 20, 5]
 
@@ -91,7 +95,7 @@ def test_the_first_batch_standardizes() -> None:
 def test_one_image_alone_leaves_the_means_as_they_are() -> None:
     adapter = LogLinearAdapter(4)
     adapter.start(torch.ones(1, 4))
-    assert adapter.deviation.tolist() == [1] * 4
+    assert adapter.deviation.tolist() == [2] * 4  # of 1, times the root of 4
 
 
 def test_it_starts_at_one_and_has_one_number_for_each_channel_and_one() -> None:

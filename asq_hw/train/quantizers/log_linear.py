@@ -22,11 +22,12 @@ _LEAST_DEVIATION = 0.1
 class LogLinearAdapter(Adapter):
     """``beta = 2 ** (b + sum over c of w_c * (m_c - mean_c) / deviation_c)``: C + 1 numbers.
 
-    The mean and the deviation of each channel's mean m_c are those of the first batch; they are
-    kept, and only set the pace at which the weights learn: a linear function of standardized means
-    is a linear function of the means. What acts in the place of ``w / deviation`` are signed 8-bit
-    codes, already during training. Beta lies between `BETA_FLOOR` and its inverse; from these
-    ends it can come back.
+    The mean of each channel's mean m_c, and its deviation times the root of C, are those of the
+    first batch; they are kept, and only set the pace at which the weights learn: a linear function
+    of standardized means is a linear function of the means. With the root all weights together
+    move beta as far in a step as b alone does. What acts in the place of ``w / deviation`` are
+    signed 8-bit codes, already during training. Beta lies between `BETA_FLOOR` and its inverse;
+    from these ends it can come back.
 
     Parameters
     ----------
@@ -48,12 +49,13 @@ class LogLinearAdapter(Adapter):
         self.register_buffer("deviation", torch.ones(channels))
 
     def start(self, means: Tensor) -> None:
-        """Take mean and deviation from the first batch's channel means ``(N, C)``."""
+        """Take means and deviations from the first batch's channel means ``(N, C)``."""
         deviation, mean = torch.std_mean(means.detach(), dim=0, correction=0)
         least = _LEAST_DEVIATION * deviation.square().mean().sqrt()
         deviation = torch.maximum(deviation, least)
+        deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
         self.mean.copy_(mean)
-        self.deviation.copy_(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+        self.deviation.copy_(deviation * math.sqrt(len(deviation)))
 
     def slopes(self) -> Tensor:
         """Return what beta's logarithm changes by for each channel's mean, ``(C,)``, unrounded."""
