@@ -13,6 +13,7 @@ from asq_hw import datasets, oracle
 from asq_hw.network.layers import Conv
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.train import models, recipes
+from asq_hw.train.batch_norm import freeze_batch_norm
 from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.conversion import quantize
@@ -30,7 +31,7 @@ def adapter_of(weight: list[float], mean: list[float], deviation: list[float]) -
         adapter.weight.copy_(torch.tensor(weight))
     adapter.mean.copy_(torch.tensor(mean))
     adapter.deviation.copy_(torch.tensor(deviation))
-    return adapter
+    return adapter.eval()
 
 
 def test_log_linear_by_hand() -> None:
@@ -88,8 +89,11 @@ def test_the_first_batch_standardizes() -> None:
     least = 0.1 * math.sqrt((1 + 100 + 0) / 3)
     root = math.sqrt(3)
     assert adapter.deviation.tolist() == pytest.approx([root, 10 * root, least * root])
-    quantizer(100 * means[:, :, None, None].expand(2, 3, 4, 4))
-    assert adapter.mean.tolist() == [2, 20, 5]
+    quantizer(2 * means[:, :, None, None].expand(2, 3, 4, 4))
+    assert adapter.mean.tolist() == pytest.approx([2.2, 22, 5.5])  # a tenth of the way
+    freeze_batch_norm(quantizer)
+    quantizer(means[:, :, None, None].expand(2, 3, 4, 4))
+    assert adapter.mean.tolist() == pytest.approx([2.2, 22, 5.5])
 
 
 def test_one_image_alone_leaves_the_means_as_they_are() -> None:

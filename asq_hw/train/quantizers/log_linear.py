@@ -15,6 +15,8 @@ __all__ = ["LARGEST_EXPONENT", "LogLinearAdapter"]
 
 LARGEST_EXPONENT = -math.log2(BETA_FLOOR)
 """Of beta, as a power of two; its negative is the smallest."""
+_SHARE = 0.1
+"""Of the way to a batch's means and deviations; batch norm's own."""
 _LEAST_DEVIATION = 0.1
 """Smallest deviation that means are divided by, over the root mean square of all deviations."""
 
@@ -22,10 +24,11 @@ _LEAST_DEVIATION = 0.1
 class LogLinearAdapter(Adapter):
     """``beta = 2 ** (b + sum over c of w_c * (m_c - mean_c) / deviation_c)``: C + 1 numbers.
 
-    The mean of each channel's mean m_c, and its deviation times the root of C, are those of the
-    first batch; they are kept, and only set the pace at which the weights learn: a linear function
-    of standardized means is a linear function of the means. With the root all weights together
-    move beta as far in a step as b alone does. What acts in the place of ``w / deviation`` are
+    The mean of each channel's mean m_c, and its deviation times the root of C, start from the first
+    batch and follow the others in training, as batch norm's running statistics do. They only set
+    the pace at which the weights learn: a linear function of standardized means is a linear
+    function of the means. With the root all weights together move beta as far in a step as b alone
+    does. What acts in the place of ``w / deviation`` are
     signed 8-bit codes, already during training. Beta lies between `BETA_FLOOR` and its inverse;
     from these ends it can come back.
 
@@ -50,18 +53,24 @@ class LogLinearAdapter(Adapter):
 
     def start(self, means: Tensor) -> None:
         """Take means and deviations from the first batch's channel means ``(N, C)``."""
+        self._follow(means, 1.0)
+
+    def _follow(self, means: Tensor, share: float) -> None:
+        """Move means and deviations a share of the way to those of a batch."""
         deviation, mean = torch.std_mean(means.detach(), dim=0, correction=0)
         least = _LEAST_DEVIATION * deviation.square().mean().sqrt()
         deviation = torch.maximum(deviation, least)
         deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-        self.mean.copy_(mean)
-        self.deviation.copy_(deviation * math.sqrt(len(deviation)))
+        self.mean.lerp_(mean.to(self.mean), share)
+        self.deviation.lerp_((deviation * math.sqrt(len(deviation))).to(self.deviation), share)
 
     def slopes(self) -> Tensor:
         """Return what beta's logarithm changes by for each channel's mean, ``(C,)``, unrounded."""
-        return self.weight / self.deviation
+        return self.weight / self.deviation.clone()  # the next batch changes it in place
 
     def _beta(self, means: Tensor) -> Tensor:
+        if self.training:
+            self._follow(means, _SHARE)
         slopes = self.slopes()
         acting = with_gradient_of(slopes, quantize_weight(slopes))
         exponent = (means.to(slopes.dtype) - self.mean) @ acting + self.bias
