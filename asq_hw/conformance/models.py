@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.conformance import networks, weights
+from asq_hw.conformance import exponents, networks, weights
 from asq_hw.conformance.builders import arbitrary
 from asq_hw.modelfile.file import version_of_steps
 from asq_hw.network.graph import IntegerNetwork
@@ -104,9 +104,9 @@ EXAMPLES: tuple[Example, ...] = (
     _example(
         "adaptive-two-stages", "ASQ steps from two layers", networks.adaptive_two_stages, noise=3
     ),
-    _example("log-linear", "steps that are 2 to a linear function", networks.log_linear, noise=3),
+    _example("log-linear", "steps that are 2 to a linear function", exponents.log_linear, noise=3),
     _example(
-        "shared-exponent", "steps from the largest magnitude", networks.shared_exponent, noise=3
+        "shared-exponent", "steps from the largest magnitude", exponents.shared_exponent, noise=3
     ),
     _example("residual", "every layer kind in one network", networks.residual),
     _example("color", "three channels of pixels, classes with names", networks.color),
