@@ -94,8 +94,8 @@ class StoredCounts:
         One multiplier for the channel means and one for each of the adapter's linear layers;
         the last one holds the learned step size s.
     buffer_bits : int
-        The feature map that is kept until the mean of its last channel is known. One layer runs
-        at a time, so a network needs its largest, not their sum.
+        The feature map that is kept until the mean of its last channel, or its largest value, is
+        known. One layer runs at a time, so a network needs its largest, not their sum.
     multiplications : int
         Of all layers; there are as many additions.
     multiply_accumulate_bits : int
@@ -114,7 +114,8 @@ class StoredCounts:
         To build ``2**b - 1`` odd multiples of the step: all but the first are one addition.
     comparisons : int
         b for every input element, a binary search over the thresholds. A fixed step needs none:
-        it is part of the requantization before.
+        it is part of the requantization before. A shared exponent needs one, for the largest
+        magnitude; its codes and multipliers are shifts.
     threshold_bits : int
         These additions and comparisons, weighted.
     multiplier_updates : int
@@ -223,17 +224,17 @@ def stored_counts(layer: LayerShape, weight_bits: int, activation_bits: int) -> 
     inputs = layer.inputs if layer.has_adapter else 0
     updates = layer.out_channels if layer.has_adapter else 0
     threshold_additions = (1 << activation_bits) - 2 if layer.has_adapter else 0
-    comparisons = activation_bits * inputs
+    comparisons = activation_bits * inputs + (layer.inputs if layer.shares_exponent else 0)
     rescale_bits = MULTIPLIER_BITS + BIAS_BITS
     return StoredCounts(
         weight_bits=layer.weights * weight_bits,
         multiplier_bits=layer.out_channels * MULTIPLIER_BITS,
         bias_bits=layer.out_channels * BIAS_BITS,
-        step_bits=0 if layer.has_adapter else STEP_BITS,
+        step_bits=0 if layer.waits_for_input else STEP_BITS,
         adapter_weight_bits=layer.adapter_weights * ADAPTER_BITS,
         adapter_bias_bits=layer.adapter_outputs * BIAS_BITS,
         adapter_scale_bits=(1 + layer.adapter_stages) * MULTIPLIER_BITS if layer.has_adapter else 0,
-        buffer_bits=inputs * layer.feature_bits,
+        buffer_bits=layer.inputs * layer.feature_bits if layer.waits_for_input else 0,
         multiplications=layer.multiplications,
         multiply_accumulate_bits=2 * layer.multiplications * weight_bits,
         requantization_bits=layer.outputs * rescale_bits,

@@ -6,18 +6,26 @@ import os
 from pathlib import Path
 
 from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
-from analysis.cost.topologies import named_network
+from analysis.cost.topologies import Steps, named_network
 from asq_hw.errors import InputError
-from asq_hw.network.activation import AdaptiveStep
+from asq_hw.network.activation import ADAPTER_RATIO, AdaptiveStep
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.network.topologies import PUBLISHED
 
 __all__ = ["find_network", "integer_network_shape"]
 
 
-def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> NetworkShape:
+def find_network(
+    name_or_path: str | Path,
+    *,
+    input_size: int | None = None,
+    steps: Steps = Steps.PAPER,
+    adapter_ratio: int = ADAPTER_RATIO,
+) -> NetworkShape:
     """The layer shapes of a network known by name or of a model file.
 
     Parameters
@@ -26,11 +34,16 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
         One of `asq_hw.network.topologies.PUBLISHED`, or the path of a model file.
     input_size : int, optional
         Height and width of the image in pixels; a model file has its own.
+    steps : Steps
+        What gives the activation steps of a network known by name.
+    adapter_ratio : int
+        Channels for each hidden value of its adapters.
 
     Raises
     ------
     InputError
-        If it is neither, if the file cannot be read, or an input size is given for a file.
+        If it is neither, if the file cannot be read, or an input size or other steps than it has
+        are given for a file.
 
     Examples
     --------
@@ -40,13 +53,15 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
     """
     name = str(name_or_path)
     if name in PUBLISHED:
-        return named_network(name, input_size=input_size)
+        return named_network(name, input_size=input_size, steps=steps, adapter_ratio=adapter_ratio)
     # Unlike Path.exists, this takes any text: empty, too long, with a null character.
     if not os.path.exists(name):
         known = ", ".join(PUBLISHED)
         raise InputError(f"network must be one of {known} or a model file, not {name[:80]!r}")
     if input_size is not None:
         raise InputError(f"input is fixed by the model file {name!r}, so it cannot be {input_size}")
+    if (steps, adapter_ratio) != (Steps.PAPER, ADAPTER_RATIO):
+        raise InputError(f"the model file {name!r} has its own steps, so none can be chosen for it")
     from asq_hw import modelfile  # numpy, which a named network does not need
 
     return integer_network_shape(modelfile.load(Path(name)))
@@ -55,7 +70,8 @@ def find_network(name_or_path: str | Path, *, input_size: int | None = None) -> 
 def integer_network_shape(network: IntegerNetwork) -> NetworkShape:
     """The layer shapes of an integer network.
 
-    Layers with an adaptive step (ASQ) have an adapter and all others have none. The first and
+    Layers with an adaptive (ASQ) or a log-linear step have an adapter and all others have none; a
+    log-linear step counts as one linear layer, its offset as the bias. The first and
     the last layer with weights are unquantized, as in the paper, unless they have an adapter.
     """
     maps = network.feature_maps()
@@ -75,6 +91,8 @@ def _layer_shape(layer: Conv | Linear, source: FeatureMap, *, is_end: bool) -> L
     adapter_hidden: int | None = None
     if isinstance(step, AdaptiveStep):
         adapter_hidden = step.stages[0].weight.shape[0] if len(step.stages) == 2 else 0
+    if isinstance(step, LogLinearStep):
+        adapter_hidden = 0
     is_convolution = isinstance(layer, Conv)
     return LayerShape(
         name=layer.name,
@@ -89,6 +107,7 @@ def _layer_shape(layer: Conv | Linear, source: FeatureMap, *, is_end: bool) -> L
         in_width=width,
         quantized=not is_end or adapter_hidden is not None,
         adapter_hidden=adapter_hidden,
+        shares_exponent=isinstance(step, SharedExponentStep),
         feature_bits=source.format.bits,
         weight_grid=layer.weight_grid,
         activation_bits=layer.quantizer.grid.bits,

@@ -38,7 +38,9 @@ class LayerShape:
         Whether weights and inputs have the network's low width; else 8 bit (first, last layer).
     adapter_hidden : int or None
         Hidden width of the ASQ adapter that reads this layer's input; 0 is a single linear
-        layer, None is no adapter (a step size that is fixed).
+        layer, None is no adapter (a step size that is fixed, or a shared exponent).
+    shares_exponent : bool
+        Whether the step is a power of two from the largest value of this layer's input.
     feature_bits : int
         Width of the input feature map's integers.
     weight_grid : Grid or None
@@ -59,6 +61,7 @@ class LayerShape:
     in_width: int = 1
     quantized: bool = True
     adapter_hidden: int | None = None
+    shares_exponent: bool = False
     feature_bits: int = FEATURE_BITS
     weight_grid: Grid | None = None
     activation_bits: int | None = None
@@ -98,6 +101,11 @@ class LayerShape:
     def has_adapter(self) -> bool:
         """Whether an ASQ adapter reads this layer's input."""
         return self.adapter_hidden is not None
+
+    @property
+    def waits_for_input(self) -> bool:
+        """Whether the whole input must be known before its first element can be quantized."""
+        return self.has_adapter or self.shares_exponent
 
     @property
     def adapter_weights(self) -> int:

@@ -1,6 +1,6 @@
 """Layer shapes of the networks known by name, from their plans.
 
-Every convolution but the first is quantized and has an ASQ adapter on its input; the first
+Every convolution but the first is quantized and has what gives its input a step; the first
 convolution and the classifier stay at 8 bit, as in the paper's experiments.
 """
 
@@ -8,22 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from enum import StrEnum
 from itertools import chain
+from typing import assert_never
 
 from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
 from asq_hw.errors import InputError
-from asq_hw.network.activation import adapter_hidden_width
+from asq_hw.network.activation import ADAPTER_RATIO, adapter_hidden_width
 from asq_hw.network.topologies import PUBLISHED, TOPOLOGIES
 from asq_hw.network.topologies.layers import Block, Convolution, MaxPool, Plan
 
-__all__ = ["named_network"]
+__all__ = ["Steps", "named_network"]
 
 _MAX_SIZE = 1 << 14
 _MAX_CHANNELS = 1 << 10
 
 
+class Steps(StrEnum):
+    """What gives the activation steps of the quantized layers."""
+
+    PAPER = "paper"
+    """The paper's adapters."""
+    LOG_LINEAR = "log-linear"
+    """Log-linear adapters: a weight for each channel, and an offset."""
+    SHARED_EXPONENT = "shared-exponent"
+    """The largest value of each sample."""
+    FIXED = "fixed"
+    """Constants."""
+
+
 def named_network(
-    name: str, *, input_size: int | None = None, input_channels: int | None = None
+    name: str,
+    *,
+    input_size: int | None = None,
+    input_channels: int | None = None,
+    steps: Steps = Steps.PAPER,
+    adapter_ratio: int = ADAPTER_RATIO,
 ) -> NetworkShape:
     """The layer shapes of a network known by name.
 
@@ -33,6 +53,10 @@ def named_network(
         One of `asq_hw.network.topologies.PUBLISHED`; its width and its classes are as published.
     input_size, input_channels : int, optional
         Height and width of the image in pixels, and its channels; by default as published.
+    steps : Steps
+        What gives the activation steps of the quantized layers.
+    adapter_ratio : int
+        Channels for each hidden value of the paper's adapters.
 
     Raises
     ------
@@ -50,11 +74,32 @@ def named_network(
     if not 1 <= channels <= _MAX_CHANNELS:
         raise InputError(f"input channels must be 1..{_MAX_CHANNELS}, not {channels}")
     first, *others = _convolutions(plan, size)
+    if not 1 <= adapter_ratio <= _MAX_CHANNELS:
+        raise InputError(f"adapter-ratio must be 1..{_MAX_CHANNELS}, not {adapter_ratio}")
+    if steps is not Steps.PAPER and adapter_ratio != ADAPTER_RATIO:
+        raise InputError(
+            f"adapter-ratio is of the paper's adapters: with steps {steps} it cannot be "
+            f"{adapter_ratio}"
+        )
     quantized = (
-        replace(layer, quantized=True, adapter_hidden=adapter_hidden_width(layer.in_channels))
-        for layer in others
+        replace(_with_steps(layer, steps, adapter_ratio), quantized=True) for layer in others
     )
     return NetworkShape(name=name, layers=(first, *quantized, _classifier(plan)))
+
+
+def _with_steps(layer: LayerShape, steps: Steps, ratio: int) -> LayerShape:
+    match steps:
+        case Steps.PAPER:
+            hidden = adapter_hidden_width(layer.in_channels, ratio)
+            return replace(layer, adapter_hidden=hidden)
+        case Steps.LOG_LINEAR:
+            return replace(layer, adapter_hidden=0)
+        case Steps.SHARED_EXPONENT:
+            return replace(layer, shares_exponent=True)
+        case Steps.FIXED:
+            return layer
+        case _:
+            assert_never(steps)
 
 
 def _convolutions(plan: Plan, size: int) -> Iterator[LayerShape]:

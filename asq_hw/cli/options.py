@@ -28,6 +28,7 @@ __all__ = [
     "model_path",
     "numbers",
     "output_format",
+    "real",
 ]
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -49,6 +50,14 @@ def integer(text: str) -> int:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"must be an integer, not {text!r}") from None
+
+
+def real(text: str) -> float:
+    """Read a number; the complaint names what was typed."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a number, not {text!r}") from None
 
 
 def memory_size(text: str) -> int:

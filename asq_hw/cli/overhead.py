@@ -83,6 +83,24 @@ def overhead(
         int | None,
         typer.Option("--input", parser=integer, metavar="N", help="Image of N x N pixels."),
     ] = None,
+    steps: Annotated[
+        str,
+        typer.Option(
+            "--steps",
+            metavar="paper|log-linear|shared-exponent|fixed",
+            help="What gives the activation steps of a known network; the others are beyond the "
+            "paper.",
+        ),
+    ] = "paper",
+    adapter_ratio: Annotated[
+        int,
+        typer.Option(
+            "--adapter-ratio",
+            parser=integer,
+            metavar="N",
+            help="Channels for each hidden value of an adapter; the paper's have 4.",
+        ),
+    ] = 4,
     per_layer: Annotated[
         bool, typer.Option("--per-layer", metavar="", help="One row for each layer.")
     ] = False,
@@ -91,10 +109,16 @@ def overhead(
     """Count what the ASQ adapters add to a network (paper, Eq. 10-16 and Table 1)."""
     from analysis.cost import overhead as counting
     from analysis.cost.networks import find_network
+    from analysis.cost.topologies import Steps
 
     named = model_path(network) if network == BUNDLED else network
     result = counting.overhead(
-        find_network(named, input_size=input_size),
+        find_network(
+            named,
+            input_size=input_size,
+            steps=choose(Steps, "steps", steps),
+            adapter_ratio=adapter_ratio,
+        ),
         bits=None if bits is None else integers("bits", bits),
         convention=choose(counting.Convention, "convention", convention),
         encoding=None if grid is None else choose(Encoding, "grid", grid),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from asq_hw.cli.options import FormatOption, LimitOption, ThreadsOption, integer, numbers
+from asq_hw.cli.options import (
+    FormatOption,
+    LimitOption,
+    ThreadsOption,
+    integer,
+    numbers,
+    real,
+)
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
 from asq_hw.errors import InputError
 from asq_hw.files.outputs import check_outputs
@@ -208,34 +216,65 @@ def evaluate(
     mean: MeanOption = None,
     std: StdOption = None,
     workers: WorkersOption = None,
+    hold_beta: Annotated[
+        bool,
+        typer.Option(
+            "--hold-beta", metavar="", help="Give every image each adapter's mean over all of them."
+        ),
+    ] = False,
+    brightness: Annotated[
+        float,
+        typer.Option("--brightness", parser=real, metavar="F", help="Multiply every pixel by F."),
+    ] = 1.0,
+    contrast: Annotated[
+        float,
+        typer.Option(
+            "--contrast",
+            parser=real,
+            metavar="F",
+            help="Multiply every pixel's distance from its image's mean by F.",
+        ),
+    ] = 1.0,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Measure a trained network in floating point, on test images."""
     _require_torch("eval")
     from asq_hw.train.checkpoints.digest import weights_digest
+    from asq_hw.train.data.changes import ImageChange
     from asq_hw.train.data.trained_images import images_of, open_as_trained
     from asq_hw.train.distributed import default_workers
-    from asq_hw.train.evaluation import evaluate as measure
+    from asq_hw.train.measurement import measure
 
+    change = ImageChange(brightness=brightness, contrast=contrast)
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, not {limit}")
     trained = _open(checkpoint, recipe_name, overrides, mean=mean, std=std)
     model, recipe = trained.build_model(), trained.recipe
     dataset = open_as_trained(data or recipe.dataset, images_of(trained)).sample(limit)
+    workers = default_workers() if workers is None else workers
+    found = measure(model, dataset, workers=workers, change=change, hold_beta=hold_beta)
+    variations = [beta["variation"] for beta in found.beta.values()]
     row = {
         "checkpoint": str(checkpoint),
         "recipe": recipe.name,
         "dataset": dataset.name,
         "images": len(dataset),
-        "top1": measure(model, dataset, workers=default_workers() if workers is None else workers),
+        "top1": found.top1,
+        "beta_variation": statistics.median(variations) if variations else None,
     }
     columns = (
         Column(key="recipe", heading="recipe"),
         Column(key="dataset", heading="data set"),
         Column(key="images", heading="images", form=",d"),
         Column(key="top1", heading="top-1", form=".2%"),
+        Column(key="beta_variation", heading="variation of beta", form=".2%"),
     )
-    document = {**row, "digest": weights_digest(trained.weights), "start": trained.start}
+    document = {
+        **row,
+        "beta": found.beta,
+        "digest": weights_digest(trained.weights),
+        "start": trained.start,
+    }
     show(Report(table=Table(columns=columns, rows=[row]), document=document), form)
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.network.activation import ActivationQuantizer, AdaptiveStep, FixedStep
+from asq_hw.network.activation import ActivationQuantizer, FixedStep, Step
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Input, Layer, Linear
@@ -91,15 +91,15 @@ def input_layer(
 
 
 def quantizer(
-    bits: int, step: int | AdaptiveStep, *, signed: bool = False, step_fraction_bits: int = 0
+    bits: int, step: int | Step, *, signed: bool = False, step_fraction_bits: int = 0
 ) -> ActivationQuantizer:
-    """Activation codes with a fixed or an adaptive step.
+    """Activation codes with a fixed step, or one that is computed.
 
     Parameters
     ----------
     bits : int
         Width of a code, 2 to 8.
-    step : int or AdaptiveStep
+    step : int or Step
         The step, or how it is computed.
     signed : bool
         Whether codes are two's complement.

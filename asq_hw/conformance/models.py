@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.conformance import networks, weights
+from asq_hw.conformance import exponents, networks, weights
 from asq_hw.conformance.builders import arbitrary
+from asq_hw.modelfile.file import version_of_steps
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product, ProductKind
 
@@ -38,7 +39,7 @@ class Example:
     @property
     def version(self) -> int:
         """Of the model file's format: the first that holds what the network has."""
-        return 1 if self.network.images is None else 2
+        return max(1 if self.network.images is None else 2, version_of_steps(self.network.layers))
 
 
 def _pixels(height: int, width: int, *, channels: int = 1, noise: int = 1) -> NDArray[np.uint8]:
@@ -102,6 +103,10 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     _example(
         "adaptive-two-stages", "ASQ steps from two layers", networks.adaptive_two_stages, noise=3
+    ),
+    _example("log-linear", "steps that are 2 to a linear function", exponents.log_linear, noise=3),
+    _example(
+        "shared-exponent", "steps from the largest magnitude", exponents.shared_exponent, noise=3
     ),
     _example("residual", "every layer kind in one network", networks.residual),
     _example("color", "three channels of pixels, classes with names", networks.color),

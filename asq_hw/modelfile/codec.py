@@ -13,13 +13,21 @@ from numpy.typing import NDArray
 
 from asq_hw.errors import InputError, citing
 from asq_hw.modelfile.strict_json import Fields
-from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.activation import (
+    ActivationQuantizer,
+    AdapterStage,
+    AdaptiveStep,
+    FixedStep,
+    Step,
+)
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import LAYER_KINDS, Input, Layer
 from asq_hw.network.layers.kind import Form, Stored
 from asq_hw.network.layers.weighted import WeightedLayer
+from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.names import check_name
+from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM, scheme_named
@@ -126,6 +134,19 @@ def _encode_quantizer(quantizer: ActivationQuantizer, tensors: NamedTensors) -> 
             for index, stage in enumerate(step.stages):
                 tensors[f"adapter.{index}.weight"] = ("I8", stage.weight)
                 tensors[f"adapter.{index}.bias"] = ("I32", stage.bias)
+        case LogLinearStep():
+            fields["log_linear"] = {
+                "pool_multiplier": step.pool_multiplier,
+                "pool_shift": step.pool_shift,
+                "multiplier": step.multiplier,
+                "shift": step.shift,
+                "offset": step.offset,
+                "minimum": step.lowest,
+                "maximum": step.highest,
+            }
+            tensors["log_linear.weight"] = ("I8", step.weight)
+        case SharedExponentStep():
+            fields["shared_exponent"] = {"minimum": step.lowest, "maximum": step.highest}
         case _:
             assert_never(step)
     return fields
@@ -259,15 +280,44 @@ def _decode_weight_grid(weights: Fields) -> Grid:
 
 def _decode_quantizer(name: str, fields: Fields, tensors: TensorSource) -> ActivationQuantizer:
     grid = Grid(scheme=UNIFORM, bits=fields.integer("bits"), signed=fields.boolean("signed"))
-    step: FixedStep | AdaptiveStep
-    if fields.has("adapter"):
-        with citing("R-adapter"):
-            step = _decode_adapter(name, fields.nested("adapter"), tensors)
-    else:
-        step = FixedStep(step=fields.integer("step"))
+    step = _decode_step(name, fields, tensors)
     fraction_bits = fields.integer("step_fraction_bits")
     fields.finish()
     return ActivationQuantizer(grid=grid, step=step, step_fraction_bits=fraction_bits)
+
+
+def _decode_step(name: str, fields: Fields, tensors: TensorSource) -> Step:
+    if fields.has("adapter"):
+        with citing("R-adapter"):
+            return _decode_adapter(name, fields.nested("adapter"), tensors)
+    if fields.has("log_linear"):
+        with citing("R-log-linear"):
+            return _decode_log_linear(name, fields.nested("log_linear"), tensors)
+    if fields.has("shared_exponent"):
+        with citing("R-shared-exponent"):
+            return _decode_shared_exponent(fields.nested("shared_exponent"))
+    return FixedStep(step=fields.integer("step"))
+
+
+def _decode_log_linear(name: str, fields: Fields, tensors: TensorSource) -> LogLinearStep:
+    step = LogLinearStep(
+        pool_multiplier=fields.integer("pool_multiplier"),
+        pool_shift=fields.integer("pool_shift"),
+        weight=tensors.take(f"{name}/log_linear.weight", "I8", 1),
+        multiplier=fields.integer("multiplier"),
+        shift=fields.integer("shift"),
+        offset=fields.integer("offset"),
+        lowest=fields.integer("minimum"),
+        highest=fields.integer("maximum"),
+    )
+    fields.finish()
+    return step
+
+
+def _decode_shared_exponent(fields: Fields) -> SharedExponentStep:
+    step = SharedExponentStep(lowest=fields.integer("minimum"), highest=fields.integer("maximum"))
+    fields.finish()
+    return step
 
 
 def _decode_adapter(name: str, fields: Fields, tensors: TensorSource) -> AdaptiveStep:

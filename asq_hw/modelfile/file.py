@@ -10,6 +10,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,17 @@ from asq_hw.modelfile.safetensors import TensorFile, parse_json, write
 from asq_hw.modelfile.strict_json import Fields
 from asq_hw.network.graph import RESERVED_NAME, IntegerNetwork
 from asq_hw.network.images import ImageSpec
-from asq_hw.network.layers import Input, Layer
+from asq_hw.network.layers import Conv, Input, Layer, Linear
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
 
-__all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save"]
+__all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save", "version_of_steps"]
 
 FORMAT = "asq-hw integer network"
-VERSION = 2
-"""What is written; every version from 1 on is read."""
+VERSION = 3
+"""The latest; every version from 1 on is read."""
 _VERSION_WITH_IMAGES = 2
+_VERSION_WITH_EXPONENTS = 3
 MAX_LAYERS = 10_000
 MAX_SMALL_ELEMENTS = 1 << 22
 """Most elements of all tensors but weight codes and references: they grow to 64 bits each."""
@@ -52,6 +56,8 @@ class ModelFileError(InputError):
 
 def save(network: IntegerNetwork, path: str | os.PathLike[str]) -> None:
     """Write a model file; one network always gives the same bytes.
+
+    Its version is the first from 2 on that has what the network needs.
 
     Raises
     ------
@@ -85,7 +91,7 @@ def save(network: IntegerNetwork, path: str | os.PathLike[str]) -> None:
     }
     metadata = {
         "format": FORMAT,
-        "version": str(VERSION),
+        "version": str(max(_VERSION_WITH_IMAGES, version_of_steps(network.layers))),
         "graph": json.dumps(graph, separators=(",", ":")),
     }
     _check_counts(len(layers), {name: array.size for name, (_, array) in tensors.items()})
@@ -129,6 +135,13 @@ def load(path: str | os.PathLike[str]) -> IntegerNetwork:
             message = f"{message[:_MAX_MESSAGE]} ..."
         rule = "" if error.rule is None else f" [{error.rule}]"
         raise ModelFileError(f"{os.fspath(path)}: {message}{rule}", rule=error.rule) from error
+
+
+def version_of_steps(layers: Sequence[Layer]) -> int:
+    """Return the first version of the format that has the step sizes of all these layers."""
+    steps = (layer.quantizer.step for layer in layers if isinstance(layer, Conv | Linear))
+    has_exponents = any(isinstance(step, LogLinearStep | SharedExponentStep) for step in steps)
+    return _VERSION_WITH_EXPONENTS if has_exponents else 1
 
 
 class _Tensors:
@@ -182,6 +195,10 @@ def _decode_graph(graph: Fields, file: TensorFile, version: int) -> IntegerNetwo
     made = tuple(
         decode_layer(value, number, tensors) for number, value in enumerate(layers, start=1)
     )
+    if version < (needed := version_of_steps(made)):
+        raise InputError(
+            f"a step size of an exponent needs version {needed}, not {version}", rule="R-quantizer"
+        )
     network = IntegerNetwork(
         name=graph.string("name"),
         layers=made,

@@ -1,4 +1,4 @@
-"""Activation quantizers of an integer network: a step size, fixed (LSQ) or adaptive (ASQ).
+"""Activation quantizers of an integer network: a step size, fixed or computed for every sample.
 
 What each one computes, to the bit, is written in docs/arithmetic.md.
 """
@@ -13,6 +13,8 @@ import numpy as np
 from asq_hw.errors import InputError, check_range
 from asq_hw.network.bounds import check_fits
 from asq_hw.network.feature_map import FeatureMap
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.numbers.validation import IntArray, check_integers
@@ -26,17 +28,26 @@ from asq_hw.numbers.widths import (
 )
 
 __all__ = [
+    "ADAPTER_RATIO",
     "ActivationQuantizer",
     "AdapterStage",
     "AdaptiveStep",
     "FixedStep",
+    "Step",
     "adapter_hidden_width",
 ]
 
 
-def adapter_hidden_width(channels: int) -> int:
-    """Hidden width of the paper's adapter: C/4, or 0 (one linear layer) below 8 channels."""
-    return channels // 4 if channels >= 8 else 0
+ADAPTER_RATIO = 4
+"""Channels for each hidden value of the paper's adapter."""
+
+
+def adapter_hidden_width(channels: int, ratio: int = ADAPTER_RATIO) -> int:
+    """Hidden width of an adapter: C / ratio, or 0 (one linear layer) where that is below 2.
+
+    The paper's is C/4, and one linear layer below 8 channels.
+    """
+    return channels // ratio if channels >= 2 * ratio else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -148,6 +159,9 @@ class AdaptiveStep:
             reach = stage.maximum
 
 
+Step = FixedStep | AdaptiveStep | LogLinearStep | SharedExponentStep
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ActivationQuantizer:
     """Feature map to activation codes: ``clip(round(X * 2**step_fraction_bits / step), Qn, Qp)``.
@@ -156,7 +170,7 @@ class ActivationQuantizer:
     """
 
     grid: Grid
-    step: FixedStep | AdaptiveStep
+    step: Step
     step_fraction_bits: int
 
     def __post_init__(self) -> None:
@@ -164,14 +178,24 @@ class ActivationQuantizer:
             raise InputError(f"an activation's grid must be uniform, not {self.grid.scheme}")
         check_range("step fraction bits", self.step_fraction_bits, 0, MAX_STEP_FRACTION_BITS)
 
+    @property
+    def has_fixed_step(self) -> bool:
+        """Whether all samples have one step."""
+        return isinstance(self.step, FixedStep)
+
+    @property
+    def exponent_shift(self) -> int:
+        """``T - m``: from the exponent of the largest value to that of a shared step."""
+        return self.step_fraction_bits + 1 - self.grid.maximum.bit_length()
+
     def check_widths(self, name: str, source: FeatureMap) -> None:
         """Raise InputError if the step of `source` in the layer `name` could leave 64 bits."""
         bits = source.format.bits
         check_fits(name, "step comparison", 1 << (bits + self.step_fraction_bits + 1))
         match self.step:
-            case FixedStep():
-                pass  # a constant
-            case AdaptiveStep():
+            case FixedStep() | SharedExponentStep():
+                pass  # constants; features are only compared
+            case AdaptiveStep() | LogLinearStep():
                 self.step.check_widths(name, source)
             case _:
                 assert_never(self.step)

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import cache
 
 __all__ = [
+    "EXP2_FRACTION_BITS",
+    "EXP2_INTEGER_BITS",
     "SQRT2_FRACTION_BITS",
     "SQRT2_MULTIPLIER",
     "divide_half_up",
+    "exp2",
+    "exp2_table",
     "integer_range",
     "quantize_multiplier",
     "saturate",
@@ -26,6 +31,10 @@ __all__ = [
 
 SQRT2_FRACTION_BITS = 15
 """Fraction bits of the constant that the odd part of a POST dot product is multiplied by."""
+EXP2_INTEGER_BITS, EXP2_FRACTION_BITS = 4, 8
+"""Of the exponents that a step size can be computed from: powers of two up to 16 bits."""
+
+_EXP2_SHIFT = (1 << EXP2_INTEGER_BITS) - 1
 
 
 def shift_right_half_up(value: int, shift: int) -> int:
@@ -112,6 +121,32 @@ def sqrt2_times_pair(even: int, odd: int, fraction_bits: int) -> int:
     """
     drop = SQRT2_FRACTION_BITS - fraction_bits
     return (even << fraction_bits) + shift_right_half_up(odd * SQRT2_MULTIPLIER, drop)
+
+
+@cache
+def exp2_table() -> tuple[int, ...]:
+    """``2**(15 + f / 256)`` for every fraction f of an exponent, rounded to nearest.
+
+    No tie exists: all but the first are irrational.
+    """
+    entries = []
+    for fraction in range(1 << EXP2_FRACTION_BITS):
+        # The floor of twice the value, by one square root for each bit of the fraction.
+        doubled = 1 << (((_EXP2_SHIFT + 1) << EXP2_FRACTION_BITS) + fraction)
+        for _ in range(EXP2_FRACTION_BITS):
+            doubled = math.isqrt(doubled)
+        entries.append((doubled + 1) // 2)
+    return tuple(entries)
+
+
+def exp2(exponent: int) -> int:
+    """``2**(exponent / 256)`` as an integer, for an exponent of 0 to 4095.
+
+    An entry of `exp2_table`, shifted right, half up. It is less than 3/4 away from the power, and
+    from ``exponent = 15 * 256`` on, where nothing is shifted out, less than 1/2.
+    """
+    entry = exp2_table()[exponent & ((1 << EXP2_FRACTION_BITS) - 1)]
+    return shift_right_half_up(entry, _EXP2_SHIFT - (exponent >> EXP2_FRACTION_BITS))
 
 
 def quantize_multiplier(

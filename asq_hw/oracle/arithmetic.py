@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import isqrt
 
-__all__ = ["R2", "clamp", "rdiv", "rshift", "sat", "sqrt2"]
+__all__ = ["R2", "clamp", "exp2", "rdiv", "rshift", "sat", "sqrt2"]
 
 
 def rshift(value: int, shift: int) -> int:
@@ -41,3 +42,23 @@ def sqrt2(value: int, fraction_bits: int) -> int:
 
 R2 = sqrt2(1, 15)
 """The square root of two with 15 fraction bits."""
+
+
+def exp2(exponent: int) -> int:
+    """``2**(exponent / 256)`` for an exponent of 0 to 4095: a rounded power, shifted right."""
+    whole, fraction = divmod(exponent, 256)
+    return rshift(_power(fraction), 15 - whole)
+
+
+@cache
+def _power(fraction: int) -> int:
+    """The integer nearest to ``2**15 * 2**(fraction / 256)``."""
+    # The first t whose t + 1/2 lies above it: (2 * t + 1)**256 > 2**(16 * 256 + fraction).
+    low, high = 2**15, 2**16
+    while low < high:
+        middle = (low + high) // 2
+        if (2 * middle + 1) ** 256 > 2 ** (16 * 256 + fraction):
+            high = middle
+        else:
+            low = middle + 1
+    return low

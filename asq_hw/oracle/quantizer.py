@@ -6,7 +6,9 @@ from bisect import bisect_right
 from typing import assert_never
 
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.oracle.arithmetic import clamp, rshift
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
+from asq_hw.oracle.arithmetic import clamp, exp2, rshift
 from asq_hw.oracle.codes import code_range
 from asq_hw.oracle.plain import Tensor, each
 
@@ -20,15 +22,36 @@ def step_size(quantizer: ActivationQuantizer, source: Tensor) -> int:
         case FixedStep():
             return step.step
         case AdaptiveStep():
-            values = [
-                rshift(step.pool_multiplier * sum(map(sum, plane)), step.pool_shift)
-                for plane in source
-            ]
+            values = _means(step, source)
             for stage in step.stages:
                 values = _run_stage(stage, values)
             return values[0]
+        case LogLinearStep():
+            products = zip(step.weight.tolist(), _means(step, source), strict=True)
+            exponent = rshift(sum(w * p for w, p in products) * step.multiplier, step.shift)
+            return exp2(clamp(exponent + step.offset, step.lowest, step.highest))
+        case SharedExponentStep():
+            largest = max(abs(x) for plane in source for row in plane for x in row)
+            exponent = _floor_log2(max(1, largest)) - _floor_log2(code_range(quantizer)[1])
+            exponent += quantizer.step_fraction_bits
+            return 1 << clamp(exponent, step.lowest, step.highest)
         case _:
             assert_never(step)
+
+
+def _means(step: AdaptiveStep | LogLinearStep, source: Tensor) -> list[int]:
+    """``p``, one for each channel."""
+    return [
+        rshift(step.pool_multiplier * sum(map(sum, plane)), step.pool_shift) for plane in source
+    ]
+
+
+def _floor_log2(value: int) -> int:
+    """The largest k with ``2**k <= value``."""
+    exponent = 0
+    while 2 ** (exponent + 1) <= value:
+        exponent += 1
+    return exponent
 
 
 def _run_stage(stage: AdapterStage, values: list[int]) -> list[int]:

@@ -20,6 +20,7 @@ from asq_hw.sim.program import ComputeType, Kind, Method, Requantization
 __all__ = [
     "NOWHERE",
     "NO_ADAPTER",
+    "NO_EXPONENT",
     "NO_WINOGRAD",
     "AdapterRecord",
     "AddRecord",
@@ -27,6 +28,7 @@ __all__ = [
     "CodesRecord",
     "ConvolutionRecord",
     "DotRecord",
+    "ExponentRecord",
     "FlattenRecord",
     "InputRecord",
     "MaxPoolRecord",
@@ -175,6 +177,10 @@ class AdapterRecord(NamedTuple):
     """Pixels whose values have a sum of 32 bits."""
     channel_sums_at: int
     """Where the layer before has left the sums of its channels, or `NOWHERE`."""
+    powers_at: int
+    """Where powers of two stand, if the last stage's output is an exponent, or `NOWHERE`."""
+    exponent_offset: int
+    """What is added to that exponent."""
 
 
 NO_ADAPTER = AdapterRecord(
@@ -184,7 +190,22 @@ NO_ADAPTER = AdapterRecord(
     pool_shift=0,
     summable_pixels=0,
     channel_sums_at=NOWHERE,
+    powers_at=NOWHERE,
+    exponent_offset=0,
 )
+
+
+class ExponentRecord(NamedTuple):
+    """A step size that is a power of two, from the largest of a sample's values."""
+
+    shift: int
+    """From the largest value's exponent to the step's."""
+    lowest: int
+    highest: int
+    """`NOWHERE` where the step size is another."""
+
+
+NO_EXPONENT = ExponentRecord(shift=0, lowest=0, highest=NOWHERE)
 
 
 class QuantizerRecord(NamedTuple):
@@ -193,6 +214,7 @@ class QuantizerRecord(NamedTuple):
     step_size: int
     """Where it is fixed."""
     adapter: AdapterRecord
+    exponent: ExponentRecord
     step_fraction_bits: int
     code_low: int
     code_high: int

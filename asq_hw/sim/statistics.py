@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.network.activation import AdaptiveStep
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
@@ -26,7 +25,7 @@ class StepSizes:
     mean: float
     maximum: float
     adaptive: bool
-    """Whether they were computed for every sample (ASQ)."""
+    """Whether they were computed for every sample."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,5 +124,5 @@ def _step_sizes(layer: Conv | Linear, source: FeatureMap, steps: NDArray[np.int6
         # The sum is exact, so that no order of samples can change the mean.
         mean=int(steps.sum()) / steps.size * unit,
         maximum=int(steps.max()) * unit,
-        adaptive=isinstance(layer.quantizer.step, AdaptiveStep),
+        adaptive=not layer.quantizer.has_fixed_step,
     )

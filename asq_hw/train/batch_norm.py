@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from asq_hw.train.quantizers.log_linear import LogLinearAdapter
+
 __all__ = ["SharedBatchNorm2d", "freeze_batch_norm", "share_batch_norm"]
 
 _AXES = (0, 2, 3)
@@ -119,7 +121,10 @@ def _shared(layer: nn.BatchNorm2d) -> SharedBatchNorm2d:
 
 
 def freeze_batch_norm(model: nn.Module) -> None:
-    """Make every batch norm use and keep its running statistics, until `train` is called."""
+    """Make every batch norm use and keep its running statistics, until `train` is called.
+
+    So do log-linear adapters.
+    """
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | LogLinearAdapter):
             module.eval()

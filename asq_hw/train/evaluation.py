@@ -15,6 +15,7 @@ from torch.nn import functional
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.train.data.batches import EVALUATION_BATCH, evaluation_batches, normalize
+from asq_hw.train.data.changes import ImageChange
 from asq_hw.train.distributed import Processes
 
 __all__ = ["Scores", "evaluate", "predict", "score"]
@@ -55,6 +56,7 @@ def predict(
     *,
     processes: Processes | None = None,
     workers: int = 0,
+    change: ImageChange | None = None,
 ) -> NDArray[np.int64]:
     """The class that the network gives each image, as int64 of shape ``(N,)``.
 
@@ -72,6 +74,8 @@ def predict(
         Those that share the work; each gets all predictions.
     workers : int
         Processes that read images in folders; 0 reads them here.
+    change : ImageChange, optional
+        What is done to every image first.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def predict(
     """
     processes = processes or Processes()
     classes = torch.zeros(len(dataset), dtype=torch.int64)
-    for start, logits in _logits(model, dataset, batch_size, processes, workers):
+    for start, logits in _logits(model, dataset, batch_size, processes, workers, change):
         sound = logits.isfinite().all(dim=1)
         classes[start : start + batch_size] = logits.argmax(dim=1).where(sound, _NO_CLASS).cpu()
     # Every process learns of it, so that none waits for another that has stopped.
@@ -94,7 +98,12 @@ def predict(
 
 
 def _logits(
-    model: nn.Module, dataset: AnyDataset, batch_size: int, processes: Processes, workers: int
+    model: nn.Module,
+    dataset: AnyDataset,
+    batch_size: int,
+    processes: Processes,
+    workers: int,
+    change: ImageChange | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield this process' batches, each by its first image's place, with the network's scores."""
     model.eval()
@@ -103,6 +112,7 @@ def _logits(
     batches = evaluation_batches(dataset, batch_size=batch_size, share=share, workers=workers)
     for index, images in enumerate(batches):
         start = (index * share.processes + share.rank) * batch_size
+        images = images if change is None else change(images)
         yield start, model(normalize(images.to(device), mean=dataset.mean, std=dataset.std))
 
 
@@ -143,6 +153,7 @@ def evaluate(
     *,
     processes: Processes | None = None,
     workers: int = 0,
+    change: ImageChange | None = None,
 ) -> float:
     """The share of a labeled dataset that the network classifies right.
 
@@ -154,5 +165,5 @@ def evaluate(
         If the dataset has no labels.
     """
     labels = _labels(dataset)
-    found = predict(model, dataset, batch_size, processes=processes, workers=workers)
+    found = predict(model, dataset, batch_size, processes=processes, workers=workers, change=change)
     return float(np.mean(found == labels))

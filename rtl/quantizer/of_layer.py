@@ -9,14 +9,17 @@ be larger, never smaller; what is a constant of the layer cannot be another.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from asq_hw.errors import InputError
-from asq_hw.network.activation import AdaptiveStep
+from asq_hw.network.activation import AdaptiveStep, FixedStep
 from asq_hw.network.bounds import Range
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
-from asq_hw.numbers.fixedpoint import integer_range, shift_right_half_up
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
+from asq_hw.numbers.fixedpoint import exp2, integer_range, shift_right_half_up
 from asq_hw.numbers.products import Product
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.adapter import Adapter
@@ -108,6 +111,9 @@ class LayerUnits:
         InputError
             If there is no such layer.
         """
+        for units in LayerUnits.every(network):
+            if units.layer.name == name and adaptive:
+                _ = units.adaptive_step  # which says what the layer has instead
         every = {units.layer.name: units for units in LayerUnits.every(network, adaptive=adaptive)}
         name = next(iter(every)) if name is None else name
         if name not in every:
@@ -123,16 +129,18 @@ class LayerUnits:
         InputError
             If there is no such layer.
         """
-        layers = [
-            layer
-            for layer in network.layers
-            if isinstance(layer, Conv | Linear)
-            and not (adaptive and not isinstance(layer.quantizer.step, AdaptiveStep))
-        ]
+        layers = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
         if not layers:
-            what = "an adapter" if adaptive else "weights"
-            raise InputError(f"no layer of {network.name} has {what}")
-        return [LayerUnits(network=network, layer=layer) for layer in layers]
+            raise InputError(f"no layer of {network.name} has weights")
+        every = [LayerUnits(network=network, layer=layer) for layer in layers]
+        if not adaptive:
+            return every
+        chosen = [u for u in every if isinstance(u.layer.quantizer.step, AdaptiveStep)]
+        if not chosen:
+            kinds = {type(layer.quantizer.step) for layer in layers}
+            instead = "; its log-linear steps have no circuit" if LogLinearStep in kinds else ""
+            raise InputError(f"no layer of {network.name} has an adapter{instead}")
+        return chosen
 
     @property
     def source(self) -> FeatureMap:
@@ -146,12 +154,20 @@ class LayerUnits:
         Raises
         ------
         InputError
-            If the layer has a fixed step.
+            If the layer has a step of another kind.
         """
-        step = self.layer.quantizer.step
-        if not isinstance(step, AdaptiveStep):
-            raise InputError(f"layer {self.layer.name} has no adapter: its step is fixed")
-        return step
+        step, name = self.layer.quantizer.step, self.layer.name
+        match step:
+            case AdaptiveStep():
+                return step
+            case FixedStep():
+                raise InputError(f"layer {name} has no adapter: its step is fixed")
+            case LogLinearStep():
+                raise InputError(f"layer {name} has a log-linear step, which has no circuit")
+            case SharedExponentStep():
+                raise InputError(f"layer {name} has no adapter: its step is a shared exponent's")
+            case _:
+                assert_never(step)
 
     @property
     def means(self) -> Range:
@@ -168,7 +184,17 @@ class LayerUnits:
     def steps(self) -> Range:
         """Every step that the layer can be given."""
         step = self.layer.quantizer.step
-        low = step.stages[-1].minimum if isinstance(step, AdaptiveStep) else step.step
+        match step:
+            case FixedStep():
+                low = step.step
+            case AdaptiveStep():
+                low = step.stages[-1].minimum
+            case LogLinearStep():
+                low = exp2(step.lowest)
+            case SharedExponentStep():
+                low = 1 << step.lowest
+            case _:
+                assert_never(step)
         return Range(low=low, high=step.maximum)
 
     @property

@@ -11,14 +11,21 @@ import pytest
 from hypothesis import given, settings
 
 from asq_hw.network import bounds
-from asq_hw.network.activation import AdaptiveStep
+from asq_hw.network.activation import AdaptiveStep, FixedStep, Step
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import AveragePool, Conv, GlobalAveragePool, Layer, Linear
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.products import Product, ProductKind
-from asq_hw.oracle.arithmetic import R2, rshift, sqrt2
+from asq_hw.oracle.arithmetic import R2, exp2, rshift, sqrt2
 from asq_hw.oracle.codes import code_range, weight_codes
-from tests.helpers.networks import Pixels, cases, network_of_every_kind
+from tests.helpers.networks import (
+    Pixels,
+    cases,
+    network_of_every_kind,
+    network_of_every_step,
+)
 
 Bound = tuple[str, str, int]
 """Layer, what is bounded, magnitude."""
@@ -64,10 +71,21 @@ def bounds_of_weights(layer: Conv | Linear, product: Product) -> Iterator[Bound]
     if split:
         yield layer.name, "odd part", sums[1] * 2**16
     v = 2**4 * sums[0] + rshift(sums[1] * R2, 11) if split else sums[0]
-    step = layer.quantizer.step
-    largest = step.stages[-1].maximum if isinstance(step, AdaptiveStep) else step.step
+    largest = largest_step(layer.quantizer.step)
     m = rshift(max(map(abs, layer.multiplier.tolist())) * largest, layer.narrow_shift) + 1
     yield layer.name, "requantization", v * m + 2 ** (layer.shift + fraction) + 2**32
+
+
+def largest_step(step: Step) -> int:
+    match step:
+        case FixedStep():
+            return step.step
+        case AdaptiveStep():
+            return step.stages[-1].maximum
+        case LogLinearStep():
+            return exp2(step.highest)
+        case SharedExponentStep():
+            return int(2**step.highest)
 
 
 def bounds_of_step(layer: Conv | Linear, source: FeatureMap) -> Iterator[Bound]:
@@ -75,11 +93,15 @@ def bounds_of_step(layer: Conv | Linear, source: FeatureMap) -> Iterator[Bound]:
     quantizer = layer.quantizer
     yield layer.name, "step comparison", 2 ** (bits + quantizer.step_fraction_bits + 1)
     step = quantizer.step
-    if not isinstance(step, AdaptiveStep):
+    if not isinstance(step, AdaptiveStep | LogLinearStep):
         return
     pooled = height * width * 2 ** (bits - 1) * step.pool_multiplier + 2**step.pool_shift
     yield layer.name, "adapter's pooled sum", pooled
     reach = pooled // 2**step.pool_shift
+    if isinstance(step, LogLinearStep):
+        total = sum(map(abs, step.weight.tolist())) * (reach + 1)
+        yield layer.name, "exponent", total * max(1, step.multiplier) + 2**step.shift + 2**32
+        return
     for stage in step.stages:
         weights = max(sum(map(abs, row)) for row in stage.weight.tolist())
         total = weights * (reach + 1) + max(map(abs, stage.bias.tolist()))
@@ -133,7 +155,8 @@ def test_bounds_are_the_pages(case: tuple[IntegerNetwork, Pixels, Product]) -> N
 def test_every_row_of_the_page_is_a_bound() -> None:
     table = PAGE.partition("| bound | magnitude |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| ([a-z' ]+) \|", table, re.MULTILINE)
-    met = {what for _, what, _ in checked(network_of_every_kind(), Product())}
+    made = (network_of_every_kind(), network_of_every_step())
+    met = {what for net in made for _, what, _ in checked(net, Product())}
     assert sorted(rows) == sorted(met)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from asq_hw.conformance.__main__ import main
 from asq_hw.conformance.files import FOLDER, command, write_all
 from asq_hw.conformance.models import EXAMPLES, Example
 from asq_hw.guard import guarded
+from asq_hw.network.activation import Step
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import AveragePool, Conv, GlobalAveragePool, Input, Layer, Linear
 from asq_hw.numbers.encoding import Encoding
@@ -137,7 +139,9 @@ def test_every_kind_scheme_encoding_and_version_is_there() -> None:
         assert {grid.encoding for grid in grids if grid.scheme is scheme} == set(Encoding)
     assert {layer.quantizer.grid.signed for layer in weighted} == {True, False}
     assert {24, 4} <= {layer.output.bits for layer in weighted}
-    assert {example.version for example in EXAMPLES} == {1, modelfile.file.VERSION}
+    assert {type(layer.quantizer.step) for layer in weighted} == set(get_args(Step))
+    versions = {example.version for example in EXAMPLES}
+    assert versions == set(range(1, modelfile.file.VERSION + 1))
 
 
 @pytest.mark.parametrize(

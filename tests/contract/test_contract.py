@@ -34,7 +34,7 @@ from asq_hw.oracle import arithmetic, codes
 from asq_hw.sim import tensor_shapes
 from asq_hw.sim.tensors import tensor_type
 from tests.helpers.modelfiles import join, split
-from tests.helpers.networks import network_of_every_kind, networks
+from tests.helpers.networks import network_of_every_kind, network_of_every_step, networks
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "arithmetic.md").read_text(encoding="utf-8")
@@ -69,6 +69,7 @@ RULES: dict[str, dict[str, object]] = {
         "clamp": arithmetic.clamp,
         "sqrt2": arithmetic.sqrt2,
         "R2": arithmetic.R2,
+        "exp2": arithmetic.exp2,
         "code": code_by_oracle,
     },
     "fixedpoint": {
@@ -78,6 +79,7 @@ RULES: dict[str, dict[str, object]] = {
         "clamp": lambda value, low, high: min(max(value, low), high),
         "sqrt2": fixedpoint.sqrt2_times,
         "R2": fixedpoint.SQRT2_MULTIPLIER,
+        "exp2": fixedpoint.exp2,
         "code": code_by_grid,
     },
 }
@@ -94,7 +96,7 @@ def test_every_worked_example_is_right(rules: str) -> None:
 
 def test_every_rule_of_the_first_section_has_an_example() -> None:
     text = "\n".join(EXAMPLES)
-    assert all(f"{rule}(" in text for rule in ("rshift", "rdiv", "sat", "clamp", "sqrt2", "code"))
+    assert all(f"{rule}(" in text for rule in RULES["oracle"] if rule != "R2")
 
 
 # Rules by name
@@ -166,13 +168,21 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "R-quantizer": (2, "quantizer"),
     "R-adapter": (1, "quantizer", "adapter"),
     "R-stage": (1, "quantizer", "adapter", "stages", 0),
+    "R-log-linear": (1, "quantizer", "log_linear"),
+    "R-shared-exponent": (2, "quantizer", "shared_exponent"),
 }
-"""Where an object of each table stands among the layers of `network_of_every_kind`."""
+"""Where an object of each table stands among the layers of `network_for` it."""
 
 
-def whole_graph(tmp_path: Path) -> dict[str, Any]:
+def network_for(rule: str) -> IntegerNetwork:
+    """A network that has what a table describes."""
+    steps = ("R-log-linear", "R-shared-exponent")
+    return network_of_every_step() if rule in steps else network_of_every_kind()
+
+
+def whole_graph(tmp_path: Path, rule: str = "") -> dict[str, Any]:
     path = tmp_path / "model.asq"
-    modelfile.save(network_of_every_kind(), path)
+    modelfile.save(network_for(rule), path)
     graph: dict[str, Any] = json.loads(split(path.read_bytes())[0]["__metadata__"]["graph"])
     return graph
 
@@ -191,13 +201,14 @@ def test_every_table_is_found() -> None:
 
 
 def test_tables_name_exactly_the_fields_that_are_written(tmp_path: Path) -> None:
-    graph = whole_graph(tmp_path)
     for rule, rows in TABLES.items():
+        graph = whole_graph(tmp_path, rule)
         fields = {row.field for row in rows if not row.field.startswith("tensor ")}
         written = set(part_of(graph, rule)) - {"kind", "name", "sources"}
         if rule == "R-quantizer":
-            assert fields - written == {"adapter"}
-            fields.remove("adapter")
+            others = {"adapter", "log_linear", "shared_exponent"}
+            assert fields - written == others
+            fields -= others
         assert written == fields, rule
     assert set(graph) - {"images"} == {"name", "metadata", "layers"}
 
@@ -205,18 +216,20 @@ def test_tables_name_exactly_the_fields_that_are_written(tmp_path: Path) -> None
 def test_the_page_names_exactly_the_kinds() -> None:
     kinds = {kind.rule() for kind in LAYER_KINDS.values()}
     objects = {"R-output", "R-weights", "R-quantizer", "R-adapter", "R-stage"}
+    objects |= {"R-log-linear", "R-shared-exponent"}
     assert set(TABLES) - objects | {"R-add", "R-flatten"} == kinds
 
 
 def test_tables_name_exactly_the_tensors_with_type_and_rank() -> None:
     written: dict[str, set[tuple[str, str, int]]] = {}
-    for layer in network_of_every_kind().layers:
-        rule = layer.rule()
+    for layer in (*network_of_every_kind().layers, *network_of_every_step().layers):
         for name, (kind, values) in codec.encode_layer(layer)[1].items():
             field = name.partition("/")[2]
-            stage = field.startswith("adapter.")
-            field = re.sub(r"\d", "K", field) if stage else field
-            written.setdefault("R-stage" if stage else rule, set()).add((field, kind, values.ndim))
+            rule = {"adapter": "R-stage", "log_linear": "R-log-linear"}.get(
+                field.partition(".")[0], layer.rule()
+            )
+            field = re.sub(r"\d", "K", field) if rule == "R-stage" else field
+            written.setdefault(rule, set()).add((field, kind, values.ndim))
     described = {
         rule: {
             (row.field.removeprefix("tensor "), row.kind[:3].strip(), row.kind.count(",") + 1)
@@ -241,20 +254,22 @@ def refusal(path: Path, graph: dict[str, Any]) -> tuple[str, str | None]:
     return "", None
 
 
+BOUNDED = ("R-stage", "R-log-linear", "R-shared-exponent")
+"""Tables with a minimum and a maximum that bound each other."""
 RANGES = [row for rows in TABLES.values() for row in rows if row.low is not None]
 
 
 @pytest.mark.parametrize("row", RANGES, ids=lambda row: f"{row.rule}.{row.field}")
 def test_a_range_of_the_page_is_the_readers(tmp_path: Path, row: Row) -> None:
-    graph = whole_graph(tmp_path)
+    graph = whole_graph(tmp_path, row.rule)
     assert row.low is not None and row.high is not None
 
     def said_of(value: int) -> tuple[str, str | None]:
         changed = copy.deepcopy(graph)
         part_of(changed, row.rule)[row.field] = [value, value] if row.kind == "pair" else value
-        if row.rule == "R-stage" and row.field == "minimum":
+        if row.rule in BOUNDED and row.field == "minimum":
             part_of(changed, row.rule)["maximum"] = row.high
-        if row.rule == "R-stage" and row.field == "maximum":
+        if row.rule in BOUNDED and row.field == "maximum":
             part_of(changed, row.rule)["minimum"] = row.low
         return refusal(tmp_path / "model.asq", changed)
 
@@ -267,14 +282,36 @@ def test_a_range_of_the_page_is_the_readers(tmp_path: Path, row: Row) -> None:
         assert rule == row.rule
 
 
-def test_either_step_or_adapter(tmp_path: Path) -> None:
+def test_a_quantizer_has_one_step(tmp_path: Path) -> None:
     graph = whole_graph(tmp_path)
-    both = copy.deepcopy(graph)
-    both["layers"][1]["quantizer"]["step"] = 3
     neither = copy.deepcopy(graph)
     del neither["layers"][2]["quantizer"]["step"]
-    for changed in (both, neither):
-        assert refusal(tmp_path / "model.asq", changed)[1] == "R-quantizer"
+    assert refusal(tmp_path / "model.asq", neither)[1] == "R-quantizer"
+    exponents = whole_graph(tmp_path, "R-log-linear")
+    steps = {"step": 3, "adapter": graph["layers"][1]["quantizer"]["adapter"]}
+    for layer in (1, 2):
+        steps |= exponents["layers"][layer]["quantizer"]
+    for made in (graph, exponents):
+        modelfile.save(network_for("R-log-linear" if made is exponents else ""), tmp_path / "m")
+        for layer in (1, 2):
+            for field in ("step", "adapter", "log_linear", "shared_exponent"):
+                both = copy.deepcopy(made)
+                if field in both["layers"][layer]["quantizer"]:
+                    continue
+                both["layers"][layer]["quantizer"][field] = steps[field]
+                assert refusal(tmp_path / "m", both)[1] in ("R-quantizer", "R-tensors"), field
+
+
+def test_steps_that_are_exponents_need_their_version(tmp_path: Path) -> None:
+    path = tmp_path / "model.asq"
+    modelfile.save(network_of_every_step(), path)
+    header, body = split(path.read_bytes())
+    assert header["__metadata__"]["version"] == "3"
+    header["__metadata__"]["version"] = "2"
+    path.write_bytes(join(header, body))
+    with pytest.raises(ModelFileError, match="needs version 3, not 2") as caught:
+        modelfile.load(path)
+    assert caught.value.rule == "R-quantizer"
 
 
 def test_a_network_may_be_named_reference_and_a_layer_not(tmp_path: Path) -> None:
@@ -313,9 +350,9 @@ def test_widths_are_the_pages() -> None:
     assert rows == {
         "step `D`, a stage's outputs, `minimum`, `maximum`": str(widths.STEP_BITS),
         "`multiplier` of a layer": str(widths.MULTIPLIER_BITS),
-        "`multiplier` of pooling and adapter": str(widths.MULTIPLIER_BITS),
-        "biases, an input's multipliers and offsets": str(widths.BIAS_BITS),
-        "adapter's weights": str(widths.ADAPTER_BITS),
+        "`multiplier` of pooling, adapter and log-linear step": str(widths.MULTIPLIER_BITS),
+        "biases, an input's multipliers, offsets": str(widths.BIAS_BITS),
+        "weights of adapters and log-linear steps": str(widths.ADAPTER_BITS),
     }
     assert f"`S ≤ {widths.MAX_WEIGHT_SHIFT}`" in PAGE
     assert f"`S > {widths.MAX_WEIGHT_SHIFT}`" in PAGE
@@ -503,7 +540,7 @@ WILD: list[Callable[[Any], Any]] = [
 @given(seed=st.integers(0, 2**32 - 1))
 def test_what_the_reader_takes_the_schema_takes(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    network = network_of_every_kind()
+    network = network_of_every_kind() if rng.random() < 0.7 else network_of_every_step()
     graph = graph_of(network)
     places = places_in(graph)
     parent, key = places[rng.integers(len(places))]
@@ -520,7 +557,7 @@ def test_what_the_reader_takes_the_schema_takes(seed: int) -> None:
 
 @pytest.mark.parametrize("row", RANGES, ids=lambda row: f"{row.rule}.{row.field}")
 def test_the_schema_has_the_ranges_of_the_page(row: Row) -> None:
-    graph = graph_of(network_of_every_kind())
+    graph = graph_of(network_for(row.rule))
     assert row.low is not None and row.high is not None
     for value, valid in (
         (row.low, True), (row.high, True), (row.low - 1, False), (row.high + 1, False)
@@ -534,7 +571,7 @@ def test_the_schema_has_the_ranges_of_the_page(row: Row) -> None:
 
 @pytest.mark.parametrize("rule", PLACES)
 def test_the_schema_refuses_missing_and_unknown_fields(rule: str) -> None:
-    graph = graph_of(network_of_every_kind())
+    graph = graph_of(network_for(rule))
     for field in part_of(graph, rule):
         changed = copy.deepcopy(graph)
         del part_of(changed, rule)[field]

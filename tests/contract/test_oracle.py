@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from asq_hw import oracle
 from asq_hw.errors import InputError
-from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.activation import AdapterStage, AdaptiveStep, Step
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import (
@@ -28,7 +29,10 @@ from asq_hw.network.layers import (
     MaxPool,
     Relu,
 )
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.products import Product, ProductKind
+from asq_hw.oracle.arithmetic import exp2
 from tests.helpers.networks import (
     Pixels,
     cases,
@@ -215,7 +219,7 @@ def one_stage(**changes: int) -> AdaptiveStep:
     return AdaptiveStep(pool_multiplier=3, pool_shift=3, stages=(stage,))
 
 
-def step_of(step: AdaptiveStep, image: object) -> int:
+def step_of(step: Step, image: object) -> int:
     shape = np.shape(image)
     layer = conv([[[[0]], [[0]]]], activations=quantizer(8, step))
     made = oracle.trace(
@@ -263,6 +267,53 @@ def test_an_adaptive_step_of_two_stages() -> None:
     )
     step = AdaptiveStep(pool_multiplier=1, pool_shift=0, stages=(first, second))
     assert step_of(step, [[[5]], [[3]]]) == 8
+
+
+def test_a_log_linear_step() -> None:
+    # p = 4 and -2 as above: a = 2 * 4 + 2 = 10; 10 * 77 / 4 = 192.5 -> 193; e = 893.
+    # 2**(893 / 256) = 2**3.488 = 11.2; 2**(800 / 256) = 2**3.125 = 8.7; 2**(3000 / 256) = 3370.7.
+    image = [[[1, 2], [3, 4]], [[-3, -3], [0, 0]]]
+
+    def step(**changes: int) -> LogLinearStep:
+        fields = {"pool_multiplier": 3, "pool_shift": 3, "multiplier": 77, "shift": 2}
+        fields |= {"offset": 700, "lowest": 0, "highest": 4095}
+        return LogLinearStep(weight=np.array([2, -1]), **(fields | changes))
+
+    assert step_of(step(), image) == 11
+    assert step_of(step(highest=800), image) == 9
+    assert step_of(step(lowest=3000), image) == 3371
+    assert step_of(step(offset=-(2**31)), image) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "bits", "signed", "fraction_bits", "expected"),
+    [
+        ([5, -7], 4, False, 3, 2 ** (2 + 3 - 3)),  # 2**2 <= 7 and 2**3 <= 15
+        ([5, -7], 4, True, 3, 2 ** (2 + 3 - 2)),  # 2**2 <= 7 of codes up to 7
+        ([5, -8], 4, True, 3, 2 ** (3 + 3 - 2)),  # a magnitude that is a power itself
+        ([100, 3], 2, True, 0, 2**6),  # 2**6 <= 100, and 1 is the largest code
+        ([0, 0], 8, False, 9, 2 ** (0 + 9 - 7)),
+        ([1, 0], 8, False, 0, 1),  # 2**-7 is below the minimum
+        ([-128, 0], 2, False, 20, 2**15),
+    ],
+)
+def test_a_shared_exponent(
+    values: list[int], bits: int, signed: bool, fraction_bits: int, expected: int
+) -> None:
+    step = SharedExponentStep(lowest=0, highest=15)
+    activations = quantizer(bits, step, signed=signed, step_fraction_bits=fraction_bits)
+    layer = conv([[[[0]], [[0]]]], activations=activations)
+    image = pixels(from_signed([[[value]] for value in values]))
+    made = oracle.trace(network(signed_input(1, 1, 2), layer), image)
+    assert made.steps["conv"].tolist() == [expected]
+
+
+def test_powers_of_two_by_the_reals() -> None:
+    """Within 3/4 of the power, and within 1/2 where no bit of the table is shifted out."""
+    errors = [abs(exp2(e) - 2.0 ** (e / 256)) for e in range(4096)]
+    assert max(errors) < 0.75
+    assert max(errors[3840:]) < 0.5
+    assert all(exp2(e) <= exp2(e + 1) for e in range(4095))
 
 
 def test_every_sample_has_its_own_step() -> None:
@@ -537,6 +588,7 @@ def test_drawn_networks_reach_what_they_are_drawn_for() -> None:
     """The strategy is only worth its name if its networks saturate, adapt and use every kind."""
     seen: set[object] = set()
     counts = dict.fromkeys(["saturated", "between", "adapted", "several codes"], 0)
+    exponents = dict.fromkeys(["powers", "shared"], 0)
 
     @settings(max_examples=120, database=None)
     @given(case=cases())
@@ -556,6 +608,15 @@ def test_drawn_networks_reach_what_they_are_drawn_for() -> None:
             counts["between"] += bool(((values != top - 1) & (values != -top)).any())
             counts["several codes"] += len(np.unique(made.codes[layer.name])) > 2
             step = layer.quantizer.step
+            seen.add(type(step))
+            if isinstance(step, LogLinearStep):
+                steps = made.steps[layer.name]
+                low, high = exp2(step.lowest), exp2(step.highest)
+                exponents["powers"] += bool(((steps > low) & (steps < high)).any())
+            if isinstance(step, SharedExponentStep):
+                steps = made.steps[layer.name]
+                low, high = 2**step.lowest, 2**step.highest
+                exponents["shared"] += bool(((steps > low) & (steps < high)).any())
             if isinstance(step, AdaptiveStep):
                 seen.add(("stages", len(step.stages)))
                 last, values = step.stages[-1], made.steps[layer.name]
@@ -563,7 +624,9 @@ def test_drawn_networks_reach_what_they_are_drawn_for() -> None:
 
     look()
     kinds = {Input, Conv, Linear, Add, Relu, Flatten, MaxPool, AveragePool, GlobalAveragePool}
+    kinds |= set(get_args(Step))
     words = {"uniform", "pot", "post", "apot", "packed", "paper", "zero-free"}
     numbers = set(range(2, 9)) | {("activations", bits) for bits in range(2, 9)}
     assert kinds | words | numbers | {True, False, ("stages", 1), ("stages", 2)} <= seen
     assert all(count >= 10 for count in counts.values()), counts
+    assert all(count >= 3 for count in exponents.values()), exponents

@@ -16,7 +16,7 @@ import pytest
 
 from asq_hw import oracle
 from asq_hw.conformance.models import EXAMPLES, Example
-from asq_hw.network import activation, bounds, graph
+from asq_hw.network import activation, bounds, graph, log_linear, shared_exponent
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import weighted, windows
 from asq_hw.numbers import fixedpoint, grids, products
@@ -37,9 +37,11 @@ SHARED = (
     fixedpoint,
     graph,
     grids,
+    log_linear,
     post,
     pot,
     products,
+    shared_exponent,
     uniform,
     weighted,
     windows,
@@ -157,6 +159,14 @@ def sqrt2_rounded_to_plus_infinity(value: int, fraction_bits: int) -> int:
     return floor + 1 if value > 0 else -floor
 
 
+def powers_rounded_down() -> tuple[int, ...]:
+    return tuple(math.floor(2 ** (15 + f / 256)) for f in range(256))
+
+
+def exponent_of_one_bit_less(self: activation.ActivationQuantizer) -> int:
+    return self.step_fraction_bits + 2 - self.grid.bits + self.grid.signed
+
+
 def odd_power_with_the_lower_shift(n: int) -> tuple[int, int, int]:
     return (1, 0, n // 2) if n % 2 == 0 else (0, 1, n // 2)
 
@@ -207,6 +217,12 @@ MUTANTS: dict[str, tuple[object, str, object]] = {
     "apot exponents dealt in blocks": (apot, "_exponents", apot_exponents_in_blocks),
     "sqrt2 entries rounded down": (fixedpoint, "sqrt2_times", sqrt2_rounded_down),
     "sqrt2 entries rounded up": (fixedpoint, "sqrt2_times", sqrt2_rounded_to_plus_infinity),
+    "powers of two rounded down": (fixedpoint, "exp2_table", powers_rounded_down),
+    "a shared exponent of one bit less": (
+        activation.ActivationQuantizer,
+        "exponent_shift",
+        property(exponent_of_one_bit_less),
+    ),
     "odd powers of post twice as large": (post, "_power", odd_power_with_the_lower_shift),
     "sign bit 1 for positive": (exponential, "exponential_levels", negative_levels_first),
     "sign and magnitude for uniform": (grids, "_levels", code_of_sign_and_magnitude),

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
+from asq_hw.network.activation import (
+    ActivationQuantizer,
+    AdapterStage,
+    AdaptiveStep,
+    FixedStep,
+    Step,
+)
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.images import ImageSpec
@@ -30,6 +36,8 @@ from asq_hw.network.layers import (
     MaxPool,
     Relu,
 )
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS, SPLIT_FRACTION_BITS, Product, ProductKind
@@ -72,7 +80,7 @@ def input_layer(
 
 def quantizer(
     bits: int = 8,
-    step: int | AdaptiveStep = 1,
+    step: int | Step = 1,
     *,
     signed: bool = False,
     step_fraction_bits: int = 0,
@@ -184,8 +192,44 @@ def adaptive_step(channels: int = 1, *, hidden: int = 2) -> AdaptiveStep:
     return AdaptiveStep(pool_multiplier=1, pool_shift=1, stages=stages)
 
 
+def log_linear_step(channels: int = 1, **changes: int) -> LogLinearStep:
+    """The step 2 to (2 and twice the sum over c of (half the sum of X[c], rounded) / 256)."""
+    fields = {
+        "pool_multiplier": 1,
+        "pool_shift": 1,
+        "multiplier": 4,
+        "shift": 1,
+        "offset": 512,
+        "lowest": 0,
+        "highest": 4095,
+    }
+    weight = np.ones(channels, dtype=np.int64)
+    return LogLinearStep(weight=weight, **(fields | changes))
+
+
+def network_of_every_step() -> IntegerNetwork:
+    """A network with both kinds of steps that are exponents, behind one whose step is fixed."""
+    return network(
+        input_layer(3, 3, 2),
+        conv(
+            np.arange(4).reshape(2, 2, 1, 1),
+            name="log_linear",
+            activations=quantizer(4, log_linear_step(2), step_fraction_bits=2),
+            output_bits=16,
+        ),
+        conv(
+            np.arange(36).reshape(2, 2, 3, 3) % 8,
+            name="shared_exponent",
+            source="log_linear",
+            activations=quantizer(4, SharedExponentStep(lowest=1, highest=9), signed=True),
+            output_bits=16,
+        ),
+        conv([[[[1]], [[2]]]], name="fixed", source="shared_exponent", activations=quantizer(8, 3)),
+    )
+
+
 def network_of_every_kind() -> IntegerNetwork:
-    """A network with every layer kind, both kinds of step size, and references."""
+    """A network with every layer kind, a fixed and an adaptive step, and references."""
     return IntegerNetwork(
         name="every_kind",
         layers=(
@@ -610,9 +654,15 @@ class _Builder:
         least = source.format.bits - bits
         fraction_bits = self.integer(max(0, 4 - least), min(24, 18 - least))
         step_bits = min(max(1, least + fraction_bits + self.integer(-3, 0)), 16)
-        step: FixedStep | AdaptiveStep
-        if self.often(0.5):
+        step: Step
+        if self.often(0.4):
             step = self.adaptive_step(source, step_bits)
+        elif self.often(0.3):
+            step = self.log_linear_step(source, step_bits)
+        elif self.often(0.3):
+            lowest = self.integer(0, 15) if self.often(0.3) else 0
+            highest = self.integer(lowest, 15) if self.often(0.3) else 15
+            step = SharedExponentStep(lowest=lowest, highest=highest)
         elif self.often(0.1):
             step = FixedStep(step=int(self.rng.choice([1, 65535])))
         else:
@@ -639,6 +689,25 @@ class _Builder:
                 self.stage(1, hidden, hidden_bits - 1, step_bits, ends),
             )
         return AdaptiveStep(pool_multiplier=pool_multiplier, pool_shift=pool_shift, stages=stages)
+
+    def log_linear_step(self, source: _Made, step_bits: int) -> LogLinearStep:
+        channels, height, width = source.shape
+        pool_multiplier, pool_shift = self.mean_of(height * width)
+        sum_bits = min(31, source.format.bits + 5)
+        multiplier = 0 if self.often(0.03) else self.integer(1, 65535)
+        shift = max(0, sum_bits + multiplier.bit_length() - self.integer(4, 11))
+        middle = 256 * (step_bits - 1) + self.integer(-200, 255)
+        lowest = max(0, middle - self.integer(0, 600))
+        return LogLinearStep(
+            pool_multiplier=pool_multiplier,
+            pool_shift=pool_shift,
+            weight=_with_extremes(self.rng, channels, -128, 127),
+            multiplier=multiplier,
+            shift=min(shift, 62),
+            offset=middle if self.often(0.9) else self.integer(-(2**31), 2**31 - 1),
+            lowest=lowest,
+            highest=min(4095, lowest + self.integer(0, 1200)),
+        )
 
     def stage(
         self, outputs: int, inputs: int, value_bits: int, result_bits: int, ends: tuple[int, int]

@@ -17,6 +17,7 @@ from asq_hw.network.bounds import Range
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, GlobalAveragePool, Layer, Linear
 from asq_hw.network.layers.weighted import CODES_AT_A_TIME
+from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.numbers.fixedpoint import shift_right_half_up
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product, ProductKind
@@ -29,6 +30,7 @@ from tests.helpers.networks import (
     conv,
     input_layer,
     linear,
+    log_linear_step,
     network,
     products,
     quantizer,
@@ -228,7 +230,7 @@ def adaptive(
     return AdaptiveStep(pool_multiplier=pool_multiplier, pool_shift=pool_shift, stages=(stage,))
 
 
-def with_step(step: AdaptiveStep, source: Layer) -> IntegerNetwork:
+def with_step(step: AdaptiveStep | LogLinearStep, source: Layer) -> IntegerNetwork:
     return network(source, conv([[[[1]]]], activations=quantizer(8, step)))
 
 
@@ -243,6 +245,19 @@ def test_an_adapters_sums_that_are_too_large_are_refused() -> None:
     with_step(step, input_layer(1 << 11, 1 << 11, bits=24))
     with pytest.raises(InputError, match="conv: the adapter's pooled sum needs 66 bits"):
         with_step(step, input_layer(1 << 13, 1 << 13, bits=24))
+
+
+def test_a_log_linear_step_of_other_channels_is_refused() -> None:
+    with pytest.raises(InputError, match="conv: the log-linear step takes 2 channels, not 1"):
+        with_step(log_linear_step(2), input_layer(1, 1))
+
+
+def test_a_log_linear_steps_product_that_is_too_large_is_refused() -> None:
+    # 2**22 places of 2**23, without a shift: 2**45, times almost 2**16, and 2**3 by pooling.
+    source = input_layer(1 << 11, 1 << 11, bits=24)
+    with_step(log_linear_step(pool_shift=0, multiplier=(1 << 16) - 1), source)
+    with pytest.raises(InputError, match="conv: the exponent needs 65 bits"):
+        with_step(log_linear_step(pool_shift=0, pool_multiplier=8, multiplier=65535), source)
 
 
 @pytest.mark.parametrize("multiplier", [0, 1, 65535])

@@ -14,16 +14,19 @@ from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.layers import Add, AveragePool, Flatten, GlobalAveragePool, Input, MaxPool, Relu
 from asq_hw.network.layers.weighted import CODES_AT_A_TIME
 from asq_hw.network.names import check_name
+from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import POT, UNIFORM
 from asq_hw.numbers.validation import check_codes, check_integers
-from tests.helpers.networks import conv, input_layer, linear, quantizer
+from tests.helpers.networks import conv, input_layer, linear, log_linear_step, quantizer
 
 STAGE = AdapterStage(
     weight=np.ones((1, 2), int), bias=np.ones(1, int), multiplier=1, shift=0, minimum=1, maximum=9
 )
 STEP = AdaptiveStep(pool_multiplier=1, pool_shift=0, stages=(STAGE,))
+LOG_LINEAR = log_linear_step(2)
+SHARED = SharedExponentStep(lowest=3, highest=9)
 CONV = conv(np.zeros((2, 1, 3, 3), int), groups=2)
 LINEAR = linear([[1, 2, 3]])
 MAX_POOL = MaxPool(name="pool", source="input", kernel_size=(3, 3), stride=(2, 2))
@@ -57,6 +60,18 @@ def zeros(*shape: int) -> Any:
         (STAGE, "minimum", -1, "an adapter's minimum must be an integer in 0..65535, not -1"),
         (STAGE, "maximum", 0, "an adapter's maximum must be an integer in 1..65535, not 0"),
         (STAGE, "maximum", 65536, "an adapter's maximum must be an integer in 1..65535"),
+        (LOG_LINEAR, "pool_multiplier", 0, "a pooling multiplier must be an integer in 1..65535"),
+        (LOG_LINEAR, "pool_shift", 63, "a pooling shift must be an integer in 0..62, not 63"),
+        (LOG_LINEAR, "weight", zeros(1, 2), "a log-linear step's weights must have 1 dimension"),
+        (LOG_LINEAR, "weight", zeros(2) - 129, "a log-linear step's weights must be in -128..127"),
+        (LOG_LINEAR, "multiplier", -1, "a log-linear step's multiplier must be an integer in"),
+        (LOG_LINEAR, "shift", 63, "a log-linear step's shift must be an integer in 0..62, not 63"),
+        (LOG_LINEAR, "offset", 2**31, "a log-linear step's offset must be an integer in"),
+        (LOG_LINEAR, "lowest", -1, "a log-linear step's minimum must be an integer in 0..4095"),
+        (LOG_LINEAR, "highest", 4096, "a log-linear step's maximum must be an integer in 0..4095"),
+        (SHARED, "lowest", -1, "a shared exponent's minimum must be an integer in 0..15, not -1"),
+        (SHARED, "highest", 2, "a shared exponent's maximum must be an integer in 3..15, not 2"),
+        (SHARED, "highest", 16, "a shared exponent's maximum must be an integer in 3..15, not 16"),
         (STEP, "pool_multiplier", 0, "a pooling multiplier must be an integer in 1..65535"),
         (STEP, "pool_shift", -1, "a pooling shift must be an integer in 0..62, not -1"),
         (STEP, "stages", (), "an adapter must have 1 or 2 stages, not 0"),
@@ -225,6 +240,8 @@ def test_sizes_that_are_derived() -> None:
     assert input_layer(2, 3, 4).channels == 4
     assert STEP.in_channels == 2
     assert (STEP.maximum, FixedStep(step=7).maximum) == (9, 7)
+    assert LOG_LINEAR.in_channels == 2
+    assert (LOG_LINEAR.maximum, SHARED.maximum) == (65359, 512)  # 2**(4095 / 256) = 65358.8
 
 
 def test_sources() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import pytest
@@ -11,6 +12,8 @@ from asq_hw.numbers.fixedpoint import (
     SQRT2_FRACTION_BITS,
     SQRT2_MULTIPLIER,
     divide_half_up,
+    exp2,
+    exp2_table,
     integer_range,
     quantize_multiplier,
     saturate,
@@ -224,3 +227,29 @@ def test_a_multiplier_is_as_precise_as_its_bits_allow(
 def test_a_multiplier_must_be_positive(value: float) -> None:
     with pytest.raises(ValueError, match="multiplier must be positive, not"):
         quantize_multiplier(value, 16, maximum_shift=62)
+
+
+def test_powers_of_two_by_decimal_numbers() -> None:
+    """Ninety digits, far more than any of the 256 powers is close to a half."""
+    with localcontext(prec=90):
+        expected = [
+            int((Decimal(2) ** (15 + Decimal(f) / 256)).to_integral_value()) for f in range(256)
+        ]
+    assert list(exp2_table()) == expected
+
+
+@pytest.mark.parametrize(
+    ("exponent", "expected"),
+    [
+        (0, 1),
+        (149, 1),  # 1.497
+        (150, 2),  # 1.501
+        (256, 2),
+        (2000, 225),  # 224.8
+        (3839, 32680),  # 65359 / 2 = 32679.5: a tie of the shift, while the power is 32679.4
+        (3840, 32768),
+        (4095, 65359),
+    ],
+)
+def test_exp2_by_hand(exponent: int, expected: int) -> None:
+    assert exp2(exponent) == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from asq_hw.cli import main
 from asq_hw.cli.options import BUNDLED, model_path
 from asq_hw.errors import InputError
-from asq_hw.modelfile import load
+from asq_hw.modelfile import load, save
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
@@ -40,6 +41,7 @@ from rtl.verify.mutation import narrow_words
 from rtl.verify.network import _tensors, met_by, misfit
 from rtl.verify.simulators import Simulator
 from rtl.verify.traced import images_for
+from tests.helpers.networks import network_of_every_step
 
 
 def missing() -> str:
@@ -217,6 +219,35 @@ def test_layers_that_do_not_suit_are_refused(unit: str, capsys: pytest.CaptureFi
     assert "layer fc has no adapter: its step is fixed" in capsys.readouterr().err
     assert main(["verify", "pooling", "other.asq"]) == 2
     assert "layer must be named with --layer for the model other.asq" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unit", ["pooling", "adapter"])
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        ("log_linear", "layer log_linear has a log-linear step, which has no circuit"),
+        ("shared_exponent", "layer shared_exponent has no adapter: its step is a shared exponent"),
+        (None, "no layer of test has an adapter; its log-linear steps have no circuit"),
+    ],
+)
+def test_steps_that_have_no_circuit_are_refused_by_name(
+    unit: str, layer: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.asq"
+    save(network_of_every_step(), path)
+    with pytest.raises(InputError, match=words):
+        LayerUnits.of(load(path), layer, adaptive=True)
+    if layer is not None:
+        assert main(["verify", unit, str(path), "--layer", layer, "--method", "network"]) == 2
+        errors = capsys.readouterr().err
+        assert words in errors and errors.count("\n") == 1
+
+
+def test_steps_that_are_exponents_have_their_ranges() -> None:
+    """2**(0 / 256) to 2**(4095 / 256) = 65358.8, and 2**1 to 2**9."""
+    network = network_of_every_step()
+    ranges = [LayerUnits.of(network, name).steps for name in ("log_linear", "shared_exponent")]
+    assert [(found.low, found.high) for found in ranges] == [(1, 65359), (2, 512)]
 
 
 def climbed(

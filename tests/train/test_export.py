@@ -24,7 +24,10 @@ from asq_hw.train.recipes import Recipe
 WEIGHTS = exportable(WEIGHT_METHODS)
 ACTIVATIONS = exportable(ACTIVATION_METHODS)
 METHODS = [("asq", weights) for weights in WEIGHTS]
-METHODS += [(activations, "post") for activations in ACTIVATIONS if activations != "asq"]
+# A power-of-two step meets exact ties, which PyTorch takes to the even neighbor: its steps are held
+# against the integers' in test_shared_exponent.py.
+OTHERS = [name for name in ACTIVATIONS if name not in ("asq", "shared-exponent")]
+METHODS += [(activations, "post") for activations in OTHERS]
 
 
 @pytest.fixture(scope="module")

@@ -160,7 +160,7 @@ def test_codes_and_scale_give_the_quantized_weights(
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(
     "method",
-    [name for name in exportable(ACTIVATION_METHODS) if name != "asq"],
+    [name for name in exportable(ACTIVATION_METHODS) if name not in ("asq", "shared-exponent")],
 )
 def test_activations_are_integers_times_the_step(method: str, signed: bool) -> None:
     quantizer = make_activations(method, bits=3, signed=signed)
@@ -375,6 +375,54 @@ def test_asq_is_the_one_with_an_adapter() -> None:
     made = make_activations("asq")
     assert isinstance(made.adapter, Adapter)
     assert made.adapter.output.weight.requires_grad
+
+
+def test_constant_beta_by_hand() -> None:
+    """Eq. 7-9 with s = 1/2 and beta = 2, so steps of 1, codes 0..3; 4 values of each sample.
+
+    x           0.4  1.25  2.75  7.0
+    code        0    1     3     3
+    d/dstep    -0.4 -0.25  0.25  3        their sum, 2.6, times beta to s, times s to beta
+
+    LSQ's 1 / sqrt(N * Qp), with N = 4 and Qp = 3, multiplies the gradient of s alone.
+    """
+    quantizer = make_activations("asq-constant", bits=2)
+    x = torch.tensor([[0.4, 1.25, 2.75, 7.0]])
+    quantizer(x)
+    nn.init.constant_(quantizer.learned.value, 0.5)
+    nn.init.constant_(quantizer.beta.value, 2.0)
+    quantized = quantizer(x)
+    assert quantized.tolist() == [[0, 1, 3, 3]]
+    assert quantizer.step().item() == 1
+    parameters = [quantizer.learned.value, quantizer.beta.value]
+    to_step, to_beta = torch.autograd.grad(quantized.sum(), parameters)
+    assert to_step.item() == pytest.approx(2.6 * 2 / math.sqrt(12), rel=1e-6)
+    assert to_beta.item() == pytest.approx(2.6 * 0.5, rel=1e-6)
+    assert list(quantizer.factor_parameters()) == [quantizer.beta.value]
+
+
+def test_constant_beta_learns_as_an_adapter_whose_weights_stay_zero() -> None:
+    """Three steps of SGD: the same steps, s and beta, as ASQ with its last bias alone."""
+    control, adaptive = make_activations("asq-constant"), make_activations("asq")
+    assert adaptive.adapter is not None
+    nn.init.zeros_(adaptive.adapter.output.weight)
+    adaptive.adapter.output.weight.requires_grad_(False)
+    made = []
+    for quantizer in (control, adaptive):
+        torch.manual_seed(0)
+        quantizer(drawn(8, 4, 5, 5))
+        optimizer = torch.optim.SGD(
+            [value for value in quantizer.parameters() if value.requires_grad], lr=0.003
+        )
+        for step in range(3):
+            optimizer.zero_grad()
+            x = drawn(8, 4, 5, 5, seed=step)
+            (quantizer(x) - x).square().sum().backward()
+            optimizer.step()
+        made.append(quantizer(drawn(8, 4, 5, 5, seed=9)).detach())
+    torch.testing.assert_close(*made)
+    assert control.beta.value.item() == pytest.approx(adaptive.adapter.output.bias.item())
+    assert abs(control.beta.value.item() - 1) > 0.01
 
 
 def test_parameters_keep_the_names_that_checkpoints_hold() -> None:

@@ -10,10 +10,23 @@ from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM
+from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.quantizers.activations import ActivationQuantizer
-from asq_hw.train.quantizers.adapter import BETA_FLOOR, Adapter, quantize_weight, weight_scale
-from asq_hw.train.quantizers.initial_scales import initial_alpha, initial_clip, initial_step
-from asq_hw.train.quantizers.weights import make_weight_quantizer
+from asq_hw.train.quantizers.adapter import (
+    BETA_FLOOR,
+    Adapter,
+    PaperAdapter,
+    quantize_weight,
+    weight_scale,
+)
+from asq_hw.train.quantizers.initial_scales import (
+    first_step,
+    initial_alpha,
+    initial_clip,
+    initial_step,
+    least_squares_step,
+)
+from asq_hw.train.quantizers.weights import UniformWeightQuantizer, make_weight_quantizer
 
 GRIDS = [
     *(Grid(scheme=UNIFORM, bits=bits) for bits in (2, 4, 8)),
@@ -123,7 +136,44 @@ def test_initial_step_is_lsqs_until_it_reaches_past_the_data() -> None:
     assert float(initial_step(spread, 15)) == pytest.approx(2 * 2 / math.sqrt(15))
 
 
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("signed", [False, True])
+def test_least_squares_step_is_the_best_of_a_finer_search(signed: bool, bits: int) -> None:
+    x = drawn(4000) if signed else drawn(4000).relu()
+    x[17] = 12
+    grid = Grid(scheme=UNIFORM, bits=bits, signed=signed)
+
+    def error(step: float) -> float:
+        codes = (x / step).round().clamp(grid.minimum, grid.maximum)
+        return float((codes * step - x).square().sum())
+
+    finer = min(error(float(step)) for step in torch.linspace(0.05, 12 / grid.maximum, 800))
+    step = float(least_squares_step(x, grid))
+    assert error(step) <= 1.02 * finer
+    assert error(step) < error(float(initial_step(x, grid.maximum)))
+    assert first_step(x, grid, StepStart.LEAST_SQUARES) == step
+    assert first_step(x, grid, StepStart.LSQ) == initial_step(x, grid.maximum)
+
+
+def test_a_least_squares_step_looks_at_every_column_of_a_large_map() -> None:
+    x = torch.zeros(128, 16, 32, 32)
+    x[..., 5] = 3.0
+    assert float(least_squares_step(x, Grid(scheme=UNIFORM, bits=2, signed=False))) == 1.0
+
+
+@pytest.mark.parametrize("start", StepStart)
+def test_steps_start_where_they_are_told_to(start: StepStart) -> None:
+    x, grid = drawn(4, 9), Grid(scheme=UNIFORM, bits=2)
+    wanted = [float(first_step(row, grid, start)) for row in x]
+    weights = UniformWeightQuantizer(grid, x, per_channel=True, step_start=start)
+    assert weights.step().flatten().tolist() == wanted
+    activations = ActivationQuantizer(bits=2, signed=True, step_start=start)
+    activations(x)
+    assert activations.step().item() == float(first_step(x, grid, start))
+
+
 def test_all_zero_weights_start_from_one() -> None:
+    assert float(least_squares_step(torch.zeros(8), Grid(scheme=UNIFORM, bits=4))) == 1
     assert float(initial_step(torch.zeros(8), 7)) == 1
     assert float(initial_clip(torch.zeros(8), 7)) == 1
     assert float(initial_alpha(torch.zeros(8), Grid(scheme=POST, bits=4))) == 1
@@ -172,7 +222,7 @@ def test_gradient_scale_of_activations(adapted: bool) -> None:
 
     With s = 2 and beta = 1, 200 values of 0.6 are 0.3 steps each: code 0, slope -0.3 (Eq. 7).
     """
-    adapter = Adapter(4) if adapted else None
+    adapter = PaperAdapter(4) if adapted else None
     quantizer = ActivationQuantizer(bits=4, signed=False, adapter=adapter)
     if adapter is not None:
         nn.init.zeros_(adapter.output.weight)
@@ -210,7 +260,7 @@ def test_activations_are_integers_times_the_step(signed: bool, lowest: int, high
 
 
 def test_asq_gives_each_sample_its_own_step() -> None:
-    quantizer = ActivationQuantizer(bits=4, signed=False, adapter=Adapter(4))
+    quantizer = ActivationQuantizer(bits=4, signed=False, adapter=PaperAdapter(4))
     assert quantizer.adapter is not None
     x = drawn(6, 4, 5, 5).relu() * torch.tensor([0.1, 0.5, 1, 2, 4, 8]).reshape(-1, 1, 1, 1)
     with torch.no_grad():
@@ -226,7 +276,7 @@ def test_asq_gives_each_sample_its_own_step() -> None:
 
 
 def test_asq_trains_both_the_step_and_the_adapter() -> None:
-    quantizer = ActivationQuantizer(bits=3, signed=True, adapter=Adapter(8))
+    quantizer = ActivationQuantizer(bits=3, signed=True, adapter=PaperAdapter(8))
     (quantizer(drawn(4, 8, 5, 5)) ** 2).sum().backward()
     for name, parameter in quantizer.named_parameters():
         assert parameter.grad is not None, name
@@ -239,7 +289,7 @@ def test_asq_trains_both_the_step_and_the_adapter() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 7, 8, 16, 64])
 def test_adapter_starts_close_to_one(channels: int) -> None:
-    adapter = Adapter(channels)
+    adapter = PaperAdapter(channels)
     beta = adapter(drawn(32, channels, 6, 6).relu()).detach()
     assert beta.shape == (32,)
     assert float((beta - 1).abs().max()) < 0.05
@@ -248,9 +298,22 @@ def test_adapter_starts_close_to_one(channels: int) -> None:
         assert adapter.linear_layers()[0].out_features == channels // 4
 
 
+@pytest.mark.parametrize(("ratio", "hidden"), [(1, 16), (4, 4), (8, 2), (9, None)])
+def test_adapters_of_another_ratio(ratio: int, hidden: int | None) -> None:
+    adapter = PaperAdapter(16, ratio=ratio)
+    found = None if adapter.hidden is None else adapter.hidden.out_features
+    assert found == hidden
+
+
+def test_an_adapters_last_weights_start_with_their_deviation() -> None:
+    weights = PaperAdapter(4096, start=0.02).output.weight
+    assert float(weights.std()) == pytest.approx(0.02, rel=0.1)
+    assert not PaperAdapter(64, start=0.0).output.weight.any()
+
+
 def test_adapter_by_hand() -> None:
     """Means 1 and 3; weights 0.5 and -0.25 (127 and -63.5, so -64, of 1/254); bias 1."""
-    adapter = Adapter(2)
+    adapter = PaperAdapter(2)
     with torch.no_grad():
         adapter.output.weight.copy_(torch.tensor([[0.5, -0.25]]))
     x = torch.tensor([[[[0.0, 2.0]], [[4.0, 2.0]]]])
@@ -260,7 +323,7 @@ def test_adapter_by_hand() -> None:
 
 
 def test_adapter_never_goes_below_its_floor() -> None:
-    adapter = Adapter(4)
+    adapter = PaperAdapter(4)
     nn.init.constant_(adapter.output.bias, -5.0)
     assert adapter(drawn(3, 4, 2, 2)).tolist() == [BETA_FLOOR] * 3
 
@@ -286,7 +349,7 @@ def plain_beta(adapter: Adapter, means: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("channels", [4, 16])
 def test_adapter_agrees_with_autograd(channels: int) -> None:
-    adapter = Adapter(channels).double()
+    adapter = PaperAdapter(channels).double()
     nn.init.normal_(adapter.output.weight)
     means = (3 * drawn(64, channels).double()).requires_grad_()
     weighting, inputs = drawn(64, seed=5).double(), (means, *adapter.parameters())
@@ -302,14 +365,14 @@ def test_adapter_agrees_with_autograd(channels: int) -> None:
 
 
 def test_adapter_of_all_zero_weights_is_constant() -> None:
-    adapter = Adapter(16)
+    adapter = PaperAdapter(16)
     for layer in adapter.linear_layers():
         nn.init.zeros_(layer.weight)
     assert adapter(drawn(3, 16, 2, 2)).tolist() == [1.0] * 3
 
 
 def test_quantizers_compute_in_float32_under_autocast() -> None:
-    quantizer = ActivationQuantizer(bits=8, signed=False, adapter=Adapter(16))
+    quantizer = ActivationQuantizer(bits=8, signed=False, adapter=PaperAdapter(16))
     x = drawn(4, 16, 3, 3).relu()
     plain = quantizer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -18,6 +18,7 @@ MINIMAL = {
     "batch_size": 8,
     "learning_rate": 0.1,
 }
+ASQ = {"activations": "asq"}
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -124,6 +125,30 @@ def test_overrides_are_read_as_the_type_of_their_key(pair: str, key: str, value:
         ({"min_crop_area": 0.0}, "min_crop_area must be above 0 and at most 1, not 0.0"),
         ({"precision": "half"}, "precision must be one of float32, bfloat16, not 'half'"),
         ({"bfloat16": True}, "recipe key 'bfloat16' is unknown"),
+        ({"step_start": "best"}, "step_start must be one of lsq, least-squares, not 'best'"),
+        (ASQ | {"adapter": "mlp"}, "adapter must be one of paper, log-linear, not 'mlp'"),
+        (ASQ | {"adapter_rate": 0.0}, "adapter_rate must be above 0, not 0.0"),
+        (ASQ | {"adapter_rate": float("nan")}, "adapter_rate must be above 0, not nan"),
+        (ASQ | {"adapter_start": -1.0}, "adapter_start must be at least 0, not -1.0"),
+        (ASQ | {"adapter_ratio": 0}, "adapter_ratio must be at least 1, not 0"),
+        (ASQ | {"adapter_ratio": 4.0}, "adapter_ratio must be of type int, not 4.0"),
+        (
+            {"activations": "lsq", "adapter_rate": 2.0},
+            "adapter_rate must be 1.0 where activations are lsq, not 2.0",
+        ),
+        ({"adapter_rate": 2.0}, "adapter_rate must be 1.0 where activations are none, not 2.0"),
+        (
+            {"activations": "asq-constant", "adapter": "log-linear"},
+            "adapter must be paper where activations are asq-constant, not 'log-linear'",
+        ),
+        (
+            {"activations": "pact", "adapter_start": 0.01},
+            "adapter_start must be 0.001 where activations are pact, not 0.01",
+        ),
+        (
+            ASQ | {"adapter": "log-linear", "adapter_ratio": 8},
+            "adapter_ratio must be 4 where adapter is log-linear, not 8",
+        ),
         ({"weights": "asq"}, r"weights must be one of none, lsq, lsq\+, .*, daq, not 'asq'"),
         ({"activations": 3}, r"activations must be one of none, lsq, lsq\+, asq, .*, not 3"),
         ({"encoding": "tight"}, "encoding must be one of packed, paper, zero-free, not 'tight'"),

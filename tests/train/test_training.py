@@ -22,7 +22,12 @@ from asq_hw.train.models import build
 from asq_hw.train.quantizers.adapter import Adapter
 from asq_hw.train.recipes import Recipe
 from asq_hw.train.run.folder import BEST, LAST
-from asq_hw.train.run.optimizer import decayed_parameters, learning_rate, make_optimizer
+from asq_hw.train.run.optimizer import (
+    decayed_parameters,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+)
 from asq_hw.train.run.progress import Progress
 from asq_hw.train.run.training import train
 
@@ -252,6 +257,51 @@ def test_only_weights_of_layers_decay() -> None:
     assert grouped == [7, len(names) - 7]
     assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-4, 0.0]
     assert any(isinstance(module, Adapter) for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("activations", "adapter", "parameters"),
+    [("asq", "paper", 5 * 4), ("asq", "log-linear", 5 * 2), ("asq-constant", "paper", 5)],
+)
+def test_what_gives_beta_learns_at_its_own_rate(
+    activations: str, adapter: str, parameters: int
+) -> None:
+    """Nothing but the rate differs: the parameters are in a group of their own, not decayed."""
+    changes = {"activations": activations, "adapter": adapter, "adapter_rate": 10.0}
+    recipe = recipes.load("digits-asq-post-w4a4", {**changes, "width": 8})
+    model = quantize(build("digits", width=8, in_channels=1, num_classes=10), recipe)
+    optimizer = make_optimizer(model, recipe)
+    assert [len(group["params"]) for group in optimizer.param_groups][2:] == [parameters]
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(
+        list(model.parameters())
+    )
+    assert optimizer.param_groups[2]["weight_decay"] == 0
+    for rate in (0.5, 0.25):
+        set_learning_rate(optimizer, rate)
+        assert [group["lr"] for group in optimizer.param_groups] == [rate, rate, 10 * rate]
+
+
+def test_an_interrupted_run_with_its_own_rate_of_adapters_resumes_to_the_same_bits(
+    float_run: Path, tmp_path: Path
+) -> None:
+    changes = ["epochs=2", "adapter=log-linear", "adapter_rate=10", "step_start=least-squares"]
+    recipe = recipes.load("digits-asq-post-w4a4", changes)
+
+    def interrupt(progress: Progress) -> None:
+        if (progress.epoch, progress.batch) == (2, 3):
+            raise KeyboardInterrupt
+
+    init, whole, stopped = float_run / LAST, tmp_path / "whole", tmp_path / "stopped"
+    train(recipe, output=whole, init=init, threads=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, output=stopped, init=init, threads=1, report=interrupt)
+    train(recipe, output=stopped, init=init, threads=1, resume=True)
+    assert_same_run(stopped, whole)
+    rates = [
+        group["lr"]
+        for group in checkpoints.load(whole / LAST).training["optimizer"]["param_groups"]
+    ]
+    assert rates[2] == 10 * rates[0] > 0
 
 
 def test_the_clips_of_pact_decay() -> None:

@@ -1,4 +1,4 @@
-"""A sample's step size: the file's, or the adapter's (docs/arithmetic.md, section 4)."""
+"""A sample's step size: the file's, or computed for it (docs/arithmetic.md, section 4)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.compiler import jit
+from asq_hw.numbers.fixedpoint import EXP2_FRACTION_BITS, EXP2_INTEGER_BITS
 from asq_hw.sim.instruction_sets import LANES, Form
 from asq_hw.sim.kernels.llvm import address
 from asq_hw.sim.kernels.pool import sum_pixels, sum_rows
@@ -17,6 +18,8 @@ __all__ = ["step_size"]
 
 _FITTING = np.int64(1) << 2 * HALF_BITS
 """Values below it, and not below its negative, fit two halves."""
+_FRACTIONS = 1 << EXP2_FRACTION_BITS
+_MOST_DROPPED = (1 << EXP2_INTEGER_BITS) - 1
 Maps = NDArray[np.signedinteger]
 Vector = NDArray[np.int64]
 
@@ -25,7 +28,7 @@ Vector = NDArray[np.int64]
 def step_size(
     layer: ConvolutionRecord, program: Program, maps: Maps, memory: Memory, form: Form
 ) -> int:
-    """``D``: the file's, or what the adapter makes of the source's channel means.
+    """``D``: the file's, or what adapter or exponent make of the source.
 
     Parameters
     ----------
@@ -42,6 +45,8 @@ def step_size(
     """
     adapter, vectors = layer.quantizer.adapter, memory.vectors
     if adapter.stages == 0:
+        if layer.quantizer.exponent.highest != NOWHERE:
+            return _shared_exponent_step(layer, maps)
         return layer.quantizer.step_size
     in_bytes = layer.compute_type == ComputeType.INT8
     _mean_channels(layer, maps, memory, form)
@@ -53,7 +58,34 @@ def step_size(
         else:
             _multiply(stage, program, values, out)
         _scale(stage, program.constants, out)
+    if adapter.powers_at != NOWHERE:
+        exponent = vectors[adapter.stages % 2, 0] + adapter.exponent_offset
+        return _power(program.constants[adapter.powers_at :], exponent)
     return vectors[adapter.stages % 2, 0]  # type: ignore[no-any-return]
+
+
+@jit
+def _power(powers: Vector, exponent: int) -> int:
+    """``2**(exponent / 256)``: an entry of the table, shifted right, half up."""
+    dropped = _MOST_DROPPED - (exponent >> EXP2_FRACTION_BITS)
+    entry = powers[exponent & (_FRACTIONS - 1)]
+    return (entry + ((np.int64(1) << dropped) >> 1)) >> dropped  # type: ignore[no-any-return]
+
+
+@jit
+def _shared_exponent_step(layer: ConvolutionRecord, maps: Maps) -> int:
+    """The power of two that belongs to the source's largest magnitude."""
+    source = maps[layer.source : layer.source + layer.channels * layer.height * layer.width]
+    low, high = np.int64(0), np.int64(1)
+    for i in range(source.shape[0]):
+        low, high = min(low, np.int64(source[i])), max(high, np.int64(source[i]))
+    record, largest = layer.quantizer.exponent, max(high, -low)
+    exponent = np.int64(record.shift)
+    while largest > 1:
+        largest >>= 1
+        exponent += 1
+    step = np.int64(1) << min(max(exponent, np.int64(record.lowest)), np.int64(record.highest))
+    return step  # type: ignore[return-value]
 
 
 @jit

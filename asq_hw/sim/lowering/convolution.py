@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 import numpy as np
 
 from asq_hw.network.activation import AdapterStage, AdaptiveStep, FixedStep
 from asq_hw.network.layers import Conv, Linear
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
+from asq_hw.numbers.fixedpoint import exp2_table
 from asq_hw.sim.instruction_sets import Kernel
 from asq_hw.sim.lowering.context import Context, summable_pixels
 from asq_hw.sim.lowering.memory_plan import block_pixels, pixels_at_once
@@ -15,11 +19,13 @@ from asq_hw.sim.lowering.tables import Tables
 from asq_hw.sim.lowering.weight_layout import arrange, quads_in_words
 from asq_hw.sim.records import (
     NO_ADAPTER,
+    NO_EXPONENT,
     NOWHERE,
     AdapterRecord,
     CodesRecord,
     ConvolutionRecord,
     DotRecord,
+    ExponentRecord,
     QuantizerRecord,
     RequantizationRecord,
     StageRecord,
@@ -46,16 +52,24 @@ def convolution_record(layer: Conv | Linear, context: Context) -> ConvolutionRec
 
 def _quantizer(layer: Conv | Linear, context: Context) -> QuantizerRecord:
     quantizer = layer.quantizer
+    step_size, adapter, exponent = 0, NO_ADAPTER, NO_EXPONENT
     match quantizer.step:
         case FixedStep(step=step):
-            step_size, adapter = step, NO_ADAPTER
+            step_size = step
         case AdaptiveStep() as adaptive:
-            step_size, adapter = 0, _adapter(layer, adaptive, context)
+            adapter = _adapter(layer, adaptive, context)
+        case LogLinearStep() as log_linear:
+            adapter = _log_linear(layer, log_linear, context)
+        case SharedExponentStep(lowest=lowest, highest=highest):
+            exponent = ExponentRecord(
+                shift=quantizer.exponent_shift, lowest=lowest, highest=highest
+            )
         case _:
             assert_never(quantizer.step)
     return QuantizerRecord(
         step_size=step_size,
         adapter=adapter,
+        exponent=exponent,
         step_fraction_bits=quantizer.step_fraction_bits,
         code_low=quantizer.grid.minimum,
         code_high=quantizer.grid.maximum,
@@ -63,15 +77,46 @@ def _quantizer(layer: Conv | Linear, context: Context) -> QuantizerRecord:
 
 
 def _adapter(layer: Conv | Linear, adaptive: AdaptiveStep, context: Context) -> AdapterRecord:
+    stages = [_stage(stage, context.tables) for stage in adaptive.stages]
+    return _adapter_record(layer, adaptive, stages, context)
+
+
+def _log_linear(layer: Conv | Linear, step: LogLinearStep, context: Context) -> AdapterRecord:
+    """One stage that clamps before the offset is added, and a table of powers."""
+    tables = context.tables
+    stage = StageRecord(
+        inputs=step.in_channels,
+        outputs=1,
+        weights_at=tables.add_adapter(step.weight),
+        biases_at=tables.add_constants(np.zeros(1, dtype=np.int64)),
+        multiplier=step.multiplier,
+        shift=step.shift,
+        minimum=step.lowest - step.offset,
+        maximum=step.highest - step.offset,
+    )
+    return _adapter_record(layer, step, [stage], context)._replace(
+        powers_at=tables.add_constants(np.array(exp2_table(), dtype=np.int64)),
+        exponent_offset=step.offset,
+    )
+
+
+def _adapter_record(
+    layer: Conv | Linear,
+    step: AdaptiveStep | LogLinearStep,
+    stages: Sequence[StageRecord],
+    context: Context,
+) -> AdapterRecord:
     first = len(context.tables.stages)
-    context.tables.stages.extend(_stage(stage, context.tables) for stage in adaptive.stages)
+    context.tables.stages.extend(stages)
     return AdapterRecord(
-        stages=len(adaptive.stages),
+        stages=len(stages),
         first_stage=first,
-        pool_multiplier=adaptive.pool_multiplier,
-        pool_shift=adaptive.pool_shift,
+        pool_multiplier=step.pool_multiplier,
+        pool_shift=step.pool_shift,
         summable_pixels=summable_pixels(context.maps[layer.source]),
         channel_sums_at=context.layout.channel_sums.get(layer.source, NOWHERE),
+        powers_at=NOWHERE,
+        exponent_offset=0,
     )
 
 

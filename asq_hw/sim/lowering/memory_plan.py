@@ -15,6 +15,7 @@ from asq_hw.network.activation import AdaptiveStep
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear, Relu
+from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.instruction_sets import LANES
 from asq_hw.sim.lowering.geometry import geometry
@@ -339,7 +340,8 @@ def _place_channel_sums(
     wanted = {
         layer.source
         for layer in network.layers
-        if isinstance(layer, Conv | Linear) and isinstance(layer.quantizer.step, AdaptiveStep)
+        if isinstance(layer, Conv | Linear)
+        and isinstance(layer.quantizer.step, AdaptiveStep | LogLinearStep)
     }
     places: dict[str, int] = {}
     total = 0

@@ -17,6 +17,8 @@ from asq_hw.errors import InputError
 from asq_hw.train.data.batches import normalize
 from asq_hw.train.graph.dataflow import QuantTracer
 from asq_hw.train.graph.operations import Operation
+from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
+from asq_hw.train.quantizers.adapter import Adapter, PaperAdapter
 
 __all__ = ["Calibration", "calibrate"]
 
@@ -32,7 +34,7 @@ class Calibration:
     positions : dict of str to int
         Height times width of the output.
     step, hidden : dict of str to float
-        Largest step size, and largest hidden value of the adapter; adaptive steps only.
+        Largest step size that acts, and largest hidden value of the paper's adapter.
     """
 
     low: dict[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -80,18 +82,16 @@ class _Watcher(fx.Interpreter):
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         module = self.fetch_attr(target)
         quantizer = getattr(module, "activation_quantizer", None)
-        adapter = getattr(quantizer, "adapter", None)
-        if quantizer is not None and adapter is not None:
-            x = args[0]
-            step = float((adapter(x) * quantizer.step()).max())
+        if isinstance(quantizer, IntegerActivationQuantizer):
+            step = float(quantizer.steps(args[0]).max())
             for name in self._by_module[module]:
                 _raise_to(self.seen.step, name, step)
-                _raise_to(self.seen.hidden, name, _largest_hidden(adapter, x))
+                _raise_to(self.seen.hidden, name, _largest_hidden(quantizer.adapter, args[0]))
         return super().call_module(target, args, kwargs)
 
 
-def _largest_hidden(adapter: Any, x: Tensor) -> float:
-    if adapter.hidden is None:
+def _largest_hidden(adapter: Adapter | None, x: Tensor) -> float:
+    if not isinstance(adapter, PaperAdapter) or adapter.hidden is None:
         return 0.0
     mean = x.mean(dim=(2, 3)) if x.dim() == 4 else x
     return max(0.0, float(adapter.hidden(mean).max()))

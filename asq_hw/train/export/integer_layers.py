@@ -1,69 +1,35 @@
-"""One trained convolution or linear layer to integers: steps, adapter, requantization."""
+"""One trained convolution or linear layer to integers: weights, batch norm, requantization."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from asq_hw.errors import InputError
-from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
-from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.layers import Conv, Linear
-from asq_hw.numbers.fixedpoint import quantize_multiplier
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.widths import BIAS_BITS, MAX_REQUANTIZATION_SHIFT, MULTIPLIER_BITS, STEP_BITS
+from asq_hw.numbers.widths import MAX_REQUANTIZATION_SHIFT, MULTIPLIER_BITS
+from asq_hw.train.export.integer_steps import activation_quantizer
+from asq_hw.train.export.source import Real, WeightedSource, integer_bias, real_array
 from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
-from asq_hw.train.quantizers.adapter import BETA_FLOOR, Adapter, weight_scale
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 from asq_hw.train.quantizers.weights import IntegerWeightQuantizer
 
-__all__ = ["POOL_MULTIPLIER_BITS", "WeightedSource", "integer_weighted"]
+__all__ = ["integer_weighted"]
 
-POOL_MULTIPLIER_BITS = MULTIPLIER_BITS
-
-_STEP_HEADROOM = 2.0
-"""An adaptive step may become this much larger than calibration saw before it saturates."""
-_POOL_FRACTION_BITS = 4
-"""The adapter sees means with this many more fraction bits than the feature map has."""
 _NARROWED_BITS = 18
 """Magnitude bits of the product of step and multiplier that the dot product is scaled by."""
-
-Real = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightedSource:
-    """Everything that one integer layer is made from.
-
-    `low` and `high` are each output channel's extremes in calibration, `positions` the source's
-    height times width; `largest_step` and `largest_hidden` are what calibration saw of an
-    adaptive step.
-    """
-
-    name: str
-    source: str
-    module: QuantConv2d | QuantLinear
-    batch_norm: nn.BatchNorm2d | None
-    source_format: FeatureFormat
-    output_format: FeatureFormat
-    low: Real
-    high: Real
-    positions: int
-    largest_step: float | None
-    largest_hidden: float | None
 
 
 def integer_weighted(origin: WeightedSource) -> Conv | Linear:
     """The integer layer of a trained one, batch norm folded in."""
     module, (weights, activations) = origin.module, _quantizers(origin)
     grid = weights.grid
-    quantizer = _activation_quantizer(origin, activations)
+    quantizer = activation_quantizer(origin, activations)
     gain, offset = _gain_and_offset(origin, weights.scale())
     # Section 5 of the contract, solved for M: what one unit of V * D is worth in units of Y.
     exponent = (
@@ -88,7 +54,7 @@ def integer_weighted(origin: WeightedSource) -> Conv | Linear:
         "multiplier": multiplier,
         "narrow_shift": narrow_shift,
         "shift": shift,
-        "bias": _bias(origin.name, offset * 2.0**origin.output_format.fraction_bits),
+        "bias": integer_bias(origin.name, offset * 2.0**origin.output_format.fraction_bits),
         "output": origin.output_format,
     }
     if isinstance(module, QuantLinear):
@@ -119,15 +85,15 @@ def _gain_and_offset(origin: WeightedSource, scale: Tensor) -> tuple[Real, Real]
     """Scale and offset of each output channel, folded batch norm included."""
     module, norm = origin.module, origin.batch_norm
     outputs = module.weight.shape[0]
-    gain = np.broadcast_to(_array(scale).reshape(-1), (outputs,))
-    offset = np.zeros(outputs) if module.bias is None else _array(module.bias)
+    gain = np.broadcast_to(real_array(scale).reshape(-1), (outputs,))
+    offset = np.zeros(outputs) if module.bias is None else real_array(module.bias)
     if norm is None:
         return gain, offset
     assert norm.running_var is not None and norm.running_mean is not None
-    slope = 1.0 / np.sqrt(_array(norm.running_var) + norm.eps)
-    slope = slope * _array(norm.weight) if norm.affine else slope
-    shift = _array(norm.bias) if norm.affine else np.zeros(outputs)
-    return gain * slope, (offset - _array(norm.running_mean)) * slope + shift
+    slope = 1.0 / np.sqrt(real_array(norm.running_var) + norm.eps)
+    slope = slope * real_array(norm.weight) if norm.affine else slope
+    shift = real_array(norm.bias) if norm.affine else np.zeros(outputs)
+    return gain * slope, (offset - real_array(norm.running_mean)) * slope + shift
 
 
 def _have_weights(grid: Grid, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -153,7 +119,7 @@ def _alive(
     unit = 2.0**-origin.output_format.fraction_bits
     reach = np.maximum(np.abs(origin.low - offset), np.abs(origin.high - offset))
     assert norm.running_var is not None
-    at_rest = np.logical_and(reach <= unit, _array(norm.running_var) < norm.eps)
+    at_rest = np.logical_and(reach <= unit, real_array(norm.running_var) < norm.eps)
     alive: NDArray[np.bool_] = np.logical_and(has_weights, np.logical_not(at_rest))
     return alive
 
@@ -179,103 +145,6 @@ def _requantization(
         raise InputError(f"{name}: a scale of {largest:g} is too large to requantize")
     multiplier = np.clip(np.rint(unit * 2.0**total), -limit, limit).astype(np.int64)
     return multiplier, narrow, total - narrow
-
-
-def _bias(name: str, values: Real) -> NDArray[np.int64]:
-    limit = 2.0 ** (BIAS_BITS - 1)
-    if not (np.abs(values) < limit - 1).all():
-        raise InputError(
-            f"{name}: a bias of {np.abs(values).max():g} units does not fit {BIAS_BITS} bits"
-        )
-    return np.floor(values + 0.5).astype(np.int64)
-
-
-def _activation_quantizer(
-    origin: WeightedSource, trained: IntegerActivationQuantizer
-) -> ActivationQuantizer:
-    step = float(trained.step().detach())
-    adapter = trained.adapter
-    headroom = 1.0 if adapter is None else _STEP_HEADROOM
-    largest = step if origin.largest_step is None else origin.largest_step
-    unit = 2.0**origin.source_format.fraction_bits
-    fraction_bits = STEP_BITS - 1 - math.frexp(largest * unit * headroom)[1]
-    fraction_bits = max(0, min(24, fraction_bits))
-    scale = unit * 2.0**fraction_bits
-    integer_step: FixedStep | AdaptiveStep
-    if adapter is None:
-        integer_step = FixedStep(step=_step(origin.name, step * scale))
-    else:
-        integer_step = _adaptive_step(origin, adapter, step * scale)
-    return ActivationQuantizer(
-        grid=trained.grid, step=integer_step, step_fraction_bits=fraction_bits
-    )
-
-
-def _step(name: str, value: float) -> int:
-    step = math.floor(value + 0.5)
-    if not 1 <= step < 1 << STEP_BITS:
-        raise InputError(f"{name}: a step size of {value:g} units does not fit {STEP_BITS} bits")
-    return step
-
-
-def _adaptive_step(origin: WeightedSource, adapter: Adapter, step: float) -> AdaptiveStep:
-    """The adapter in integers; `step` is the learned step in units of the integer step."""
-    largest = (1 << STEP_BITS) - 1
-    pool = Fraction(1 << _POOL_FRACTION_BITS, origin.positions)
-    pool_multiplier, pool_shift = quantize_multiplier(
-        pool, POOL_MULTIPLIER_BITS, maximum_shift=MAX_REQUANTIZATION_SHIFT
-    )
-    unit = 2.0 ** -(origin.source_format.fraction_bits + _POOL_FRACTION_BITS)
-    stages = []
-    if adapter.hidden is not None:
-        hidden_unit = _hidden_unit(origin, adapter)
-        stages.append(_stage(origin.name, adapter.hidden, unit, 1 / hidden_unit, 0, largest))
-        unit = hidden_unit
-    minimum = max(1, math.floor(BETA_FLOOR * step + 0.5))
-    stages.append(_stage(origin.name, adapter.output, unit, step, minimum, largest))
-    return AdaptiveStep(
-        pool_multiplier=pool_multiplier, pool_shift=pool_shift, stages=tuple(stages)
-    )
-
-
-def _hidden_unit(origin: WeightedSource, adapter: Adapter) -> float:
-    """Real value of one unit of the hidden values.
-
-    Fine enough to use all of their range, and coarse enough that the output layer's bias, which
-    counts in units of hidden value times weight, fits its bits.
-    """
-    largest_hidden = origin.largest_hidden or 0.0
-    finest = max(largest_hidden, 1e-6) * _STEP_HEADROOM / ((1 << STEP_BITS) - 1)
-    assert adapter.output.bias is not None
-    bias = float(adapter.output.bias.detach().abs().max())
-    scale = float(weight_scale(adapter.output.weight))
-    return max(finest, bias / (scale * 2.0 ** (BIAS_BITS - 2)))
-
-
-def _stage(
-    name: str, linear: nn.Linear, unit: float, gain: float, minimum: int, maximum: int
-) -> AdapterStage:
-    """A linear layer whose inputs count in `unit` and whose outputs are multiplied by `gain`."""
-    scale = float(weight_scale(linear.weight))
-    codes = np.rint(_array(linear.weight) / scale).astype(np.int64)
-    multiplier, shift = quantize_multiplier(
-        unit * scale * gain, MULTIPLIER_BITS, maximum_shift=MAX_REQUANTIZATION_SHIFT
-    )
-    if shift < 0:
-        raise InputError(f"{name}: the adapter's scale {unit * scale * gain:g} is too large")
-    bias = _bias(f"{name}: adapter", _array(linear.bias) / (unit * scale))
-    return AdapterStage(
-        weight=codes,
-        bias=bias,
-        multiplier=multiplier,
-        shift=shift,
-        minimum=minimum,
-        maximum=maximum,
-    )
-
-
-def _array(tensor: Tensor) -> Real:
-    return tensor.detach().cpu().double().numpy()
 
 
 def _two(value: int | tuple[int, ...]) -> tuple[int, int]:

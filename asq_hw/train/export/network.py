@@ -32,16 +32,13 @@ from asq_hw.network.layers import (
 from asq_hw.network.names import MAX_NAME_LENGTH
 from asq_hw.numbers.fixedpoint import divide_half_up, quantize_multiplier
 from asq_hw.numbers.validation import IntArray
-from asq_hw.numbers.widths import BIAS_BITS, FEATURE_BITS
+from asq_hw.numbers.widths import BIAS_BITS, FEATURE_BITS, MULTIPLIER_BITS
 from asq_hw.train.checkpoints.soundness import check_network
 from asq_hw.train.evaluation import predict
 from asq_hw.train.export.calibration import Calibration, calibrate
 from asq_hw.train.export.comparison import compare
-from asq_hw.train.export.integer_layers import (
-    POOL_MULTIPLIER_BITS,
-    WeightedSource,
-    integer_weighted,
-)
+from asq_hw.train.export.integer_layers import integer_weighted
+from asq_hw.train.export.source import WeightedSource
 from asq_hw.train.graph.operations import Operation, OperationKind, trace
 from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.recipes import Recipe
@@ -236,8 +233,8 @@ class _Exporter:
                 low=self.ranges.low[operation.name],
                 high=self.ranges.high[operation.name],
                 positions=self.ranges.positions[source],
-                largest_step=self.ranges.step.get(operation.name),
-                largest_hidden=self.ranges.hidden.get(operation.name),
+                largest_step=self.ranges.step.get(operation.name, 0.0),
+                largest_hidden=self.ranges.hidden.get(operation.name, 0.0),
             )
         )
 
@@ -289,7 +286,7 @@ class _Exporter:
 
 def _reciprocal(count: int) -> tuple[int, int]:
     """``1 / count`` as multiplier and shift; exact for a power of two."""
-    return quantize_multiplier(Fraction(1, count), POOL_MULTIPLIER_BITS, maximum_shift=48)
+    return quantize_multiplier(Fraction(1, count), MULTIPLIER_BITS, maximum_shift=48)
 
 
 def _integers(values: NDArray[np.float64]) -> IntArray:

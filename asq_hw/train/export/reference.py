@@ -32,6 +32,8 @@ from asq_hw.network.layers import (
     MaxPool,
     Relu,
 )
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
 
 __all__ = ["run_layer"]
 
@@ -130,12 +132,25 @@ def _step(quantizer: ActivationQuantizer, x: Tensor) -> Tensor:
         case FixedStep():
             return torch.full((1, 1, 1, 1), step.step, dtype=torch.float64)
         case AdaptiveStep():
-            values = _shifted(x.sum(dim=(2, 3)) * step.pool_multiplier, step.pool_shift)
+            values = _means(step, x)
             for stage in step.stages:
                 values = _stage(stage, values)
             return values[:, :, None, None]
+        case LogLinearStep():
+            sums = functional.linear(_means(step, x), _double(step.weight)[None])
+            exponent = _shifted(sums * step.multiplier, step.shift) + step.offset
+            power = torch.exp2(exponent.clamp(step.lowest, step.highest) / 256)
+            return _half_up(power)[:, :, None, None]
+        case SharedExponentStep():
+            largest = x.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+            exponent = torch.frexp(largest).exponent - 1 + quantizer.exponent_shift
+            return torch.exp2(exponent.clamp(step.lowest, step.highest).double())
         case _:
             assert_never(step)
+
+
+def _means(step: AdaptiveStep | LogLinearStep, x: Tensor) -> Tensor:
+    return _shifted(x.sum(dim=(2, 3)) * step.pool_multiplier, step.pool_shift)
 
 
 def _stage(stage: AdapterStage, values: Tensor) -> Tensor:

@@ -153,7 +153,10 @@ def _weight_quantizer(
 ) -> WeightQuantizer | None:
     edge = role.is_edge and recipe.weights != NONE
     settings = WeightSettings(
-        bits=bits, encoding=recipe.encoding, per_channel=edge or recipe.per_channel
+        bits=bits,
+        encoding=recipe.encoding,
+        per_channel=edge or recipe.per_channel,
+        step_start=recipe.step_start,
     )
     return weight_quantizer(LSQ if edge else recipe.weights, layer.weight, settings)
 
@@ -163,7 +166,11 @@ def _activation_quantizer(
 ) -> BaseActivationQuantizer | None:
     edge = role.is_edge and recipe.activations != NONE
     settings = ActivationSettings(
-        channels=_input_channels(layer), bits=bits, signed=role.signed_input
+        channels=_input_channels(layer),
+        bits=bits,
+        signed=role.signed_input,
+        step_start=recipe.step_start,
+        adapter=recipe.adapters,
     )
     return activation_quantizer(LSQ if edge else recipe.activations, settings)
 

@@ -58,7 +58,28 @@ METHODS = (
         title="ASQ",
         levels="uniform, step adapted to each sample",
         source="the paper, Eq. 4-9",
-        activations=Use(maker="lsq:adaptive_activation_quantizer", has_integer_form=True),
+        activations=Use(
+            maker="asq:activation_quantizer",
+            has_integer_form=True,
+            learns_factor=True,
+            has_adapter=True,
+        ),
+    ),
+    Method(
+        name="asq-constant",
+        title="ASQ with a constant beta",
+        levels="uniform, step times one learned factor",
+        source="ASQ's control",
+        activations=Use(
+            maker="constant_beta:activation_quantizer", has_integer_form=True, learns_factor=True
+        ),
+    ),
+    Method(
+        name="shared-exponent",
+        title="shared exponent",
+        levels="uniform, step a power of two from each sample's maximum",
+        source="OCP MX 1.0",
+        activations=Use(maker="shared_exponent:activation_quantizer", has_integer_form=True),
     ),
     Method(
         name="pact",

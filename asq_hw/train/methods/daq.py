@@ -28,12 +28,19 @@ _WEIGHT_SIGMA, _ACTIVATION_SIGMA = 1.0, 2.0
 
 def weight_quantizer(weight: Tensor, settings: WeightSettings) -> DaqWeightQuantizer:
     """Make the quantizer of a layer's weights."""
-    return DaqWeightQuantizer(settings.uniform_grid, weight, per_channel=settings.per_channel)
+    return DaqWeightQuantizer(
+        settings.uniform_grid,
+        weight,
+        per_channel=settings.per_channel,
+        step_start=settings.step_start,
+    )
 
 
 def activation_quantizer(settings: ActivationSettings) -> DaqActivationQuantizer:
     """Make the quantizer of a layer's input."""
-    return DaqActivationQuantizer(bits=settings.bits, signed=settings.signed)
+    return DaqActivationQuantizer(
+        bits=settings.bits, signed=settings.signed, step_start=settings.step_start
+    )
 
 
 class DaqWeightQuantizer(UniformWeightQuantizer):

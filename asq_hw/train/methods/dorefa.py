@@ -9,7 +9,7 @@ from asq_hw.errors import InputError
 from asq_hw.numbers.grids import MAX_BITS, Grid
 from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.train.methods.method import ActivationSettings, WeightSettings
-from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
+from asq_hw.train.quantizers.activations import OneStepActivationQuantizer
 from asq_hw.train.quantizers.gradients import computed, straight_round
 from asq_hw.train.quantizers.weights import IntegerWeightQuantizer, uniform_codes
 
@@ -67,7 +67,7 @@ class DorefaWeightQuantizer(IntegerWeightQuantizer):
             return uniform_codes(self._integers(weight), self.grid)
 
 
-class DorefaActivationQuantizer(IntegerActivationQuantizer):
+class DorefaActivationQuantizer(OneStepActivationQuantizer):
     """DoReFa on activations (Zhou et al., arXiv:1606.06160, Eq. 11); nothing is learned.
 
     ``quantize_k(clip(x, 0, 1))`` with ``quantize_k(r) = round((2**k - 1) r) / (2**k - 1)``, whose

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from asq_hw.numbers.grids import Grid
+from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.methods.method import ActivationSettings, WeightSettings
 from asq_hw.train.quantizers.activations import ActivationQuantizer
 from asq_hw.train.quantizers.gradients import computed, with_gradient_of
@@ -27,12 +28,19 @@ _ALPHA_RANGE = (0.01, 0.49)
 
 def weight_quantizer(weight: Tensor, settings: WeightSettings) -> DsqWeightQuantizer:
     """Make the quantizer of a layer's weights."""
-    return DsqWeightQuantizer(settings.uniform_grid, weight, per_channel=settings.per_channel)
+    return DsqWeightQuantizer(
+        settings.uniform_grid,
+        weight,
+        per_channel=settings.per_channel,
+        step_start=settings.step_start,
+    )
 
 
 def activation_quantizer(settings: ActivationSettings) -> DsqActivationQuantizer:
     """Make the quantizer of a layer's input."""
-    return DsqActivationQuantizer(bits=settings.bits, signed=settings.signed)
+    return DsqActivationQuantizer(
+        bits=settings.bits, signed=settings.signed, step_start=settings.step_start
+    )
 
 
 class DsqWeightQuantizer(UniformWeightQuantizer):
@@ -42,8 +50,15 @@ class DsqWeightQuantizer(UniformWeightQuantizer):
     ``Qn * Delta`` to ``Qp * Delta``, so that zero is a level and the codes fit their bits.
     """
 
-    def __init__(self, grid: Grid, weight: Tensor, *, per_channel: bool) -> None:
-        super().__init__(grid, weight, per_channel=per_channel)
+    def __init__(
+        self,
+        grid: Grid,
+        weight: Tensor,
+        *,
+        per_channel: bool,
+        step_start: StepStart = StepStart.LSQ,
+    ) -> None:
+        super().__init__(grid, weight, per_channel=per_channel, step_start=step_start)
         self.alpha = nn.Parameter(torch.tensor(_ALPHA))
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -59,8 +74,8 @@ class DsqActivationQuantizer(ActivationQuantizer):
     The interval and alpha are learned; the range is ``Qn`` to ``Qp`` intervals.
     """
 
-    def __init__(self, *, bits: int, signed: bool) -> None:
-        super().__init__(bits=bits, signed=signed)
+    def __init__(self, *, bits: int, signed: bool, step_start: StepStart = StepStart.LSQ) -> None:
+        super().__init__(bits=bits, signed=signed, step_start=step_start)
         self.alpha = nn.Parameter(torch.tensor(_ALPHA))
 
     def _quantize(self, x: Tensor) -> Tensor:

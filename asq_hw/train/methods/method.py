@@ -6,7 +6,7 @@ Nothing here needs torch: recipes and the command line's help read the declarati
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM, Scheme
+from asq_hw.train.methods.adapting import AdapterSettings, StepStart
 
 __all__ = ["ActivationSettings", "Method", "Use", "WeightSettings"]
 
@@ -30,11 +31,14 @@ class WeightSettings:
         Which levels POT and POST keep.
     per_channel : bool
         Whether each output channel learns a scale of its own.
+    step_start : StepStart
+        Where LSQ's step starts.
     """
 
     bits: int
     encoding: Encoding
     per_channel: bool
+    step_start: StepStart = StepStart.LSQ
 
     @property
     def uniform_grid(self) -> Grid:
@@ -54,11 +58,17 @@ class ActivationSettings:
         Width of the codes.
     signed : bool
         Whether the input can be negative.
+    step_start : StepStart
+        Where LSQ's step starts.
+    adapter : AdapterSettings
+        What ASQ's adapter is made as.
     """
 
     channels: int
     bits: int
     signed: bool
+    step_start: StepStart = StepStart.LSQ
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +84,17 @@ class Use:
         Whether a layer quantized so becomes integers exactly, and can be exported.
     scheme : Scheme or None
         Whose levels they are, where one maker serves several schemes; its first argument.
+    learns_factor : bool
+        Whether a factor on the step is learned beside it.
+    has_adapter : bool
+        Whether an adapter gives that factor.
     """
 
     maker: str
     has_integer_form: bool
     scheme: Scheme | None = None
+    learns_factor: bool = False
+    has_adapter: bool = False
 
     def load(self) -> Callable[..., Any]:
         """Import and return the maker."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from asq_hw.train.methods.method import ActivationSettings
-from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
+from asq_hw.train.quantizers.activations import OneStepActivationQuantizer
 from asq_hw.train.quantizers.gradients import computed, with_gradient_of
 from asq_hw.train.quantizers.initial_scales import initial_clip
 from asq_hw.train.quantizers.positive import PositiveParameter
@@ -18,7 +18,7 @@ def activation_quantizer(settings: ActivationSettings) -> PactActivationQuantize
     return PactActivationQuantizer(bits=settings.bits, signed=settings.signed)
 
 
-class PactActivationQuantizer(IntegerActivationQuantizer):
+class PactActivationQuantizer(OneStepActivationQuantizer):
     """PACT (Choi et al., arXiv:1805.06085, Eq. 1-3): a learned clip alpha.
 
     ``y = clip(x, 0, alpha)``, then ``round(y * (2**b - 1) / alpha) * alpha / (2**b - 1)``. The

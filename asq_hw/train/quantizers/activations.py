@@ -10,21 +10,28 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asq_hw.errors import InputError
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
-from asq_hw.train.quantizers.adapter import Adapter
+from asq_hw.train.methods.adapting import StepStart
+from asq_hw.train.quantizers.adapter import Adapter, channel_means
 from asq_hw.train.quantizers.gradients import with_channel_means
-from asq_hw.train.quantizers.initial_scales import initial_step
+from asq_hw.train.quantizers.initial_scales import first_step
 from asq_hw.train.quantizers.positive import PositiveParameter
 from asq_hw.train.quantizers.quantizer import Quantizer
 from asq_hw.train.quantizers.rounding import round_uniform
 
-__all__ = ["ActivationQuantizer", "BaseActivationQuantizer", "IntegerActivationQuantizer"]
+__all__ = [
+    "ActivationQuantizer",
+    "BaseActivationQuantizer",
+    "IntegerActivationQuantizer",
+    "OneStepActivationQuantizer",
+]
 
 
 class BaseActivationQuantizer(ABC, Quantizer):
@@ -64,6 +71,16 @@ class BaseActivationQuantizer(ABC, Quantizer):
         """Whether the codes can be negative."""
         return self.grid.signed
 
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether each sample has a step of its own."""
+        return self.adapter is not None
+
+    def factor_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield what gives the factor on the step: the adapter's parameters, or none."""
+        if self.adapter is not None:
+            yield from self.adapter.parameters()
+
     def forward(self, x: Tensor) -> Tensor:
         """The quantized input, in its own shape and type.
 
@@ -95,14 +112,27 @@ class BaseActivationQuantizer(ABC, Quantizer):
 
 
 class IntegerActivationQuantizer(BaseActivationQuantizer):
-    """Base of those whose quantized activations are an integer code times a step."""
+    """Base of those whose quantized activations are an integer code times a sample's step."""
+
+    @abstractmethod
+    def steps(self, x: Tensor) -> Tensor:
+        """Return the step of each sample of an input, ``(N,)``."""
+
+
+class OneStepActivationQuantizer(IntegerActivationQuantizer):
+    """Base of those that learn one step, which an adapter may give each sample a factor on."""
 
     @abstractmethod
     def step(self) -> Tensor:
         """The step that acts, of shape ``()``; with an adapter, before beta."""
 
+    def steps(self, x: Tensor) -> Tensor:
+        """Return the step of each sample of an input, ``(N,)``."""
+        step = self.step()
+        return step.expand(len(x)) if self.adapter is None else self.adapter(x) * step
 
-class ActivationQuantizer(IntegerActivationQuantizer):
+
+class ActivationQuantizer(OneStepActivationQuantizer):
     """LSQ on activations, or with an adapter ASQ: one step for each sample (Eq. 4-6).
 
     Parameters
@@ -113,11 +143,20 @@ class ActivationQuantizer(IntegerActivationQuantizer):
         Whether the input can be negative.
     adapter : Adapter, optional
         Gives each sample's factor on the step.
+    step_start : StepStart
+        Where the step starts.
     """
 
-    def __init__(self, *, bits: int, signed: bool, adapter: Adapter | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        bits: int,
+        signed: bool,
+        adapter: Adapter | None = None,
+        step_start: StepStart = StepStart.LSQ,
+    ) -> None:
         super().__init__(bits=bits, signed=signed)
-        self.adapter = adapter
+        self.adapter, self.step_start = adapter, step_start
         self.learned = PositiveParameter(())
 
     def step(self) -> Tensor:
@@ -126,7 +165,9 @@ class ActivationQuantizer(IntegerActivationQuantizer):
         return step
 
     def _initialize(self, x: Tensor) -> None:
-        self.learned.initialize(initial_step(x, self.grid.maximum))
+        self.learned.initialize(first_step(x, self.grid, self.step_start))
+        if self.adapter is not None:
+            self.adapter.start(channel_means(x))
 
     def _quantize(self, x: Tensor) -> Tensor:
         beta: Tensor | None = None

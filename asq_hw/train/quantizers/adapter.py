@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -9,10 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asq_hw.network.activation import adapter_hidden_width
+from asq_hw.network.activation import ADAPTER_RATIO, adapter_hidden_width
 from asq_hw.numbers.widths import ADAPTER_BITS
+from asq_hw.train.methods.adapting import ADAPTER_START
 
-__all__ = ["BETA_FLOOR", "Adapter", "quantize_weight", "weight_scale"]
+__all__ = [
+    "BETA_FLOOR",
+    "Adapter",
+    "PaperAdapter",
+    "channel_means",
+    "quantize_weight",
+    "weight_scale",
+]
 
 BETA_FLOOR = 1 / 64
 """Smallest factor the adapter can give."""
@@ -71,17 +80,43 @@ def _in_full_precision(device_type: str) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-class Adapter(nn.Module):
-    """Map a feature map to one positive factor for each sample, ``beta`` (paper, Eq. 4).
+def channel_means(x: Tensor) -> Tensor:
+    """Return the means of ``(N, C, H, W)`` over H and W, float32 ``(N, C)``; others as they are."""
+    return x.mean(dim=(2, 3), dtype=torch.float32) if x.dim() == 4 else x
 
-    Global average pooling, then Linear(C, C / 4), ReLU, Linear(C / 4, 1), ReLU, and a floor.
-    Fewer than 8 channels get a single Linear(C, 1). The weights act as their 8-bit codes
-    already during training, so an exported adapter is the trained one; biases stay real.
+
+class Adapter(ABC, nn.Module):
+    """Base: a map from a sample's feature map to one positive factor, ``beta`` (paper, Eq. 4)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` or ``(N, C)`` to beta of shape ``(N,)``, at least `BETA_FLOOR`."""
+        with _in_full_precision(x.device.type):
+            return self._beta(channel_means(x))
+
+    def start(self, means: Tensor) -> None:
+        """See the first batch's channel means ``(N, C)``, without learning from them."""
+
+    @abstractmethod
+    def _beta(self, means: Tensor) -> Tensor:
+        """Map channel means ``(N, C)`` to beta ``(N,)``."""
+
+
+class PaperAdapter(Adapter):
+    """The paper's adapter.
+
+    Global average pooling, then Linear(C, C / ratio), ReLU, Linear(C / ratio, 1), ReLU, and a
+    floor. Where fewer than two hidden values would be left, a single Linear(C, 1). The weights act
+    as their 8-bit codes already during training, so an exported adapter is the trained one; biases
+    stay real.
 
     Parameters
     ----------
     channels : int
         Channels C of the feature map.
+    start : float
+        Deviation of the last layer's weights at first.
+    ratio : int
+        Channels for each hidden value.
 
     Attributes
     ----------
@@ -91,23 +126,22 @@ class Adapter(nn.Module):
         The last one. It starts at beta = 1 for every input, but for small random weights.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(
+        self, channels: int, *, start: float = ADAPTER_START, ratio: int = ADAPTER_RATIO
+    ) -> None:
         super().__init__()
-        reduced = adapter_hidden_width(channels) or None
+        reduced = adapter_hidden_width(channels, ratio) or None
         self.hidden = None if reduced is None else nn.Linear(channels, reduced)
         self.output = nn.Linear(channels if reduced is None else reduced, 1)
-        nn.init.normal_(self.output.weight, std=1e-3)
+        nn.init.normal_(self.output.weight, std=start)
         nn.init.ones_(self.output.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(N, C, H, W)`` or ``(N, C)`` to beta of shape ``(N,)``, at least `BETA_FLOOR`."""
-        with _in_full_precision(x.device.type):
-            means = x.mean(dim=(2, 3), dtype=torch.float32) if x.dim() == 4 else x
-            parameters = [p for layer in self.linear_layers() for p in (layer.weight, layer.bias)]
-            beta: Tensor = _Beta.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
-                means.to(self.output.weight.dtype), *parameters
-            )
-            return beta
+    def _beta(self, means: Tensor) -> Tensor:
+        parameters = [p for layer in self.linear_layers() for p in (layer.weight, layer.bias)]
+        beta: Tensor = _Beta.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
+            means.to(self.output.weight.dtype), *parameters
+        )
+        return beta
 
     def linear_layers(self) -> list[nn.Linear]:
         """The linear layers in the order they act."""

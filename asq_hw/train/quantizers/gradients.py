@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "bound_between",
     "computed",
     "keep_positive",
     "kept",
@@ -48,6 +49,17 @@ def keep_positive(parameter: Tensor, floor: Tensor, gradient_factor: float = 1.0
         parameter, floor, gradient_factor
     )
     return kept
+
+
+def bound_between(x: Tensor, low: float, high: float) -> Tensor:
+    """Clamp to ``low..high``; at and beyond an end only such gradients pass as lead back inside.
+
+    So what has been driven out can come back, and is not driven on.
+    """
+    bounded: Tensor = _BoundBetween.apply(  # type: ignore[no-untyped-call]  # torch's is untyped
+        x, low, high
+    )
+    return bounded
 
 
 def with_channel_means(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,6 +122,21 @@ class _KeepPositive(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return gradients[0] * ctx.factor, None, None
+
+
+class _BoundBetween(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.ends = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (x,), (low, high), gradient = ctx.saved_tensors, ctx.ends, gradients[0]
+        # Descent goes against the gradient.
+        outward = ((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0))
+        return gradient.masked_fill(outward, 0), None, None
 
 
 class _WithChannelMeans(torch.autograd.Function):

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
-from asq_hw.train.quantizers.initial_scales import initial_alpha, initial_step
+from asq_hw.train.methods.adapting import StepStart
+from asq_hw.train.quantizers.initial_scales import first_step, initial_alpha
 from asq_hw.train.quantizers.levels import level_table
 from asq_hw.train.quantizers.positive import PositiveParameter
 from asq_hw.train.quantizers.quantizer import Quantizer
@@ -82,10 +83,20 @@ class ScaledWeightQuantizer(IntegerWeightQuantizer):
         The layer's weights, output channels first, from which the scale starts.
     per_channel : bool
         Whether each output channel learns a scale of its own.
+    step_start : StepStart
+        Where LSQ's step starts; an alpha starts at the least squared error.
     """
 
-    def __init__(self, grid: Grid, weight: Tensor, *, per_channel: bool) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        weight: Tensor,
+        *,
+        per_channel: bool,
+        step_start: StepStart = StepStart.LSQ,
+    ) -> None:
         super().__init__(grid)
+        self.step_start = step_start
         shape = per_output_channel(weight) if per_channel else ()
         self.learned = PositiveParameter(shape)
         channels = list(weight) if per_channel else [weight]
@@ -106,7 +117,7 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
     """LSQ on weights: integers times a learned step (Eq. 1-2)."""
 
     def _initial(self, weight: Tensor) -> Tensor:
-        return initial_step(weight, self.grid.maximum)
+        return first_step(weight, self.grid, self.step_start)
 
     def step(self) -> Tensor:
         """The step that acts."""

@@ -17,9 +17,11 @@ from typing import Any, Final, get_type_hints
 from asq_hw.datasets.folders import MOST_IMAGE_SIZE
 from asq_hw.errors import InputError
 from asq_hw.files.reading import read_bounded
+from asq_hw.network.activation import ADAPTER_RATIO
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
-from asq_hw.train.methods.catalog import ACTIVATION_NAMES, NONE, WEIGHT_NAMES
+from asq_hw.train.methods.adapting import ADAPTER_START, AdapterKind, AdapterSettings, StepStart
+from asq_hw.train.methods.catalog import ACTIVATION_METHODS, ACTIVATION_NAMES, NONE, WEIGHT_NAMES
 from asq_hw.train.recipes.layer_rules import LayerRule, rules_from_plain, rules_to_plain
 
 __all__ = [
@@ -43,6 +45,7 @@ _RANGES: Final = {
     "freeze_bn_epochs": (0, 1_000_000),
     "seed": (0, (1 << 32) - 1),
     "image_size": (0, MOST_IMAGE_SIZE),
+    "adapter_ratio": (1, 1024),
 }
 """Smallest and largest value of each integer but the widths of codes."""
 _MOST_BYTES: Final = 1 << 20
@@ -80,6 +83,16 @@ class Recipe:
         Which levels POT and POST keep.
     per_channel : bool
         Whether each output channel learns an alpha (or step) of its own.
+    step_start : StepStart
+        Where LSQ's steps of weights and activations start.
+    adapter : AdapterKind
+        What ASQ's beta is a function of.
+    adapter_rate : float
+        Factor on the learning rate of what gives beta.
+    adapter_start : float
+        Deviation of an adapter's last weights at first.
+    adapter_ratio : int
+        Channels for each hidden value of the paper's adapter.
     training_images : int
         How many of the training images are used, from the first on; 0 for all.
     image_size : int
@@ -132,6 +145,11 @@ class Recipe:
     edge_bits: int = 8
     encoding: Encoding = Encoding.PACKED
     per_channel: bool = False
+    step_start: StepStart = StepStart.LSQ
+    adapter: AdapterKind = AdapterKind.PAPER
+    adapter_rate: float = 1.0
+    adapter_start: float = ADAPTER_START
+    adapter_ratio: int = ADAPTER_RATIO
     training_images: int = 0
     image_size: int = 0
     accumulate: int = 1
@@ -171,6 +189,16 @@ class Recipe:
         _require(0 <= self.momentum < 1, self, "momentum", "in [0, 1)")
         _require(0 <= self.label_smoothing < 1, self, "label_smoothing", "in [0, 1)")
         _require(not self.nesterov or self.momentum > 0, self, "momentum", "above 0 for nesterov")
+        _require(0 < self.adapter_rate < float("inf"), self, "adapter_rate", "above 0")
+        _require(0 <= self.adapter_start < float("inf"), self, "adapter_start", "at least 0")
+        _require_effect(self)
+
+    @property
+    def adapters(self) -> AdapterSettings:
+        """What adapters are made as."""
+        return AdapterSettings(
+            kind=self.adapter, start=self.adapter_start, ratio=self.adapter_ratio
+        )
 
     @property
     def is_quantized(self) -> bool:
@@ -188,6 +216,8 @@ _CHOICES: Mapping[str, type[StrEnum] | tuple[str, ...]] = {
     "activations": ACTIVATION_NAMES,
     "encoding": Encoding,
     "precision": Precision,
+    "step_start": StepStart,
+    "adapter": AdapterKind,
 }
 """Keys whose values have names; from Python they may be given as plain strings."""
 
@@ -197,10 +227,27 @@ def _require(holds: bool, recipe: Recipe, key: str, rule: str) -> None:
         raise InputError(f"recipe key {key} must be {rule}, not {_shown(getattr(recipe, key))}")
 
 
+def _require_effect(recipe: Recipe) -> None:
+    """Refuse a key for adapters where nothing would come of it."""
+    use = ACTIVATION_METHODS.get(recipe.activations)
+    has_adapter = use is not None and use.has_adapter
+    activations, adapter = f"activations are {recipe.activations}", f"adapter is {recipe.adapter}"
+    defaults = {field.name: field.default for field in fields(Recipe)}
+    for key, holds, where in (
+        ("adapter_rate", use is not None and use.learns_factor, activations),
+        ("adapter", has_adapter, activations),
+        ("adapter_start", has_adapter, activations),
+        ("adapter_ratio", has_adapter, activations),
+        ("adapter_ratio", recipe.adapter is AdapterKind.PAPER, adapter),
+    ):
+        is_default = getattr(recipe, key) == defaults[key]
+        _require(holds or is_default, recipe, key, f"{defaults[key]} where {where}")
+
+
 def _shown(value: object) -> str:
     """A value for a message; what is long or deep, or a number of thousands of digits, is cut."""
     try:
-        text = repr(value)
+        text = repr(str(value) if isinstance(value, StrEnum) else value)
     except (ValueError, RecursionError):
         return f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:80]}..."

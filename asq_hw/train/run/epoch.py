@@ -17,7 +17,7 @@ from asq_hw.errors import InputError
 from asq_hw.train.data.batches import Batch, training_batches
 from asq_hw.train.data.trained_images import AnyDataset
 from asq_hw.train.distributed import Processes
-from asq_hw.train.run.optimizer import learning_rate
+from asq_hw.train.run.optimizer import learning_rate, set_learning_rate
 from asq_hw.train.run.progress import Progress, Report
 from asq_hw.train.run.state import TrainingState
 from asq_hw.train.starting_point import autocast, network_input
@@ -114,7 +114,7 @@ class EpochTrainer:
         """Learn from one batch, part by part, and return its mean loss over all processes."""
         recipe, optimizer = self.state.recipe, self.state.optimizer
         step += self.state.epoch * self.steps
-        self.state.set_learning_rate(learning_rate(recipe, step, self.steps))
+        set_learning_rate(optimizer, learning_rate(recipe, step, self.steps))
         optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.processes.device)
         for index, (images, labels) in enumerate(parts):

@@ -22,7 +22,7 @@ from asq_hw.files.atomic import atomic_write
 from asq_hw.train.distributed import Processes
 from asq_hw.train.quantizers.adapter import Adapter
 
-__all__ = ["BetaStatistics", "RunLog", "batch_norm_statistics", "watch_betas"]
+__all__ = ["BetaStatistics", "RunLog", "Statistics", "batch_norm_statistics", "watch_betas"]
 
 Statistics = dict[str, dict[str, float]]
 """Numbers by layer and by name."""
@@ -120,7 +120,10 @@ def batch_norm_statistics(model: nn.Module) -> Statistics:
 
 
 class BetaStatistics:
-    """Smallest, mean and largest beta of every adapter over the images it has seen."""
+    """Smallest, mean and largest beta of every adapter over the images it has seen.
+
+    And its ``variation``: the deviation over the mean.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         ending = ".activation_quantizer.adapter"
@@ -130,13 +133,15 @@ class BetaStatistics:
             if isinstance(module, Adapter)
         }
         count = len(self.adapters)
-        self.sums = torch.zeros(count, 2, dtype=torch.float64)
+        self.sums = torch.zeros(count, 3, dtype=torch.float64)
         self.low, self.high = torch.full((count,), torch.inf), torch.full((count,), -torch.inf)
 
     def see(self, index: int, beta: Tensor) -> None:
         """Count the betas ``(N,)`` of one adapter's images."""
         values = beta.detach().to(device="cpu", dtype=torch.float32)
-        self.sums[index] += torch.stack([values.double().sum(), torch.tensor(float(len(values)))])
+        exact = values.double()
+        count = torch.tensor(float(len(values)))
+        self.sums[index] += torch.stack([exact.sum(), exact.square().sum(), count])
         self.low[index] = torch.minimum(self.low[index], values.amin())
         self.high[index] = torch.maximum(self.high[index], values.amax())
 
@@ -144,12 +149,14 @@ class BetaStatistics:
         """The statistics by layer, over the images of all processes."""
         if not self.adapters:
             return {}
-        totals, counts = processes.reduce(self.sums).unbind(dim=1)
+        totals, squares, counts = processes.reduce(self.sums).unbind(dim=1)
         low = processes.reduce(self.low, dist.ReduceOp.MIN)
         high = processes.reduce(self.high, dist.ReduceOp.MAX)
-        rows = torch.stack([low.double(), totals / counts, high.double()], dim=1).tolist()
+        means = totals / counts
+        variation = (squares / counts - means.square()).clamp(min=0).sqrt() / means
+        rows = torch.stack([low.double(), means, high.double(), variation], dim=1).tolist()
         return {
-            name: dict(zip(("min", "mean", "max"), row, strict=True))
+            name: dict(zip(("min", "mean", "max", "variation"), row, strict=True))
             for name, row in zip(self.adapters, rows, strict=True)
         }
 

@@ -57,11 +57,6 @@ class TrainingState:
         """Rate of the latest step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def set_learning_rate(self, rate: float) -> None:
-        """Let the next step have a rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-
     def enter_training_mode(self, network: nn.Module) -> None:
         """Put the network, or what wraps it, into the mode of the epoch that comes."""
         network.train()

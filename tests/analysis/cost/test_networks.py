@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analysis.cost.counts import stored_counts
 from analysis.cost.networks import find_network, integer_network_shape
 from analysis.cost.overhead import Convention, overhead
 from analysis.cost.shapes import LayerKind
@@ -14,11 +15,14 @@ from asq_hw.network.activation import (
     AdapterStage,
     AdaptiveStep,
     FixedStep,
+    Step,
     adapter_hidden_width,
 )
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, GlobalAveragePool, Input, Linear
+from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import POST, UNIFORM
@@ -29,7 +33,7 @@ EIGHT = Grid(scheme=UNIFORM, bits=8)
 POST = Grid(scheme=POST, bits=3, encoding=Encoding.PAPER)
 
 
-def quantizer(step: FixedStep | AdaptiveStep, bits: int) -> ActivationQuantizer:
+def quantizer(step: Step, bits: int) -> ActivationQuantizer:
     grid = Grid(scheme=UNIFORM, bits=bits, signed=False)
     return ActivationQuantizer(grid=grid, step=step, step_fraction_bits=4)
 
@@ -61,9 +65,7 @@ def common(outputs: int) -> dict[str, object]:
     }
 
 
-def convolution(
-    name: str, source: str, shape: tuple[int, int, int, int], step: FixedStep | AdaptiveStep
-) -> Conv:
+def convolution(name: str, source: str, shape: tuple[int, int, int, int], step: Step) -> Conv:
     kernel = shape[2]
     return Conv(
         name=name,
@@ -191,6 +193,54 @@ def test_a_file_that_is_no_model(tmp_path):
 def test_the_trainers_adapter_has_the_counted_shape():
     train_adapter = pytest.importorskip("asq_hw.train.quantizers.adapter")
     for channels in (1, 3, 7, 8, 9, 16, 64):
-        layers = train_adapter.Adapter(channels).linear_layers()
+        layers = train_adapter.PaperAdapter(channels).linear_layers()
         hidden = layers[0].out_features if len(layers) == 2 else 0
         assert hidden == adapter_hidden_width(channels)
+
+
+def test_steps_that_are_exponents_are_counted():
+    """Eight channels of 5 x 5: by hand from the contract's section 4."""
+    log_linear = LogLinearStep(
+        pool_multiplier=1,
+        pool_shift=4,
+        weight=np.ones(8, dtype=np.int64),
+        multiplier=1,
+        shift=1,
+        offset=9,
+        lowest=0,
+        highest=4095,
+    )
+    shared = SharedExponentStep(lowest=0, highest=15)
+    network = IntegerNetwork(
+        name="exponents",
+        layers=(
+            Input(
+                name="image",
+                height=5,
+                width=5,
+                multiplier=np.ones(8, dtype=np.int64),
+                offset=np.zeros(8, dtype=np.int64),
+                shift=0,
+                output=FORMAT,
+            ),
+            convolution("stem", "image", (8, 8, 1, 1), FixedStep(step=3)),
+            convolution("linear", "stem", (8, 8, 1, 1), log_linear),
+            convolution("power", "linear", (8, 8, 1, 1), shared),
+            convolution("last", "power", (8, 8, 1, 1), FixedStep(step=3)),
+            GlobalAveragePool(name="scores", source="last", multiplier=1, shift=4),
+        ),
+    )
+    shape = integer_network_shape(network)
+    _, linear, power, _ = (stored_counts(layer, 4, 4) for layer in shape.layers)
+    assert (linear.adapter_weight_bits, linear.adapter_bias_bits) == (8 * 8, 32)
+    assert linear.buffer_bits == power.buffer_bits == 8 * 25 * 12
+    assert (power.adapter_weight_bits, power.adapter_bias_bits, power.step_bits) == (0, 0, 0)
+    assert (power.comparisons, power.threshold_bits) == (200, 200 * 12)
+    assert (power.pooling_additions, power.multiplier_updates) == (0, 0)
+
+
+def test_a_model_file_has_its_own_steps(tmp_path):
+    path = tmp_path / "net.asq"
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match="has its own steps, so none can be chosen for it"):
+        find_network(path, adapter_ratio=8)

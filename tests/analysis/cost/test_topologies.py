@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from analysis.cost.shapes import LayerKind, LayerShape
-from analysis.cost.topologies import named_network
+from analysis.cost.topologies import Steps, named_network
 from asq_hw.errors import InputError
 from asq_hw.network.activation import adapter_hidden_width
 from asq_hw.network.topologies import PUBLISHED, TOPOLOGIES
@@ -199,3 +199,29 @@ def test_pytorch_runs_layers_of_the_counted_shapes(name):
     assert [found[layer] for layer in layers[:-1]] == counted
     last = named_network(name, input_size=45).layers[-1]
     assert found[layers[-1]] == ((last.in_channels,), (last.out_channels,), last.weights)
+
+
+def test_other_steps_by_hand() -> None:
+    """Log-linear: a weight for each channel. With ratio 8: two, four and eight hidden values."""
+
+    def weights(**options: object) -> int:
+        shape = named_network("resnet20", **options)  # type: ignore[arg-type]
+        return sum(layer.adapter_weights for layer in shape.layers)
+
+    channels = [layer.in_channels for layer in named_network("resnet20").layers[1:-1]]
+    counted = {width: channels.count(width) for width in (16, 32, 64)}
+    assert sum(counted.values()) == len(channels)
+    assert weights(steps=Steps.LOG_LINEAR) == sum(channels)
+    assert weights(adapter_ratio=8) == sum(
+        count * (width * width // 8 + width // 8) for width, count in counted.items()
+    )
+    assert weights(steps=Steps.FIXED) == weights(steps=Steps.SHARED_EXPONENT) == 0
+    shared = named_network("resnet20", steps=Steps.SHARED_EXPONENT).layers
+    assert [layer.shares_exponent for layer in shared] == [False] + [True] * len(channels) + [False]
+
+
+def test_a_ratio_that_has_no_effect_is_refused() -> None:
+    with pytest.raises(InputError, match="with steps log-linear it cannot be 8"):
+        named_network("resnet20", steps=Steps.LOG_LINEAR, adapter_ratio=8)
+    with pytest.raises(InputError, match=r"adapter-ratio must be 1\.\.1024, not 0"):
+        named_network("resnet20", adapter_ratio=0)
