@@ -109,6 +109,19 @@ def measure_adapting(
 ) -> pd.DataFrame:
     """Measure layers of a trained network on plain and on changed test images.
 
+    Parameters
+    ----------
+    checkpoint : Path
+        The network.
+    layers : sequence of str
+        Names of the layers.
+    change : ImageChange
+        What makes the changed images.
+    images : int
+        How many test images, drawn evenly.
+    data : str, optional
+        Data set by name, or its folder; by default what the network was trained on.
+
     Returns
     -------
     DataFrame

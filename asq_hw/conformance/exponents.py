@@ -21,16 +21,16 @@ __all__ = ["log_linear", "shared_exponent"]
 
 
 def log_linear() -> IntegerNetwork:
-    """Steps that are powers: fine ones of eight channels, and small ones that round coarsely."""
+    """Steps that are powers: large ones of eight channels, and small ones that round coarsely."""
     fine = LogLinearStep(
         pool_multiplier=21845,
         pool_shift=17,
         weight=np.array(arbitrary(21, 8, -128, 127)),
         multiplier=1201,
         shift=20,
-        offset=2750,
-        lowest=600,
-        highest=2765,
+        offset=4030,
+        lowest=1880,
+        highest=4045,
     )
     coarse = LogLinearStep(
         pool_multiplier=1,
@@ -60,10 +60,10 @@ def log_linear() -> IntegerNetwork:
             "expand",
             "post 4 packed",
             codes_for("post 4 packed", (2, 8, 2, 2), 23),
-            quantizer(4, fine, step_fraction_bits=3),
+            quantizer(4, fine, step_fraction_bits=8),
             multiplier=[300, -200],
             narrow_shift=6,
-            shift=15,
+            shift=20,
         ),
         conv(
             "coarse",

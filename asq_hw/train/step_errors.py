@@ -53,6 +53,17 @@ def step_errors(
 ) -> StepErrors:
     """Run images through a network and measure the input of one layer.
 
+    Parameters
+    ----------
+    model : nn.Module
+        The network.
+    dataset : Dataset or ImageFolder
+        Its images.
+    layer : str
+        The layer's name.
+    change : ImageChange, optional
+        What is done to every image first.
+
     Raises
     ------
     InputError

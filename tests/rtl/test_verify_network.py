@@ -256,8 +256,10 @@ def climbed(
     """Layers whose network rung ``--layer all`` climbs, one of which may fail; the status."""
     layers: list[str] = []
 
-    def check(kind: str, design: Design, units: LayerUnits) -> list[Check]:
-        assert (kind, design.layer) == (unit, units.layer.name)
+    def check(meets: Meets, design: Design, units: LayerUnits) -> list[Check]:
+        kind = UNITS.find(unit)
+        assert isinstance(kind, NetworkUnit)
+        assert (meets, design.layer) == (kind.meets, units.layer.name)
         layers.append(design.layer)
         passed = design.layer != failing
         return [

@@ -48,6 +48,8 @@ class DsqWeightQuantizer(UniformWeightQuantizer):
 
     The interval Delta and alpha are learned. The paper learns both ends of the range; here it is
     ``Qn * Delta`` to ``Qp * Delta``, so that zero is a level and the codes fit their bits.
+
+    Parameters are those of `UniformWeightQuantizer`.
     """
 
     def __init__(
