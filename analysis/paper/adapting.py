@@ -34,7 +34,7 @@ _COLUMNS = ("layer", "images", "best", "beta", "constant", *_SAVED)
 
 
 def adapting_table(frame: pd.DataFrame) -> str:
-    """Return as Markdown what a step for each image saves over one for all."""
+    """What a step for each image saves over one for all, as Markdown."""
     lines = [
         "| layer | images | oracle | predictor | adapter | deviation of best, octaves | of beta |",
         "|---|---|--:|--:|--:|--:|--:|",

@@ -95,7 +95,7 @@ class _Linear:
 
 
 def decibels(frame: pd.DataFrame, what: str) -> float:
-    """Return how many decibels less error than one step for all makes, over all images."""
+    """How many decibels less error than one step for all makes, over all images."""
     return float(10 * np.log10(frame["constant"].sum() / frame[what].sum()))
 
 

@@ -69,7 +69,7 @@ class Agreement:
 
 
 def exportable_variants() -> list[Variant]:
-    """Return every exportable method, with LSQ on the other side, and the paper's scheme 2."""
+    """Every exportable method, with LSQ on the other side, and the paper's scheme 2."""
     from asq_hw.train.methods.catalog import ACTIVATION_METHODS, WEIGHT_METHODS, exportable
 
     weights = exportable(WEIGHT_METHODS)
@@ -81,7 +81,7 @@ def exportable_variants() -> list[Variant]:
 
 
 def chosen_variants(only: Sequence[str] | None, *, bits: int = 4) -> list[Variant]:
-    """Return the variants of these ``weights,activations``, or all, with `bits` on both sides.
+    """The variants of these ``weights,activations``, or all, with `bits` on both sides.
 
     Raises
     ------

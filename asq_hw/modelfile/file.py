@@ -138,7 +138,7 @@ def load(path: str | os.PathLike[str]) -> IntegerNetwork:
 
 
 def version_of_steps(layers: Sequence[Layer]) -> int:
-    """Return the first version of the format that has the step sizes of all these layers."""
+    """The first version of the format that has the step sizes of all these layers."""
     steps = (layer.quantizer.step for layer in layers if isinstance(layer, Conv | Linear))
     has_exponents = any(isinstance(step, LogLinearStep | SharedExponentStep) for step in steps)
     return _VERSION_WITH_EXPONENTS if has_exponents else 1

@@ -33,7 +33,7 @@ class ImageChange:
                 raise InputError(f"{name} must be a finite number of at least 0, not {value}")
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return changed images, uint8 ``(N, C, H, W)`` again: rounded, and clipped to 0..255."""
+        """Changed images, uint8 ``(N, C, H, W)`` again: rounded, and clipped to 0..255."""
         if (self.brightness, self.contrast) == (1, 1):
             return images
         pixels = images.float() * self.brightness

@@ -45,7 +45,7 @@ _POOL_FRACTION_BITS = 4
 def activation_quantizer(
     origin: WeightedSource, trained: IntegerActivationQuantizer
 ) -> ActivationQuantizer:
-    """Return the integer quantizer of a trained one."""
+    """The integer quantizer of a trained one."""
     headroom = _STEP_HEADROOM if trained.is_adaptive else 1.0
     unit = 2.0**origin.source_format.fraction_bits
     fraction_bits = STEP_BITS - 1 - math.frexp(origin.largest_step * unit * headroom)[1]

@@ -41,7 +41,7 @@ class WeightedSource:
 
 
 def integer_bias(name: str, values: Real) -> NDArray[np.int64]:
-    """Return the nearest integers; InputError if one does not fit a bias."""
+    """The nearest integers; InputError if one does not fit a bias."""
     limit = 2.0 ** (BIAS_BITS - 1)
     if not (np.abs(values) < limit - 1).all():
         raise InputError(
@@ -51,5 +51,5 @@ def integer_bias(name: str, values: Real) -> NDArray[np.int64]:
 
 
 def real_array(tensor: Tensor) -> Real:
-    """Return a tensor's values in double precision."""
+    """A tensor's values in double precision."""
     return tensor.detach().cpu().double().numpy()

@@ -35,7 +35,7 @@ class ConstantBetaActivationQuantizer(ActivationQuantizer):
         self.beta = PositiveParameter(())
 
     def step(self) -> Tensor:
-        """Return the step that acts, beta included, of shape ``()``."""
+        """The step that acts, beta included, of shape ``()``."""
         step: Tensor = super().step() * self.beta()
         return step
 

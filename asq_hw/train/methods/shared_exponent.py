@@ -32,7 +32,7 @@ class SharedExponentActivationQuantizer(IntegerActivationQuantizer):
         return True
 
     def steps(self, x: Tensor) -> Tensor:
-        """Return the step of each sample of an input, ``(N,)``."""
+        """The step of each sample of an input, ``(N,)``."""
         with torch.no_grad():
             largest = x.abs().amax(tuple(range(1, x.dim()))).float()
             largest = torch.where(largest > 0, largest, torch.ones_like(largest))

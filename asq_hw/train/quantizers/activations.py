@@ -116,7 +116,7 @@ class IntegerActivationQuantizer(BaseActivationQuantizer):
 
     @abstractmethod
     def steps(self, x: Tensor) -> Tensor:
-        """Return the step of each sample of an input, ``(N,)``."""
+        """The step of each sample of an input, ``(N,)``."""
 
 
 class OneStepActivationQuantizer(IntegerActivationQuantizer):
@@ -127,7 +127,7 @@ class OneStepActivationQuantizer(IntegerActivationQuantizer):
         """The step that acts, of shape ``()``; with an adapter, before beta."""
 
     def steps(self, x: Tensor) -> Tensor:
-        """Return the step of each sample of an input, ``(N,)``."""
+        """The step of each sample of an input, ``(N,)``."""
         step = self.step()
         return step.expand(len(x)) if self.adapter is None else self.adapter(x) * step
 

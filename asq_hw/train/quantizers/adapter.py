@@ -81,7 +81,7 @@ def _in_full_precision(device_type: str) -> AbstractContextManager[Any]:
 
 
 def channel_means(x: Tensor) -> Tensor:
-    """Return the means of ``(N, C, H, W)`` over H and W, float32 ``(N, C)``; others as they are."""
+    """The means of ``(N, C, H, W)`` over H and W, float32 ``(N, C)``; others as they are."""
     return x.mean(dim=(2, 3), dtype=torch.float32) if x.dim() == 4 else x
 
 

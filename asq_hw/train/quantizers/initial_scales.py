@@ -31,7 +31,7 @@ def initial_step(x: Tensor, maximum: int) -> Tensor:
 
 
 def least_squares_step(x: Tensor, grid: Grid) -> Tensor:
-    """Return the step, of 64 fractions of ``max|x| / Qp``, with the least squared error.
+    """The step, of 64 fractions of ``max|x| / Qp``, with the least squared error.
 
     No more than 131,071 elements, at even distances, are looked at. All zero gives 1.
     """
@@ -46,7 +46,7 @@ def least_squares_step(x: Tensor, grid: Grid) -> Tensor:
 
 
 def first_step(x: Tensor, grid: Grid, start: StepStart) -> Tensor:
-    """Return the step that a uniform quantizer of `x` starts at."""
+    """The step that a uniform quantizer of `x` starts at."""
     match start:
         case StepStart.LSQ:
             return initial_step(x, grid.maximum)

@@ -65,7 +65,7 @@ class LogLinearAdapter(Adapter):
         self.deviation.lerp_((deviation * math.sqrt(len(deviation))).to(self.deviation), share)
 
     def slopes(self) -> Tensor:
-        """Return what beta's logarithm changes by for each channel's mean, ``(C,)``, unrounded."""
+        """What beta's logarithm changes by for each channel's mean, ``(C,)``, unrounded."""
         return self.weight / self.deviation.clone()  # the next batch changes it in place
 
     def _beta(self, means: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def decayed_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def factor_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return what gives the factors on activation steps: adapters, or what is in their place."""
+    """What gives the factors on activation steps: adapters, or what is in their place."""
     found = {
         id(parameter): parameter
         for module in model.modules()

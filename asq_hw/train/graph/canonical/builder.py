@@ -60,7 +60,7 @@ class Builder:
     tail: Tail | None = None
 
     def build(self, rules: dict[str, Rule]) -> nn.Module | None:
-        """Return the network, or None if something in it was refused."""
+        """The network, or None if something in it was refused."""
         self.constants.update(self.capture.constants)
         shape = self._shape(self.capture.image)
         if len(shape) != 3:
@@ -264,7 +264,7 @@ class Call:
         self.builder.findings.append(finding)
 
     def scaled(self, name: str, scale: Tensor | float, offset: Tensor | float) -> Value:
-        """Return a value times a factor plus an offset, each one number or one for each channel.
+        """A value times a factor plus an offset, each one number or one for each channel.
 
         Where a convolution, a linear layer or a batch norm has just made the value, it does that
         too; elsewhere a depthwise 1 x 1 convolution does.

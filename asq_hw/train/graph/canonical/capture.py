@@ -73,7 +73,7 @@ def capture(model: nn.Module, example: Tensor) -> Capture:
 
 
 def evaluated_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of a network in evaluation mode.
+    """A copy of a network in evaluation mode.
 
     Raises
     ------

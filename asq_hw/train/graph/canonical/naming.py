@@ -15,7 +15,7 @@ _DIGEST_LENGTH = 8
 
 
 def layer_names(wanted: Sequence[str]) -> list[str]:
-    """Return a free, valid name for each wanted one, in their order.
+    """A free, valid name for each wanted one, in their order.
 
     No name is the path of a folder of others, since a module has no children here: a layer that
     shares its name with one gets it with a number behind.
