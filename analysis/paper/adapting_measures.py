@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.paper.measured import open_measured
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -125,23 +127,21 @@ def measure_adapting(
     Returns
     -------
     DataFrame
-        The columns of `adapting_frame`, ``layer``, and ``images``: ``plain`` or ``changed``.
+        The columns of `adapting_frame` and of `ORIGIN`, ``layer``, and ``images``: ``plain`` or
+        ``changed``.
     """
     import pandas as pd
 
-    from asq_hw.train.checkpoints import checkpoint as checkpoints
-    from asq_hw.train.data.trained_images import images_of, open_as_trained
     from asq_hw.train.step_errors import step_errors
 
-    trained = checkpoints.load(checkpoint)
-    model = trained.build_model()
-    dataset = open_as_trained(data or trained.recipe.dataset, images_of(trained)).sample(images)
+    (network,) = open_measured([checkpoint], images=images, data=data)
     frames = []
     for layer in layers:
-        plain = step_errors(model, dataset, layer)
+        plain = step_errors(network.model, network.dataset, layer)
         for kind, seen in (
             ("plain", plain),
-            ("changed", step_errors(model, dataset, layer, change)),
+            ("changed", step_errors(network.model, network.dataset, layer, change)),
         ):
-            frames.append(adapting_frame(plain, seen).assign(layer=layer, images=kind))
+            labels = network.origin | {"layer": layer, "images": kind}
+            frames.append(adapting_frame(plain, seen).assign(**labels))
     return pd.concat(frames, ignore_index=True)

@@ -310,7 +310,8 @@ def export(
     """Turn a trained network into an integer network, and write its model file."""
     _require_torch("export")
     sources = {f"reference {name}": name for name in references or ()}
-    check_outputs({"--output": output}, {"checkpoint": checkpoint, **sources})
+    read = {"checkpoint": checkpoint, "--recipe": recipe_name, **sources}
+    check_outputs({"--output": output}, read)
     from asq_hw import modelfile
     from asq_hw.datasets import ImageFolder
     from asq_hw.train.data.trained_images import images_of, open_as_trained

@@ -110,6 +110,6 @@ def test_a_checkpoint_is_measured_and_drawn(
         for images in ("plain", "changed")
     ]
     assert figure.stat().st_size > 1000
-    csv.write_text("layer,images\n")
+    csv.write_text("dataset,recipe,start,commit,seed,layer,images\nd,r,,c,1,conv2,plain\n")
     assert adapting.main(["draw", str(csv), "--output", str(figure)]) == 2
     assert "must have the columns" in capsys.readouterr().err
