@@ -307,7 +307,7 @@ def test_adapters_of_another_ratio(ratio: int, hidden: int | None) -> None:
 
 def test_an_adapters_last_weights_start_with_their_deviation() -> None:
     weights = PaperAdapter(4096, start=0.02).output.weight
-    assert float(weights.std()) == pytest.approx(0.02, rel=0.1)
+    assert weights.std().item() == pytest.approx(0.02, rel=0.1)
     assert not PaperAdapter(64, start=0.0).output.weight.any()
 
 
