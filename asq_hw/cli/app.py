@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from asq_hw import __version__
+from asq_hw.cli.checkpoints import evaluate, export
 from asq_hw.cli.doctor import doctor
 from asq_hw.cli.levels import levels
 from asq_hw.cli.options import examples
 from asq_hw.cli.overhead import overhead
 from asq_hw.cli.simulate import simulate
-from asq_hw.cli.training import TrainCommand, evaluate, export, train
+from asq_hw.cli.training import TrainCommand, train
 from asq_hw.cli.units import VERBS, unit_examples, unit_group
 
 __all__ = ["EXAMPLES", "app", "worked_examples"]

@@ -19,7 +19,9 @@ __all__ = [
     "DataOption",
     "FormatOption",
     "LimitOption",
+    "OverridesOption",
     "ThreadsOption",
+    "WorkersOption",
     "choose",
     "examples",
     "integer",
@@ -130,4 +132,17 @@ LimitOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", parser=integer, metavar="N", help="Threads; default: all cores."),
+]
+OverridesOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; repeatable."),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        parser=integer,
+        metavar="N",
+        help="Processes that read images in folders; default: the cores there are.",
+    ),
 ]

@@ -280,7 +280,7 @@ def test_a_bug_of_ours_is_one_line_that_asks_for_a_report(
 def test_without_torch_training_says_what_to_install(
     complaint: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asq_hw.cli.training.find_spec", lambda name: None)
+    monkeypatch.setattr("asq_hw.cli.requirements.find_spec", lambda name: None)
     assert "pip install 'asq-hw[train]'" in complaint("train", "--recipe", "digits-float")
 
 
