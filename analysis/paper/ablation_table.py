@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 
 from analysis.paper.paired import Difference, Scores, paired_difference
@@ -119,12 +119,9 @@ def _differences(table: Table, results: Results) -> str:
         "| power to see the paper's | seen four times of five |",
         "|--:|---|---|--:|--:|--:|--:|--:|--:|",
     ]
-    for row in table.rows:
-        found = _difference(row, results)
-        if row.against is None or found is None:
-            continue
-        loss = paired_difference(_loss(results, row), _loss(results, row.against))
-        paper = _papers_difference(row)
+    for row, other, found in _found_differences(table.rows, results):
+        loss = paired_difference(_loss(results, row), _loss(results, other))
+        paper = _papers_difference(row, other)
         cells = [
             _points(found),
             "" if loss is None else _nats(loss),
@@ -133,20 +130,25 @@ def _differences(table: Table, results: Results) -> str:
             "" if paper is None else f"{found.power(paper):.2f}",
             f"{found.visible:.2f}",
         ]
-        lines.append(f"| {row.bits} | {row.label} | {row.against.label} | {' | '.join(cells)} |")
+        lines.append(f"| {row.bits} | {row.label} | {other.label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
-def _difference(row: Variant, results: Results) -> Difference | None:
-    if row.against is None:
-        return None
-    return paired_difference(_top1(results, row), _top1(results, row.against))
+def _found_differences(
+    rows: Sequence[Variant], results: Results
+) -> Iterator[tuple[Variant, Variant, Difference]]:
+    """Rows, what each is held against, and how they differ, where both have two seeds."""
+    for row in rows:
+        for other in row.against:
+            found = paired_difference(_top1(results, row), _top1(results, other))
+            if found is not None:
+                yield row, other, found
 
 
-def _papers_difference(row: Variant) -> float | None:
-    if row.against is None or row.paper_top1 is None or row.against.paper_top1 is None:
+def _papers_difference(row: Variant, other: Variant) -> float | None:
+    if row.paper_top1 is None or other.paper_top1 is None:
         return None
-    return row.paper_top1 - row.against.paper_top1
+    return row.paper_top1 - other.paper_top1
 
 
 def _points(found: Difference) -> str:
@@ -165,12 +167,13 @@ def _order(table: Table, results: Results) -> str:
         known = [row for row in rows if row.paper_top1 is not None]
         ours = sorted(rows, key=lambda row: -fmean(_top1(results, row).values()))
         papers = sorted(known, key=lambda row: -(row.paper_top1 or 0.0))
-        clear = [row.label for row in rows if (d := _difference(row, results)) and d.is_clear]
+        found = list(_found_differences(rows, results))
+        clear = [f"{row.label} - {other.label}" for row, other, d in found if d.is_clear]
         if len(rows) > 1:
             lines += [f"Order by mean at {bits} bits: {' > '.join(row.label for row in ours)}"]
         if len(known) > 1:
             lines += [f"The paper's order at {bits} bits: {' > '.join(r.label for r in papers)}"]
-        if any(_difference(row, results) for row in rows):
+        if found:
             lines += [
                 f"Differences whose interval leaves out zero at {bits} bits: "
                 f"{', '.join(clear) or 'none'}"

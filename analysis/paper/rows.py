@@ -29,8 +29,8 @@ class Variant:
         Width of both.
     settings : tuple of (str, value)
         Other keys of the recipe that make the row.
-    against : Variant or None
-        The row that its difference is taken from.
+    against : tuple of Variant
+        The rows that its differences are taken from, what is asked first in front.
     paper_top1 : float, optional
         What the paper prints for its own ResNet-20 on CIFAR-10, in percent.
     """
@@ -40,7 +40,7 @@ class Variant:
     activations: str
     bits: int = 4
     settings: tuple[tuple[str, object], ...] = ()
-    against: Variant | None = None
+    against: tuple[Variant, ...] = ()
     paper_top1: float | None = None
 
     @property
@@ -117,7 +117,7 @@ def _widths(
     weights: str,
     activations: str,
     papers: dict[int, float | None],
-    against: dict[int, Variant] | None = None,
+    *against: dict[int, Variant],
 ) -> dict[int, Variant]:
     """One row for each width, with what the paper prints for it."""
     return {
@@ -126,7 +126,7 @@ def _widths(
             weights=weights,
             activations=activations,
             bits=bits,
-            against=against[bits] if against else None,
+            against=tuple(rows[bits] for rows in against),
             paper_top1=top1,
         )
         for bits, top1 in papers.items()
@@ -135,14 +135,29 @@ def _widths(
 
 _LSQ = _widths("LSQ", "lsq", "lsq", {2: 91.0, 3: 92.0, 4: 92.4, 8: None})
 _APOT = _widths("APoT", "apot", "lsq", {2: 91.0, 3: 92.2, 4: 92.7}, _LSQ)
-_SCHEME1 = _widths("scheme 1", "lsq", "asq", {2: 91.2, 3: 91.7, 4: 92.8, 8: None}, _LSQ)
-_SCHEME2 = _widths("scheme 2", "post", "asq", {2: None, 3: 92.3, 4: 93.0}, _LSQ)
+_CONTROL1 = _widths(
+    "control of scheme 1", "lsq", "asq-constant", {2: None, 3: None, 4: None, 8: None}, _LSQ
+)
+_CONTROL2 = _widths(
+    "control of scheme 2", "post", "asq-constant", {2: None, 3: None, 4: None}, _LSQ
+)
+_SCHEME1 = _widths("scheme 1", "lsq", "asq", {2: 91.2, 3: 91.7, 4: 92.8, 8: None}, _CONTROL1, _LSQ)
+_SCHEME2 = _widths("scheme 2", "post", "asq", {2: None, 3: 92.3, 4: 93.0}, _CONTROL2, _LSQ)
 _POT = _widths("POT weights", "pot", "lsq", {4: 92.5}, _LSQ)
 _POST = _widths("POST weights", "post", "lsq", {4: 92.7}, _LSQ)
 _REAL = _widths("real-valued", "none", "none", {4: 92.6}, _LSQ)
 # Of the paper's two rows without a name, LSQ's is the one whose 92.4 is Table 5's baseline; the
 # other is taken for APoT's. It has no scheme 2 at 2 bits. APoT is of weights here, with the
-# activations of LSQ.
+# activations of LSQ. A control, which the paper does not have, learns a constant in the place of
+# the adapter: what ASQ is ahead of it by is what adapting gives.
+
+
+def _settled(bits: int) -> Gate:
+    """The gate of ASQ: the control must have learned its step, however fast that is learned."""
+    plain = _CONTROL1[bits]
+    fast = replace(plain, label=f"{plain.label}, rate x 100", settings=(("adapter_rate", 100),))
+    return Gate(about=f"ASQ at {bits} bits", plain=plain, fast=fast)
+
 
 _TABLE5 = Table(
     name="5",
@@ -151,33 +166,85 @@ _TABLE5 = Table(
         replace(_LSQ[4], label="LSQ (baseline)"),
         _POT[4],
         _POST[4],
+        _CONTROL1[4],
         replace(_SCHEME1[4], label="ASQ activations (scheme 1)"),
+        _CONTROL2[4],
         replace(_SCHEME2[4], label="both (scheme 2)"),
         _REAL[4],
     ),
+    gates=(_settled(4),),
 )
-"""The paper's six rows, in its order."""
+"""The paper's six rows, in its order, each scheme behind its control."""
 
 _TABLE4 = Table(
     name="4",
     title="Table 4: 2, 3 and 4 bits",
-    rows=tuple(kind[bits] for bits in (2, 3, 4) for kind in (_LSQ, _APOT, _SCHEME1, _SCHEME2)),
+    rows=tuple(
+        kind[bits]
+        for bits in (2, 3, 4)
+        for kind in (_LSQ, _APOT, _CONTROL1, _SCHEME1, _CONTROL2, _SCHEME2)
+    ),
+    gates=tuple(_settled(bits) for bits in (2, 3, 4)),
 )
-"""Those of the methods that the paper compares with which are there, and its two schemes."""
+"""Those of the methods that the paper compares with which are there, its two schemes, and their
+controls."""
 
 _EVERY_WIDTH = Table(
     name="widths",
     title="Both schemes from 2 to 8 bits",
     rows=(
-        *(_LSQ[2], _SCHEME1[2]),
-        *(_LSQ[3], _SCHEME1[3], _SCHEME2[3]),
-        *(_LSQ[4], _SCHEME1[4], _SCHEME2[4]),
-        *(_LSQ[8], _SCHEME1[8]),
+        *(_LSQ[2], _CONTROL1[2], _SCHEME1[2]),
+        *(_LSQ[3], _CONTROL1[3], _SCHEME1[3], _CONTROL2[3], _SCHEME2[3]),
+        *(_LSQ[4], _CONTROL1[4], _SCHEME1[4], _CONTROL2[4], _SCHEME2[4]),
+        *(_LSQ[8], _CONTROL1[8], _SCHEME1[8]),
     ),
+    gates=tuple(_settled(bits) for bits in (2, 3, 4, 8)),
 )
-"""The two schemes at the paper's widths, and LSQ to compare with."""
+"""The two schemes at the paper's widths, and LSQ and their controls to compare with."""
 
-TABLES = {table.name: table for table in (_TABLE5, _TABLE4, _EVERY_WIDTH)}
+_LOG_LINEAR = Variant(
+    label="log-linear adapters",
+    weights="lsq",
+    activations="asq",
+    settings=(("adapter", "log-linear"),),
+    against=(_CONTROL1[4], _LSQ[4]),
+)
+
+_ADAPTERS = Table(
+    name="adapters",
+    title="What sets the step: 4 bits, LSQ weights",
+    rows=(
+        _LSQ[4],
+        _CONTROL1[4],
+        replace(_SCHEME1[4], label="the paper's adapters"),
+        *(
+            Variant(
+                label=f"the paper's adapters, {ratio} channels a hidden value",
+                weights="lsq",
+                activations="asq",
+                settings=(("adapter_ratio", ratio),),
+                against=(_CONTROL1[4], _LSQ[4]),
+            )
+            for ratio in (16, 64)
+        ),
+        _LOG_LINEAR,
+        replace(
+            _LOG_LINEAR,
+            label="log-linear adapters, rate x 10",
+            settings=(*_LOG_LINEAR.settings, ("adapter_rate", 10)),
+        ),
+        Variant(
+            label="shared exponents (as in MX formats)",
+            weights="lsq",
+            activations="shared-exponent",
+            against=(_CONTROL1[4], _LSQ[4]),
+        ),
+    ),
+    gates=(_settled(4),),
+)
+"""Every way of setting a step for each image, and those that set one for all; beyond the paper."""
+
+TABLES = {table.name: table for table in (_TABLE5, _TABLE4, _EVERY_WIDTH, _ADAPTERS)}
 """The tables by name."""
 
 
