@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asq_hw.conformance import exponents, networks, weights
 from asq_hw.conformance.builders import arbitrary
-from asq_hw.modelfile.file import version_of_steps
+from asq_hw.modelfile.file import version_needed
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product, ProductKind
 
@@ -39,7 +39,7 @@ class Example:
     @property
     def version(self) -> int:
         """Of the model file's format: the first that holds what the network has."""
-        return max(1 if self.network.images is None else 2, version_of_steps(self.network.layers))
+        return max(1 if self.network.images is None else 2, version_needed(self.network.layers))
 
 
 def _pixels(height: int, width: int, *, channels: int = 1, noise: int = 1) -> NDArray[np.uint8]:
@@ -108,7 +108,8 @@ EXAMPLES: tuple[Example, ...] = (
     _example(
         "shared-exponent", "steps from the largest magnitude", exponents.shared_exponent, noise=3
     ),
-    _example("residual", "every layer kind in one network", networks.residual),
+    _example("residual", "every layer kind of version 1 in one network", networks.residual),
+    _example("moved", "zeros on some sides of maps, maps behind one another", networks.moved),
     _example("color", "three channels of pixels, classes with names", networks.color),
 )
 """What is written, in this order."""

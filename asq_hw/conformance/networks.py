@@ -19,12 +19,22 @@ from asq_hw.datasets.cifar import CLASSES as CIFAR10_CLASSES
 from asq_hw.network.activation import AdapterStage, AdaptiveStep
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.images import ImageSpec
-from asq_hw.network.layers import Add, AveragePool, Flatten, GlobalAveragePool, MaxPool, Relu
+from asq_hw.network.layers import (
+    Add,
+    AveragePool,
+    Concat,
+    Flatten,
+    GlobalAveragePool,
+    MaxPool,
+    Pad,
+    Relu,
+)
 
 __all__ = [
     "adaptive_one_stage",
     "adaptive_two_stages",
     "color",
+    "moved",
     "narrow",
     "plain_layers",
     "residual",
@@ -280,6 +290,51 @@ def residual() -> IntegerNetwork:
             shift=3,
             bias=[0, 100, -100],
         ),
+    )
+
+
+def moved() -> IntegerNetwork:
+    """Zeros on some sides of maps, and maps behind one another, one of them twice."""
+    step = AdaptiveStep(
+        pool_multiplier=21845,
+        pool_shift=20,
+        stages=(
+            _stage([list(range(-3, 6))], [900], multiplier=1, shift=4, minimum=30, maximum=200),
+        ),
+    )
+    return network(
+        "moved",
+        input_layer(4, 5, multiplier=[2], offset=[-255]),
+        Pad(name="around", source="input", rows=(2, 0), columns=(0, 3)),
+        conv(
+            "conv",
+            "around",
+            "post 4 packed",
+            codes_for("post 4 packed", (3, 1, 3, 3), 21),
+            quantizer(4, 31, signed=True),
+            stride=(2, 2),
+            multiplier=[900, -1100, 700],
+            narrow_shift=4,
+            shift=8,
+            bias=[5, -9, 0],
+        ),
+        Pad(name="deeper", source="conv", channels=(1, 2)),
+        Relu(name="relu", source="conv"),
+        Concat(name="joined", sources=("relu", "deeper")),
+        conv(
+            "mixing",
+            "joined",
+            "pot 4 packed",
+            codes_for("pot 4 packed", (2, 9, 2, 2), 22),
+            quantizer(4, step, signed=True, step_fraction_bits=2),
+            padding=(1, 0),
+            multiplier=[60, -45],
+            narrow_shift=3,
+            shift=6,
+        ),
+        Concat(name="twice", sources=("mixing", "mixing")),
+        Pad(name="corner", source="twice", channels=(1, 0), rows=(0, 1), columns=(1, 0)),
+        GlobalAveragePool(name="scores", source="corner", multiplier=5461, shift=15),
     )
 
 

@@ -236,7 +236,7 @@ def _decode_field(
         case Form.SOURCE:
             return fields.strings(key, 1)[0]
         case Form.SOURCES:
-            return tuple(fields.strings(key, 2))
+            return tuple(fields.string_list(key))
         case Form.INTEGER:
             return fields.integer(key)
         case Form.OPTIONAL_INTEGER:

@@ -32,10 +32,10 @@ from asq_hw.network.layers import Conv, Input, Layer, Linear
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 
-__all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save", "version_of_steps"]
+__all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save", "version_needed"]
 
 FORMAT = "asq-hw integer network"
-VERSION = 3
+VERSION = 4
 """The latest; every version from 1 on is read."""
 _VERSION_WITH_IMAGES = 2
 _VERSION_WITH_EXPONENTS = 3
@@ -91,7 +91,7 @@ def save(network: IntegerNetwork, path: str | os.PathLike[str]) -> None:
     }
     metadata = {
         "format": FORMAT,
-        "version": str(max(_VERSION_WITH_IMAGES, version_of_steps(network.layers))),
+        "version": str(max(_VERSION_WITH_IMAGES, version_needed(network.layers))),
         "graph": json.dumps(graph, separators=(",", ":")),
     }
     _check_counts(len(layers), {name: array.size for name, (_, array) in tensors.items()})
@@ -137,11 +137,16 @@ def load(path: str | os.PathLike[str]) -> IntegerNetwork:
         raise ModelFileError(f"{os.fspath(path)}: {message}{rule}", rule=error.rule) from error
 
 
-def version_of_steps(layers: Sequence[Layer]) -> int:
-    """The first version of the format that has the step sizes of all these layers."""
-    steps = (layer.quantizer.step for layer in layers if isinstance(layer, Conv | Linear))
-    has_exponents = any(isinstance(step, LogLinearStep | SharedExponentStep) for step in steps)
-    return _VERSION_WITH_EXPONENTS if has_exponents else 1
+def version_needed(layers: Sequence[Layer]) -> int:
+    """The first version of the format that has the kinds and step sizes of all these layers."""
+    return max((_version_of(layer) for layer in layers), default=1)
+
+
+def _version_of(layer: Layer) -> int:
+    steps = (LogLinearStep, SharedExponentStep)
+    if isinstance(layer, Conv | Linear) and isinstance(layer.quantizer.step, steps):
+        return max(layer.since, _VERSION_WITH_EXPONENTS)
+    return layer.since
 
 
 class _Tensors:
@@ -195,10 +200,13 @@ def _decode_graph(graph: Fields, file: TensorFile, version: int) -> IntegerNetwo
     made = tuple(
         decode_layer(value, number, tensors) for number, value in enumerate(layers, start=1)
     )
-    if version < (needed := version_of_steps(made)):
-        raise InputError(
-            f"a step size of an exponent needs version {needed}, not {version}", rule="R-quantizer"
-        )
+    for layer in made:
+        if version < (needed := version_needed([layer])):
+            what = "kind" if needed == layer.since else "step size"
+            rule = layer.rule() if needed == layer.since else "R-quantizer"
+            raise InputError(
+                f"{layer.name}: its {what} needs version {needed}, not {version}", rule=rule
+            )
     network = IntegerNetwork(
         name=graph.string("name"),
         layers=made,

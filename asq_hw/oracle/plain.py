@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
-from asq_hw.network.layers import Add, AveragePool, Flatten, GlobalAveragePool, Input, MaxPool, Relu
+from asq_hw.network.layers import (
+    Add,
+    AveragePool,
+    Concat,
+    Flatten,
+    GlobalAveragePool,
+    Input,
+    MaxPool,
+    Pad,
+    Relu,
+)
 from asq_hw.oracle.arithmetic import rshift, sat
 from asq_hw.oracle.windows import MapShape, positions, window_starts
 
@@ -14,7 +24,7 @@ __all__ = ["Tensor", "each", "plain_shape", "run_input", "run_plain"]
 Tensor = list[list[list[int]]]
 """One sample's (C, H, W)."""
 
-PlainLayer = Add | Relu | Flatten | MaxPool | AveragePool | GlobalAveragePool
+PlainLayer = Add | Concat | Pad | Relu | Flatten | MaxPool | AveragePool | GlobalAveragePool
 
 
 def run_input(layer: Input, image: Tensor) -> Tensor:
@@ -43,6 +53,10 @@ def run_plain(
         case Relu():
             top = layer.maximum
             return each(lambda x: max(x, 0) if top is None else min(max(x, 0), top), source)
+        case Concat():
+            return [plane for planes in sources for plane in planes]
+        case Pad():
+            return _padded(layer, source)
         case Flatten():
             return [[[value]] for plane in source for row in plane for value in row]
         case MaxPool():
@@ -61,6 +75,15 @@ def plain_shape(layer: PlainLayer, read: list[MapShape]) -> MapShape:
     match layer:
         case Add() | Relu():
             return read[0]
+        case Concat():
+            return MapShape(sum(one.channels for one in read), height, width, bits)
+        case Pad():
+            return MapShape(
+                layer.channels[0] + channels + layer.channels[1],
+                layer.rows[0] + height + layer.rows[1],
+                layer.columns[0] + width + layer.columns[1],
+                bits,
+            )
         case Flatten():
             return MapShape(channels * height * width, 1, 1, bits)
         case MaxPool() | AveragePool():
@@ -80,6 +103,26 @@ def each(function: Callable[..., int], *sources: Tensor) -> Tensor:
         ]
         for planes in zip(*sources, strict=True)
     ]
+
+
+def _padded(layer: Pad, source: Tensor) -> Tensor:
+    """The planes with zeros around them, and planes of zeros around those."""
+    left, right = layer.columns
+    above, below = layer.rows
+    width = left + len(source[0][0]) + right
+    height = above + len(source[0]) + below
+    planes = [
+        [
+            *([0] * width for _ in range(above)),
+            *([0] * left + row + [0] * right for row in plane),
+            *([0] * width for _ in range(below)),
+        ]
+        for plane in source
+    ]
+    front, back = (
+        [[[0] * width for _ in range(height)] for _ in range(count)] for count in layer.channels
+    )
+    return front + planes + back
 
 
 def _mean(layer: AveragePool | GlobalAveragePool, values: list[int], bits: int) -> int:

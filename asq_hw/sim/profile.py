@@ -61,9 +61,10 @@ def profile_layers(
             seconds[step].append(_timed(run, memory, image, step, step + 1))
             idle.append(_timed(run, memory, image, step, step))
     call = median(idle)
-    return {
-        name: max(median(values) - call, 0.0) for name, values in zip(names, seconds, strict=True)
-    }
+    profile: dict[str, float] = dict.fromkeys(names, 0.0)
+    for name, values in zip(names, seconds, strict=True):  # some layers are several steps
+        profile[name] += max(median(values) - call, 0.0)
+    return profile
 
 
 def _timed(run: Run, memory: Memory, image: int, first: int, last: int) -> float:

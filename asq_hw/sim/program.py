@@ -54,6 +54,8 @@ class Kind(IntEnum):
     FLATTEN = 4
     MAX_POOL = 5
     AVERAGE_POOL = 6
+    PLACE = 7
+    """A map goes into a larger one."""
 
 
 class ComputeType(IntEnum):
@@ -105,6 +107,7 @@ class Program(NamedTuple):
     inputs: Table
     convolutions: Table
     adds: Table
+    places: Table
     relus: Table
     flattens: Table
     max_pools: Table

@@ -33,6 +33,7 @@ __all__ = [
     "InputRecord",
     "MaxPoolRecord",
     "OutputRange",
+    "PlaceRecord",
     "QuantizerRecord",
     "ReluRecord",
     "RequantizationRecord",
@@ -109,6 +110,25 @@ class FlattenRecord(NamedTuple):
     destination: int
     channels: int
     pixels: int
+
+
+class PlaceRecord(NamedTuple):
+    """A map copied into a larger one."""
+
+    source: int
+    destination: int
+    channels: int
+    height: int
+    width: int
+    out_channels: int
+    out_height: int
+    out_width: int
+    channel: int
+    """Where its first channel, row and column come to stand."""
+    row: int
+    column: int
+    clears: int
+    """1 where the larger map is filled with zeros before."""
 
 
 class WindowRecord(NamedTuple):

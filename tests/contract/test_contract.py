@@ -24,7 +24,7 @@ from asq_hw.modelfile.strict_json import Fields
 from asq_hw.network import graph as network_module
 from asq_hw.network import images, names
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import LAYER_KINDS
+from asq_hw.network.layers import LAYER_KINDS, concat
 from asq_hw.numbers import fixedpoint, grids, products, widths
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
@@ -34,7 +34,12 @@ from asq_hw.oracle import arithmetic, codes
 from asq_hw.sim import tensor_shapes
 from asq_hw.sim.tensors import tensor_type
 from tests.helpers.modelfiles import join, split
-from tests.helpers.networks import network_of_every_kind, network_of_every_step, networks
+from tests.helpers.networks import (
+    network_of_every_kind,
+    network_of_every_step,
+    network_of_moved_maps,
+    networks,
+)
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "arithmetic.md").read_text(encoding="utf-8")
@@ -159,6 +164,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "R-input": (0,),
     "R-conv": (2,),
     "R-linear": (10,),
+    "R-pad": (1,),
     "R-relu": (3,),
     "R-max-pool": (4,),
     "R-average-pool": (5,),
@@ -176,6 +182,8 @@ PLACES: dict[str, tuple[str | int, ...]] = {
 
 def network_for(rule: str) -> IntegerNetwork:
     """A network that has what a table describes."""
+    if rule == "R-pad":
+        return network_of_moved_maps()
     steps = ("R-log-linear", "R-shared-exponent")
     return network_of_every_step() if rule in steps else network_of_every_kind()
 
@@ -217,7 +225,7 @@ def test_the_page_names_exactly_the_kinds() -> None:
     kinds = {kind.rule() for kind in LAYER_KINDS.values()}
     objects = {"R-output", "R-weights", "R-quantizer", "R-adapter", "R-stage"}
     objects |= {"R-log-linear", "R-shared-exponent"}
-    assert set(TABLES) - objects | {"R-add", "R-flatten"} == kinds
+    assert set(TABLES) - objects | {"R-add", "R-concat", "R-flatten"} == kinds
 
 
 def test_tables_name_exactly_the_tensors_with_type_and_rank() -> None:
@@ -252,6 +260,48 @@ def refusal(path: Path, graph: dict[str, Any]) -> tuple[str, str | None]:
     except ModelFileError as error:
         return str(error), error.rule
     return "", None
+
+
+def test_sources_are_as_many_as_the_page_says(tmp_path: Path) -> None:
+    counts = re.search(
+        r"a list of one name, of two for `add`, and of 2 to (\d+) for `concat`", PAGE
+    )
+    assert counts and int(counts[1]) == concat.MAX_SOURCES
+    graph = whole_graph(tmp_path, "R-pad")
+    for count, valid in ((1, False), (2, True), (256, True), (257, False)):
+        changed = copy.deepcopy(graph)
+        changed["layers"][3]["sources"] = ["wider"] * count
+        said, rule = refusal(tmp_path / "model.asq", changed)
+        assert (said == "") == valid
+        assert VALIDATOR.is_valid(changed) == valid
+        if not valid:
+            assert rule == "R-concat" and f"must have 2 to 256 sources, not {count}" in said
+
+
+def test_what_is_concatenated_has_one_height_width_and_format(tmp_path: Path) -> None:
+    graph = whole_graph(tmp_path, "R-pad")
+    graph["layers"][3]["sources"] = ["wider", "input"]
+    said, rule = refusal(tmp_path / "model.asq", graph)
+    assert "joined: all sources must have one height, width and format" in said and "input" in said
+    assert rule is None or rule.startswith("R-")
+
+
+def test_padding_adds_something(tmp_path: Path) -> None:
+    graph = whole_graph(tmp_path, "R-pad")
+    graph["layers"][1] |= {"rows": [0, 0], "columns": [0, 0]}
+    said, rule = refusal(tmp_path / "model.asq", graph)
+    assert "wider: padding must add something" in said and rule == "R-pad"
+
+
+def test_kinds_are_of_a_version_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.asq"
+    modelfile.save(network_of_moved_maps(), path)
+    header, body = split(path.read_bytes())
+    assert header["__metadata__"]["version"] == "4"
+    header["__metadata__"]["version"] = "3"
+    path.write_bytes(join(header, body))
+    with pytest.raises(ModelFileError, match=r"wider: its kind needs version 4, not 3 \[R-pad]"):
+        modelfile.load(path)
 
 
 BOUNDED = ("R-stage", "R-log-linear", "R-shared-exponent")
@@ -540,7 +590,8 @@ WILD: list[Callable[[Any], Any]] = [
 @given(seed=st.integers(0, 2**32 - 1))
 def test_what_the_reader_takes_the_schema_takes(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    network = network_of_every_kind() if rng.random() < 0.7 else network_of_every_step()
+    makers = (network_of_every_kind, network_of_every_step, network_of_moved_maps)
+    network = makers[rng.choice(3, p=(0.6, 0.25, 0.15))]()
     graph = graph_of(network)
     places = places_in(graph)
     parent, key = places[rng.integers(len(places))]

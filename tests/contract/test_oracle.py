@@ -18,6 +18,7 @@ from asq_hw.network.activation import AdapterStage, AdaptiveStep, Step
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import (
+    LAYER_KINDS,
     Add,
     AveragePool,
     Conv,
@@ -623,8 +624,7 @@ def test_drawn_networks_reach_what_they_are_drawn_for() -> None:
                 counts["adapted"] += bool(((values > last.minimum) & (values < last.maximum)).any())
 
     look()
-    kinds = {Input, Conv, Linear, Add, Relu, Flatten, MaxPool, AveragePool, GlobalAveragePool}
-    kinds |= set(get_args(Step))
+    kinds = {*LAYER_KINDS.values(), *get_args(Step)}
     words = {"uniform", "pot", "post", "apot", "packed", "paper", "zero-free"}
     numbers = set(range(2, 9)) | {("activations", bits) for bits in range(2, 9)}
     assert kinds | words | numbers | {True, False, ("stages", 1), ("stages", 2)} <= seen

@@ -27,6 +27,7 @@ from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import (
     Add,
     AveragePool,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -34,6 +35,7 @@ from asq_hw.network.layers import (
     Layer,
     Linear,
     MaxPool,
+    Pad,
     Relu,
 )
 from asq_hw.network.log_linear import LogLinearStep
@@ -228,8 +230,19 @@ def network_of_every_step() -> IntegerNetwork:
     )
 
 
+def network_of_moved_maps() -> IntegerNetwork:
+    """A network with the kinds that only move values: zeros on sides, three maps in one."""
+    return network(
+        input_layer(2, 3),
+        Pad(name="wider", source="input", rows=(1, 0), columns=(2, 1)),
+        Pad(name="deeper", source="wider", channels=(0, 2)),
+        Concat(name="joined", sources=("deeper", "wider", "deeper")),
+        Relu(name="relu", source="joined"),
+    )
+
+
 def network_of_every_kind() -> IntegerNetwork:
-    """A network with every layer kind, a fixed and an adaptive step, and references."""
+    """A network with version 1's layer kinds, a fixed and an adaptive step, references."""
     return IntegerNetwork(
         name="every_kind",
         layers=(
@@ -308,6 +321,8 @@ LAYER_KINDS = (
     "depthwise",
     "linear",
     "add",
+    "concat",
+    "pad",
     "relu",
     "relu6",
     "max_pool",
@@ -466,6 +481,10 @@ class _Builder:
                 self.add_linear()
             case "add":
                 self.add_sum()
+            case "concat":
+                self.add_concat()
+            case "pad":
+                self.add_zeros()
             case "max_pool" | "average_pool":
                 self.add_pool(kind)
             case _:
@@ -512,6 +531,35 @@ class _Builder:
         assert second is not None
         layer = Add(name=self.next_name("add"), sources=(first.name, second.name))
         self.append(layer, first.shape, first.format)
+
+    def add_concat(self) -> None:
+        first = self.source()
+        assert first is not None
+        size, fmt = first.shape[1:], first.format
+        sources = [first]
+        for _ in range(self.integer(1, 3)):
+            other = self.source(lambda made: (made.shape[1:], made.format) == (size, fmt))
+            assert other is not None
+            sources.append(other)
+        layer = Concat(name=self.next_name("concat"), sources=tuple(s.name for s in sources))
+        self.append(layer, (sum(s.shape[0] for s in sources), *size), fmt)
+
+    def add_zeros(self) -> None:
+        source = self.source()
+        assert source is not None
+        zeros = [self.integer(0, 3) if self.often(0.5) else 0 for _ in range(6)]
+        zeros[self.integer(0, 5)] += 1
+        channels, rows, columns = zeros[:2], zeros[2:4], zeros[4:]
+        layer = Pad(
+            name=self.next_name("pad"),
+            source=source.name,
+            channels=(channels[0], channels[1]),
+            rows=(rows[0], rows[1]),
+            columns=(columns[0], columns[1]),
+        )
+        sums = (sum(channels), sum(rows), sum(columns))
+        shape = tuple(size + more for size, more in zip(source.shape, sums, strict=True))
+        self.append(layer, shape, source.format)  # type: ignore[arg-type]
 
     def mean_of(self, count: int) -> tuple[int, int]:
         """Multiplier and shift that make a mean of `count` values, now and then twice as much."""

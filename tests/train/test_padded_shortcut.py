@@ -1,15 +1,17 @@
-"""ResNet-20 with shortcuts without parameters: by hand, in training, and refused in integers."""
+"""ResNet-20 with shortcuts without parameters: by hand, in training and in integers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from asq_hw import datasets
-from asq_hw.errors import InputError
+from asq_hw import datasets, oracle
+from asq_hw.network.layers import MaxPool, Pad
 from asq_hw.network.topologies import TOPOLOGIES
+from asq_hw.sim import simulate
 from asq_hw.train import recipes
 from asq_hw.train.checkpoints.checkpoint import load_model
 from asq_hw.train.export.network import export_network
@@ -60,22 +62,27 @@ def test_every_layer_is_quantized_and_knows_its_inputs_sign() -> None:
     assert [name for name, role in roles.items() if role.signed_input] == ["conv1"]
 
 
-def test_it_trains_and_what_integers_lack_is_named(tmp_path: Path) -> None:
+def test_it_trains_and_is_exported(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     start = recipes.load("digits-float", SMALL)
     first = train(start, output=tmp_path / "float", threads=1)
     assert first.accuracy > 0.15
     recipe = recipes.load("digits-asq-post-w4a4", SMALL)
-    lacking = r"layer2\.0\.downsample\.getitem: getitem has no integer form"
-    with pytest.raises(InputError, match=lacking):
-        train(recipe, output=tmp_path / "refused", init=first.last, threads=1)
-    found = train(
-        recipe, output=tmp_path / "quantized", init=first.last, threads=1, must_export=False
-    )
+    found = train(recipe, output=tmp_path / "quantized", init=first.last, threads=1)
     model, loaded = load_model(found.last)
     assert loaded == recipe
-    with pytest.raises(InputError, match=lacking):
-        export_network(model, recipe, datasets.load("digits", split="train", limit=16))
+    calibration = datasets.load("digits", split="train", limit=64)
+    network = export_network(model, recipe, calibration)
+    shortcut = {layer.name: layer for layer in network.layers if "downsample" in layer.name}
+    assert [type(layer) for layer in shortcut.values()] == [MaxPool, Pad] * 2
+    pad = shortcut["layer2.0.downsample.pad"]
+    assert isinstance(pad, Pad) and pad.channels == (2, 2) and pad.rows == pad.columns == (0, 0)
+    images = datasets.load("digits").images[:16]
+    made, expected = simulate(network, images), oracle.run(network, images)
+    assert np.array_equal(made.scores, expected[network.output.name].reshape(16, 10))
+    kept = expected[pad.source]
+    assert np.array_equal(expected[pad.name][:, 2:6], kept)
+    assert np.array_equal(kept, expected["layer1.2.relu_1"][:, :, ::2, ::2])
 
 
 def test_quantizing_keeps_the_zeros_of_a_shortcut() -> None:

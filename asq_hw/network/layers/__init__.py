@@ -13,6 +13,7 @@ from typing import get_args
 
 from asq_hw.network.layers.add import Add
 from asq_hw.network.layers.average_pool import AveragePool
+from asq_hw.network.layers.concat import Concat
 from asq_hw.network.layers.conv import Conv
 from asq_hw.network.layers.flatten import Flatten
 from asq_hw.network.layers.global_average_pool import GlobalAveragePool
@@ -20,12 +21,14 @@ from asq_hw.network.layers.input import Input
 from asq_hw.network.layers.kind import LayerKind
 from asq_hw.network.layers.linear import Linear
 from asq_hw.network.layers.max_pool import MaxPool
+from asq_hw.network.layers.pad import Pad
 from asq_hw.network.layers.relu import Relu
 
 __all__ = [
     "LAYER_KINDS",
     "Add",
     "AveragePool",
+    "Concat",
     "Conv",
     "Flatten",
     "GlobalAveragePool",
@@ -34,10 +37,23 @@ __all__ = [
     "LayerKind",
     "Linear",
     "MaxPool",
+    "Pad",
     "Relu",
 ]
 
-Layer = Input | Conv | Linear | Add | Relu | Flatten | MaxPool | AveragePool | GlobalAveragePool
+Layer = (
+    Input
+    | Conv
+    | Linear
+    | Add
+    | Concat
+    | Pad
+    | Relu
+    | Flatten
+    | MaxPool
+    | AveragePool
+    | GlobalAveragePool
+)
 
 LAYER_KINDS: Mapping[str, type[Layer]] = MappingProxyType(
     {layer.kind: layer for layer in get_args(Layer)}

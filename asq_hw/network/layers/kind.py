@@ -20,7 +20,7 @@ class Form(Enum):
     SOURCE = auto()
     """The name of the one map that is read, as a list."""
     SOURCES = auto()
-    """The names of two maps that are read."""
+    """The names of all maps that are read."""
     INTEGER = auto()
     OPTIONAL_INTEGER = auto()
     """An integer or null."""
@@ -58,6 +58,8 @@ class LayerKind(ABC):
 
     kind: ClassVar[str]
     """Its name in a model file."""
+    since: ClassVar[int] = 1
+    """The first version of the model file that has it."""
     name: str
     """Of this layer, and of the feature map that it makes."""
 

@@ -1,4 +1,4 @@
-"""Sums, ReLUs and flattening (docs/arithmetic.md, section 6), one sample at a time."""
+"""Sums, ReLUs, and values that are moved (docs/arithmetic.md, section 6), one sample at a time."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from asq_hw.compiler import jit
 from asq_hw.sim.instruction_sets import LANES, Form
 from asq_hw.sim.kernels.elementwise_vector import VALUES, Addition, add_values
 from asq_hw.sim.kernels.llvm import address
-from asq_hw.sim.records import AddRecord, FlattenRecord, ReluRecord
+from asq_hw.sim.records import AddRecord, FlattenRecord, PlaceRecord, ReluRecord
 
-__all__ = ["add", "flatten", "relu"]
+__all__ = ["add", "flatten", "place", "relu"]
 
 Maps = NDArray[np.signedinteger]
 
@@ -65,3 +65,19 @@ def flatten(layer: FlattenRecord, maps: Maps) -> None:
     for i in range(pixels):
         for c in range(channels):
             maps[layer.destination + c * pixels + i] = maps[layer.source + i * channels + c]
+
+
+@jit
+def place(layer: PlaceRecord, maps: Maps) -> None:
+    """A map copied into a larger one; both are channels-last."""
+    pixel = layer.out_channels
+    if layer.clears:
+        size = layer.out_height * layer.out_width * pixel
+        maps[layer.destination : layer.destination + size] = 0
+    for y in range(layer.height):
+        line = (layer.row + y) * layer.out_width + layer.column
+        for x in range(layer.width):
+            start = layer.source + (y * layer.width + x) * layer.channels
+            end = layer.destination + (line + x) * pixel + layer.channel
+            for c in range(layer.channels):
+                maps[end + c] = maps[start + c]

@@ -9,6 +9,7 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import (
     Add,
     AveragePool,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -16,6 +17,7 @@ from asq_hw.network.layers import (
     Layer,
     Linear,
     MaxPool,
+    Pad,
     Relu,
 )
 from asq_hw.numbers.products import Product
@@ -29,9 +31,11 @@ from asq_hw.sim.lowering.packing import pack_weights
 from asq_hw.sim.lowering.plain_layers import (
     add_record,
     average_pool_record,
+    concat_records,
     flatten_record,
     input_record,
     max_pool_record,
+    pad_record,
     relu_record,
 )
 from asq_hw.sim.lowering.tables import LayerRecord, Tables
@@ -102,7 +106,8 @@ def lower(
     absorbed = {relu.name for relu in fused.values()}
     for number, layer in enumerate(network.layers):
         if layer.name not in absorbed:
-            context.tables.add_step(number, _record(layer, context))
+            for record in _records(layer, context):
+                context.tables.add_step(number, record)
     return Plan(
         program=context.tables.program(),
         layout=layout,
@@ -111,21 +116,26 @@ def lower(
     )
 
 
-def _record(layer: Layer, context: Context) -> LayerRecord:
+def _records(layer: Layer, context: Context) -> list[LayerRecord]:
+    """The steps that compute a layer, in order."""
     match layer:
         case Input():
-            return input_record(layer, context)
+            return [input_record(layer, context)]
         case Conv() | Linear():
-            return convolution_record(layer, context)
+            return [convolution_record(layer, context)]
         case Add():
-            return add_record(layer, context)
+            return [add_record(layer, context)]
+        case Concat():
+            return [*concat_records(layer, context)]
+        case Pad():
+            return [pad_record(layer, context)]
         case Relu():
-            return relu_record(layer, context)
+            return [relu_record(layer, context)]
         case Flatten():
-            return flatten_record(layer, context)
+            return [flatten_record(layer, context)]
         case MaxPool():
-            return max_pool_record(layer, context)
+            return [max_pool_record(layer, context)]
         case AveragePool() | GlobalAveragePool():
-            return average_pool_record(layer, context)
+            return [average_pool_record(layer, context)]
         case _:
             assert_never(layer)

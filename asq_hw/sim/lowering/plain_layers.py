@@ -7,10 +7,12 @@ from typing import assert_never
 from asq_hw.network.layers import (
     Add,
     AveragePool,
+    Concat,
     Flatten,
     GlobalAveragePool,
     Input,
     MaxPool,
+    Pad,
     Relu,
 )
 from asq_hw.numbers.fixedpoint import integer_range
@@ -21,6 +23,7 @@ from asq_hw.sim.records import (
     FlattenRecord,
     InputRecord,
     MaxPoolRecord,
+    PlaceRecord,
     ReluRecord,
     WindowRecord,
 )
@@ -28,9 +31,11 @@ from asq_hw.sim.records import (
 __all__ = [
     "add_record",
     "average_pool_record",
+    "concat_records",
     "flatten_record",
     "input_record",
     "max_pool_record",
+    "pad_record",
     "relu_record",
 ]
 
@@ -59,6 +64,56 @@ def add_record(layer: Add, context: Context) -> AddRecord:
         destination=context.layout.maps[layer.name],
         values=context.maps[layer.name].size,
         range=context.output_range(layer.name),
+    )
+
+
+def concat_records(layer: Concat, context: Context) -> list[PlaceRecord]:
+    """One source after the other, at the channels behind those before it."""
+    channels = [context.maps[source].shape[0] for source in layer.sources]
+    return [
+        _place(source, layer.name, context, channel=sum(channels[:number]))
+        for number, source in enumerate(layer.sources)
+    ]
+
+
+def pad_record(layer: Pad, context: Context) -> PlaceRecord:
+    """A map inside of zeros."""
+    return _place(
+        layer.source,
+        layer.name,
+        context,
+        channel=layer.channels[0],
+        row=layer.rows[0],
+        column=layer.columns[0],
+        clears=True,
+    )
+
+
+def _place(
+    source: str,
+    name: str,
+    context: Context,
+    *,
+    channel: int,
+    row: int = 0,
+    column: int = 0,
+    clears: bool = False,
+) -> PlaceRecord:
+    channels, height, width = context.maps[source].shape
+    out_channels, out_height, out_width = context.maps[name].shape
+    return PlaceRecord(
+        source=context.layout.maps[source],
+        destination=context.layout.maps[name],
+        channels=channels,
+        height=height,
+        width=width,
+        out_channels=out_channels,
+        out_height=out_height,
+        out_width=out_width,
+        channel=channel,
+        row=row,
+        column=column,
+        clears=int(clears),
     )
 
 

@@ -21,6 +21,7 @@ from asq_hw.sim.records import (
     FlattenRecord,
     InputRecord,
     MaxPoolRecord,
+    PlaceRecord,
     ReluRecord,
     StageRecord,
     StepRecord,
@@ -33,6 +34,7 @@ LayerRecord = (
     InputRecord
     | ConvolutionRecord
     | AddRecord
+    | PlaceRecord
     | ReluRecord
     | FlattenRecord
     | MaxPoolRecord
@@ -42,6 +44,7 @@ _KINDS: dict[type[LayerRecord], Kind] = {
     InputRecord: Kind.INPUT,
     ConvolutionRecord: Kind.CONVOLUTION,
     AddRecord: Kind.ADD,
+    PlaceRecord: Kind.PLACE,
     ReluRecord: Kind.RELU,
     FlattenRecord: Kind.FLATTEN,
     MaxPoolRecord: Kind.MAX_POOL,
@@ -121,6 +124,7 @@ class Tables:
             inputs=_table(InputRecord, self.records[InputRecord]),
             convolutions=_table(ConvolutionRecord, self.records[ConvolutionRecord]),
             adds=_table(AddRecord, self.records[AddRecord]),
+            places=_table(PlaceRecord, self.records[PlaceRecord]),
             relus=_table(ReluRecord, self.records[ReluRecord]),
             flattens=_table(FlattenRecord, self.records[FlattenRecord]),
             max_pools=_table(MaxPoolRecord, self.records[MaxPoolRecord]),

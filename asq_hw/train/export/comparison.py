@@ -127,6 +127,8 @@ def _batches(calibration: Dataset) -> Iterator[Tensor]:
 
 def _check_scores(trained: Tensor, read: Tensor) -> None:
     trained, read = trained.flatten(1), read.flatten(1)
+    if read.dim() == 4 and trained.dim() == 2:
+        read = read.flatten(1)
     allowed = _SAME_SCORES * float(trained.abs().max())
     if trained.shape != read.shape or not float((trained - read).abs().max()) <= allowed:
         raise InputError(
@@ -153,8 +155,19 @@ def _run(operations: Sequence[Operation], x: Tensor) -> dict[str, Tensor]:
     """Every operation's output in floating point."""
     made: dict[str, Tensor] = {}
     for operation in operations:
-        made[operation.name] = _apply(operation, [made[name] for name in operation.sources] or [x])
+        sources = _alike([made[name] for name in operation.sources])
+        made[operation.name] = _apply(operation, sources or [x])
     return made
+
+
+def _alike(sources: list[Tensor]) -> list[Tensor]:
+    """Vectors as maps of one position, where another source is a map.
+
+    A flatten behind global pooling is no operation, so that one of two vectors can be a map here.
+    """
+    if len({source.dim() for source in sources}) < 2:
+        return sources
+    return [_as_map(source) for source in sources]
 
 
 def _integer_maps(network: IntegerNetwork, pixels: Tensor) -> dict[str, Tensor]:
@@ -177,6 +190,12 @@ def _apply(operation: Operation, sources: Sequence[Tensor]) -> Tensor:
             return _weighted(operation, x)
         case OperationKind.ADD:
             return x + sources[1]
+        case OperationKind.CONCAT:
+            return torch.cat(list(sources), dim=1)
+        case OperationKind.PAD:
+            assert operation.padding is not None
+            channels, rows, columns = operation.padding
+            return functional.pad(x, (*columns, *rows, *channels))
         case OperationKind.RELU:
             return (
                 functional.relu(x) if operation.maximum is None else x.clamp(0, operation.maximum)

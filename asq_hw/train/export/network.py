@@ -20,6 +20,7 @@ from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import (
     Add,
     AveragePool,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -27,6 +28,7 @@ from asq_hw.network.layers import (
     Layer,
     Linear,
     MaxPool,
+    Pad,
     Relu,
 )
 from asq_hw.network.names import MAX_NAME_LENGTH
@@ -192,6 +194,8 @@ class _Exporter:
             OperationKind.CONV: self._weighted,
             OperationKind.LINEAR: self._weighted,
             OperationKind.ADD: self._add,
+            OperationKind.CONCAT: self._concat,
+            OperationKind.PAD: self._pad,
             OperationKind.RELU: self._relu,
             OperationKind.FLATTEN: self._flatten,
             OperationKind.MAX_POOL: self._max_pool,
@@ -240,6 +244,20 @@ class _Exporter:
 
     def _add(self, operation: Operation) -> Add:
         return Add(name=operation.name, sources=(operation.sources[0], operation.sources[1]))
+
+    def _concat(self, operation: Operation) -> Concat:
+        return Concat(name=operation.name, sources=operation.sources)
+
+    def _pad(self, operation: Operation) -> Pad:
+        assert operation.padding is not None
+        channels, rows, columns = operation.padding
+        return Pad(
+            name=operation.name,
+            source=operation.sources[0],
+            channels=channels,
+            rows=rows,
+            columns=columns,
+        )
 
     def _relu(self, operation: Operation) -> Relu:
         output = self.formats[operation.name]

@@ -22,6 +22,7 @@ from asq_hw.network.activation import ActivationQuantizer, AdapterStage, Adaptiv
 from asq_hw.network.layers import (
     Add,
     AveragePool,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
@@ -30,6 +31,7 @@ from asq_hw.network.layers import (
     LayerKind,
     Linear,
     MaxPool,
+    Pad,
     Relu,
 )
 from asq_hw.network.log_linear import LogLinearStep
@@ -78,6 +80,16 @@ def _(layer: Conv | Linear, sources: Sequence[Tensor], bits: int) -> Tensor:
 @_integers.register
 def _(layer: Add, sources: Sequence[Tensor], bits: int) -> Tensor:
     return _saturate(sources[0] + sources[1], bits)
+
+
+@_integers.register
+def _(layer: Concat, sources: Sequence[Tensor], bits: int) -> Tensor:
+    return torch.cat(list(sources), dim=1)
+
+
+@_integers.register
+def _(layer: Pad, sources: Sequence[Tensor], bits: int) -> Tensor:
+    return functional.pad(sources[0], (*layer.columns, *layer.rows, *layer.channels))
 
 
 @_integers.register

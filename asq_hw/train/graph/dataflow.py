@@ -62,6 +62,7 @@ _NEW_MODULES = (
     nn.MaxPool2d,
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,
+    nn.ZeroPad2d,
 )
 _NEW_FUNCTIONS = {
     operator.add,
@@ -74,7 +75,10 @@ _NEW_FUNCTIONS = {
     torch.mul,
     torch.relu,
     torch.cat,
+    torch.concat,
+    torch.concatenate,
     torch.clone,
+    functional.pad,
     functional.relu,
     functional.relu6,
     functional.max_pool2d,

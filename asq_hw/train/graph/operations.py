@@ -19,6 +19,8 @@ from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 __all__ = ["Operation", "OperationKind", "trace"]
 
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+Padding = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""Zeros before and behind channels, rows and columns."""
 
 
 class OperationKind(Enum):
@@ -28,6 +30,8 @@ class OperationKind(Enum):
     CONV = auto()
     LINEAR = auto()
     ADD = auto()
+    CONCAT = auto()
+    PAD = auto()
     RELU = auto()
     FLATTEN = auto()
     MAX_POOL = auto()
@@ -56,6 +60,7 @@ class Operation:
     batch_norm: nn.BatchNorm2d | None = None
     maximum: float | None = None
     window: Window | None = None
+    padding: Padding | None = None
 
 
 @dataclass(slots=True)
@@ -113,6 +118,8 @@ class _Reader:
                         "no indices"
                     )
                 self._append(node, OperationKind.MAX_POOL, sources, window=_window(module))
+            case nn.ZeroPad2d() if type(module) is nn.ZeroPad2d:
+                self._pad(node, str(node.target), module.padding)
             case nn.AvgPool2d() if type(module) is nn.AvgPool2d:
                 if module.ceil_mode or module.divisor_override:
                     raise InputError(
@@ -148,6 +155,12 @@ class _Reader:
             self._append(
                 node, OperationKind.RELU, self._only_sources(node), name=place(node, "relu")
             )
+        elif node.target in (torch.cat, torch.concat, torch.concatenate):
+            self._concat(node)
+        elif node.target is F.pad:
+            self._padding_function(node)
+        elif node.target is operator.getitem:
+            self._subsampled(node)
         elif node.target in (torch.flatten, "flatten"):
             bounds = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
             start, end = bounds.pop("start_dim", 0), bounds.pop("end_dim", -1)
@@ -160,6 +173,54 @@ class _Reader:
         if module.dim != 1 or tuple(module.unflattened_size)[1:] != (1, 1):
             raise InputError(f"{node.target}: unflattening must be from (C,) to (C, 1, 1)")
         self.values[node] = self.values[sources[0]]
+
+    def _concat(self, node: fx.Node) -> None:
+        """A list of maps, along their channels."""
+        arguments = dict(zip(("tensors", "dim"), node.args, strict=False)) | node.kwargs
+        maps = arguments["tensors"]
+        terms = self._sources(maps) if isinstance(maps, Sequence) else []
+        if len(terms) < 2 or len(terms) != len(maps) or arguments.get("dim", 0) not in (1, -3):  # type: ignore[arg-type]
+            raise InputError(
+                f"{place(node, node.name)}: a concatenation must be of feature maps, along "
+                "dimension 1"
+            )
+        self._append(node, OperationKind.CONCAT, terms, name=place(node, "concat"))
+
+    def _padding_function(self, node: fx.Node) -> None:
+        arguments = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False))
+        arguments |= node.kwargs
+        named = place(node, "pad")
+        if arguments.get("mode", "constant") != "constant" or arguments.get("value"):
+            raise InputError(f"{named}: padding must be with zeros")
+        self._pad(node, named, arguments["pad"])
+
+    def _pad(self, node: fx.Node, name: str, zeros: object) -> None:
+        """Zeros around a map: left, right, above, below and then before and behind channels."""
+        numbers = list(zeros) if isinstance(zeros, Sequence) else []
+        is_plain = all(type(number) is int and number >= 0 for number in numbers)
+        if len(numbers) not in (4, 6) or not is_plain:
+            raise InputError(
+                f"{name}: padding must be 4 or 6 numbers of zeros around a map, not {zeros}"
+            )
+        left, right, above, below, before, behind = (*numbers, 0, 0)[:6]
+        self._append(
+            node,
+            OperationKind.PAD,
+            self._only_sources(node),
+            name=name,
+            padding=((before, behind), (above, below), (left, right)),
+        )
+
+    def _subsampled(self, node: fx.Node) -> None:
+        """Every n-th row and column from the first on: the largest of windows of one value."""
+        source, index = node.args
+        every, name = _strides(index), place(node, "getitem")
+        if every is None or not isinstance(source, fx.Node):
+            raise InputError(
+                f"{name}: an index must be [:, :, ::n, ::n], the first of every n rows and columns"
+            )
+        window = ((1, 1), every, (0, 0))
+        self._append(node, OperationKind.MAX_POOL, [source], name=name, window=window)
 
     def _flatten(self, node: fx.Node, name: str, start: object, end: object) -> None:
         if (start, end) not in ((1, -1), (1, 3)):
@@ -178,6 +239,7 @@ class _Reader:
         weighted: QuantConv2d | QuantLinear | None = None,
         maximum: float | None = None,
         window: Window | None = None,
+        padding: Padding | None = None,
     ) -> None:
         self.values[node] = self._free(str(node.target) if name is None else name)
         operation = Operation(
@@ -188,6 +250,7 @@ class _Reader:
             weighted=weighted,
             maximum=maximum,
             window=window,
+            padding=padding,
         )
         self.operations.append(operation)
 
@@ -275,3 +338,17 @@ def _window(module: nn.MaxPool2d | nn.AvgPool2d) -> Window:
 
 def _two(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _strides(index: object) -> tuple[int, int] | None:
+    """The steps of an index ``[:, :, ::rows, ::columns]``, or None if it is another one."""
+    if not isinstance(index, tuple) or len(index) != 4:
+        return None
+    if not all(isinstance(part, slice) for part in index):
+        return None
+    if any(part.start not in (None, 0) or part.stop is not None for part in index):
+        return None
+    steps = [1 if part.step is None else part.step for part in index]
+    if steps[:2] != [1, 1] or not all(type(step) is int and step >= 1 for step in steps):
+        return None
+    return steps[2], steps[3]

@@ -16,6 +16,7 @@ _SIGN_KEEPERS = (
     nn.MaxPool2d,
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,
+    nn.ZeroPad2d,
     nn.Flatten,
     nn.Unflatten,
     nn.Dropout,
@@ -35,6 +36,11 @@ _RECTIFYING_FUNCTIONS = {
 _ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 _SIGN_KEEPING_FUNCTIONS = {
     torch.flatten,
+    torch.cat,
+    torch.concat,
+    torch.concatenate,
+    functional.pad,
+    operator.getitem,
     functional.max_pool2d,
     functional.avg_pool2d,
     functional.adaptive_avg_pool2d,

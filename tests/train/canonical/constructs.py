@@ -249,6 +249,57 @@ CONSTRUCTS: dict[str, Callable[[], nn.Module]] = {
     "nn.ConstantPad2d(0)": lambda: body(
         lambda self, x: self.c(self.p(x)), p=nn.ConstantPad2d(2, 0.0), c=conv()
     ),
+    # Maps that move
+    "cat": lambda: after(
+        lambda self, x: self.f(torch.cat([x, self.c(x)], 1)).mean((2, 3)),
+        c=conv(),
+        f=nn.Conv2d(8, 5, 1),
+    ),
+    "cat of three, one twice": lambda: after(
+        lambda self, x: self.f(torch.concat((self.c(x), x, self.c(x)), dim=-3)).mean((2, 3)),
+        c=conv(),
+        f=nn.Conv2d(12, 5, 3),
+    ),
+    "cat of vectors": lambda: after(
+        lambda self, x: self.f(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)), f=nn.Linear(8, 5)
+    ),
+    "sum of two poolings": lambda: after(lambda self, x: x.mean((2, 3)) + x.amax((2, 3))),
+    "cat with zeros": lambda: body(
+        lambda self, x: self.c(x) + torch.cat([torch.zeros(len(x), 1, 8, 8), self.d(x)], 1),
+        c=conv(),
+        d=nn.Conv2d(4, 3, 1),
+    ),
+    "asymmetric padding": lambda: body(
+        lambda self, x: self.c(F.pad(x, (0, 1, 0, 1))), c=conv(padding=0)
+    ),
+    "padding=same of an even kernel": lambda: body(
+        lambda self, x: self.c(x), c=conv(kernel=4, padding="same")
+    ),
+    "zeros, then relu": lambda: body(
+        lambda self, x: self.c(F.relu(F.pad(x, (2, 0, 1, 1)))), c=conv()
+    ),
+    "zeros, then mean": lambda: after(
+        lambda self, x: self.f(F.pad(self.c(x), (0, 3, 0, 0)).mean((2, 3))),
+        c=conv(),
+        f=nn.Linear(4, 5),
+    ),
+    "zeros, then max pooling of signed": lambda: body(
+        lambda self, x: F.max_pool2d(F.pad(self.c(x), (0, 1, 0, 1)), 3, 2), c=conv()
+    ),
+    "zeros, then average pooling": lambda: body(
+        lambda self, x: F.avg_pool2d(F.pad(self.c(x), (1, 2, 1, 2)), 3, 2), c=conv()
+    ),
+    "zeros on channels": lambda: body(
+        lambda self, x: self.c(x) + F.pad(self.d(x), (0, 0, 0, 0, 1, 1)),
+        c=conv(),
+        d=nn.Conv2d(4, 2, 1),
+    ),
+    "strided slice": lambda: body(lambda self, x: self.c(x[:, :, ::2, ::2]), c=conv()),
+    "strided rows": lambda: body(lambda self, x: self.c(x[:, :, ::3]), c=conv()),
+    "shortcut of option A": lambda: after(
+        lambda self, x: (self.c(x) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2))).mean((2, 3)),
+        c=nn.Conv2d(4, 8, 3, stride=2, padding=1),
+    ),
     "weight norm": lambda: body(
         lambda self, x: self.c(x), c=nn.utils.parametrizations.weight_norm(conv())
     ),
@@ -520,22 +571,33 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "layer_norm",
     ),
     "group norm": (lambda: body(lambda self, x: self.n(x), n=nn.GroupNorm(2, 4)), "group_norm"),
-    "cat": (
+    "cat of rows": (
+        lambda: body(lambda self, x: torch.cat([x, self.c(x)], 2), c=conv()),
+        "cat along dimension 2",
+    ),
+    "cat with ones": (
         lambda: after(
-            lambda self, x: self.f(torch.cat([x, self.c(x)], 1)).mean((2, 3)),
-            c=conv(),
-            f=nn.Conv2d(8, 5, 1),
+            lambda self, x: self.f(torch.cat([x, torch.ones(len(x), 1, 8, 8)], 1)).mean((2, 3)),
+            f=nn.Conv2d(5, 5, 1),
         ),
-        "cat",
+        "a constant that is not zero",
+    ),
+    "stack": (
+        lambda: body(lambda self, x: torch.stack([x, self.c(x)], 1).flatten(1, 2)[:, :4], c=conv()),
+        "stack",
     ),
     "transposed": (
         lambda: body(lambda self, x: self.t(x), t=nn.ConvTranspose2d(4, 4, 2, 2)),
         "transposed",
     ),
     "dilation": (lambda: body(lambda self, x: self.c(x), c=conv(dilation=2)), "no dilation"),
-    "asymmetric padding": (
-        lambda: body(lambda self, x: self.c(F.pad(x, (0, 1, 0, 1))), c=conv(padding=0)),
-        "zeros on one side of a map",
+    "padding that cuts": (
+        lambda: body(lambda self, x: self.c(F.pad(x, (0, -1, 0, -1))), c=conv()),
+        "must not cut",
+    ),
+    "padding with ones": (
+        lambda: body(lambda self, x: self.c(F.pad(x, (0, 1, 0, 1), value=1.0)), c=conv()),
+        "other than zeros",
     ),
     "reflected padding": (
         lambda: body(lambda self, x: self.c(x), c=conv(padding_mode="reflect")),
@@ -549,7 +611,12 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: body(lambda self, x: torch.add(x, self.c(x), alpha=0.5), c=conv()),
         "alpha=0.5",
     ),
-    "strided slice": (lambda: body(lambda self, x: self.c(x[:, :, ::2, ::2]), c=conv()), "slice"),
+    "slice of rows": (lambda: body(lambda self, x: self.c(x[:, :, 2:, :]), c=conv()), "slice"),
+    "slice of channels": (
+        lambda: after(lambda self, x: self.c(x[:, :2]).mean((2, 3)), c=nn.Conv2d(2, 5, 3)),
+        "slice",
+    ),
+    "odd rows": (lambda: body(lambda self, x: self.c(x[:, :, 1::2, ::2]), c=conv()), "slice"),
     "squeeze and excitation": (
         lambda: body(
             lambda self, x: x * torch.relu(self.c(x.mean((2, 3), keepdim=True))), c=conv()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from asq_hw.errors import InputError
 from asq_hw.train.graph.canonical.capture import Capture, user_sources
@@ -141,6 +142,26 @@ class Builder:
         self.graph.lint()
         return fx.GraphModule(root, self.graph, type(self.original).__name__)
 
+    def solid(self, value: Value) -> Value:
+        """The same value with the zeros that no layer has taken as its padding."""
+        if not value.is_padded:
+            return value
+        inside = value.without_padding()
+        return self.with_zeros(inside, (0, 0, *value.padding))
+
+    def with_zeros(self, value: Value, zeros: tuple[int, int, int, int, int, int]) -> Value:
+        """A map inside of zeros: before and behind channels, rows and columns."""
+        before, behind, above, below, left, right = zeros
+        pad = [left, right, above, below, before, behind]
+        made = self.graph.call_function(functional.pad, (self.plain(value), pad))
+        channels, height, width = value.shape
+        shape = (before + channels + behind, above + height + below, left + width + right)
+        return Value(node=made, base=shape, shape=shape, is_unsigned=value.is_unsigned)
+
+    def module_of(self, node: fx.Node) -> nn.Module | None:
+        """The layer whose call a node of the network is, if it is one."""
+        return next((one.module for one in self.made if one.node is node), None)
+
     def plain(self, value: Value) -> fx.Node:
         """The node that computes a value in the shape that the network sees.
 
@@ -149,8 +170,7 @@ class Builder:
         Refusal
             If that is neither a map nor all of its elements in a row.
         """
-        if value.is_padded:
-            raise Refusal("zero padding", "pad in the convolution or pooling that follows")
+        value = self.solid(value)
         if value.shape == value.base:
             return value.node
         if len(value.shape) == 1:
@@ -219,8 +239,16 @@ class Call:
         argument = self.arguments.get(name)
         if not isinstance(argument, fx.Node) or argument not in self.builder.values:
             raise Refusal(f"{self.operator}: {name} does not depend on the input")
+        return self.operand(argument)
+
+    def operand(self, argument: fx.Node) -> Value:
+        """What a node that this call reads has become."""
         value = self.builder.values[argument]
         return value if len(argument.users) == 1 else value.shared()
+
+    def solid(self, name: str) -> Value:
+        """An argument that depends on the input, with its zeros around it."""
+        return self.builder.solid(self.value(name))
 
     def constant(self, name: str) -> Tensor | None:
         """An argument that does not depend on the input, or None if it is not given.
@@ -284,7 +312,7 @@ class Call:
             _scale(value.maker, factors, offsets)
             self.note(FindingKind.REWRITTEN, f"{self.operator} is computed by the layer before it")
             return value
-        return self._depthwise(value, factors, offsets)
+        return self._depthwise(self.builder.solid(value), factors, offsets)
 
     def _depthwise(self, value: Value, factors: Tensor, offsets: Tensor) -> Value:
         channels = value.base[0]

@@ -51,6 +51,12 @@ class Value:
         """Whether there are zeros around it."""
         return self.padding != _NO_PADDING
 
+    @property
+    def is_even(self) -> bool:
+        """Whether there are as many zeros on one side as on the other."""
+        above, below, left, right = self.padding
+        return (above, left) == (below, right)
+
     def reshaped(self, shape: Shape) -> Value:
         """The same elements in the same order."""
         return self if shape == self.shape else replace(self._plain("reshape"), shape=shape)
@@ -60,21 +66,14 @@ class Value:
         return replace(self, maker=None)
 
     def unpadded(self) -> tuple[tuple[int, int], Value]:
-        """Zeros above and on the left, as many as below and on the right, and what is inside.
+        """Zeros above and on the left, and what is inside; they must be `is_even`."""
+        above, _, left, _ = self.padding
+        return (above, left), self.without_padding()
 
-        Raises
-        ------
-        Refusal
-            If there are more on one side than on the other.
-        """
-        above, below, left, right = self.padding
-        if (above, left) != (below, right):
-            raise Refusal(
-                "zeros on one side of a map, or more than on the other, have no integer form",
-                "pad as much on both sides",
-            )
+    def without_padding(self) -> Value:
+        """What is inside of the zeros."""
         shape = self.base if self.is_padded else self.shape
-        return (above, left), replace(self, padding=_NO_PADDING, shape=shape)
+        return replace(self, padding=_NO_PADDING, shape=shape)
 
     def _plain(self, what: str) -> Value:
         if self.is_padded:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from asq_hw.train.graph.canonical.builder import Rule
-from asq_hw.train.graph.canonical.rules import elementwise, pooling, refused, reshaping, weighted
+from asq_hw.train.graph.canonical.rules import (
+    elementwise,
+    moving,
+    pooling,
+    refused,
+    reshaping,
+    weighted,
+)
 
 __all__ = ["RULES"]
 
@@ -13,5 +20,6 @@ RULES: dict[str, Rule] = {
     **elementwise.RULES,
     **pooling.RULES,
     **reshaping.RULES,
+    **moving.RULES,
 }
 """The rule for every operator that is known; others are refused by their name."""

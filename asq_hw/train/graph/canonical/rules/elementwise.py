@@ -62,9 +62,7 @@ def _clamp(call: Call) -> Value:
 
 
 def _rectified(call: Call, maximum: float | None) -> Value:
-    source = call.value(_first(call))
-    if source.is_padded:
-        raise Refusal("zero padding", "pad in the convolution or pooling that follows")
+    source = call.solid(_first(call))
     layer: nn.Module
     if maximum is None:
         layer = nn.ReLU()

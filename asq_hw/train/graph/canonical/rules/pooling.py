@@ -24,9 +24,8 @@ def _max_pool(call: Call) -> Value:
     source = call.value("self")
     if source.is_padded:
         # A map without negative values has the same maxima with zeros around it and with nothing.
-        if not source.is_unsigned or padding != (0, 0):
-            raise Refusal("max pooling of zero-padded maps", "pad in the pooling")
-        padding, source = source.unpadded()
+        alike = source.is_unsigned and padding == (0, 0)
+        padding, source = _own_padding(call, source, kernel, padding, alike)
     _check_rounding(call, source, kernel, stride, padding)
     layer = nn.MaxPool2d(kernel, stride, padding)
     return call.emit(layer, source, is_unsigned=source.is_unsigned)
@@ -37,14 +36,29 @@ def _average_pool(call: Call) -> Value:
     kernel, stride, padding = _window(arguments)
     source = call.value("self")
     if source.is_padded:
-        zeros, source = source.unpadded()
-        padding = (padding[0] + zeros[0], padding[1] + zeros[1])
+        counts = bool(arguments["count_include_pad"])
+        padding, source = _own_padding(call, source, kernel, padding, counts)
     if arguments["divisor_override"] not in (None, kernel[0] * kernel[1]):
         raise Refusal("average pooling must divide by the size of its window")
     if not arguments["count_include_pad"] and padding != (0, 0):
         raise Refusal("average pooling must count its padding", "count_include_pad=True")
     _check_rounding(call, source, kernel, stride, padding)
     return call.emit(nn.AvgPool2d(kernel, stride, padding), source, is_unsigned=source.is_unsigned)
+
+
+def _own_padding(
+    call: Call, source: Value, kernel: Pair, padding: Pair, alike: bool
+) -> tuple[Pair, Value]:
+    """Zeros that the pooling adds itself, where that is `alike` and it can; else a map with them.
+
+    A pool's padding is at most half its kernel, and the same on both sides.
+    """
+    zeros = source.unpadded()[0]
+    sums = (padding[0] + zeros[0], padding[1] + zeros[1])
+    fits = all(2 * each <= size for each, size in zip(sums, kernel, strict=True))
+    if alike and fits and source.is_even:
+        return sums, source.without_padding()
+    return padding, call.builder.solid(source)
 
 
 def _adaptive_average_pool(call: Call) -> Value:
@@ -83,7 +97,7 @@ def _amax(call: Call) -> Value:
 
 
 def _over_all_positions(call: Call, layer: Callable[[Pair], nn.Module], remedy: str) -> Value:
-    source = call.value("self")
+    source = call.solid("self")
     rank = len(source.shape) + 1
     dims = call.arguments.get("dim")
     dims = [dims] if isinstance(dims, int) else dims or list(range(rank))
@@ -91,7 +105,7 @@ def _over_all_positions(call: Call, layer: Callable[[Pair], nn.Module], remedy: 
     channels, *sizes = source.base
     # The positions may have been put in a row.
     whole = listed == list(range(2, rank)) and source.shape[0] == channels and len(sizes) == 2
-    if not whole or source.is_padded:
+    if not whole:
         raise Refusal(f"{call.operator} over dimensions {listed} has no integer form", remedy)
     pooling = layer((sizes[0], sizes[1]))
     node = call.builder.emit(pooling, [source.node], call.place or call.operator)

@@ -33,7 +33,7 @@ _REMEDIES = {
          "einsum"),
         _ATTENTION,
     ),
-    **dict.fromkeys(("cat", "stack"), "add the maps instead"),
+    "stack": "use torch.cat along dimension 1",
     **dict.fromkeys(("split", "split_with_sizes", "chunk"), "use a convolution for each part"),
     **dict.fromkeys(("reflection_pad2d", "replication_pad2d"), "pad with zeros"),
     "embedding": "networks take images",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from asq_hw.train.graph.canonical.builder import Call, Rule
 from asq_hw.train.graph.canonical.findings import Refusal
 from asq_hw.train.graph.canonical.values import Value
@@ -12,25 +10,14 @@ __all__ = ["RULES"]
 
 
 def _reshape(call: Call) -> Value:
-    return call.value("self").reshaped(call.shape)
+    return call.solid("self").reshaped(call.shape)
 
 
 def _select(call: Call) -> Value:
     """The only element along a dimension."""
-    return _part(call, whole=(0, -1))
-
-
-def _slice(call: Call) -> Value:
-    """All elements along a dimension."""
-    return _part(call)
-
-
-def _part(call: Call, whole: tuple[int, ...] = ()) -> Value:
-    source = call.value("self")
-    arguments = call.arguments
+    source, arguments = call.solid("self"), call.arguments
     size = (0, *source.shape)[arguments["dim"] % (len(source.shape) + 1)]
-    is_whole = size == 1 and arguments["index"] in whole if whole else call.shape == source.shape
-    if not is_whole:
+    if size != 1 or arguments["index"] not in (0, -1):
         raise Refusal(
             f"{call.operator} along dimension {arguments['dim']} has no integer form",
             "let a convolution of stride 2 take every second position",
@@ -40,7 +27,7 @@ def _part(call: Call, whole: tuple[int, ...] = ()) -> Value:
 
 def _permute(call: Call) -> Value:
     """A permutation that moves nothing but dimensions of one element."""
-    source = call.value("self")
+    source = call.solid("self")
     rank = len(source.shape) + 1
     sizes = (0, *source.shape)  # the batch is as good as any size but 1
     match call.operator:
@@ -61,25 +48,6 @@ def _permute(call: Call) -> Value:
     return source.reshaped(call.shape)
 
 
-def _pad(call: Call) -> Value:
-    """Zeros around a map, which a layer behind takes as its padding."""
-    source = call.value("self")
-    arguments = call.arguments
-    given = list(arguments["pad"])
-    left, right, above, below = (given + [0] * 4)[:4]
-    if arguments.get("mode", "constant") != "constant" or arguments.get("value"):
-        raise Refusal("padding with other than zeros has no integer form", "pad with zeros")
-    if len(source.shape) != 3 or any(given[4:]):
-        raise Refusal("padding must be around maps", "add channels with a convolution")
-    if min(left, right, above, below) < 0:
-        raise Refusal("padding must not cut a map", "cut the images before the network")
-    if source.shape != source.base and not source.is_padded:
-        raise Refusal("padding of a reshaped map has no integer form")
-    old = source.padding
-    sums = (old[0] + above, old[1] + below, old[2] + left, old[3] + right)
-    return replace(source, padding=sums, shape=call.shape, maker=None)
-
-
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
         (
@@ -94,8 +62,5 @@ RULES: dict[str, Rule] = {
         _reshape,
     ),
     "select": _select,
-    "slice": _slice,
     **dict.fromkeys(("permute", "transpose", "t"), _permute),
-    "constant_pad_nd": _pad,
-    "pad": _pad,
 }

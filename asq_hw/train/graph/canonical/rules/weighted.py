@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ def _convolution(call: Call) -> Value:
     kernel = tuple(weight.shape[2:])
     if _two(arguments["dilation"]) != (1, 1):
         raise Refusal("a convolution must have no dilation")
-    padding, source = _padding(arguments.get("padding", 0), kernel, source)
+    padding, source = _padding(call, arguments.get("padding", 0), kernel, source)
     groups = arguments["groups"]
     layer = nn.Conv2d(
         weight.shape[1] * groups,
@@ -48,14 +49,22 @@ def _general_convolution(call: Call) -> Value:
     return _convolution(call)
 
 
-def _padding(given: Any, kernel: Sequence[int], source: Value) -> tuple[tuple[int, int], Value]:
+def _padding(
+    call: Call, given: Any, kernel: Sequence[int], source: Value
+) -> tuple[tuple[int, int], Value]:
     """Zeros above and below, left and right: the convolution's own and those of its source."""
     if given == "valid":
         given = 0
     if given == "same":
-        if any(size % 2 == 0 for size in kernel):
-            raise Refusal('padding="same" of an even kernel is not symmetric', "use an odd one")
-        given = [size // 2 for size in kernel]
+        rows, columns = ((size - 1) for size in kernel)
+        above, below, left, right = source.padding
+        more = (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2)
+        sums = (above + more[0], below + more[1], left + more[2], right + more[3])
+        channels, height, width = source.shape
+        shape = (channels, height + rows, width + columns)
+        given, source = 0, replace(source, padding=sums, shape=shape)
+    if not source.is_even:
+        source = call.builder.solid(source)
     zeros, inside = source.unpadded()
     own = _two(given)
     return (own[0] + zeros[0], own[1] + zeros[1]), inside
