@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
+import pytest
+
 from rtl.verify.aiger import Graph
 from rtl.verify.guesses import ALWAYS, Guesses, Relation, guessed
 from rtl.verify.induction import assuming, holds_by_cases
@@ -74,7 +76,7 @@ def drawn_relations(source: random.Random) -> list[Relation]:
 def cases() -> Iterator[tuple[Graph, list[Relation]]]:
     """Drawn graphs, each with relations that a run leaves and with others."""
     source = random.Random(7)
-    for _ in range(150):
+    for _ in range(100):
         graph = drawn_graph(source)
         yield graph, list(guessed(graph, SIDES, most_control_bits=8).relations)
         for _ in range(4):
@@ -154,6 +156,20 @@ def test_a_relation_that_is_false_at_the_beginning_is_no_premise() -> None:
     graph = Graph(inputs=["rst"], registers=["b.k"], nexts=[4], gates=[], output=5)
     assert is_ever_true(graph)
     assert not holds_by_cases(graph, [Relation(ALWAYS, 4, 1)], goes_on=lambda: True)
+
+
+@pytest.mark.parametrize("following", [13, 14])
+def test_a_difference_with_a_reset_alone_or_without_one_counts(following: int) -> None:
+    """The second register takes x or rst, or x and rst, where the first one takes x."""
+    graph = Graph(
+        inputs=["rst", "x"],
+        registers=["a.k", "b.k"],
+        nexts=[4, following],
+        gates=[(6, 9), (3, 5), (2, 4), (7, 8), (11, 17)],
+        output=19,
+    )
+    assert is_ever_true(graph)
+    assert not holds_by_cases(graph, [Relation(ALWAYS, 8, 6)], goes_on=lambda: True)
 
 
 def test_what_is_assumed_is_owed() -> None:
