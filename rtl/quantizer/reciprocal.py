@@ -49,8 +49,8 @@ class ReciprocalQuantizer(StepQuantizer):
     def close_steps(self) -> NDArray[np.int64]:
         """Steps whose division meets a remainder that is just as large as the divisor, or 1 less.
 
-        The former divide ``2**i - 1`` for an i up to ``k - 1``, the latter are powers of two: 66 of
-        all steps for 4 bits.
+        The former divide ``2**i - 1`` for an i up to ``k - 1``, the latter are powers of two: few
+        of all steps.
         """
         steps = np.arange(1, 1 << STEP_BITS)
         divisor, rest = steps.copy(), np.full(steps.shape, self._first_rest)
