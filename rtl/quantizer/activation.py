@@ -66,6 +66,14 @@ class StepQuantizer(Design):
         """Cycles without an operation that a step needs behind it."""
 
     @property
+    def close_steps(self) -> NDArray[np.int64]:
+        """Steps at which the circuit decides something by 1, int64 (n,): none, unless it says so.
+
+        Drawn steps hardly ever are among them, and a part of a stimulus' steps therefore is.
+        """
+        return np.zeros(0, dtype=np.int64)
+
+    @property
     def grid(self) -> Grid:
         """Uniform grid of the codes."""
         return Grid(scheme=UNIFORM, bits=self.bits, signed=self.signed)
@@ -169,6 +177,9 @@ class StepQuantizer(Design):
         # Small steps' thresholds lie within the features' range, large ones' on all bits.
         small = random.integers(1, 1 << random.integers(1, STEP_BITS + 1, operations))
         step = np.where(random.random(operations) < 0.5, small, rows["step"])
+        if len(self.close_steps):
+            close = random.choice(self.close_steps, operations)
+            step = np.where(random.random(operations) < 0.25, close, step)
         current = step[np.maximum.accumulate(np.where(load == 1, np.arange(operations), 0))]
         low, high = self.grid.minimum, self.grid.maximum
         multiple = 2 * random.integers(low, high + 2, operations) - 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
+from numpy.typing import NDArray
 
 from asq_hw.numbers.widths import STEP_BITS
 from rtl.lib.delay import delay
@@ -42,6 +44,29 @@ class ReciprocalQuantizer(StepQuantizer):
     def load_cyc(self) -> int:
         """A pause for features on their way, the shift, and a cycle for each bit of m."""
         return self.latency_cyc + STEP_BITS + self._quotient_bits + 1
+
+    @property
+    def close_steps(self) -> NDArray[np.int64]:
+        """Steps whose division meets a remainder that is just as large as the divisor, or 1 less.
+
+        The former divide ``2**i - 1`` for an i up to ``k - 1``, the latter are powers of two: few
+        of all steps.
+        """
+        steps = np.arange(1, 1 << STEP_BITS)
+        divisor, rest = steps.copy(), np.full(steps.shape, self._first_rest)
+        for _ in range(STEP_BITS - 1):
+            divisor = np.where(divisor >> (STEP_BITS - 1), divisor, divisor << 1)
+        close = np.zeros(steps.shape, dtype=np.bool_)
+        for _ in range(self._quotient_bits):
+            close |= (rest == divisor) | (rest == divisor - 1)
+            trial = 2 * rest + 1
+            rest = np.where(rest >= divisor, trial - 2 * divisor, trial)
+        return steps[close].astype(np.int64)
+
+    @property
+    def _first_rest(self) -> int:
+        """What is left of the dividend's first bits, which are less than any divisor."""
+        return (1 << (self._power - self._quotient_bits)) - 1
 
     @property
     def _power(self) -> int:
@@ -98,7 +123,7 @@ class _Reciprocal(wiring.Component):
         with m.Elif(shifting):
             with m.If(divisor[-1]):
                 m.d.sync += [shifting.eq(0), dividing.eq(1), count.eq(bits - 1)]
-                m.d.sync += rest.eq((1 << (design._power - bits)) - 1)
+                m.d.sync += rest.eq(design._first_rest)
             with m.Else():
                 m.d.sync += [divisor.eq(divisor << 1), shift.eq(shift + 1)]
         with m.Elif(dividing):

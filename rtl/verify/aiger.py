@@ -27,8 +27,6 @@ class Graph:
         The literals that each gate joins.
     output : int
         A literal.
-    aside : sequence of int
-        Literals of more outputs, which are there to be looked at by whoever works on the graph.
     """
 
     inputs: Sequence[str]
@@ -36,11 +34,10 @@ class Graph:
     nexts: Sequence[int]
     gates: Sequence[tuple[int, int]]
     output: int
-    aside: Sequence[int] = ()
 
     @staticmethod
     def read(data: bytes) -> Graph:
-        """The graph of a binary AIGER file, with names; outputs behind the first one are `aside`.
+        """The graph of a binary AIGER file, with names.
 
         Raises
         ------
@@ -54,9 +51,9 @@ class Graph:
                 f"a binary AIGER file must begin with aig and 5 numbers, not {header!r}"
             )
         most, inputs, registers, outputs, gates = map(int, numbers)
-        if most != inputs + registers + gates or outputs < 1:
-            raise ValueError("an AIGER file must have an output, and no variable that is nothing")
-        *lines, rest = rest.split(b"\n", registers + outputs)
+        if most != inputs + registers + gates or outputs != 1:
+            raise ValueError("an AIGER file must have one output, and no variable that is nothing")
+        *lines, rest = rest.split(b"\n", registers + 1)
         if any(len(line.split()) != 1 for line in lines):
             raise ValueError("an AIGER file's registers must begin at 0")
         literals = [int(line) for line in lines]
@@ -68,16 +65,14 @@ class Graph:
             nexts=literals[:registers],
             gates=pairs,
             output=literals[registers],
-            aside=literals[registers + 1 :],
         )
 
     def write(self) -> bytes:
         """A binary AIGER file, without names."""
-        outputs = [self.output, *self.aside]
-        counts = (len(self.inputs), len(self.registers), len(outputs), len(self.gates))
+        counts = (len(self.inputs), len(self.registers), 1, len(self.gates))
         most = counts[0] + counts[1] + counts[3]
         header = " ".join(map(str, ("aig", most, *counts)))
-        lines = [header, *map(str, self.nexts), *map(str, outputs)]
+        lines = [header, *map(str, self.nexts), str(self.output)]
         made = bytearray("\n".join(lines).encode() + b"\n")
         for gate, pair in enumerate(self.gates, start=len(self.inputs) + len(self.registers) + 1):
             low, high = sorted(pair)
@@ -108,10 +103,32 @@ class Builder:
             return high
         literal = self._known.get((low, high))
         if literal is None:
-            literal = 2 * (self._first + len(self.gates))
-            self._known[low, high] = literal
-            self.gates.append((low, high))
+            literal = self._known[low, high] = self._joined(low, high)
         return literal
+
+    def _joined(self, low: int, high: int) -> int:
+        """The literal of two different ones: a new gate, where no gate behind them says more."""
+        for literal, other in ((high, low), (low, high)):
+            behind = self._behind(literal)
+            if other ^ 1 in behind:
+                # Of x and not-x with anything, nothing is left; of x or anything, x.
+                return other if literal & 1 else 0
+            if other in behind:
+                if not literal & 1:
+                    return literal
+                one, two = behind
+                return self.join(other, (two if one == other else one) ^ 1)
+        if not low & 1 and not high & 1:
+            mine = self._behind(high)
+            if any(literal ^ 1 in mine for literal in self._behind(low)):
+                return 0
+        self.gates.append((low, high))
+        return 2 * (self._first + len(self.gates) - 1)
+
+    def _behind(self, literal: int) -> tuple[int, ...]:
+        """The two literals that the gate behind one joins; nothing for a leaf."""
+        place = (literal >> 1) - self._first
+        return self.gates[place] if place >= 0 else ()
 
     def add(self, gates: Iterable[tuple[int, int]], leaves: Sequence[int]) -> list[int]:
         """A graph's gates over other leaves: the literal of each of its variables, 0 for false."""

@@ -1,10 +1,11 @@
 """Whether two circuits give the same results for ever, for all that they may be given.
 
 The question becomes an and-inverter graph. What a difference cannot reach becomes one circuit
-(`rtl.verify.sharing`), and often nothing is left then. Else ABC looks for signals that are equal in
-every state reached, and proves them by induction all together (van Eijk, Sequential equivalence
-checking based on structural similarities, 2000): first with wide registers that both have in common
-set free, so that no multiplier is in the way, then in the whole.
+(`rtl.verify.sharing`), and often nothing is left then. Else a run of random operations tells the
+two apart, or which registers may be equal in both, and it is proven that these keep each other
+equal: by ABC, without what is equal and with wide registers that both have in common set free, so
+that no multiplier is in the way; or by cases, of what matters only while a result is on its way
+(`rtl.verify.induction`).
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from time import monotonic
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction
 from rtl.tools import ToolTimeoutError, run_abc, run_yosys
 from rtl.verify.aiger import Graph
+from rtl.verify.guesses import Guesses, guessed
+from rtl.verify.induction import assuming, holds_by_cases
 from rtl.verify.legal import LEGAL, legal_monitor
 from rtl.verify.proofs import Answer
-from rtl.verify.sharing import data_of, differing, guarded, relaxed, shared
+from rtl.verify.sharing import data_of, relaxed, shared
 
 __all__ = ["EQUIVALENCE_TIMEOUT_S", "Comparison", "to_gates"]
 
-EQUIVALENCE_TIMEOUT_S = 120
+EQUIVALENCE_TIMEOUT_S = 300
 """A comparison that takes longer, all its attempts together, is undecided."""
 
 _PAIR, _SIDES = "pair", ("a", "b")
@@ -39,9 +42,11 @@ simplemap
 aigmap
 opt_clean
 """
-_DEPTH = 8
-"""Cycles of an induction: a difference may come back once and be gone."""
-_CONTROL = "lcorr; scorr; pdr -T 5"
+_QUICK = "lcorr; scorr; pdr -T 5"
+_DEEP = "lcorr; scorr; scorr -F 8"
+"""An induction over more cycles: a difference may come back once and be gone."""
+_ATTEMPT_S = 20
+"""Of each of these: what they decide, they mostly decide in less than a second."""
 _PROVEN_BY_PDR = re.compile(r"^Property proved\.", re.M)
 _CONFLICTS = 5000
 """Of the solver, for one pair of registers, among those that 1000 did not decide."""
@@ -128,61 +133,52 @@ class Comparison:
             for bit in range(bits)
         }
         graph, common = shared(self._graph, _PREFIXES, constants)
-        if self._is_simply_false(graph, common):
+        if graph.output == 0:
             return Answer.PROVEN
-        if equal := self._equal_control(graph, common):
-            graph, common = shared(self._graph, _PREFIXES, constants, equal)
-            if self._is_simply_false(graph, common):
-                return Answer.PROVEN
+        guesses = guessed(graph, _PREFIXES, most_control_bits=_MOST_CONTROL_BITS)
+        if guesses.is_wrong:
+            return Answer.REFUTED
+        if (
+            self._keeps_equal(graph, common, guesses, _QUICK)
+            or self._keeps_by_cases(graph, common)
+            or self._keeps_equal(graph, common, guesses, _DEEP)
+        ):
+            return Answer.PROVEN
         log = self._said(graph, _DECIDE)
         said = [answer for answer, words in _SAID.items() if words.search(log)]
         return said[0] if len(said) == 1 else Answer.UNKNOWN
 
-    def _is_simply_false(self, graph: Graph, common: Set[str]) -> bool:
-        """Whether the output is 0 for ever whatever the data that both copies have in common."""
+    def _keeps_equal(self, graph: Graph, common: Set[str], guesses: Guesses, attempt: str) -> bool:
+        """Whether it is proven that what seems to be equal in both copies is, and the results are.
+
+        First whatever the data that both have in common, then on the whole.
+        """
+        whole = relaxed(assuming(graph, guesses.relations), frozenset())
+        simpler = relaxed(whole, data_of(common | guesses.equal, _MOST_CONTROL_BITS))
+        return self._is_false(simpler, attempt) or self._is_false(whole, attempt)
+
+    def _keeps_by_cases(self, graph: Graph, common: Set[str]) -> bool:
+        """Whether both copies agree where it matters, whatever the data that both have."""
         simpler = relaxed(graph, data_of(common, _MOST_CONTROL_BITS))
-        data = data_of({*simpler.registers, *common}, _MOST_CONTROL_BITS)
-        control = [
-            name
-            for name in simpler.registers
-            if name not in data and not name.startswith(_PREFIXES[1])
-        ]
-        return (
-            self._is_false(simpler, "lcorr; scorr")
-            or self._is_false(guarded(simpler, _PREFIXES, control), "scorr")
-            or self._is_false(simpler, f"lcorr; scorr; scorr -F {_DEPTH}")
+        guesses = guessed(simpler, _PREFIXES, most_control_bits=_MOST_CONTROL_BITS)
+        return not guesses.is_wrong and holds_by_cases(
+            simpler, guesses.relations, goes_on=lambda: monotonic() < self._end_s
         )
 
-    def _equal_control(self, graph: Graph, common: Set[str]) -> Set[str]:
-        """Registers of narrow words that are equal in both copies, whatever all data."""
-        first, second = _PREFIXES
-        names = set(graph.registers)
-        data = data_of(names | common, _MOST_CONTROL_BITS)
-        pairs = {
-            name: twin
-            for name in sorted(names - common - data)
-            if name.startswith(first) and (twin := second + name.removeprefix(first)) in names
-        }
-        return {
-            name
-            for name, twin in pairs.items()
-            if self._is_false(relaxed(differing(graph, name, twin), data), _CONTROL)
-        }
-
     def _is_false(self, graph: Graph, attempt: str) -> bool:
-        """Whether an attempt finds that the output is 0 for ever."""
+        """Whether an attempt finds, in its time, that the output is 0 for ever."""
         if graph.output <= 1:
             return graph.output == 0
         reduced = self._folder / "reduced.aig"
         reduced.unlink(missing_ok=True)
-        log = self._said(graph, f"strash; {attempt}; write_aiger {reduced.name}")
+        log = self._said(graph, f"strash; {attempt}; write_aiger {reduced.name}", _ATTEMPT_S)
         if _PROVEN_BY_PDR.search(log):
             return True
         return reduced.exists() and Graph.read(reduced.read_bytes()).output == 0
 
-    def _said(self, graph: Graph, commands: str) -> str:
+    def _said(self, graph: Graph, commands: str, most_s: float = EQUIVALENCE_TIMEOUT_S) -> str:
         """What ABC says of a graph; nothing where time runs out."""
-        left_s = self._end_s - monotonic()
+        left_s = min(most_s, self._end_s - monotonic())
         if left_s <= 0:
             return ""
         (self._folder / "one.aig").write_bytes(graph.write())

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Set
 
 from rtl.verify.aiger import Builder, Graph
 
-__all__ = ["data_of", "differing", "guarded", "relaxed", "shared"]
+__all__ = ["data_of", "relaxed", "shared", "word_widths"]
 
 _PLACE = re.compile(r"\[\d+\]$")
 
@@ -23,7 +22,6 @@ def shared(
     graph: Graph,
     sides: tuple[str, str],
     constants: Mapping[str, int],
-    equal: Set[str] = frozenset(),
 ) -> tuple[Graph, frozenset[str]]:
     """The graph with inputs of some names constant, and what both copies share made one.
 
@@ -35,8 +33,6 @@ def shared(
         What the names of the first and of the second copy's registers begin with.
     constants : mapping of int
         0 or 1 by an input's name.
-    equal : set of str, optional
-        Registers of the first copy that are known to be equal to the second one's.
 
     Returns
     -------
@@ -68,11 +64,7 @@ def shared(
         builder = Builder(count + len(graph.registers))
         literals = builder.add(graph.gates, inputs + leaves)
         nexts = [literals[literal >> 1] ^ (literal & 1) for literal in graph.nexts]
-        apart = [
-            place
-            for place, twin in twins.items()
-            if nexts[place] != nexts[twin] and graph.registers[twin] not in equal
-        ]
+        apart = [place for place, twin in twins.items() if nexts[place] != nexts[twin]]
         if not apart:
             break
         for place in apart:
@@ -87,53 +79,6 @@ def shared(
     )
     names = frozenset(graph.registers[twin] for twin in twins.values())
     return relaxed(made, frozenset()), names
-
-
-def differing(graph: Graph, first: str, second: str) -> Graph:
-    """The graph with another output: whether two of its registers differ."""
-    base = len(graph.inputs) + 1
-    one, other = (2 * (base + graph.registers.index(name)) for name in (first, second))
-    both = 2 * (base + len(graph.registers) + len(graph.gates))
-    gates = [(one, other), (one ^ 1, other ^ 1), (both ^ 1, both + 2 ^ 1)]
-    return replace(graph, gates=[*graph.gates, *gates], output=both + 4)
-
-
-def guarded(graph: Graph, sides: tuple[str, str], control: Sequence[str]) -> Graph:
-    """The graph with more outputs to look at: what is equal, or never so, in some states alone.
-
-    These are both copies' registers, each where a bit of the control is 1 and where it is 0; and
-    each two bits of the control at once. They change nothing: whoever looks for equal signals finds
-    among them what holds while a register is valid, and what no state reached has.
-
-    Parameters
-    ----------
-    graph : Graph
-        The circuit.
-    sides : tuple of str
-        What the names of both copies' registers begin with.
-    control : sequence of str
-        Registers of the first copy, or of neither.
-    """
-    first, second = sides
-    base = len(graph.inputs) + 1
-    literals = {name: 2 * (base + place) for place, name in enumerate(graph.registers)}
-    bits = [literals[name] ^ value for name in control for value in (0, 1)]
-    pairs = [
-        (one, other)
-        for place, one in enumerate(bits)
-        for other in bits[place + 1 :]
-        if one >> 1 != other >> 1
-    ]
-    for name, literal in literals.items():
-        twin = literals.get(second + name.removeprefix(first))
-        if name.startswith(first) and twin is not None:
-            pairs += [(bit, register) for bit in bits for register in (literal, twin)]
-    gate = base + len(graph.registers) + len(graph.gates)
-    return replace(
-        graph,
-        gates=[*graph.gates, *pairs],
-        aside=[2 * (gate + number) for number in range(len(pairs))],
-    )
 
 
 def relaxed(graph: Graph, free: Set[str]) -> Graph:
@@ -180,7 +125,14 @@ def relaxed(graph: Graph, free: Set[str]) -> Graph:
     )
 
 
+def word_widths(registers: Iterable[str]) -> dict[str, int]:
+    """By each register's name, how many of them are bits of its word."""
+    words = {name: _PLACE.sub("", name) for name in registers}
+    widths = Counter(words.values())
+    return {name: widths[word] for name, word in words.items()}
+
+
 def data_of(registers: Set[str], most_control_bits: int) -> Set[str]:
     """Those of the registers that are bits of words with more bits than that."""
-    words = Counter(_PLACE.sub("", name) for name in registers)
-    return {name for name in registers if words[_PLACE.sub("", name)] > most_control_bits}
+    widths = word_widths(registers)
+    return {name for name in registers if widths[name] > most_control_bits}

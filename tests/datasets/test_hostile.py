@@ -17,7 +17,7 @@ from PIL import Image
 
 from asq_hw import datasets
 from asq_hw.datasets.pickled import read_pickle
-from asq_hw.datasets.unpacked import Gunzip, UnpackError
+from asq_hw.datasets.unpacked import Gunzip, PlainFile, UnpackError
 from asq_hw.errors import InputError
 from asq_hw.files.pickles import PickleError
 from tests.datasets.test_cifar import BATCHES, binary, pickled
@@ -60,11 +60,47 @@ def test_a_pickle_cannot_build_what_is_deep_or_holds_itself(content: bytes) -> N
         read_pickle(content)
 
 
+def array(shape: bytes) -> bytes:
+    """An array of six bytes."""
+    made = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
+    return (
+        b"\x80\x02"
+        + made
+        + b"(K\x01"
+        + shape
+        + b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR\x89U\x06abcdeftb."
+    )
+
+
+def test_an_array_has_the_size_of_its_bytes() -> None:
+    found = read_pickle(array(b"K\x02K\x03\x86"))
+    assert isinstance(found, np.ndarray)
+    assert found.tolist() == [[97, 98, 99], [100, 101, 102]]
+
+
+@pytest.mark.parametrize(
+    "shape", [b"J\xff\xff\xff\xffK\x03\x86", b"\x88K\x06\x86", b"K\x02NK\x03\x87", b"K\x07\x85"]
+)
+def test_an_array_of_another_size_is_refused(shape: bytes) -> None:
+    """A size of -1, which NumPy would find out; one that is True; none; and one too many."""
+    with pytest.raises(PickleError):
+        read_pickle(array(shape))
+
+
 def test_a_pickle_may_have_so_many_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asq_hw.datasets.pickled._MOST_INSTRUCTIONS", 5)
     assert read_pickle(b"\x80\x02]K\x01a.") == [1]
     with pytest.raises(PickleError, match="at most 5 instructions"):
         read_pickle(b"\x80\x02]K\x01aK\x02a.")
+
+
+@pytest.mark.parametrize(
+    "key", [b"K\x01\x85", b")", b"N", b"\x88"], ids=["(1,)", "()", "None", "True"]
+)
+def test_a_key_is_a_string_or_an_integer(key: bytes) -> None:
+    assert read_pickle(b"\x80\x02}U\x01aK\x02sK\x01K\x03s.") == {b"a": 2, 1: 3}
+    with pytest.raises(PickleError, match="a key in it must be a string or an integer"):
+        read_pickle(b"\x80\x02}" + key + b"K\x01s.")
 
 
 # Archives
@@ -145,6 +181,41 @@ def test_an_archive_cannot_go_on_for_ever(tmp_path: Path, what: str, name: str) 
     with no_hang(PATIENCE), peak_memory() as peak, pytest.raises(InputError):
         datasets.load(path)
     assert peak[0] < 200e6
+
+
+BATCH_MEMBER = member("test_batch", TEST_BATCH)
+
+
+@pytest.mark.parametrize(
+    ("before", "one_more", "message"),
+    [
+        (member("empty") * 999, member("empty"), "at most 1000 members before"),
+        (
+            member("name", b"n" * 16_384, b"L") + member("short"),
+            member("name", b"n" * 16_385, b"L"),
+            "a name in it must be at most 16384 bytes, not 16385",
+        ),
+        (
+            b"",
+            member("pax", b"1" * 16_385, b"x"),
+            "a name in it must be at most 16384 bytes, not 16385",
+        ),
+    ],
+    ids=["members", "names", "headers"],
+)
+def test_members_and_their_names_are_bounded(
+    tmp_path: Path, before: bytes, one_more: bytes, message: str
+) -> None:
+    """As many as may stand before a batch, and one more."""
+    assert len(datasets.load(archive(tmp_path, before + BATCH_MEMBER, "x.tar")))
+    with pytest.raises(InputError, match=message):
+        datasets.load(archive(tmp_path, before + one_more + BATCH_MEMBER, "x.tar"))
+
+
+def test_what_is_read_of_a_plain_archive_has_a_limit() -> None:
+    assert PlainFile(io.BytesIO(bytes(100)), 100).read(1000) == bytes(100)
+    with pytest.raises(UnpackError, match="what is read of it must be at most 99 bytes"):
+        PlainFile(io.BytesIO(bytes(100)), 99).read(1000)
 
 
 def test_empty_gzip_streams_are_counted(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable, Sequence
+
 import pytest
 
 from rtl.verify.aiger import Builder, Graph
@@ -19,13 +22,6 @@ def test_a_graph_is_read_and_written_as_the_format_says() -> None:
     assert graph.write() == HALF_ADDER
 
 
-def test_outputs_behind_the_first_stand_aside() -> None:
-    data = b"aig 5 2 0 2 3\n10\n6\n" + bytes([2, 2, 3, 2, 1, 2])
-    graph = Graph.read(data)
-    assert (graph.output, graph.aside) == (10, [6])
-    assert graph.write() == data
-
-
 def test_registers_and_distances_of_several_bytes() -> None:
     # 90 inputs, a register that takes not x, and its gate 184 = 182 & 2.
     data = b"aig 92 90 1 1 1\n3\n184\n" + bytes([2, 0x80 | 52, 1])
@@ -41,7 +37,7 @@ def test_registers_and_distances_of_several_bytes() -> None:
         (b"aag 1 1 0 1 0\n2\n", "must begin with aig and 5 numbers"),
         (b"aig 1 1 0 1 0 1\n2\n", "must begin with aig and 5 numbers"),
         (b"aig 7 2 0 1 3\n2\n", "no variable that is nothing"),
-        (b"aig 1 1 0 0 0\n", "must have an output"),
+        (b"aig 1 1 0 0 0\n", "must have one output"),
         (b"aig 1 0 1 1 0\n2 1\n2\n", "registers must begin at 0"),
     ],
 )
@@ -58,3 +54,40 @@ def test_gates_that_say_nothing_new_are_not_made() -> None:
     assert builder.join(x, y) == builder.join(y, x) == 6
     assert builder.join(x, y ^ 1) == 8
     assert builder.gates == [(2, 4), (2, 5)]
+
+
+def test_gates_that_others_decide_are_not_made() -> None:
+    """Leaves x 2, y 4, z 6; gate 8 is x and y."""
+    builder = Builder(3)
+    both = builder.join(2, 4)
+    assert both == 8
+    assert builder.join(both, 2) == both
+    assert builder.join(both, 3) == 0
+    assert builder.join(both ^ 1, 3) == 3
+    assert builder.join(both ^ 1, 2) == builder.join(2, 5)
+    assert builder.join(both, builder.join(5, 6)) == 0
+    assert len(builder.gates) == 3
+
+
+def test_joined_gates_are_the_gates_that_were_given() -> None:
+    """Drawn gates over five leaves, each with all 32 values of these at once."""
+    source = random.Random(1)
+    leaves = [sum(((n >> k) & 1) << n for n in range(32)) for k in range(5)]
+    for _ in range(300):
+        gates = [(source.randrange(2 * (6 + n)), source.randrange(2 * (6 + n))) for n in range(40)]
+        builder = Builder(5)
+        literals = builder.add(gates, [2, 4, 6, 8, 10])
+        given, made = _values(leaves, gates), _values(leaves, builder.gates)
+        assert [_value(made, literal) for literal in literals] == given
+        assert len(set(map(frozenset, builder.gates))) == len(builder.gates)
+
+
+def _values(leaves: Sequence[int], gates: Iterable[tuple[int, int]]) -> list[int]:
+    values = [0, *leaves]
+    for one, other in gates:
+        values.append(_value(values, one) & _value(values, other))
+    return values
+
+
+def _value(values: Sequence[int], literal: int) -> int:
+    return values[literal >> 1] ^ (0xFFFFFFFF if literal & 1 else 0)

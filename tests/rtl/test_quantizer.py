@@ -17,6 +17,7 @@ from asq_hw.network.layers import Conv, Input
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
 from rtl.design import Design
+from rtl.emit.folder import DEFAULT_OPERATIONS
 from rtl.emit.vectors import Vectors
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.adapter import Adapter
@@ -120,6 +121,26 @@ def test_stimulus_stands_on_thresholds() -> None:
     ties = (2 * rows["feature"]) % (2 * current) == current % (2 * current)
     assert int((ties & (rows["load"] == 0)).sum()) > 200
     assert len(np.unique(design.reference(rows)["code"])) == 16
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_close_steps_are_those_that_the_powers_of_two_tell(bits: int) -> None:
+    """What is left of i ones is d or d - 1 where d divides 2**i - 1, or is a power of two."""
+    ones = [2**i - 1 for i in range(16, bits + 2 * 17)]
+    odd = {d for d in range(2**15 + 1, 2**16, 2) if any(number % d == 0 for number in ones)}
+    close = ReciprocalQuantizer(bits=bits).close_steps.tolist()
+    assert set(close) == odd | {1 << i for i in range(16)}
+    assert not len(LadderQuantizer(bits=bits).close_steps)
+
+
+def test_stimulus_divides_by_close_steps_and_shows_their_codes() -> None:
+    design = ReciprocalQuantizer(step_fraction_bits=8)
+    rows = design.stimulus(np.random.default_rng(1), DEFAULT_OPERATIONS)
+    codes = design.reference(rows)["code"]
+    odd = {step for step in design.close_steps.tolist() if step % 2 and step > 1}
+    load, step = rows["load"][:-1] == 1, rows["step"][:-1]
+    shown = step[load & (rows["load"][1:] == 0) & (codes[1:] > 0)]
+    assert len(odd & set(shown.tolist())) >= 5
 
 
 def test_steps_to_try_are_different_and_hold_the_ends() -> None:

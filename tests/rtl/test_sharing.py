@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtl.verify.aiger import Graph
-from rtl.verify.sharing import data_of, differing, guarded, relaxed, shared
+from rtl.verify.sharing import data_of, relaxed, shared
 
 SIDES = ("a.", "b.")
 
@@ -73,34 +73,3 @@ def test_a_free_register_is_an_input_and_what_is_not_read_is_gone() -> None:
 def test_words_are_data_by_their_width() -> None:
     wide, narrow = {f"a.sum[{n}]" for n in range(9)}, {f"a.turn[{n}]" for n in range(8)}
     assert data_of(wide | narrow | {"a.valid"}, 8) == wide
-
-
-def test_what_is_known_to_be_equal_is_one() -> None:
-    """The second copy's s takes 1 where the first one's takes r: one only if somebody says so."""
-    graph, common = shared(pair(1), SIDES, {}, {"a.s"})
-    assert (graph.output, common) == (0, {"a.r", "a.s"})
-
-
-@pytest.mark.parametrize(("one", "other", "differ"), [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)])
-def test_two_registers_differ_where_one_alone_is_1(one: int, other: int, differ: int) -> None:
-    graph = differing(pair(10), "a.s", "b.s")
-    values = {0: 0, 1: 0, 2: 0, 3: 0, 4: one, 5: 0, 6: other}
-
-    def value(literal: int) -> int:
-        return values[literal >> 1] ^ (literal & 1)
-
-    for number, (first, second) in enumerate(graph.gates, start=7):
-        values[number] = value(first) & value(second)
-    assert value(graph.output) == differ
-
-
-def test_guards_are_looked_at_and_change_nothing() -> None:
-    graph = pair(14)
-    made = guarded(graph, SIDES, ["a.r"])
-    assert (made.output, made.nexts) == (graph.output, graph.nexts)
-    assert made.gates[:4] == graph.gates
-    # Each register of both copies where a.r (6) is 1, and where it is 0.
-    assert made.gates[4:] == [(6, 6), (6, 10), (7, 6), (7, 10), (6, 8), (6, 12), (7, 8), (7, 12)]
-    assert made.aside == [22, 24, 26, 28, 30, 32, 34, 36]
-    both = guarded(graph, SIDES, ["a.r", "a.s"]).gates[4:8]
-    assert both == [(6, 8), (6, 9), (7, 8), (7, 9)]

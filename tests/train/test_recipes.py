@@ -216,3 +216,37 @@ def test_layers_get_widths_of_their_own(tmp_path: Path) -> None:
 def test_widths_of_layers_are_checked(layers: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         recipes.from_dict(MINIMAL | {"layers": layers})
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a = " + "{a = " * 100_000])
+def test_a_recipe_that_is_nested_without_end_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"deep.toml is (nested too deeply|not TOML)"):
+        recipes.load(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", ".", "..", "../esc", "/tmp", "a/b", "a\\b", "a\nb", "a\0b", "n" * 1000]
+)
+def test_a_run_stays_in_its_folder(name: str) -> None:
+    with pytest.raises(InputError, match="name"):
+        recipes.from_dict(MINIMAL | {"name": name})
+
+
+def test_a_run_s_name_may_have_blanks_dots_and_accents() -> None:
+    assert recipes.from_dict(MINIMAL | {"name": "2bit net v1.0 é"}).name == "2bit net v1.0 é"
+
+
+def nested(depth: int) -> list[object]:
+    made: list[object] = []
+    for _ in range(depth):
+        made = [made]
+    return made
+
+
+@pytest.mark.parametrize("value", [10**5000, nested(100_000), "x" * 10_000], ids=type)
+def test_a_value_of_any_size_is_refused_in_one_line(value: object) -> None:
+    with pytest.raises(InputError, match="epochs") as refused:
+        recipes.from_dict(MINIMAL | {"epochs": value})
+    assert len(str(refused.value)) < 300

@@ -1,10 +1,15 @@
 """What a run does to the folder that it writes to."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from asq_hw.errors import InputError
 from asq_hw.files.atomic import atomic_write
+from asq_hw.network.images import ImageSpec
+from asq_hw.train import recipes
+from asq_hw.train.checkpoints.checkpoint import Checkpoint
 from asq_hw.train.run.folder import BEST, FILES, RunFolder
 
 
@@ -38,3 +43,29 @@ def test_what_another_run_is_writing_is_left_alone(name: str, tmp_path: Path) ->
         file.flush()
         RunFolder(tmp_path, writes=True)
     assert (tmp_path / name).read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_failed_before_its_first_epoch_is_not_in_the_way(
+    tmp_path: Path, resume: bool
+) -> None:
+    folder = RunFolder(tmp_path, writes=True)
+    begun = Checkpoint(
+        recipe=recipes.load("digits-float"),
+        in_channels=1,
+        num_classes=10,
+        epoch=0,
+        accuracy=None,
+        weights={},
+        training={},
+    )
+    folder.save(folder.last, begun)
+    images = ImageSpec(shape=(1, 8, 8), mean=(0.5,), std=(0.5,), classes=())
+    assert folder.saved(begun.recipe, images, resume=resume) is None
+    folder.save(folder.last, replace(begun, epoch=1))
+    if resume:
+        saved = folder.saved(begun.recipe, images, resume=True)
+        assert saved is not None and saved.epoch == 1
+    else:
+        with pytest.raises(InputError, match="holds a run already"):
+            folder.saved(begun.recipe, images, resume=False)
