@@ -151,9 +151,7 @@ def train(
 
 def _warn_of_methods(recipe: Recipe) -> None:
     """Say what the trained network will not be good for."""
-    from asq_hw.train.export.rehearsal import methods_without_integers
-
-    missing = methods_without_integers(recipe)
+    missing = recipe.without_integers
     if missing:
         warn(f"{' and '.join(missing)} have no integer form: the network cannot be exported")
 
