@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 
 from asq_hw.errors import InputError
-from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from asq_hw.train.methods.catalog import ACTIVATION_NAMES, WEIGHT_NAMES
-from asq_hw.train.recipes.values import choose, require, shown
+from asq_hw.train.recipes.values import check_width, choose, shown
 
 __all__ = ["LayerRule", "rules_from_plain", "rules_to_plain"]
 
@@ -45,10 +44,8 @@ class LayerRule:
             if getattr(self, key) is not None:
                 choose(f"layers.{self.pattern!r}.{key}", getattr(self, key), names)
         for key in _WIDTHS:
-            bits = getattr(self, key)
-            if bits is not None:
-                holds = type(bits) is int and MIN_BITS <= bits <= MAX_BITS
-                require(holds, f"layers.{self.pattern!r}.{key}", bits, f"{MIN_BITS}..{MAX_BITS}")
+            if getattr(self, key) is not None:
+                check_width(f"layers.{self.pattern!r}.{key}", getattr(self, key))
 
     def matches(self, name: str) -> bool:
         """Whether the rule holds for a layer."""
@@ -69,7 +66,7 @@ def rules_from_plain(value: object) -> tuple[LayerRule, ...]:
     InputError
         If it is no such table, or a key, a method or a width cannot be used.
     """
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise InputError(f"layers must be a table of layers, not {shown(value)}")
     return tuple(_rule(pattern, settings) for pattern, settings in value.items())
 
@@ -77,7 +74,7 @@ def rules_from_plain(value: object) -> tuple[LayerRule, ...]:
 def _rule(pattern: object, settings: object) -> LayerRule:
     if not isinstance(pattern, str):
         raise InputError(f"layers must name layers by strings, not {shown(pattern)}")
-    if not isinstance(settings, dict):
+    if not isinstance(settings, Mapping):
         raise InputError(f"layers.{pattern!r} must be a table, not {shown(settings)}")
     known = (*_METHODS, _BOTH, *_WIDTHS)
     for key in settings:

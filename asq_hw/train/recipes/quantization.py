@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from asq_hw.network.activation import ADAPTER_RATIO
 from asq_hw.numbers.encoding import Encoding
-from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from asq_hw.train.methods.adapting import ADAPTER_START, AdapterKind, AdapterSettings, StepStart
 from asq_hw.train.methods.catalog import (
     ACTIVATION_METHODS,
@@ -19,7 +18,7 @@ from asq_hw.train.methods.catalog import (
     WEIGHT_NAMES,
 )
 from asq_hw.train.recipes.layer_rules import LayerRule
-from asq_hw.train.recipes.values import Choices, choose, require
+from asq_hw.train.recipes.values import Choices, check_width, choose, require
 
 __all__ = ["CHOICES", "LayerSettings", "Quantization"]
 
@@ -106,9 +105,7 @@ class Quantization:
             chosen = choose(f"{self.SUBJECT}{key}", getattr(self, key), choices)
             object.__setattr__(self, key, chosen)
         for key in ("weight_bits", "activation_bits", "edge_bits"):
-            bits = getattr(self, key)
-            holds = isinstance(bits, int) and MIN_BITS <= bits <= MAX_BITS
-            self.require(holds and not isinstance(bits, bool), key, f"{MIN_BITS}..{MAX_BITS}")
+            check_width(f"{self.SUBJECT}{key}", getattr(self, key))
         self.require(self.adapter_ratio >= 1, "adapter_ratio", "at least 1")
         self.require(self.adapter_ratio <= _MOST_RATIO, "adapter_ratio", f"at most {_MOST_RATIO}")
         self.require(0 <= self.adapter_start < float("inf"), "adapter_start", "at least 0")

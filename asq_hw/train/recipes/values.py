@@ -6,8 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from asq_hw.errors import InputError
+from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 
-__all__ = ["Choices", "choose", "require", "shown"]
+__all__ = ["Choices", "check_width", "choose", "require", "shown"]
 
 Choices = type[StrEnum] | tuple[str, ...]
 
@@ -27,6 +28,12 @@ def require(holds: bool, key: str, value: object, rule: str) -> None:
     """Raise InputError unless a rule holds for the value of a key."""
     if not holds:
         raise InputError(f"{key} must be {rule}, not {shown(value)}")
+
+
+def check_width(key: str, bits: object) -> None:
+    """Raise InputError unless the value of a key is the width of codes."""
+    is_integer = isinstance(bits, int) and not isinstance(bits, bool)
+    require(is_integer and MIN_BITS <= bits <= MAX_BITS, key, bits, f"{MIN_BITS}..{MAX_BITS}")  # type: ignore[operator]
 
 
 def choose(key: str, value: object, choices: Choices) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from asq_hw.errors import InputError
 from asq_hw.train.graph.canonical.builder import Builder, Tail
 from asq_hw.train.graph.canonical.capture import Capture, capture, evaluated_copy
-from asq_hw.train.graph.canonical.findings import Finding
+from asq_hw.train.graph.canonical.findings import Finding, FindingKind
 from asq_hw.train.graph.canonical.rules import RULES
 from asq_hw.train.modes import evaluation_mode
 
@@ -36,6 +36,11 @@ class Rewriting:
 
     network: nn.Module | None
     findings: tuple[Finding, ...]
+
+    @property
+    def refused(self) -> tuple[Finding, ...]:
+        """What stops the network."""
+        return tuple(f for f in self.findings if f.kind is FindingKind.REFUSED)
 
 
 def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
