@@ -146,9 +146,10 @@ def compare(
     InputError
         If the three are not one network, or the images do not fit it.
     """
-    facts, integers = prepared(quantized, "compare"), opened(network)
+    facts = prepared(quantized, "compare")
     if not is_calibrated(quantized):
         raise InputError("a network must be calibrated before it is compared")
+    integers = opened(network)
     if integers.images is None:
         raise InputError("an integer network that does not tell its mean and std is not compared")
     with evaluation_mode(quantized):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, fx, nn
 
 from asq_hw.errors import InputError
@@ -147,7 +148,8 @@ def prepare(
 def prepare_as(model: nn.Module, example: Tensor | None, how: Quantization) -> fx.GraphModule:
     """`prepare` with methods and widths that were read before."""
     floating = floating_network(model, example)
-    network = quantize(floating, how).eval()
+    with torch.random.fork_rng(devices=[]):  # adapters draw their first weights
+        network = quantize(floating, how).eval()
     assert isinstance(network, fx.GraphModule)
     if example is None:
         _check_operations(network)

@@ -14,14 +14,14 @@ from asq_hw.errors import InputError
 __all__ = ["EvenSample", "FloatBatch", "Loader", "float_batches"]
 
 Loader = Iterable[object] | Tensor
-"""Batches of images, or pairs or longer tuples that begin with images and labels; or one tensor."""
+"""Batches of images, or pairs (or more) that begin with images and labels; or one tensor."""
 
 _AT_ONCE = 64
-"""Images that a network is given together; larger batches are divided."""
+"""Images that a network gets together; larger batches are divided."""
 
 
 class FloatBatch(NamedTuple):
-    """A few images as the network sees them, float32 ``(N, C, H, W)``, and int64 labels ``(N,)``."""
+    """Images as the network sees them, float32 ``(N, C, H, W)``, and int64 labels ``(N,)``."""
 
     images: Tensor
     labels: Tensor | None

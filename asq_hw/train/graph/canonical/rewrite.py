@@ -61,11 +61,12 @@ def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
     """
     images = _checked(example)
     original = evaluated_copy(model)
-    found = capture(original, images)
-    builder = Builder(capture=found, original=original, activations=_Activations(found, images))
-    network = builder.build(RULES)
-    if network is not None:
-        _compare(original, network, images, builder.tail)
+    with torch.random.fork_rng(devices=[]):  # new layers draw weights, before they get theirs
+        found = capture(original, images)
+        builder = Builder(capture=found, original=original, activations=_Activations(found, images))
+        network = builder.build(RULES)
+        if network is not None:
+            _compare(original, network, images, builder.tail)
     return Rewriting(network=network, findings=tuple(builder.findings))
 
 
