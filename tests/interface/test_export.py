@@ -163,3 +163,18 @@ def test_a_network_is_one_or_a_file() -> None:
         asq_hw.simulate(OwnNet(), PIXELS)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"none\.asq"):
         asq_hw.simulate("none.asq", PIXELS)
+
+
+def test_adapters_of_narrow_layers_have_room_for_their_bias() -> None:
+    """Below 8 channels an adapter has one layer: its weights, hardly begun, count in tiny units."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 3), torch.nn.Conv2d(4, 4, 4)
+    )
+    with torch.no_grad():
+        model[0].weight.mul_(1e-3)  # small values: many fraction bits
+        model[0].bias.mul_(1e-3)
+    quantized = asq_hw.prepare(model, activations="asq")
+    asq_hw.calibrate(quantized, seen(PIXELS))
+    net = asq_hw.export(quantized, mean=MEAN, std=STD, reference=seen(PIXELS))
+    assert asq_hw.simulate(net, PIXELS).agreement >= 0.95  # type: ignore[operator]

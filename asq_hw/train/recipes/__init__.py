@@ -5,10 +5,11 @@ The files beside this module are shipped and known by name; `load` also takes a 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
     "from_dict",
     "load",
     "names",
+    "own",
 ]
 
 
@@ -68,14 +70,17 @@ class Recipe(Quantization):
     name : str
         Name of the trained network.
     model, dataset : str
-        What is trained (`asq_hw.train.models.names`) and on what (`asq_hw.datasets.NAMES`, or a
-        folder or archive that `asq_hw.datasets.open_dataset` takes).
+        What is trained (`asq_hw.train.models.names`, or ``FILE.py:BUILDER``) and on what
+        (`asq_hw.datasets.NAMES`, or a folder or archive that `asq_hw.datasets.open_dataset` takes).
     width : int
         Channels of the network's first stage.
     adapter_rate : float
         Factor on the learning rate of what gives beta.
     training_images : int
         How many of the training images are used, from the first on; 0 for all.
+    mean, std : tuple of float
+        Of ``pixel / 255`` by channel: the network sees ``(pixel / 255 - mean) / std``. Empty: the
+        data set's own.
     image_size : int
         Height and width of images in folders as the network sees them; 0 for the data set's own.
     epochs, batch_size : int
@@ -124,6 +129,8 @@ class Recipe(Quantization):
     width: int = 16
     adapter_rate: float = 1.0
     training_images: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     image_size: int = 0
     accumulate: int = 1
     momentum: float = 0.9
@@ -268,6 +275,8 @@ def _coerce(key: str, value: object, wanted: type) -> Any:
     """Turn a plain value into the type of its key, without ever losing anything."""
     if key == "layers":
         return _layers(value)
+    if key in ("mean", "std"):
+        return _numbers(key, value)
     if key in _CHOICES:
         return choose(f"recipe key {key}", value, _CHOICES[key])
     if wanted is bool and value in ("true", "false"):
@@ -288,3 +297,55 @@ def _layers(value: object) -> tuple[LayerRule, ...]:
         return rules_from_plain(value)
     except InputError as error:
         raise InputError(f"recipe key {error}") from None
+
+
+def _numbers(key: str, value: object) -> tuple[float, ...]:
+    """Read numbers, or a string of them between commas."""
+    parts: object = value.split(",") if isinstance(value, str) and value else value or ()
+    if isinstance(parts, list | tuple) and not any(isinstance(part, bool) for part in parts):
+        with suppress(ValueError, TypeError):
+            return tuple(float(part) for part in parts)
+    raise InputError(f"recipe key {key} must be numbers, one for each channel, not {shown(value)}")
+
+
+def own(model: str, dataset: str, overrides: Mapping[str, object] | Iterable[str] = ()) -> Recipe:
+    """A recipe for a network of one's own: uniform in 8 bits, each output channel with its step.
+
+    Parameters
+    ----------
+    model : str
+        ``FILE.py:BUILDER``, or the name of a known network.
+    dataset : str
+        By name, or its folder or archive.
+    overrides : mapping, or iterable of ``"key=value"``
+        Values that replace those.
+
+    Raises
+    ------
+    InputError
+        If a key or a value cannot be used.
+    """
+    pairs = overrides if isinstance(overrides, Mapping) else _parse_pairs(overrides)
+    values: dict[str, object] = {**_OWN, "model": model, "dataset": dataset, **pairs}
+    recipe = from_dict({"name": "own"} | values)
+    if "name" in values:
+        return recipe
+    stem = re.sub(r"[^A-Za-z0-9_.]+", "-", model.rpartition("/")[2].replace(".py:", "-"))
+    widths = f"w{recipe.weight_bits}a{recipe.activation_bits}" if recipe.is_quantized else "float"
+    return replace(recipe, name=f"{stem.strip('-.') or 'own'}-{widths}")
+
+
+_OWN: Final = {
+    "weights": "lsq",
+    "activations": "lsq",
+    "weight_bits": 8,
+    "activation_bits": 8,
+    "per_channel": True,
+    "step_start": "least-squares",
+    "epochs": 1,
+    "batch_size": 32,
+    "learning_rate": 0.01,
+    "weight_decay": 1e-4,
+    "freeze_bn_epochs": 1,
+}
+"""A short training after post-training quantization."""
