@@ -19,6 +19,11 @@ class Network(IntegerNetwork):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write its model file, whole or not at all; one network always gives the same bytes.
 
+        Parameters
+        ----------
+        path : str or path
+            Replaced where it is a file.
+
         Raises
         ------
         InputError
@@ -34,6 +39,11 @@ def network_of(made: IntegerNetwork) -> Network:
 
 def load(path: str | os.PathLike[str]) -> Network:
     """Read an integer network from a model file.
+
+    Parameters
+    ----------
+    path : str or path
+        What ``save`` wrote, or ``asq-hw export``.
 
     Raises
     ------
