@@ -197,6 +197,7 @@ def export(
         mean=mean,
         std=std,
         bits=bits,
+        data_is_own=True,
     )
     check_outputs({"--output": output}, {"dataset": trained.recipe.dataset})
     model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
@@ -234,8 +235,12 @@ def _open(
     mean: str | None,
     std: str | None,
     bits: int | None,
+    data_is_own: bool = False,
 ) -> Checkpoint:
-    """Read a checkpoint, or a state dict of the network that the options name."""
+    """Read a checkpoint, or a state dict of the network that the options name.
+
+    With `data_is_own`, `data` says nothing but what a network of one's own is for.
+    """
     from asq_hw.train import recipes
     from asq_hw.train.models.own import is_own
     from asq_hw.train.opening import open_network
@@ -247,9 +252,9 @@ def _open(
             weights,
             chosen_recipe(str(path), recipe, overrides, data=data, mean=mean, std=std, bits=bits),
         )
-    if weights is not None or bits is not None:
-        given = "--weights" if weights is not None else "--bits"
-        raise InputError(f"{given} goes with a network of your own, FILE.py:BUILDER, not {path}")
+    own = {"--weights": weights, "--bits": bits} | ({"--data": data} if data_is_own else {})
+    if given := [option for option, value in own.items() if value is not None]:
+        raise InputError(f"{given[0]} goes with a network of your own, FILE.py:BUILDER, not {path}")
     if recipe is None and overrides:
         raise InputError(f"--set replaces a value of --recipe, which is not given: {overrides[0]}")
     return open_network(

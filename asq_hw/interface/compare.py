@@ -20,7 +20,7 @@ from asq_hw.interface.prepared import Prepared, device_of, prepared
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.sim.tensors import TraceBatch
 from asq_hw.train.calibration import is_calibrated
-from asq_hw.train.data.loaders import Loader, float_batches
+from asq_hw.train.data.loaders import Loader, check_labels, float_batches
 from asq_hw.train.data.pixels import pixels_of
 from asq_hw.train.graph.operations import Operation, trace
 from asq_hw.train.graph.watching import Watched
@@ -231,14 +231,14 @@ class _Runs:
         found = [values[last].flatten(1).argmax(1).cpu().numpy() for values in (real, quantized)]
         self.classes.append(np.stack([*found, result.predictions]))
         if labels is not None:
+            check_labels(labels, result.scores.shape[1])
             self.labels.append(labels.numpy())
 
     def result(self) -> Comparison:
         real, quantized, integer = np.concatenate(self.classes, axis=1)
         labels = np.concatenate(self.labels) if self.labels else None
-        known = labels is not None and len(labels) == len(real)
         top1 = [
-            float((found == labels).mean()) if known else None
+            float((found == labels).mean()) if labels is not None else None
             for found in (real, quantized, integer)
         ]
         return Comparison(

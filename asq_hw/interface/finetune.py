@@ -15,7 +15,13 @@ from asq_hw.errors import InputError
 from asq_hw.interface.prepared import CALIBRATION_IMAGES, device_of, prepared
 from asq_hw.train.batch_norm import freeze_batch_norm
 from asq_hw.train.calibration import is_calibrated
-from asq_hw.train.data.loaders import EvenSample, FloatBatch, Loader, float_batches
+from asq_hw.train.data.loaders import (
+    EvenSample,
+    FloatBatch,
+    Loader,
+    check_labels,
+    float_batches,
+)
 from asq_hw.train.run.optimizer import decayed_parameters
 
 __all__ = ["Epoch", "finetune"]
@@ -179,7 +185,7 @@ def _train(
             group["lr"] = rate
         wanted = labels.to(device)
         scores = model(images.to(device)).float().flatten(1)
-        _check_labels(wanted, scores.shape[1])
+        check_labels(wanted, scores.shape[1])
         loss = functional.cross_entropy(scores, wanted)
         if not math.isfinite(value := float(loss.detach())):
             raise InputError(
@@ -193,9 +199,3 @@ def _train(
         right += int((scores.argmax(1) == wanted).sum())
         images_seen += len(wanted)
     return Epoch(number=number, loss=total / images_seen, top1=right / images_seen)
-
-
-def _check_labels(labels: Tensor, classes: int) -> None:
-    largest = int(labels.max())
-    if largest >= classes:
-        raise InputError(f"labels must be 0..{classes - 1} for {classes} scores, not {largest}")

@@ -74,7 +74,8 @@ def simulate(
     """
     chosen = opened(network)
     pixels, own = _pixels(chosen, images)
-    wanted = _checked(own if labels is None else labels, len(pixels))
+    scores = chosen.feature_maps()[chosen.output.name].shape[0]
+    wanted = _checked(own if labels is None else labels, len(pixels), scores)
     result = sim.simulate(chosen, pixels, threads=threads)
     reference = _reference(chosen, pixels)
     return Simulation(
@@ -100,10 +101,10 @@ def _pixels(network: IntegerNetwork, images: Images) -> tuple[NDArray[np.uint8],
         found.append(pixels_of(batch.images, network.images).numpy())
         classes.append(batch.labels)
     labels = [label.numpy() for label in classes if label is not None]
-    return np.concatenate(found), np.concatenate(labels) if len(labels) == len(found) else None
+    return np.concatenate(found), np.concatenate(labels) if labels else None
 
 
-def _checked(labels: object, count: int) -> NDArray[np.int64] | None:
+def _checked(labels: object, count: int, scores: int) -> NDArray[np.int64] | None:
     if labels is None:
         return None
     found = np.asarray(labels)
@@ -112,7 +113,11 @@ def _checked(labels: object, count: int) -> NDArray[np.int64] | None:
             f"labels must be one integer for each of {count} images, "
             f"not {found.dtype} {found.shape}"
         )
-    return found.astype(np.int64)
+    classes = found.astype(np.int64)
+    if count and not 0 <= classes.min() <= classes.max() < scores:
+        wrong = next(label for label in classes.tolist() if not 0 <= label < scores)
+        raise InputError(f"labels must be 0..{scores - 1} for {scores} scores, not {wrong}")
+    return classes
 
 
 def _reference(network: IntegerNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.uint16] | None:

@@ -105,6 +105,7 @@ def test_quantize_ends_in_a_model_file(capsys: pytest.CaptureFixture[str]) -> No
         ("check mynet.py:build --input 3,8,8", "cannot be traced"),
         ("eval mynet.py:build --data digits", "--weights must name the state dict of mynet.py"),
         ("eval run/last.pt --bits 4", "--bits goes with a network of your own"),
+        ("export run/last.pt --data digits -o x.asq", "--data goes with a network of your own"),
         ("export run/last.pt --weights w.pt -o x.asq", "--weights goes with a network of your"),
         ("quantize mynet.py:build --weights w.pt --data digits -o w.pt", "must not be --weights"),
         ("quantize mynet.py:build --weights no.pt --data digits -o x.asq", "no.pt"),

@@ -63,5 +63,8 @@ def test_networks_that_are_not_one() -> None:
     asq_hw.calibrate(twin, labeled(PIXELS))
     with pytest.raises(InputError, match="must be that of the quantized network"):
         asq_hw.compare(other, twin, net, labeled(PIXELS))
+    many = [(seen(PIXELS), torch.full((24,), 4))]
+    with pytest.raises(InputError, match=r"labels must be 0\.\.3 for 4 scores, not 4"):
+        asq_hw.compare(OwnNet(), quantized, net, many)
     with pytest.raises(InputError, match="the loader yields nothing"):
         asq_hw.compare(OwnNet(), quantized, net, [])

@@ -147,6 +147,9 @@ def test_what_was_not_calibrated_is_not_exported() -> None:
         (PIXELS, [0, 1], r"labels must be one integer for each of 24 images, not int64 \(2,\)"),
         (PIXELS, [0.5] * 24, "labels must be one integer for each of 24 images, not float64"),
         ([], None, "the loader yields nothing"),
+        (PIXELS, [4] * 24, r"labels must be 0\.\.3 for 4 scores, not 4"),
+        (PIXELS, [-1] * 24, r"labels must be 0\.\.3 for 4 scores, not -1"),
+        ([*labeled(PIXELS), seen(PIXELS)], None, "batch 3 of the loader must have labels, as the"),
         (PIXELS.astype(np.float32), None, "images must be a uint8 array, not float32"),
     ],
 )

@@ -67,7 +67,7 @@ FUNCTIONS = sorted(set(asq_hw.__all__) - {"__version__"})
 
 def test_the_page_names_every_function_of_the_package() -> None:
     text = PAGE.read_text()
-    assert FUNCTIONS == sorted(asq_hw._HOMES)
+    assert sorted(asq_hw._HOMES) == FUNCTIONS
     assert [name for name in FUNCTIONS if f"`{name}(" not in text] == []
 
 

@@ -125,7 +125,7 @@ def test_overrides_are_read_as_the_type_of_their_key(pair: str, key: str, value:
         ({"min_crop_area": 0.0}, "min_crop_area must be above 0 and at most 1, not 0.0"),
         ({"precision": "half"}, "precision must be one of float32, bfloat16, not 'half'"),
         ({"bfloat16": True}, "recipe key 'bfloat16' is unknown"),
-        ({"step_start": "best"}, "step_start must be one of lsq, least-squares, not 'best'"),
+        ({"step_start": "best"}, "step_start must be one of lsq, least-squares, min-max, not 'b"),
         (ASQ | {"adapter": "mlp"}, "adapter must be one of paper, log-linear, not 'mlp'"),
         (ASQ | {"adapter_rate": 0.0}, "adapter_rate must be above 0, not 0.0"),
         (ASQ | {"adapter_rate": float("nan")}, "adapter_rate must be above 0, not nan"),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asq_hw.errors import InputError
 
-__all__ = ["EvenSample", "FloatBatch", "Loader", "float_batches"]
+__all__ = ["EvenSample", "FloatBatch", "Loader", "check_labels", "float_batches"]
 
 Loader = Iterable[object] | Tensor
 """Batches of images, or pairs (or more) that begin with images and labels; or one tensor."""
@@ -54,16 +54,21 @@ def float_batches(
     ------
     InputError
         If it is no iterable, yields nothing, or yields what is no batch of floating-point images;
-        if images hold NaN or infinity, or have different shapes; if labels do not fit.
+        if images hold NaN or infinity, or have different shapes; if labels do not fit, or only
+        some batches have them.
     """
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise InputError(f"limit must be an integer of at least 1, not {limit!r}")
     given: Iterable[object] = [loader] if isinstance(loader, Tensor) else loader
     if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
         raise InputError(f"a loader must be an iterable of batches, not {type(given).__name__}")
-    seen = 0
+    seen, first_labeled = 0, labeled
     for number, item in enumerate(given):
         images, labels = _read(item, number, labeled=labeled)
+        first_labeled = labels is not None if number == 0 else first_labeled
+        if (labels is not None) != first_labeled:
+            wanted = "labels, as the first has" if first_labeled else "no labels, as the first"
+            raise InputError(f"batch {number} of the loader must have {wanted}")
         shape = tuple(images.shape[1:]) if shape is None else shape
         if tuple(images.shape[1:]) != tuple(shape):
             raise InputError(
@@ -126,6 +131,13 @@ def _labels(value: object, where: str, count: int) -> Tensor:
     if labels.numel() and int(labels.min()) < 0:
         raise InputError(f"{where} must have labels from 0 on, not {int(labels.min())}")
     return labels.detach().to(torch.int64)
+
+
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Raise InputError unless labels are classes of a network of so many scores."""
+    largest = int(labels.max())
+    if largest >= classes:
+        raise InputError(f"labels must be 0..{classes - 1} for {classes} scores, not {largest}")
 
 
 class EvenSample:
