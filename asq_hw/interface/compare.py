@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from asq_hw import sim
 from asq_hw.errors import InputError
 from asq_hw.interface.network import opened
-from asq_hw.interface.prepare import floating_network
+from asq_hw.interface.prepare import floating_copy
 from asq_hw.interface.prepared import Prepared, device_of, prepared
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.sim.tensors import TraceBatch
@@ -183,7 +183,7 @@ def _watched(
     operations: Sequence[Operation],
 ) -> tuple[Watched, Watched]:
     """The floating-point network in the form of the quantized one, and that."""
-    floating = floating_network(model, images if facts.is_rewritten else None)
+    floating = floating_copy(model, images if facts.is_rewritten else None)
     nodes = [operation.node for operation in operations]
     try:
         return Watched(floating.to(device_of(quantized)).eval(), nodes), Watched(quantized, nodes)

@@ -23,45 +23,7 @@ from asq_hw.train.recipes.layer_rules import rules_from_plain
 from asq_hw.train.recipes.quantization import Quantization
 from asq_hw.train.recipes.values import check_width
 
-__all__ = ["floating_network", "prepare", "prepare_as", "quantization"]
-
-
-def quantization(
-    *,
-    weights: str = LSQ,
-    activations: str = LSQ,
-    bits: int = 8,
-    weight_bits: int | None = None,
-    activation_bits: int | None = None,
-    edge_bits: int = 8,
-    per_channel: bool = True,
-    encoding: str = Encoding.PACKED,
-    adapter: str = AdapterKind.PAPER,
-    layers: Mapping[str, Mapping[str, object]] | None = None,
-) -> Quantization:
-    """Methods and widths as `prepare` takes them.
-
-    Raises
-    ------
-    InputError
-        If a method is unknown, a width is out of range, or a rule for layers is none.
-    """
-    check_width("bits", bits)
-    how = Quantization(
-        weights=weights,
-        activations=activations,
-        edge_bits=edge_bits,
-        per_channel=per_channel,
-        encoding=encoding,  # type: ignore[arg-type]  # read as a member
-        adapter=adapter,  # type: ignore[arg-type]
-        step_start=StepStart.LEAST_SQUARES,
-        weight_bits=bits if weight_bits is None else weight_bits,
-        activation_bits=bits if activation_bits is None else activation_bits,
-        layers=rules_from_plain({} if layers is None else layers),
-    )
-    if missing := how.without_integers:
-        raise InputError(f"{' and '.join(missing)} have no integer form; choose other methods")
-    return how
+__all__ = ["floating_copy", "prepare"]
 
 
 def prepare(
@@ -130,7 +92,7 @@ def prepare(
     >>> quantized.get_submodule("3").weight_quantizer.grid.bits
     6
     """
-    how = quantization(
+    how = _quantization(
         weights=weights,
         activations=activations,
         bits=bits,
@@ -142,12 +104,7 @@ def prepare(
         adapter=adapter,
         layers=layers,
     )
-    return prepare_as(model, example, how)
-
-
-def prepare_as(model: nn.Module, example: Tensor | None, how: Quantization) -> fx.GraphModule:
-    """`prepare` with methods and widths that were read before."""
-    floating = floating_network(model, example)
+    floating = floating_copy(model, example)
     with torch.random.fork_rng(devices=[]):  # adapters draw their first weights
         network = quantize(floating, how).eval()
     assert isinstance(network, fx.GraphModule)
@@ -163,7 +120,39 @@ def prepare_as(model: nn.Module, example: Tensor | None, how: Quantization) -> f
     return network
 
 
-def floating_network(model: nn.Module, example: Tensor | None) -> nn.Module:
+def _quantization(
+    *,
+    weights: str,
+    activations: str,
+    bits: int,
+    weight_bits: int | None,
+    activation_bits: int | None,
+    edge_bits: int,
+    per_channel: bool,
+    encoding: str,
+    adapter: str,
+    layers: Mapping[str, Mapping[str, object]] | None,
+) -> Quantization:
+    """Methods and widths, checked; parameters are those of `prepare`."""
+    check_width("bits", bits)
+    how = Quantization(
+        weights=weights,
+        activations=activations,
+        edge_bits=edge_bits,
+        per_channel=per_channel,
+        encoding=encoding,  # type: ignore[arg-type]  # read as a member
+        adapter=adapter,  # type: ignore[arg-type]
+        step_start=StepStart.LEAST_SQUARES,
+        weight_bits=bits if weight_bits is None else weight_bits,
+        activation_bits=bits if activation_bits is None else activation_bits,
+        layers=rules_from_plain({} if layers is None else layers),
+    )
+    if missing := how.without_integers:
+        raise InputError(f"{' and '.join(missing)} have no integer form; choose other methods")
+    return how
+
+
+def floating_copy(model: nn.Module, example: Tensor | None) -> nn.Module:
     """A copy of a network that is to be quantized, rewritten where there is an example.
 
     Raises

@@ -37,12 +37,13 @@ def test_the_step_is_that_of_all_values_together(signed: bool, bits: int) -> Non
 
 
 def test_bins_merge_exactly_and_never_grow_in_number() -> None:
-    """0.3 and -0.3 in bins up to 1, then 100: both stay within a bin of up to 128."""
+    """0.3 and -0.3 in bins up to 1, then 100: both lie in the right bin of up to 128."""
     seen = seen_of(torch.tensor([[0.3, -0.3, 0.9]]), torch.tensor([[100.0]]))
     values, counts = seen.centers()
     width = 128 / 8192
     assert counts.tolist() == [1, 1, 1, 1]
-    assert (values - torch.tensor([-0.3, 0.3, 0.9, 100])).abs().max() <= width
+    # Each stands for its bin's middle, give or take half a bin of the first, narrow ones.
+    assert (values - torch.tensor([-0.3, 0.3, 0.9, 100])).abs().max() <= 0.51 * width
     assert (seen.low, seen.high, seen.samples) == (pytest.approx(-0.3), 100, 2)
 
 
