@@ -79,6 +79,17 @@ def chosen_recipe(
 ) -> Recipe:
     """The recipe that the options name, for a network of one's own or for a known one.
 
+    Parameters
+    ----------
+    network : str or None
+        ``FILE.py:BUILDER``; None where the recipe names the network.
+    recipe : str or None
+        What ``--recipe`` says.
+    overrides : list of str or None
+        What ``--set`` says.
+    data, mean, std, bits
+        What the options of these names say, if anything.
+
     Raises
     ------
     InputError

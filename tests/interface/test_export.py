@@ -114,6 +114,7 @@ def test_overhead_counts_the_adapters(quantized: fx.GraphModule, tmp_path: Path)
         ({"classes": ("a", "b", "c", "a")}, "must be used once, not twice: 'a'"),
         ({"reference": []}, "the loader yields nothing"),
         ({"reference": [seen(PIXELS) + 0.01]}, "round its images to 8 bits"),
+        ({"reference": [seen(PIXELS.clip(9, 99)) + 0.01]}, "whole pixels 0..255, .*one is"),
         ({"reference": [seen(drawn_pixels(size=9))]}, r"shape \(3, 8, 8\), not \(3, 9, 9\)"),
     ],
 )

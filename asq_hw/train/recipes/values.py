@@ -25,7 +25,19 @@ def shown(value: object) -> str:
 
 
 def require(holds: bool, key: str, value: object, rule: str) -> None:
-    """Raise InputError unless a rule holds for the value of a key."""
+    """Raise InputError unless a rule holds for the value of a key.
+
+    Parameters
+    ----------
+    holds : bool
+        Whether it does.
+    key : str
+        What the value is called.
+    value : object
+        What is shown.
+    rule : str
+        What it must be.
+    """
     if not holds:
         raise InputError(f"{key} must be {rule}, not {shown(value)}")
 
