@@ -12,13 +12,42 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asq_hw.train.check import check
+    from asq_hw.interface.calibrate import calibrate
+    from asq_hw.interface.check import check
+    from asq_hw.interface.compare import compare
+    from asq_hw.interface.export import export
+    from asq_hw.interface.finetune import finetune
+    from asq_hw.interface.network import load
+    from asq_hw.interface.overhead import overhead
+    from asq_hw.interface.prepare import prepare
+    from asq_hw.interface.simulate import simulate
 
-__all__ = ["__version__", "check"]
+__all__ = [
+    "__version__",
+    "calibrate",
+    "check",
+    "compare",
+    "export",
+    "finetune",
+    "load",
+    "overhead",
+    "prepare",
+    "simulate",
+]
 
 __version__ = "0.1.0"
 
-_HOMES = {"check": "asq_hw.train.check"}
+_HOMES = {
+    "calibrate": "asq_hw.interface.calibrate",
+    "check": "asq_hw.interface.check",
+    "compare": "asq_hw.interface.compare",
+    "export": "asq_hw.interface.export",
+    "finetune": "asq_hw.interface.finetune",
+    "load": "asq_hw.interface.network",
+    "overhead": "asq_hw.interface.overhead",
+    "prepare": "asq_hw.interface.prepare",
+    "simulate": "asq_hw.interface.simulate",
+}
 """The module that each public name stands in."""
 
 

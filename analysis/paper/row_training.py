@@ -122,8 +122,9 @@ def train_start(plan: Plan, seed: int) -> Start:
     path = plan.init or _trained_start(plan, seed)
     shared = plan.shared()
     images = training_data(shared).images
-    shape = {"in_channels": images.shape[0], "num_classes": len(images.classes)}
-    model = full_precision_model(shared, path, **shape).eval()
+    model = full_precision_model(
+        shared, path, in_channels=images.shape[0], num_classes=len(images.classes)
+    ).eval()
     with limited_threads(plan.threads):
         scores = score(model, open_as_trained(shared.dataset, images))
     return Start(

@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from asq_hw import __version__
+from asq_hw.cli.check import check
 from asq_hw.cli.checkpoints import evaluate, export
 from asq_hw.cli.doctor import doctor
 from asq_hw.cli.levels import levels
 from asq_hw.cli.options import examples
 from asq_hw.cli.overhead import overhead
+from asq_hw.cli.quantize import quantize
 from asq_hw.cli.simulate import simulate
 from asq_hw.cli.training import TrainCommand, train
 from asq_hw.cli.units import VERBS, unit_examples, unit_group
@@ -24,6 +26,7 @@ EXAMPLES = {
     "simulate": ("asq-hw simulate", "asq-hw simulate --limit 100 --format json"),
     "overhead": ("asq-hw overhead resnet18 --bits 2,3,4,8",),
     "levels": ("asq-hw levels post --bits 4",),
+    "check": ("asq-hw check mynet.py:build --data digits",),
     "train": (
         "asq-hw train --recipe digits-float",
         "asq-hw train --recipe digits-asq-post-w4a4 --init runs/digits-float/last.pt",
@@ -33,9 +36,15 @@ EXAMPLES = {
         f"asq-hw export {_RUN}/last.pt -o digits.asq",
         "asq-hw simulate digits.asq --data digits",
     ),
+    "quantize": (
+        "asq-hw train mynet.py:build --data digits --set weights=none --set activations=none",
+        "asq-hw quantize mynet.py:build --weights runs/mynet-build-float/last.pt --data digits "
+        "-o mynet.asq",
+    ),
     "doctor": ("asq-hw doctor",),
 }
-"""Worked examples by command; each runs as it stands, after those before it. Units have their own
+"""Worked examples by command; each runs as it stands, after those before it, where `mynet.py` has a
+function `build` that makes a network of digits. Units have their own
 (`asq_hw.cli.units.unit_examples`)."""
 
 app = typer.Typer(
@@ -66,9 +75,11 @@ for name, command in (
     ("simulate", simulate),
     ("overhead", overhead),
     ("levels", levels),
+    ("check", check),
     ("train", train),
     ("eval", evaluate),
     ("export", export),
+    ("quantize", quantize),
 ):
     kind = TrainCommand if command is train else None
     app.command(name, cls=kind, epilog=examples(EXAMPLES[name]))(command)

@@ -18,6 +18,14 @@ from asq_hw.cli.options import (
     real,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
+from asq_hw.cli.own import (
+    BitsOption,
+    MeanOption,
+    OwnDataOption,
+    StdOption,
+    WeightsOption,
+    chosen_recipe,
+)
 from asq_hw.cli.requirements import require_torch
 from asq_hw.errors import InputError
 from asq_hw.files.outputs import check_outputs
@@ -31,7 +39,9 @@ __all__ = ["evaluate", "export"]
 CheckpointArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="CHECKPOINT", help="A .pt file that train wrote, or a state dict with --recipe."
+        metavar="CHECKPOINT",
+        help="A .pt file that train wrote, or a state dict with --recipe; or FILE.py:BUILDER, a "
+        "network of your own, with --weights.",
     ),
 ]
 RecipeOption = Annotated[
@@ -40,23 +50,6 @@ RecipeOption = Annotated[
         "--recipe",
         metavar="NAME|FILE",
         help="Of a state dict: the recipe that names its network and its data set.",
-    ),
-]
-MeanOption = Annotated[
-    str | None,
-    typer.Option(
-        "--mean",
-        metavar="M,M,M",
-        help="Of a state dict: the mean of pixel / 255 that its images were normalized with; "
-        "default: the data set's.",
-    ),
-]
-StdOption = Annotated[
-    str | None,
-    typer.Option(
-        "--std",
-        metavar="S,S,S",
-        help="Of a state dict: their deviation; default: the data set's.",
     ),
 ]
 
@@ -74,6 +67,8 @@ def evaluate(
     limit: LimitOption = None,
     recipe_name: RecipeOption = None,
     overrides: OverridesOption = None,
+    weights: WeightsOption = None,
+    bits: BitsOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
     workers: WorkersOption = None,
@@ -109,7 +104,16 @@ def evaluate(
     change = ImageChange(brightness=brightness, contrast=contrast)
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, not {limit}")
-    trained = _open(checkpoint, recipe_name, overrides, mean=mean, std=std)
+    trained = _open(
+        checkpoint,
+        recipe_name,
+        overrides,
+        weights=weights,
+        data=data,
+        mean=mean,
+        std=std,
+        bits=bits,
+    )
     model, recipe = trained.build_model(), trained.recipe
     dataset = open_as_trained(data or recipe.dataset, images_of(trained)).sample(limit)
     workers = default_workers() if workers is None else workers
@@ -153,6 +157,7 @@ def export(
             "default: what it was trained on.",
         ),
     ] = None,
+    data: OwnDataOption = None,
     calibration_images: Annotated[
         int,
         typer.Option(
@@ -164,13 +169,16 @@ def export(
     ] = CALIBRATION_IMAGES,
     recipe_name: RecipeOption = None,
     overrides: OverridesOption = None,
+    weights: WeightsOption = None,
+    bits: BitsOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Turn a trained network into an integer network, and write its model file."""
     require_torch("export")
-    check_outputs({"--output": output}, {"checkpoint": checkpoint, "--recipe": recipe_name})
+    read = {"checkpoint": checkpoint, "--recipe": recipe_name, "--weights": weights, "--data": data}
+    check_outputs({"--output": output}, read)
     for name in references or ():
         check_outputs({"--output": output}, {"--reference": name})
     from asq_hw import modelfile
@@ -180,7 +188,17 @@ def export(
 
     if calibration_images < 1:
         raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
-    trained = _open(checkpoint, recipe_name, overrides, mean=mean, std=std)
+    trained = _open(
+        checkpoint,
+        recipe_name,
+        overrides,
+        weights=weights,
+        data=data,
+        mean=mean,
+        std=std,
+        bits=bits,
+        data_is_own=True,
+    )
     check_outputs({"--output": output}, {"dataset": trained.recipe.dataset})
     model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
     calibration = open_as_trained(recipe.dataset, images, split="train").sample(calibration_images)
@@ -212,13 +230,31 @@ def _open(
     recipe: str | None,
     overrides: list[str] | None,
     *,
+    weights: Path | None,
+    data: str | None,
     mean: str | None,
     std: str | None,
+    bits: int | None,
+    data_is_own: bool = False,
 ) -> Checkpoint:
-    """Read a checkpoint, or a state dict of the network that the options name."""
+    """Read a checkpoint, or a state dict of the network that the options name.
+
+    With `data_is_own`, `data` says nothing but what a network of one's own is for.
+    """
     from asq_hw.train import recipes
+    from asq_hw.train.models.own import is_own
     from asq_hw.train.opening import open_network
 
+    if is_own(str(path)) and not path.exists():
+        if weights is None:
+            raise InputError(f"--weights must name the state dict of {path}")
+        return open_network(
+            weights,
+            chosen_recipe(str(path), recipe, overrides, data=data, mean=mean, std=std, bits=bits),
+        )
+    own = {"--weights": weights, "--bits": bits} | ({"--data": data} if data_is_own else {})
+    if given := [option for option, value in own.items() if value is not None]:
+        raise InputError(f"{given[0]} goes with a network of your own, FILE.py:BUILDER, not {path}")
     if recipe is None and overrides:
         raise InputError(f"--set replaces a value of --recipe, which is not given: {overrides[0]}")
     return open_network(

@@ -18,6 +18,14 @@ from asq_hw.cli.options import (
     WorkersOption,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
+from asq_hw.cli.own import (
+    BitsOption,
+    MeanOption,
+    NetworkArgument,
+    OwnDataOption,
+    StdOption,
+    chosen_recipe,
+)
 from asq_hw.cli.requirements import require_torch
 from asq_hw.files.outputs import check_outputs
 from asq_hw.train.options import Device
@@ -53,12 +61,16 @@ class TrainCommand(TyperCommand):
 
 
 def train(
+    network: NetworkArgument = None,
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--recipe", metavar="NAME|FILE", help="A shipped recipe, or a TOML file like one."
+            "--recipe",
+            metavar="NAME|FILE",
+            help="A shipped recipe, or a TOML file like one; of a network of your own, what else "
+            "than the default.",
         ),
-    ],
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Folder; default: runs/RECIPE."),
@@ -67,10 +79,15 @@ def train(
         Path | None,
         typer.Option(
             "--init",
+            "--weights",
             metavar="CHECKPOINT",
             help="Full-precision network to start from, or its state dict.",
         ),
     ] = None,
+    data: OwnDataOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    bits: BitsOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", metavar="", help="Go on with the run that is in the folder.")
     ] = False,
@@ -95,12 +112,12 @@ def train(
 ) -> None:
     """Train a network as a recipe says; it can be stopped at any moment and resumed.
 
+    A network of your own is built by a function of a Python file, which takes nothing.
+
     Started by torchrun, several processes train it together.
     """
     require_torch("train")
-    from asq_hw.train import recipes
-
-    chosen = recipes.load(recipe, overrides or ())
+    chosen = chosen_recipe(network, recipe, overrides, data=data, mean=mean, std=std, bits=bits)
     folder = output or Path("runs") / chosen.name
     from asq_hw.train.distributed import default_workers, is_main_process
     from asq_hw.train.run.folder import FILES
@@ -151,9 +168,7 @@ def train(
 
 def _warn_of_methods(recipe: Recipe) -> None:
     """Say what the trained network will not be good for."""
-    from asq_hw.train.export.rehearsal import methods_without_integers
-
-    missing = methods_without_integers(recipe)
+    missing = recipe.without_integers
     if missing:
         warn(f"{' and '.join(missing)} have no integer form: the network cannot be exported")
 

@@ -16,7 +16,7 @@ from asq_hw.datasets.folders import ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.network.images import ImageSpec
 
-__all__ = ["DIGEST_LETTERS", "content_name", "fitted", "image_spec"]
+__all__ = ["DIGEST_LETTERS", "ContentDigest", "content_name", "fitted", "image_spec"]
 
 Shape = tuple[int, int, int]
 AnyDataset = Dataset | ImageFolder
@@ -120,12 +120,32 @@ def content_name(dataset: AnyDataset) -> str:
     InputError
         If a file cannot be looked at.
     """
-    digest = hashlib.sha256(repr(dataset.image_shape).encode())
+    digest = ContentDigest(dataset.image_shape)
     for part in _content(dataset):
-        digest.update(np.ascontiguousarray(part).data)
+        digest.add(part)
     stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(dataset.name).resolve().name)
-    stem = stem.strip("_.-")[:_STEM_LETTERS] or "images"
-    return f"{stem}-{digest.hexdigest()[:DIGEST_LETTERS]}"
+    return digest.name(stem.strip("_.-") or "images")
+
+
+class ContentDigest:
+    """The digest of images that come one batch after the other.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Channels, height and width of each.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self._digest = hashlib.sha256(repr(tuple(shape)).encode())
+
+    def add(self, part: NDArray[np.generic]) -> None:
+        """See what follows."""
+        self._digest.update(np.ascontiguousarray(part).data)
+
+    def name(self, stem: str) -> str:
+        """A name that ends with the digest of all that was seen."""
+        return f"{stem[:_STEM_LETTERS]}-{self._digest.hexdigest()[:DIGEST_LETTERS]}"
 
 
 def _content(dataset: AnyDataset) -> tuple[NDArray[np.generic], ...]:

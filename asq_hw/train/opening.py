@@ -15,9 +15,9 @@ from asq_hw.network.images import ImageSpec
 from asq_hw.train.checkpoints.checkpoint import Checkpoint, load_any
 from asq_hw.train.checkpoints.pretrained import fill_foreign
 from asq_hw.train.checkpoints.state_dict import StateDict
-from asq_hw.train.data.trained_images import training_data
+from asq_hw.train.data.trained_images import training_data, with_normalization
+from asq_hw.train.floating import floating_network
 from asq_hw.train.graph.conversion import quantize
-from asq_hw.train.models import build
 from asq_hw.train.recipes import Recipe
 
 __all__ = ["open_network"]
@@ -66,7 +66,7 @@ def open_network(
         raise InputError(
             f"{path} is a state dict, which does not say of which network: name a recipe with it"
         )
-    images = _normalized(_images_of(recipe), mean, std)
+    images = with_normalization(_images_of(recipe), mean or (), std or ())
     return Checkpoint(
         recipe=recipe,
         in_channels=images.shape[0],
@@ -84,30 +84,22 @@ def _images_of(recipe: Recipe) -> ImageSpec:
         return training_data(replace(recipe, training_images=0)).images
     except InputError:
         test = datasets.open_dataset(recipe.dataset, image_size=recipe.image_size or None)
+        images = with_normalization(datasets.image_spec(test), recipe.mean, recipe.std)
         # Of other files' normalization and classes the training images alone can tell.
         if recipe.dataset not in datasets.NAMES and not isinstance(test, ImageFolder):
             raise
-        return datasets.image_spec(test)
-
-
-def _normalized(
-    images: ImageSpec, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> ImageSpec:
-    return replace(
-        images,
-        mean=images.mean if mean is None else tuple(mean),
-        std=images.std if std is None else tuple(std),
-    )
+        return images
 
 
 def _weights(state: StateDict, recipe: Recipe, images: ImageSpec) -> dict[str, torch.Tensor]:
     """The tensors under the names of the recipe's network, which they fit."""
     with torch.random.fork_rng(devices=[]):
-        model = build(
+        model = floating_network(
             recipe.model,
             width=recipe.width,
             in_channels=images.shape[0],
             num_classes=len(images.classes),
+            image_size=images.shape[1:],
         )
         model = quantize(model, recipe)
     fill_foreign(model, state)

@@ -12,17 +12,21 @@ from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
-from asq_hw.train.checkpoints.pretrained import fill_foreign
 from asq_hw.train.data.batches import normalize
+from asq_hw.train.floating import floating_network
 from asq_hw.train.graph.conversion import quantize
-from asq_hw.train.models import build
 from asq_hw.train.recipes import Precision, Recipe
 
 __all__ = ["autocast", "full_precision_model", "network_input", "new_model", "start_steps"]
 
 
 def new_model(
-    recipe: Recipe, init: Path | None, *, in_channels: int, num_classes: int
+    recipe: Recipe,
+    init: Path | None,
+    *,
+    in_channels: int,
+    num_classes: int,
+    image_size: tuple[int, int] | None = None,
 ) -> nn.Module:
     """Make the network: fresh, or from a full-precision one, and quantized by the recipe.
 
@@ -35,6 +39,8 @@ def new_model(
         (`asq_hw.train.checkpoints.state_dict`).
     in_channels, num_classes : int
         What the network maps from and to.
+    image_size : tuple of int, optional
+        Height and width of its images, which a network of one's own needs.
 
     Raises
     ------
@@ -42,12 +48,23 @@ def new_model(
         If `init` is not the recipe's network in full precision; a tensor that is missing or
         has another shape is named.
     """
-    shape = {"in_channels": in_channels, "num_classes": num_classes}
-    return quantize(full_precision_model(recipe, init, **shape), recipe)
+    model = full_precision_model(
+        recipe,
+        init,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        image_size=image_size,
+    )
+    return quantize(model, recipe)
 
 
 def full_precision_model(
-    recipe: Recipe, init: Path | None, *, in_channels: int, num_classes: int
+    recipe: Recipe,
+    init: Path | None,
+    *,
+    in_channels: int,
+    num_classes: int,
+    image_size: tuple[int, int] | None = None,
 ) -> nn.Module:
     """Make the network that `new_model` quantizes.
 
@@ -58,10 +75,9 @@ def full_precision_model(
     if isinstance(source, Checkpoint):
         _check_init(init, source, recipe, shape)
         return source.build_model()
-    model = build(recipe.model, width=recipe.width, **shape)
-    if source is not None:
-        fill_foreign(model, source)
-    return model
+    return floating_network(
+        recipe.model, width=recipe.width, image_size=image_size, weights=source, **shape
+    )
 
 
 def _check_init(

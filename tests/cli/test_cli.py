@@ -428,12 +428,20 @@ def test_an_interrupted_training_leaves_whole_files_and_can_go_on(tmp_path: Path
 # So few epochs leave no batch statistics that could be frozen.
 SHORTER = ("--set", "epochs=4", "--set", "freeze_bn_epochs=0")
 SMALLER = (*SHORTER, "--set", "width=8", "--threads", "1")
+MYNET = """
+from torch import nn
+
+
+def build():
+    return nn.Sequential(nn.Conv2d(1, 8, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
+"""
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which all worked examples were run, with shorter trainings of a narrower net."""
     folder = tmp_path_factory.mktemp("examples")
+    (folder / "mynet.py").write_text(MYNET)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for command in [line for lines in worked_examples().values() for line in lines]:

@@ -240,7 +240,7 @@ def test_gradient_scale_of_activations(adapted: bool) -> None:
 def test_activation_step_starts_from_the_first_training_batch() -> None:
     quantizer = ActivationQuantizer(bits=4, signed=False)
     x = drawn(8, 3, 5, 5).relu()
-    with pytest.raises(InputError, match="must see a training batch"):
+    with pytest.raises(InputError, match="must be calibrated, or see a training batch"):
         quantizer.eval()(x)
     quantizer.train()(x)
     assert quantizer.step().item() == float(initial_step(x, 15))

@@ -8,7 +8,7 @@ from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.train import recipes
 from asq_hw.train.recipes import LayerRule, Recipe
-from asq_hw.train.recipes.layer_rules import layer_bits
+from asq_hw.train.recipes.quantization import LayerSettings, Quantization
 
 MINIMAL = {
     "name": "n",
@@ -125,7 +125,7 @@ def test_overrides_are_read_as_the_type_of_their_key(pair: str, key: str, value:
         ({"min_crop_area": 0.0}, "min_crop_area must be above 0 and at most 1, not 0.0"),
         ({"precision": "half"}, "precision must be one of float32, bfloat16, not 'half'"),
         ({"bfloat16": True}, "recipe key 'bfloat16' is unknown"),
-        ({"step_start": "best"}, "step_start must be one of lsq, least-squares, not 'best'"),
+        ({"step_start": "best"}, "step_start must be one of lsq, least-squares, min-max, not 'b"),
         (ASQ | {"adapter": "mlp"}, "adapter must be one of paper, log-linear, not 'mlp'"),
         (ASQ | {"adapter_rate": 0.0}, "adapter_rate must be above 0, not 0.0"),
         (ASQ | {"adapter_rate": float("nan")}, "adapter_rate must be above 0, not nan"),
@@ -197,10 +197,40 @@ def test_layers_get_widths_of_their_own(tmp_path: Path) -> None:
         LayerRule(pattern="layer1.0.conv1", weight_bits=5, activation_bits=2),
     )
     assert recipes.from_dict(recipe.to_dict()) == recipe
-    default = {"weight_bits": 4, "activation_bits": 4}
-    assert layer_bits(recipe.layers, "layer1.0.conv1", **default) == (5, 2)
-    assert layer_bits(recipe.layers, "layer1.0.conv2", **default) == (3, 4)
-    assert layer_bits(recipe.layers, "layer2.0.conv1", **default) == (4, 4)
+    for name, widths in (
+        ("layer1.0.conv1", (5, 2)),
+        ("layer1.0.conv2", (3, 4)),
+        ("layer2.0.conv1", (4, 4)),
+    ):
+        settings = recipe.of_layer(name, is_edge=False)
+        assert (settings.weight_bits, settings.activation_bits) == widths
+
+
+def test_layers_get_methods_of_their_own() -> None:
+    rules = {"fc": {"weights": "post", "bits": 3}, "*.shortcut": {"activations": "asq"}}
+    recipe = recipes.from_dict(
+        MINIMAL | {"weights": "pot", "activations": "lsq", "layers": rules, "adapter_ratio": 8}
+    )
+    assert recipes.from_dict(recipe.to_dict()) == recipe
+    assert recipe.weight_names == ("pot", "post") and recipe.activation_names == ("lsq", "asq")
+    common = {"weight_bits": 4, "activation_bits": 4, "per_channel": False}
+    assert recipe.of_layer("a.shortcut", is_edge=False) == LayerSettings(
+        weights="pot", activations="asq", **common
+    )
+    # A rule that names the last layer holds there, too; what it leaves open is as in all edges.
+    assert recipe.of_layer("fc", is_edge=True) == LayerSettings(
+        weights="post", activations="lsq", weight_bits=3, activation_bits=3, per_channel=True
+    )
+    assert recipe.of_layer("stem", is_edge=True).weights == "lsq"
+
+
+def test_methods_of_single_layers_count_where_integers_are_missing() -> None:
+    rules = recipes.from_dict(MINIMAL | {"layers": {"fc": {"weights": "lq-net"}}}).layers
+    how = Quantization(weights="lsq", activations="lsq", layers=rules)
+    assert how.without_integers == ["weights lq-net"]
+    alone = Quantization(layers=rules)
+    assert alone.is_quantized
+    assert alone.without_integers == ["weights none", "weights lq-net", "activations none"]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +238,13 @@ def test_layers_get_widths_of_their_own(tmp_path: Path) -> None:
     [
         (3, "layers must be a table of layers, not 3"),
         ({"fc": 3}, "layers.'fc' must be a table, not 3"),
-        ({"fc": {"bits": 3}}, "layers.'fc'.bits is unknown; the keys are weight_bits, act"),
+        (
+            {"fc": {"width": 3}},
+            "layers.'fc'.width is unknown; the keys are weights, activations, b",
+        ),
+        ({"fc": {"bits": 9}}, r"layers.'fc'.weight_bits must be 2\.\.8, not 9"),
+        ({"fc": {"weights": "asq"}}, "layers.'fc'.weights must be one of none, lsq, .*not 'asq'"),
+        ({3: {"bits": 3}}, "layers must name layers by strings, not 3"),
         ({"fc": {"weight_bits": 1}}, r"layers.'fc'.weight_bits must be 2\.\.8, not 1"),
         ({"fc": {"activation_bits": True}}, r"activation_bits must be 2\.\.8, not True"),
     ],

@@ -21,7 +21,6 @@ from asq_hw.train import recipes
 from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.data.trained_images import images_of, open_as_trained, training_data
 from asq_hw.train.export.network import network_name
-from asq_hw.train.export.rehearsal import methods_without_integers
 from asq_hw.train.run.training import train
 
 COLORS = {"chat noir": (200, 40, 40), "\u00e9t\u00e9": (40, 200, 40), "z\u00e8bre": (40, 40, 200)}
@@ -277,9 +276,11 @@ def test_the_check_changes_nothing_of_the_training(tmp_path: Path) -> None:
         ("none", "qil", ["weights none", "activations qil"]),
     ],
 )
-def test_methods_without_integers(weights: str, activations: str, expected: list[str]) -> None:
+def test_methods_without_integers_are_named(
+    weights: str, activations: str, expected: list[str]
+) -> None:
     changes = {"weights": weights, "activations": activations}
-    assert methods_without_integers(recipes.load("digits-asq-post-w4a4", changes)) == expected
+    assert recipes.load("digits-asq-post-w4a4", changes).without_integers == expected
 
 
 def test_training_images_must_hold_every_class(tmp_path: Path) -> None:

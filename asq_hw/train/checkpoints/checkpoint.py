@@ -17,8 +17,10 @@ from asq_hw.train.checkpoints.digest import DIGEST_LETTERS
 from asq_hw.train.checkpoints.pretrained import fill
 from asq_hw.train.checkpoints.state_dict import StateDict, state_dict_of
 from asq_hw.train.checkpoints.unpacking import unpack
+from asq_hw.train.floating import floating_network
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
+from asq_hw.train.models.own import is_own
 from asq_hw.train.recipes import Recipe, from_dict
 
 __all__ = ["Checkpoint", "load", "load_any", "load_model", "save"]
@@ -71,23 +73,36 @@ class Checkpoint:
     def build_model(self) -> nn.Module:
         """The network with its weights, in evaluation mode.
 
+        That of a network of one's own runs the code that its recipe names.
+
         Raises
         ------
         InputError
             If the weights do not fit the recipe's network.
         """
-        shape = {"in_channels": self.in_channels, "num_classes": self.num_classes}
-        self._check_memory(shape)
+        if not is_own(self.recipe.model):
+            self._check_memory()
         with torch.random.fork_rng(devices=[]):
-            model = build(self.recipe.model, width=self.recipe.width, **shape)
+            model = floating_network(
+                self.recipe.model,
+                width=self.recipe.width,
+                in_channels=self.in_channels,
+                num_classes=self.num_classes,
+                image_size=None if self.images is None else self.images.shape[1:],
+            )
             model = quantize(model, self.recipe)
         fill(model, self.weights, f"checkpoint of {self.recipe.name}")
         return model.eval()
 
-    def _check_memory(self, shape: dict[str, int]) -> None:
+    def _check_memory(self) -> None:
         """Refuse a recipe whose network is much larger than the weights, before it is made."""
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            skeleton = build(self.recipe.model, width=self.recipe.width, **shape)
+            skeleton = build(
+                self.recipe.model,
+                width=self.recipe.width,
+                in_channels=self.in_channels,
+                num_classes=self.num_classes,
+            )
         needed = sum(tensor.nbytes for tensor in skeleton.state_dict().values())
         storages = {
             tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()

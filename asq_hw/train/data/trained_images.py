@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,7 +15,14 @@ from asq_hw.network.images import ImageSpec
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
 from asq_hw.train.recipes import Recipe
 
-__all__ = ["AnyDataset", "TrainingData", "images_of", "open_as_trained", "training_data"]
+__all__ = [
+    "AnyDataset",
+    "TrainingData",
+    "images_of",
+    "open_as_trained",
+    "training_data",
+    "with_normalization",
+]
 
 AnyDataset = Dataset | ImageFolder
 
@@ -40,9 +48,23 @@ def training_data(recipe: Recipe) -> TrainingData:
     training = datasets.open_dataset(recipe.dataset, split="train", image_size=size)
     test = datasets.open_dataset(recipe.dataset, split="test", image_size=size)
     images = datasets.image_spec(training, classes=_label_count(training, test))
+    if recipe.mean or recipe.std:
+        images = with_normalization(images, recipe.mean, recipe.std)
+        training = replace(training, mean=images.mean, std=images.std)
     test = datasets.fitted(test, images.shape, images.classes)
     test = replace(test, mean=training.mean, std=training.std)
     return TrainingData(_part(training, recipe.training_images), test, images)
+
+
+def with_normalization(images: ImageSpec, mean: Sequence[float], std: Sequence[float]) -> ImageSpec:
+    """The same images with another mean and deviation, where these are not empty.
+
+    Raises
+    ------
+    InputError
+        If there is not one number for each channel, or one is out of range.
+    """
+    return replace(images, mean=tuple(mean) or images.mean, std=tuple(std) or images.std)
 
 
 def _label_count(*parts: AnyDataset) -> int:

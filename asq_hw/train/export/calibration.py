@@ -22,6 +22,11 @@ from asq_hw.train.quantizers.adapter import Adapter, PaperAdapter
 
 __all__ = ["Calibration", "calibrate"]
 
+_AT_ONCE = 128
+"""Images that are run together,"""
+_PIXELS_AT_ONCE = 1 << 22
+"""and no more than have so many pixels: the maps behind them are larger."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Calibration:
@@ -68,8 +73,10 @@ class _Watcher(fx.Interpreter):
         return value
 
     def _see(self, operation: Operation, value: Tensor) -> None:
-        channels = value.detach().double().transpose(0, 1).flatten(1)
-        low, high = channels.amin(dim=1).cpu().numpy(), channels.amax(dim=1).cpu().numpy()
+        axes = (0, *range(2, value.dim()))
+        low, high = (
+            bound.double().cpu().numpy() for bound in (value.amin(dim=axes), value.amax(dim=axes))
+        )
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise InputError(
                 f"{operation.name}: values must be finite, and are not on these images"
@@ -101,9 +108,7 @@ def _raise_to(maxima: dict[str, float], name: str, value: float) -> None:
     maxima[name] = max(maxima.get(name, 0.0), value)
 
 
-def calibrate(
-    model: nn.Module, operations: Sequence[Operation], dataset: Dataset, *, batch_size: int = 128
-) -> Calibration:
+def calibrate(model: nn.Module, operations: Sequence[Operation], dataset: Dataset) -> Calibration:
     """Run images through a network, and return the extremes seen.
 
     Parameters
@@ -114,8 +119,6 @@ def calibrate(
         What was read from it.
     dataset : Dataset
         The images.
-    batch_size : int
-        Images at once.
 
     Raises
     ------
@@ -123,6 +126,7 @@ def calibrate(
         If an operation's output is not finite.
     """
     watcher = _Watcher(model, operations)
+    batch_size = max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // dataset.images[:1].size))
     with torch.inference_mode():
         for start in range(0, len(dataset.images), batch_size):
             batch = torch.from_numpy(dataset.images[start : start + batch_size].copy())

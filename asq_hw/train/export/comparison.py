@@ -45,6 +45,9 @@ _UNITS = 2.0
 _SAME_SCORES = 1e-4
 """Part of the largest score by which the order of a sum may move scores."""
 _BATCH = 8
+"""Images that are compared together,"""
+_PIXELS = 1 << 18
+"""and no more than have so many pixels: all of their feature maps are held, in double precision."""
 
 
 @dataclass(slots=True)
@@ -121,8 +124,9 @@ def _batches(calibration: Dataset) -> Iterator[Tensor]:
     """Up to `COMPARED_IMAGES` of the images, at even distances."""
     count = min(len(calibration), COMPARED_IMAGES)
     chosen = np.linspace(0, len(calibration) - 1, count).round().astype(np.int64)
-    for start in range(0, count, _BATCH):
-        yield torch.from_numpy(calibration.images[chosen[start : start + _BATCH]].copy())
+    batch_size = max(1, min(_BATCH, _PIXELS // calibration.images[:1].size))
+    for start in range(0, count, batch_size):
+        yield torch.from_numpy(calibration.images[chosen[start : start + batch_size]].copy())
 
 
 def _check_scores(trained: Tensor, read: Tensor) -> None:

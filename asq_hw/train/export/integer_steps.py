@@ -85,7 +85,8 @@ def _step(name: str, value: float) -> int:
 def _adaptive_step(origin: WeightedSource, adapter: PaperAdapter, step: float) -> AdaptiveStep:
     """The adapter in integers; `step` is the learned step in units of the integer step."""
     largest = (1 << STEP_BITS) - 1
-    pool_multiplier, pool_shift, unit = _pooling(origin)
+    first = adapter.linear_layers()[0]
+    pool_multiplier, pool_shift, unit = _pooling(origin, _pool_fraction_bits(origin, first))
     stages = []
     if adapter.hidden is not None:
         hidden_unit = _hidden_unit(origin, adapter)
@@ -176,14 +177,31 @@ def _shared_exponent(
     return SharedExponentStep(lowest=max(0, min(least, highest)), highest=highest)
 
 
-def _pooling(origin: WeightedSource) -> tuple[int, int, float]:
+def _pool_fraction_bits(origin: WeightedSource, first: nn.Linear) -> int:
+    """How many more fraction bits the means have than the feature map, or fewer if it is negative.
+
+    The first layer's bias counts in units of mean times weight. Weights that have hardly begun are
+    tiny, and where nothing lies between them and the output, as in a narrow layer, the means have
+    to be coarser for the bias to fit.
+    """
+    bias = float(first.bias.detach().abs().max())
+    if bias == 0:
+        return _POOL_FRACTION_BITS
+    room = 2.0 ** (BIAS_BITS - 2) * float(weight_scale(first.weight)) / bias
+    most = math.floor(math.log2(room)) - origin.source_format.fraction_bits
+    return min(_POOL_FRACTION_BITS, most)
+
+
+def _pooling(
+    origin: WeightedSource, fraction_bits: int = _POOL_FRACTION_BITS
+) -> tuple[int, int, float]:
     """Multiplier and shift of channel means, and the real value of one unit of these."""
     multiplier, shift = quantize_multiplier(
-        Fraction(1 << _POOL_FRACTION_BITS, origin.positions),
+        Fraction(2) ** fraction_bits / origin.positions,
         MULTIPLIER_BITS,
         maximum_shift=MAX_REQUANTIZATION_SHIFT,
     )
-    return multiplier, shift, 2.0 ** -(origin.source_format.fraction_bits + _POOL_FRACTION_BITS)
+    return multiplier, shift, 2.0 ** -(origin.source_format.fraction_bits + fraction_bits)
 
 
 def _multiplier(name: str, value: float) -> tuple[int, int]:

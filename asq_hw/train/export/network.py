@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -45,7 +45,7 @@ from asq_hw.train.graph.operations import Operation, OperationKind, trace
 from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.recipes import Recipe
 
-__all__ = ["export_network", "network_name"]
+__all__ = ["export_network", "integer_network", "network_name"]
 
 _HEADROOM = 1.5
 """Feature maps get room for values this much larger than calibration saw."""
@@ -60,12 +60,7 @@ def export_network(
     images: ImageSpec | None = None,
     feature_bits: int = FEATURE_BITS,
 ) -> IntegerNetwork:
-    """Turn a trained, quantized network into integers.
-
-    Batch norm is folded, every feature map gets the finest power-of-two scale whose range holds
-    what the calibration images reach with headroom, and every scale becomes an integer
-    multiplier and a shift. What comes out is then compared with the trained network
-    (`asq_hw.train.export.comparison`).
+    """Turn a network that a recipe trained into integers, as `integer_network` does.
 
     Parameters
     ----------
@@ -87,6 +82,68 @@ def export_network(
     Raises
     ------
     InputError
+        As `integer_network`.
+    """
+
+    def predictions() -> dict[str, NDArray[np.uint16]]:
+        return {
+            reference_name(dataset): predict(model, dataset).astype(np.uint16)
+            for dataset in references
+        }
+
+    return integer_network(
+        model,
+        calibration,
+        name=recipe.name,
+        metadata={
+            "recipe": recipe.name,
+            "dataset": recipe.dataset,
+            "calibration": f"{len(calibration.images)} images of {calibration.name}",
+        },
+        references=predictions,
+        images=images,
+        feature_bits=feature_bits,
+    )
+
+
+def integer_network(
+    model: nn.Module,
+    calibration: Dataset,
+    *,
+    name: str,
+    metadata: Mapping[str, str],
+    references: Callable[[], Mapping[str, NDArray[np.uint16]]] = dict,
+    images: ImageSpec | None = None,
+    feature_bits: int = FEATURE_BITS,
+) -> IntegerNetwork:
+    """Turn a quantized network into integers.
+
+    Batch norm is folded, every feature map gets the finest power-of-two scale whose range holds
+    what the calibration images reach with headroom, and every scale becomes an integer
+    multiplier and a shift. What comes out is then compared with the quantized network
+    (`asq_hw.train.export.comparison`).
+
+    Parameters
+    ----------
+    model : nn.Module
+        A converted network whose scales have started; it is left as it is.
+    calibration : Dataset
+        Images whose feature maps set the formats.
+    name : str
+        What the network is called; letters that its name cannot have are replaced.
+    metadata : mapping of str to str
+        What it comes from.
+    references : callable
+        Makes the classes that `model` predicts, by data set.
+    images : ImageSpec, optional
+        The images that it takes, and its classes; by default those of `calibration`, its classes
+        only where there are as many as scores.
+    feature_bits : int
+        Width of the feature maps' integers.
+
+    Raises
+    ------
+    InputError
         If the model holds an operation that has no integer form, is not quantized, would need
         wider arithmetic than there is, or holds a tensor that is not finite; and if the integer
         network is not close to it on the calibration images.
@@ -102,26 +159,14 @@ def export_network(
         if images is None and len(spec.classes) != _scores(layers[-1]):
             spec = replace(spec, classes=())  # the calibration images are of other classes
         network = IntegerNetwork(
-            name=network_name(recipe.name),
+            name=network_name(name),
             layers=layers,
-            references={
-                reference_name(dataset): predict(model, dataset).astype(np.uint16)
-                for dataset in references
-            },
-            metadata=_origin(recipe, calibration),
+            references=references(),
+            metadata=metadata,
             images=spec,
         )
         compare(model, operations, network, calibration)
     return network
-
-
-def _origin(recipe: Recipe, calibration: Dataset) -> dict[str, str]:
-    """What a network is said to come from."""
-    return {
-        "recipe": recipe.name,
-        "dataset": recipe.dataset,
-        "calibration": f"{len(calibration.images)} images of {calibration.name}",
-    }
 
 
 def _scores(layer: Layer) -> int | None:
@@ -129,9 +174,9 @@ def _scores(layer: Layer) -> int | None:
     return layer.out_channels if isinstance(layer, Conv | Linear) else None
 
 
-def network_name(recipe: str) -> str:
+def network_name(wanted: str) -> str:
     """A network's name for a recipe of any name: letters, digits, ``_`` and inner dots."""
-    name = re.sub(r"[^A-Za-z0-9_.]+", "_", recipe)
+    name = re.sub(r"[^A-Za-z0-9_.]+", "_", wanted)
     name = re.sub(r"\.+", ".", name).strip(".") or "network"
     return f"{'_' if name[0].isdigit() else ''}{name}"[:MAX_NAME_LENGTH].rstrip(".")
 

@@ -16,27 +16,13 @@ from asq_hw.errors import InputError
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
-from asq_hw.train.methods.catalog import ACTIVATION_METHODS, WEIGHT_METHODS
 from asq_hw.train.recipes import Recipe
 from asq_hw.train.starting_point import start_steps
 
-__all__ = ["check_export", "methods_without_integers"]
+__all__ = ["check_export"]
 
 _IMAGES = 2
 """Batch norm in training mode needs more than one."""
-
-
-def methods_without_integers(recipe: Recipe) -> list[str]:
-    """Which of a quantized recipe's methods have no integer form, for messages."""
-    if not recipe.is_quantized:
-        return []
-    sides = (
-        ("weights", recipe.weights, WEIGHT_METHODS.get(recipe.weights)),
-        ("activations", recipe.activations, ACTIVATION_METHODS.get(recipe.activations)),
-    )
-    return [
-        f"{side} {name}" for side, name, use in sides if use is None or not use.has_integer_form
-    ]
 
 
 def check_export(
@@ -60,7 +46,7 @@ def check_export(
     InputError
         If export would refuse the network, or its file.
     """
-    if not recipe.is_quantized or methods_without_integers(recipe):
+    if not recipe.is_quantized or recipe.without_integers:
         return
     few = training.sample(_IMAGES)
     seen = few.load() if isinstance(few, ImageFolder) else few

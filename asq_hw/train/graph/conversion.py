@@ -16,14 +16,10 @@ from asq_hw.errors import InputError
 from asq_hw.train.graph.dataflow import reachable, read_dataflow
 from asq_hw.train.graph.quantizable import weighted_nodes
 from asq_hw.train.graph.signs import has_hooks, unsigned_nodes
-from asq_hw.train.methods.catalog import LSQ, NONE
 from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
 from asq_hw.train.methods.method import ActivationSettings, WeightSettings
-from asq_hw.train.quantizers.activations import BaseActivationQuantizer
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
-from asq_hw.train.quantizers.weights import WeightQuantizer
-from asq_hw.train.recipes import Recipe
-from asq_hw.train.recipes.layer_rules import layer_bits
+from asq_hw.train.recipes.quantization import LayerSettings, Quantization
 
 __all__ = ["LayerRole", "layer_roles", "quantize"]
 
@@ -74,27 +70,33 @@ def layer_roles(model: nn.Module) -> dict[str, LayerRole]:
     }
 
 
-def quantize(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """Replace every convolution and linear layer, in place, as the recipe says.
+def quantize(model: nn.Module, how: Quantization) -> nn.Module:
+    """Replace every convolution and linear layer, in place, as a recipe says.
 
     A new layer keeps its predecessor's parameters, hooks, device, type and mode. If the network is
     refused, nothing of it has changed.
 
     The first and the last layer get uniform weights, one step for each output channel, and
-    plain LSQ activations, both of ``edge_bits``. Weights are taken over, and every scale
-    starts from them; activation steps start from the first training batch.
+    plain LSQ activations, both of ``edge_bits``, where no rule for single layers says otherwise.
+    Weights are taken over, and every scale starts from them; activation steps start from the first
+    training batch.
 
     Parameters
     ----------
     model : nn.Module
         A floating-point network that `torch.fx` can trace.
-    recipe : Recipe
-        Methods and widths. A recipe that quantizes nothing leaves the network as it is.
+    how : Quantization
+        Methods and widths, such as a recipe's. If it quantizes nothing, the network stays as it is.
 
     Returns
     -------
     nn.Module
         The same network.
+
+    Raises
+    ------
+    InputError
+        As `layer_roles`; if a rule names no layer, or a method does not go with a layer's width.
 
     Examples
     --------
@@ -104,15 +106,18 @@ def quantize(model: nn.Module, recipe: Recipe) -> nn.Module:
     >>> {type(layer).__name__ for layer in model.modules()} >= {"QuantConv2d", "QuantLinear"}
     True
     """
-    if not recipe.is_quantized:
+    if not how.is_quantized:
         return model
     roles = layer_roles(model)
-    _check_rules(roles, recipe)
+    _check_rules(roles, how)
     twins: dict[nn.Module, nn.Module] = {}
     for name, role in roles.items():
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Conv2d | nn.Linear)
-        twins[layer] = _twin(layer, name, role, recipe)
+        try:
+            twins[layer] = _twin(layer, how.of_layer(name, is_edge=role.is_edge), role, how)
+        except InputError as error:
+            raise InputError(f"layer {name}: {error}") from None
     # Only now, where nothing can be refused any more, and under every name a layer has.
     for parent in list(model.modules()):
         for child, module in parent._modules.items():
@@ -121,59 +126,42 @@ def quantize(model: nn.Module, recipe: Recipe) -> nn.Module:
     return model
 
 
-def _twin(layer: nn.Conv2d | nn.Linear, name: str, role: LayerRole, recipe: Recipe) -> nn.Module:
+def _check_rules(names: Iterable[str], how: Quantization) -> None:
+    """Make sure that every rule for single layers holds for at least one."""
+    for rule in how.layers:
+        if not any(rule.matches(name) for name in names):
+            raise InputError(
+                f"{how.SUBJECT}layers.{rule.pattern!r} must name a layer of the network: "
+                f"{', '.join(names)}"
+            )
+
+
+def _twin(
+    layer: nn.Conv2d | nn.Linear, settings: LayerSettings, role: LayerRole, how: Quantization
+) -> nn.Module:
     """Make the quantized layer that takes the place of another."""
-    weight_bits, activation_bits = layer_bits(
-        recipe.layers,
-        name,
-        weight_bits=recipe.edge_bits if role.is_edge else recipe.weight_bits,
-        activation_bits=recipe.edge_bits if role.is_edge else recipe.activation_bits,
+    weights = weight_quantizer(
+        settings.weights,
+        layer.weight,
+        WeightSettings(
+            bits=settings.weight_bits,
+            encoding=how.encoding,
+            per_channel=settings.per_channel,
+            step_start=how.step_start,
+        ),
     )
-    weights = _weight_quantizer(layer, role, recipe, weight_bits)
-    activations = _activation_quantizer(layer, role, recipe, activation_bits)
+    activations = activation_quantizer(
+        settings.activations,
+        ActivationSettings(
+            channels=layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features,
+            bits=settings.activation_bits,
+            signed=role.signed_input,
+            step_start=how.step_start,
+            adapter=how.adapters,
+        ),
+    )
     if isinstance(layer, nn.Conv2d):
         return QuantConv2d.from_float(
             layer, activation_quantizer=activations, weight_quantizer=weights
         )
     return QuantLinear.from_float(layer, activation_quantizer=activations, weight_quantizer=weights)
-
-
-def _check_rules(names: Iterable[str], recipe: Recipe) -> None:
-    """Make sure that every rule for single layers holds for at least one."""
-    for rule in recipe.layers:
-        if not any(rule.matches(name) for name in names):
-            raise InputError(
-                f"recipe key layers.{rule.pattern!r} must name a layer of {recipe.model}: "
-                f"{', '.join(names)}"
-            )
-
-
-def _weight_quantizer(
-    layer: nn.Conv2d | nn.Linear, role: LayerRole, recipe: Recipe, bits: int
-) -> WeightQuantizer | None:
-    edge = role.is_edge and recipe.weights != NONE
-    settings = WeightSettings(
-        bits=bits,
-        encoding=recipe.encoding,
-        per_channel=edge or recipe.per_channel,
-        step_start=recipe.step_start,
-    )
-    return weight_quantizer(LSQ if edge else recipe.weights, layer.weight, settings)
-
-
-def _activation_quantizer(
-    layer: nn.Conv2d | nn.Linear, role: LayerRole, recipe: Recipe, bits: int
-) -> BaseActivationQuantizer | None:
-    edge = role.is_edge and recipe.activations != NONE
-    settings = ActivationSettings(
-        channels=_input_channels(layer),
-        bits=bits,
-        signed=role.signed_input,
-        step_start=recipe.step_start,
-        adapter=recipe.adapters,
-    )
-    return activation_quantizer(LSQ if edge else recipe.activations, settings)
-
-
-def _input_channels(layer: nn.Conv2d | nn.Linear) -> int:
-    return layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features

@@ -29,6 +29,8 @@ class StepStart(StrEnum):
     """At LSQ's formula, from the mean magnitude."""
     LEAST_SQUARES = "least-squares"
     """Where the squared error is least."""
+    MIN_MAX = "min-max"
+    """Where the largest code, or level, is the largest value: nothing is clipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.methods.method import ActivationSettings
 from asq_hw.train.quantizers.activations import ActivationQuantizer
+from asq_hw.train.quantizers.observation import Observation
 from asq_hw.train.quantizers.positive import PositiveParameter
 from asq_hw.train.quantizers.rounding import round_uniform
 
@@ -33,6 +35,10 @@ class ConstantBetaActivationQuantizer(ActivationQuantizer):
     def __init__(self, *, bits: int, signed: bool, step_start: StepStart = StepStart.LSQ) -> None:
         super().__init__(bits=bits, signed=signed, step_start=step_start)
         self.beta = PositiveParameter(())
+
+    def _start(self, seen: Observation, how: StepStart) -> None:
+        super()._start(seen, how)
+        self.beta.initialize(torch.ones(()))
 
     def step(self) -> Tensor:
         """The step that acts, beta included, of shape ``()``."""

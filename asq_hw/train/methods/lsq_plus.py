@@ -37,9 +37,8 @@ class LsqPlusWeightQuantizer(UniformWeightQuantizer):
     sigma the mean and the deviation of the weights.
     """
 
-    def _initial(self, weight: Tensor) -> Tensor:
-        weight = weight.detach()
-        deviation, mean = torch.std_mean(weight, correction=0)
+    def _initial(self, rows: Tensor) -> Tensor:
+        deviation, mean = torch.std_mean(rows, dim=1, correction=0)
         step = (mean.abs() + 3 * deviation) / 2 ** (self.grid.bits - 1)
         return torch.where(step > 0, step, torch.ones_like(step))
 

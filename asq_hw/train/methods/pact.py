@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.methods.method import ActivationSettings
 from asq_hw.train.quantizers.activations import OneStepActivationQuantizer
 from asq_hw.train.quantizers.gradients import computed, with_gradient_of
 from asq_hw.train.quantizers.initial_scales import initial_clip
+from asq_hw.train.quantizers.observation import Observation
 from asq_hw.train.quantizers.positive import PositiveParameter
 
 __all__ = ["PactActivationQuantizer", "activation_quantizer"]
@@ -36,6 +38,9 @@ class PactActivationQuantizer(OneStepActivationQuantizer):
         """The step, ``alpha / Qp``."""
         alpha: Tensor = self.alpha()
         return alpha / self.grid.maximum
+
+    def _start(self, seen: Observation, how: StepStart) -> None:
+        self.alpha.initialize(seen.step(self.grid, how) * self.grid.maximum)
 
     def _initialize(self, x: Tensor) -> None:
         self.alpha.initialize(initial_clip(x, self.grid.maximum))

@@ -22,6 +22,7 @@ from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.quantizers.adapter import Adapter, channel_means
 from asq_hw.train.quantizers.gradients import with_channel_means
 from asq_hw.train.quantizers.initial_scales import first_step
+from asq_hw.train.quantizers.observation import Observation
 from asq_hw.train.quantizers.positive import PositiveParameter
 from asq_hw.train.quantizers.quantizer import Quantizer
 from asq_hw.train.quantizers.rounding import round_uniform
@@ -87,16 +88,27 @@ class BaseActivationQuantizer(ABC, Quantizer):
         Raises
         ------
         InputError
-            If the network is evaluated before any training batch has been seen.
+            If the network is evaluated before it was calibrated or saw a training batch.
         """
         if not self.is_initialised:
             if not self.training:
                 raise InputError(
-                    "a quantized network must see a training batch before it is evaluated"
+                    "a quantized network must be calibrated, or see a training batch, before it "
+                    "is evaluated"
                 )
             self._initialize(x.detach())
             self.is_initialised.fill_(True)
         return self._quantize(x)
+
+    def start(self, seen: Observation, how: StepStart) -> None:
+        """Set what is learned from what was seen of the input, anew if it was set before."""
+        self._start(seen, how)
+        self.is_initialised.fill_(True)
+
+    def _start(self, seen: Observation, how: StepStart) -> None:
+        """Set what is learned as a method without a choice of its step does."""
+        del how
+        self._initialize(seen.drawn().to(self.is_initialised.device))
 
     @abstractmethod
     def _initialize(self, x: Tensor) -> None:
@@ -163,6 +175,11 @@ class ActivationQuantizer(OneStepActivationQuantizer):
         """The step s that acts, of shape ``()``; with an adapter, before beta."""
         step: Tensor = self.learned()
         return step
+
+    def _start(self, seen: Observation, how: StepStart) -> None:
+        self.learned.initialize(seen.step(self.grid, how))
+        if self.adapter is not None:
+            self.adapter.start(seen.means().to(self.is_initialised.device))
 
     def _initialize(self, x: Tensor) -> None:
         self.learned.initialize(first_step(x, self.grid, self.step_start))

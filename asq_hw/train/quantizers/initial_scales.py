@@ -13,7 +13,17 @@ from asq_hw.numbers.grids import Grid
 from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.quantizers.levels import level_table
 
-__all__ = ["first_step", "initial_alpha", "initial_clip", "initial_step", "least_squares_step"]
+__all__ = [
+    "error_fractions",
+    "first_step",
+    "first_steps",
+    "initial_alpha",
+    "initial_alphas",
+    "initial_clip",
+    "initial_step",
+    "least_squares_step",
+    "min_max_step",
+]
 
 _CANDIDATES = 64
 _CLIP_SAMPLES = 1 << 16
@@ -35,14 +45,26 @@ def least_squares_step(x: Tensor, grid: Grid) -> Tensor:
 
     No more than 131,071 elements, at even distances, are looked at. All zero gives 1.
     """
-    flat = x.detach().flatten().to(torch.float32)
+    return _least_squares_steps(x.detach().reshape(1, -1), grid)[0]
+
+
+def _least_squares_steps(rows: Tensor, grid: Grid) -> Tensor:
+    rows = rows.to(torch.float32)
     # An odd distance meets every column of a map whose width is a power of two.
-    flat = flat[:: len(flat) // _CLIP_SAMPLES | 1]
+    rows = rows[:, :: rows.shape[1] // _CLIP_SAMPLES | 1]
 
     def rounded(step: Tensor) -> Tensor:
-        return (flat / step).round_().clamp_(grid.minimum, grid.maximum).mul_(step)
+        return (rows / step).round_().clamp_(grid.minimum, grid.maximum).mul_(step)
 
-    return _of_least_error(_fractions_of(flat.abs().amax() / grid.maximum), flat, rounded)
+    return _of_least_error(rows.abs().amax(1) / grid.maximum, rows, rounded)
+
+
+def min_max_step(low: Tensor, high: Tensor, grid: Grid) -> Tensor:
+    """The least step that clips nothing between two values; 1 if both are zero."""
+    step = high.clamp(min=0) / grid.maximum
+    if grid.minimum < 0:
+        step = torch.maximum(step, low.clamp(max=0) / grid.minimum)
+    return torch.where(step > 0, step, torch.ones_like(step))
 
 
 def first_step(x: Tensor, grid: Grid, start: StepStart) -> Tensor:
@@ -52,8 +74,17 @@ def first_step(x: Tensor, grid: Grid, start: StepStart) -> Tensor:
             return initial_step(x, grid.maximum)
         case StepStart.LEAST_SQUARES:
             return least_squares_step(x, grid)
+        case StepStart.MIN_MAX:
+            return min_max_step(*x.detach().float().aminmax(), grid)
         case _:
             assert_never(start)
+
+
+def first_steps(rows: Tensor, grid: Grid, start: StepStart) -> Tensor:
+    """The first step of each of rows ``(R, K)``, as `first_step` gives it."""
+    if start is StepStart.LEAST_SQUARES:
+        return _least_squares_steps(rows.detach(), grid)
+    return torch.stack([first_step(row, grid, start) for row in rows])
 
 
 def initial_alpha(weight: Tensor, grid: Grid) -> Tensor:
@@ -61,10 +92,22 @@ def initial_alpha(weight: Tensor, grid: Grid) -> Tensor:
 
     All zero gives 1.
     """
-    flat = weight.detach().flatten().to(torch.float32)
-    table = level_table(grid, flat)
-    scales = _fractions_of(flat.abs().amax()) / table.values[-1]
-    return _of_least_error(scales, flat, lambda alpha: table.round(flat / alpha) * alpha)
+    return initial_alphas(weight.reshape(1, -1), grid, StepStart.LEAST_SQUARES)[0]
+
+
+def initial_alphas(rows: Tensor, grid: Grid, start: StepStart) -> Tensor:
+    """The first alpha of each of rows of weights ``(R, K)``; those of LSQ have the least error."""
+    rows = rows.detach().to(torch.float32)
+    table = level_table(grid, rows)
+    largest = rows.abs().amax(1) / table.values[-1]
+    if start is StepStart.MIN_MAX:
+        return torch.where(largest > 0, largest, torch.ones_like(largest))
+    return _of_least_error(
+        rows.abs().amax(1),
+        rows,
+        lambda alpha: table.round(rows / alpha) * alpha,
+        unit=table.values[-1],
+    )
 
 
 def initial_clip(x: Tensor, maximum: int) -> Tensor:
@@ -74,22 +117,31 @@ def initial_clip(x: Tensor, maximum: int) -> Tensor:
     spread, are looked at. All zero gives 1.
     """
     flat = x.detach().flatten().abs().to(torch.float32)
-    flat = flat[:: max(1, len(flat) // _CLIP_SAMPLES)]
+    rows = flat[:: max(1, len(flat) // _CLIP_SAMPLES)][None]
 
     def rounded(clip: Tensor) -> Tensor:
         step = clip / maximum
-        return (flat / step).round_().clamp_(max=maximum).mul_(step)
+        return (rows / step).round_().clamp_(max=maximum).mul_(step)
 
-    return _of_least_error(_fractions_of(flat.amax()), flat, rounded)
-
-
-def _fractions_of(largest: Tensor) -> Tensor:
-    return torch.arange(1, _CANDIDATES + 1, device=largest.device) / _CANDIDATES * largest
+    return _of_least_error(rows.amax(1), rows, rounded)[0]
 
 
-def _of_least_error(scales: Tensor, x: Tensor, rounded: Callable[[Tensor], Tensor]) -> Tensor:
-    """The scale with which `x` is rounded best; 1 if even the last, the largest, is 0."""
-    if not scales[-1] > 0:
-        return torch.ones_like(scales[-1])
-    errors = [(rounded(scale) - x).square().sum() for scale in scales]
-    return scales[torch.stack(errors).argmin()]
+def error_fractions(largest: Tensor) -> Tensor:
+    """The scales that are tried: 64 fractions of each of some values ``(R,)``, ``(64, R)``."""
+    fractions = torch.arange(1, _CANDIDATES + 1, device=largest.device) / _CANDIDATES
+    return fractions[:, None] * largest
+
+
+def _of_least_error(
+    largest: Tensor, rows: Tensor, rounded: Callable[[Tensor], Tensor], unit: Tensor | None = None
+) -> Tensor:
+    """The scales ``(R,)`` with which rows ``(R, K)`` are rounded best; 1 where the largest is 0.
+
+    Tried are fractions of `largest`, divided by `unit`.
+    """
+    scales = error_fractions(largest)
+    scales = scales if unit is None else scales / unit
+    errors = [(rounded(scale[:, None]) - rows).square().sum(1) for scale in scales]
+    best = torch.stack(errors).argmin(0)
+    chosen = scales.gather(0, best[None])[0]
+    return torch.where(scales[-1] > 0, chosen, torch.ones_like(chosen))

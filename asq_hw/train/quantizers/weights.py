@@ -16,7 +16,7 @@ from torch import Tensor
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.train.methods.adapting import StepStart
-from asq_hw.train.quantizers.initial_scales import first_step, initial_alpha
+from asq_hw.train.quantizers.initial_scales import first_steps, initial_alphas
 from asq_hw.train.quantizers.levels import level_table
 from asq_hw.train.quantizers.positive import PositiveParameter
 from asq_hw.train.quantizers.quantizer import Quantizer
@@ -45,6 +45,9 @@ class WeightQuantizer(ABC, Quantizer):
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
         """The quantized weights, in the shape and type of `weight`."""
+
+    def start(self, weight: Tensor, how: StepStart) -> None:
+        """Choose a scale for weights anew; a method without one keeps what it has."""
 
 
 class IntegerWeightQuantizer(WeightQuantizer):
@@ -97,15 +100,27 @@ class ScaledWeightQuantizer(IntegerWeightQuantizer):
     ) -> None:
         super().__init__(grid)
         self.step_start = step_start
-        shape = per_output_channel(weight) if per_channel else ()
-        self.learned = PositiveParameter(shape)
-        channels = list(weight) if per_channel else [weight]
-        values = torch.stack([self._initial(channel) for channel in channels])
-        self.learned.initialize(values.reshape(shape))
+        self.learned = PositiveParameter(per_output_channel(weight) if per_channel else ())
+        self._start(self._initial(self._rows(weight)))
+
+    def start(self, weight: Tensor, how: StepStart) -> None:
+        """Let the scale start anew, from these weights."""
+        self._start(self._scales(self._rows(weight), how))
+
+    def _start(self, scales: Tensor) -> None:
+        self.learned.initialize(scales.reshape(self.learned.value.shape))
+
+    def _rows(self, weight: Tensor) -> Tensor:
+        """The weights that share a scale, ``(R, K)``."""
+        return weight.detach().reshape(self.learned.value.numel(), -1)
 
     @abstractmethod
-    def _initial(self, weight: Tensor) -> Tensor:
-        """The first value of what is learned, for these weights."""
+    def _initial(self, rows: Tensor) -> Tensor:
+        """The first values ``(R,)`` of what is learned, for rows of weights ``(R, K)``."""
+
+    @abstractmethod
+    def _scales(self, rows: Tensor, how: StepStart) -> Tensor:
+        """The values ``(R,)`` that are chosen so for rows of weights ``(R, K)``."""
 
     def _gradient_scale(self, weight: Tensor) -> float:
         """LSQ's ``1 / sqrt(N * Qp)``, for N weights that share a step."""
@@ -116,8 +131,11 @@ class ScaledWeightQuantizer(IntegerWeightQuantizer):
 class UniformWeightQuantizer(ScaledWeightQuantizer):
     """LSQ on weights: integers times a learned step (Eq. 1-2)."""
 
-    def _initial(self, weight: Tensor) -> Tensor:
-        return first_step(weight, self.grid, self.step_start)
+    def _initial(self, rows: Tensor) -> Tensor:
+        return self._scales(rows, self.step_start)
+
+    def _scales(self, rows: Tensor, how: StepStart) -> Tensor:
+        return first_steps(rows, self.grid, how)
 
     def step(self) -> Tensor:
         """The step that acts."""
@@ -155,8 +173,11 @@ def uniform_codes(integers: Tensor, grid: Grid) -> Tensor:
 class GridWeightQuantizer(ScaledWeightQuantizer):
     """Weights on a grid that is not uniform: ``alpha * nearest level of w / alpha`` (Eq. 3, 17)."""
 
-    def _initial(self, weight: Tensor) -> Tensor:
-        return initial_alpha(weight, self.grid)
+    def _initial(self, rows: Tensor) -> Tensor:
+        return self._scales(rows, StepStart.LEAST_SQUARES)
+
+    def _scales(self, rows: Tensor, how: StepStart) -> Tensor:
+        return initial_alphas(rows, self.grid, how)
 
     def forward(self, weight: Tensor) -> Tensor:
         """The quantized weights, in the shape and type of `weight`."""

@@ -5,24 +5,23 @@ The files beside this module are shipped and known by name; `load` also takes a 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, ClassVar, Final, get_type_hints
 
 from asq_hw.datasets.folders import MOST_IMAGE_SIZE
 from asq_hw.errors import InputError
 from asq_hw.files.reading import read_bounded
-from asq_hw.network.activation import ADAPTER_RATIO
-from asq_hw.numbers.encoding import Encoding
-from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
-from asq_hw.train.methods.adapting import ADAPTER_START, AdapterKind, AdapterSettings, StepStart
-from asq_hw.train.methods.catalog import ACTIVATION_METHODS, ACTIVATION_NAMES, NONE, WEIGHT_NAMES
+from asq_hw.train.methods.catalog import ACTIVATION_METHODS, NONE
 from asq_hw.train.recipes.layer_rules import LayerRule, rules_from_plain, rules_to_plain
+from asq_hw.train.recipes.quantization import CHOICES, Quantization
+from asq_hw.train.recipes.values import choose, shown
 
 __all__ = [
     "LayerRule",
@@ -31,6 +30,7 @@ __all__ = [
     "from_dict",
     "load",
     "names",
+    "own",
 ]
 
 
@@ -45,7 +45,6 @@ _RANGES: Final = {
     "freeze_bn_epochs": (0, 1_000_000),
     "seed": (0, (1 << 32) - 1),
     "image_size": (0, MOST_IMAGE_SIZE),
-    "adapter_ratio": (1, 1024),
 }
 """Smallest and largest value of each integer but the widths of codes."""
 _MOST_BYTES: Final = 1 << 20
@@ -59,8 +58,11 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+_CHOICES: Final = {**CHOICES, "precision": Precision}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Recipe(Quantization):
     """How one network is trained.
 
     Parameters
@@ -68,33 +70,17 @@ class Recipe:
     name : str
         Name of the trained network.
     model, dataset : str
-        What is trained (`asq_hw.train.models.names`) and on what (`asq_hw.datasets.NAMES`, or a
-        folder or archive that `asq_hw.datasets.open_dataset` takes).
+        What is trained (`asq_hw.train.models.names`, or ``FILE.py:BUILDER``) and on what
+        (`asq_hw.datasets.NAMES`, or a folder or archive that `asq_hw.datasets.open_dataset` takes).
     width : int
         Channels of the network's first stage.
-    weights, activations : str
-        Methods (`asq_hw.train.methods.catalog`) of all layers but the first and the last. With
-        ``none`` for both the network stays in floating point.
-    weight_bits, activation_bits : int
-        Width of their codes.
-    edge_bits : int
-        Width of weights and activations in the first and the last layer, which stay uniform.
-    encoding : Encoding
-        Which levels POT and POST keep.
-    per_channel : bool
-        Whether each output channel learns an alpha (or step) of its own.
-    step_start : StepStart
-        Where LSQ's steps of weights and activations start.
-    adapter : AdapterKind
-        What ASQ's beta is a function of.
     adapter_rate : float
         Factor on the learning rate of what gives beta.
-    adapter_start : float
-        Deviation of an adapter's last weights at first.
-    adapter_ratio : int
-        Channels for each hidden value of the paper's adapter.
     training_images : int
         How many of the training images are used, from the first on; 0 for all.
+    mean, std : tuple of float
+        Of ``pixel / 255`` by channel: the network sees ``(pixel / 255 - mean) / std``. Empty: the
+        data set's own.
     image_size : int
         Height and width of images in folders as the network sees them; 0 for the data set's own.
     epochs, batch_size : int
@@ -127,9 +113,12 @@ class Recipe:
         float32.
     seed : int
         Of initial weights, order and augmentation.
-    layers : tuple of LayerRule
-        Widths of single layers; in the file a table ``[layers."PATTERN"]`` for each.
+
+    The rest is what is quantized, and how: `asq_hw.train.recipes.quantization.Quantization`. In the
+    file, single layers have a table ``[layers."PATTERN"]`` each.
     """
+
+    SUBJECT: ClassVar[str] = "recipe key "
 
     name: str
     model: str
@@ -138,19 +127,10 @@ class Recipe:
     batch_size: int
     learning_rate: float
     width: int = 16
-    weights: str = NONE
-    activations: str = NONE
-    weight_bits: int = 4
-    activation_bits: int = 4
-    edge_bits: int = 8
-    encoding: Encoding = Encoding.PACKED
-    per_channel: bool = False
-    step_start: StepStart = StepStart.LSQ
-    adapter: AdapterKind = AdapterKind.PAPER
     adapter_rate: float = 1.0
-    adapter_start: float = ADAPTER_START
-    adapter_ratio: int = ADAPTER_RATIO
     training_images: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     image_size: int = 0
     accumulate: int = 1
     momentum: float = 0.9
@@ -165,92 +145,36 @@ class Recipe:
     freeze_bn_epochs: int = 0
     precision: Precision = Precision.FLOAT32
     seed: int = 1
-    layers: tuple[LayerRule, ...] = ()
 
     def __post_init__(self) -> None:
-        for key in _CHOICES:
-            object.__setattr__(self, key, _choose(key, getattr(self, key)))
-        for key in ("weight_bits", "activation_bits", "edge_bits"):
-            _require(MIN_BITS <= getattr(self, key) <= MAX_BITS, self, key, "2..8")
+        Quantization.__post_init__(self)
+        precision = choose("recipe key precision", self.precision, Precision)
+        object.__setattr__(self, "precision", precision)
         for key, (low, high) in _RANGES.items():
             value = getattr(self, key)
-            _require(value >= low, self, key, f"at least {low}")
-            _require(value <= high, self, key, f"at most {high}")
-        _require(_is_folder_name(self.name), self, "name", "a name for a folder")
-        _require(0 < self.min_crop_area <= 1, self, "min_crop_area", "above 0 and at most 1")
-        _require(
+            self.require(value >= low, key, f"at least {low}")
+            self.require(value <= high, key, f"at most {high}")
+        self.require(_is_folder_name(self.name), "name", "a name for a folder")
+        self.require(0 < self.min_crop_area <= 1, "min_crop_area", "above 0 and at most 1")
+        self.require(
             self.batch_size % self.accumulate == 0,
-            self,
             "batch_size",
             f"a multiple of accumulate {self.accumulate}",
         )
-        _require(0 < self.learning_rate < float("inf"), self, "learning_rate", "above 0")
-        _require(0 <= self.weight_decay < float("inf"), self, "weight_decay", "at least 0")
-        _require(0 <= self.momentum < 1, self, "momentum", "in [0, 1)")
-        _require(0 <= self.label_smoothing < 1, self, "label_smoothing", "in [0, 1)")
-        _require(not self.nesterov or self.momentum > 0, self, "momentum", "above 0 for nesterov")
-        _require(0 < self.adapter_rate < float("inf"), self, "adapter_rate", "above 0")
-        _require(0 <= self.adapter_start < float("inf"), self, "adapter_start", "at least 0")
-        _require_effect(self)
-
-    @property
-    def adapters(self) -> AdapterSettings:
-        """What adapters are made as."""
-        return AdapterSettings(
-            kind=self.adapter, start=self.adapter_start, ratio=self.adapter_ratio
-        )
-
-    @property
-    def is_quantized(self) -> bool:
-        """Whether any layer is quantized."""
-        return self.weights != NONE or self.activations != NONE
+        self.require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0")
+        self.require(0 <= self.weight_decay < float("inf"), "weight_decay", "at least 0")
+        self.require(0 <= self.momentum < 1, "momentum", "in [0, 1)")
+        self.require(0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)")
+        self.require(not self.nesterov or self.momentum > 0, "momentum", "above 0 for nesterov")
+        self.require(0 < self.adapter_rate < float("inf"), "adapter_rate", "above 0")
+        uses = [ACTIVATION_METHODS[name] for name in self.activation_names if name != NONE]
+        learns_factor = any(use.learns_factor for use in uses)
+        self.require_default(learns_factor, "adapter_rate", f"activations are {self.activations}")
 
     def to_dict(self) -> dict[str, object]:
         """The recipe as plain values, as `from_dict` reads them."""
         plain = asdict(self) | {"layers": rules_to_plain(self.layers)}
         return {key: str(v) if isinstance(v, StrEnum) else v for key, v in plain.items()}
-
-
-_CHOICES: Mapping[str, type[StrEnum] | tuple[str, ...]] = {
-    "weights": WEIGHT_NAMES,
-    "activations": ACTIVATION_NAMES,
-    "encoding": Encoding,
-    "precision": Precision,
-    "step_start": StepStart,
-    "adapter": AdapterKind,
-}
-"""Keys whose values have names; from Python they may be given as plain strings."""
-
-
-def _require(holds: bool, recipe: Recipe, key: str, rule: str) -> None:
-    if not holds:
-        raise InputError(f"recipe key {key} must be {rule}, not {_shown(getattr(recipe, key))}")
-
-
-def _require_effect(recipe: Recipe) -> None:
-    """Refuse a key for adapters where nothing would come of it."""
-    use = ACTIVATION_METHODS.get(recipe.activations)
-    has_adapter = use is not None and use.has_adapter
-    activations, adapter = f"activations are {recipe.activations}", f"adapter is {recipe.adapter}"
-    defaults = {field.name: field.default for field in fields(Recipe)}
-    for key, holds, where in (
-        ("adapter_rate", use is not None and use.learns_factor, activations),
-        ("adapter", has_adapter, activations),
-        ("adapter_start", has_adapter, activations),
-        ("adapter_ratio", has_adapter, activations),
-        ("adapter_ratio", recipe.adapter is AdapterKind.PAPER, adapter),
-    ):
-        is_default = getattr(recipe, key) == defaults[key]
-        _require(holds or is_default, recipe, key, f"{defaults[key]} where {where}")
-
-
-def _shown(value: object) -> str:
-    """A value for a message; what is long or deep, or a number of thousands of digits, is cut."""
-    try:
-        text = repr(str(value) if isinstance(value, StrEnum) else value)
-    except (ValueError, RecursionError):
-        return f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _is_folder_name(name: str) -> bool:
@@ -322,7 +246,7 @@ def _parse_pairs(pairs: Iterable[str]) -> dict[str, object]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise InputError(f"a recipe value must be given as key=value, not {_shown(pair)}")
+            raise InputError(f"a recipe value must be given as key=value, not {shown(pair)}")
         parsed[key.strip()] = value.strip()
     return parsed
 
@@ -335,11 +259,12 @@ def from_dict(values: Mapping[str, object]) -> Recipe:
     InputError
         If a key is unknown or missing, or a value has the wrong type or is out of range.
     """
-    types = get_type_hints(Recipe)
+    hints = get_type_hints(Recipe)
+    types = {field.name: hints[field.name] for field in fields(Recipe)}
     for key in values:
         if key not in types:
             known = ", ".join(types)
-            raise InputError(f"recipe key {_shown(key)} is unknown; the keys are {known}")
+            raise InputError(f"recipe key {shown(key)} is unknown; the keys are {known}")
     for field in fields(Recipe):
         if field.default is MISSING and field.name not in values:
             raise InputError(f"recipe key {field.name!r} is missing")
@@ -349,9 +274,11 @@ def from_dict(values: Mapping[str, object]) -> Recipe:
 def _coerce(key: str, value: object, wanted: type) -> Any:
     """Turn a plain value into the type of its key, without ever losing anything."""
     if key == "layers":
-        return rules_from_plain(value)
+        return _layers(value)
+    if key in ("mean", "std"):
+        return _numbers(key, value)
     if key in _CHOICES:
-        return _choose(key, value)
+        return choose(f"recipe key {key}", value, _CHOICES[key])
     if wanted is bool and value in ("true", "false"):
         return value == "true"
     if wanted in (int, float) and isinstance(value, str):
@@ -362,13 +289,63 @@ def _coerce(key: str, value: object, wanted: type) -> Any:
             return float(value)
     elif type(value) is wanted:
         return value
-    raise InputError(f"recipe key {key} must be of type {wanted.__name__}, not {_shown(value)}")
+    raise InputError(f"recipe key {key} must be of type {wanted.__name__}, not {shown(value)}")
 
 
-def _choose(key: str, value: object) -> str:
-    """Read a value that has a name, as a member of its enumeration where it has one."""
-    choices = _CHOICES[key]
-    if not isinstance(value, str) or value not in list(choices):
-        known = ", ".join(choices)
-        raise InputError(f"recipe key {key} must be one of {known}, not {_shown(value)}")
-    return str(value) if isinstance(choices, tuple) else choices(str(value))
+def _layers(value: object) -> tuple[LayerRule, ...]:
+    try:
+        return rules_from_plain(value)
+    except InputError as error:
+        raise InputError(f"recipe key {error}") from None
+
+
+def _numbers(key: str, value: object) -> tuple[float, ...]:
+    """Read numbers, or a string of them between commas."""
+    parts: object = value.split(",") if isinstance(value, str) and value else value or ()
+    if isinstance(parts, list | tuple) and not any(isinstance(part, bool) for part in parts):
+        with suppress(ValueError, TypeError):
+            return tuple(float(part) for part in parts)
+    raise InputError(f"recipe key {key} must be numbers, one for each channel, not {shown(value)}")
+
+
+def own(model: str, dataset: str, overrides: Mapping[str, object] | Iterable[str] = ()) -> Recipe:
+    """A recipe for a network of one's own: uniform in 8 bits, each output channel with its step.
+
+    Parameters
+    ----------
+    model : str
+        ``FILE.py:BUILDER``, or the name of a known network.
+    dataset : str
+        By name, or its folder or archive.
+    overrides : mapping, or iterable of ``"key=value"``
+        Values that replace those.
+
+    Raises
+    ------
+    InputError
+        If a key or a value cannot be used.
+    """
+    pairs = overrides if isinstance(overrides, Mapping) else _parse_pairs(overrides)
+    values: dict[str, object] = {**_OWN, "model": model, "dataset": dataset, **pairs}
+    recipe = from_dict({"name": "own"} | values)
+    if "name" in values:
+        return recipe
+    stem = re.sub(r"[^A-Za-z0-9_.]+", "-", model.rpartition("/")[2].replace(".py:", "-"))
+    widths = f"w{recipe.weight_bits}a{recipe.activation_bits}" if recipe.is_quantized else "float"
+    return replace(recipe, name=f"{stem.strip('-.') or 'own'}-{widths}")
+
+
+_OWN: Final = {
+    "weights": "lsq",
+    "activations": "lsq",
+    "weight_bits": 8,
+    "activation_bits": 8,
+    "per_channel": True,
+    "step_start": "least-squares",
+    "epochs": 1,
+    "batch_size": 32,
+    "learning_rate": 0.01,
+    "weight_decay": 1e-4,
+    "freeze_bn_epochs": 1,
+}
+"""A short training after post-training quantization."""

@@ -69,7 +69,7 @@ def begin(
         state.restore(saved, folder.last)
         return state
     shape = {"in_channels": images.shape[0], "num_classes": len(images.classes)}
-    model = full_precision_model(recipe, init, **shape)
+    model = full_precision_model(recipe, init, image_size=images.shape[1:], **shape)
     start = None if init is None else weights_digest(model.state_dict())
     model = quantize(model, recipe)
     if must_export:

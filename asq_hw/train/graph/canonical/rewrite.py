@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from asq_hw.errors import InputError
 from asq_hw.train.graph.canonical.builder import Builder, Tail
 from asq_hw.train.graph.canonical.capture import Capture, capture, evaluated_copy
-from asq_hw.train.graph.canonical.findings import Finding
+from asq_hw.train.graph.canonical.findings import Finding, FindingKind
 from asq_hw.train.graph.canonical.rules import RULES
 from asq_hw.train.modes import evaluation_mode
 
@@ -37,6 +37,11 @@ class Rewriting:
     network: nn.Module | None
     findings: tuple[Finding, ...]
 
+    @property
+    def refused(self) -> tuple[Finding, ...]:
+        """What stops the network."""
+        return tuple(f for f in self.findings if f.kind is FindingKind.REFUSED)
+
 
 def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
     """Rewrite a network for quantization, and make sure that it still computes the same.
@@ -56,11 +61,12 @@ def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
     """
     images = _checked(example)
     original = evaluated_copy(model)
-    found = capture(original, images)
-    builder = Builder(capture=found, original=original, activations=_Activations(found, images))
-    network = builder.build(RULES)
-    if network is not None:
-        _compare(original, network, images, builder.tail)
+    with torch.random.fork_rng(devices=[]):  # new layers draw weights, before they get theirs
+        found = capture(original, images)
+        builder = Builder(capture=found, original=original, activations=_Activations(found, images))
+        network = builder.build(RULES)
+        if network is not None:
+            _compare(original, network, images, builder.tail)
     return Rewriting(network=network, findings=tuple(builder.findings))
 
 

@@ -1,0 +1,113 @@
+"""``asq-hw check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asq_hw.cli.options import FormatOption, integers
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
+from asq_hw.cli.requirements import require_torch
+from asq_hw.errors import InputError
+
+if TYPE_CHECKING:
+    from asq_hw.interface.check import Report as Findings
+
+__all__ = ["check"]
+
+COLUMNS = (
+    Column(key="name", heading="layer"),
+    Column(key="kind", heading="kind"),
+    Column(key="weights", heading="weights"),
+    Column(key="place", heading="place"),
+    Column(key="input", heading="input"),
+)
+
+
+def check(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.py:BUILDER",
+            help="A function of a Python file, or of MODULE:BUILDER, that makes the network.",
+        ),
+    ],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="Its state dict.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="NAME|DIR", help="Data set whose images have the size it takes."
+        ),
+    ] = None,
+    size: Annotated[
+        str,
+        typer.Option("--input", metavar="C,H,W", help="That size, where there is no data set."),
+    ] = "3,224,224",
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Say what would become of a network of your own, and all that stops it, before any training.
+
+    Exit status 1 where something stops it.
+    """
+    require_torch("check")
+    from asq_hw.interface.check import check as examine
+    from asq_hw.train.checkpoints.checkpoint import Checkpoint, load_any
+    from asq_hw.train.floating import example_images, own_network
+    from asq_hw.train.models.own import own_code
+
+    found = None if weights is None else load_any(weights)
+    if isinstance(found, Checkpoint):
+        raise InputError(f"{weights} is a checkpoint, whose network was taken already")
+    model = own_network(network, found)
+    example = example_images(_shape(data, size))
+    with own_code(network):
+        report = examine(model, example)
+    show(_report(network, report), form)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _shape(data: str | None, size: str) -> tuple[int, ...]:
+    """Channels, height and width of the images."""
+    if data is not None:
+        from asq_hw import datasets
+
+        return datasets.open_dataset(data).image_shape
+    found = integers("--input", size)
+    if len(found) != 3 or min(found) < 1:
+        raise InputError(f"--input must be channels, height and width, not {size!r}")
+    return found
+
+
+def _report(network: str, report: Findings) -> Report:
+    rows = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "weights": " x ".join(map(str, layer.weights)),
+            "place": "first or last" if layer.is_edge else "inner",
+            "input": "signed" if layer.signed_input else "unsigned",
+        }
+        for layer in report.layers
+    ]
+    findings: list[dict[str, Any]] = [
+        {
+            "kind": str(finding.kind),
+            "place": finding.place,
+            "source": finding.source,
+            "what": finding.what,
+            "remedy": finding.remedy,
+        }
+        for finding in report.findings
+    ]
+    verdict = "can be quantized" if report.ok else "cannot be quantized"
+    return Report(
+        headline=[f"{network} {verdict}"],
+        table=Table(columns=COLUMNS, rows=rows),
+        document={"network": network, "ok": report.ok, "layers": rows, "findings": findings},
+        notes=[f"{finding.kind}: {finding}" for finding in report.findings],
+    )

@@ -1,0 +1,125 @@
+"""Networks of one's own on the command line: who builds them, and what goes with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asq_hw.cli.options import integer, numbers
+from asq_hw.errors import InputError
+
+if TYPE_CHECKING:
+    from asq_hw.train.recipes import Recipe
+
+__all__ = [
+    "BitsOption",
+    "MeanOption",
+    "NetworkArgument",
+    "OwnDataOption",
+    "StdOption",
+    "WeightsOption",
+    "chosen_recipe",
+]
+
+NetworkArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[FILE.py:BUILDER]",
+        help="A network of your own: the function of a Python file, or of MODULE:BUILDER, that "
+        "makes it.",
+    ),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="FILE", help="Of a network of your own: its state dict."),
+]
+OwnDataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|DIR",
+        help="Data set by name, or its folder or archive; default: the recipe's.",
+    ),
+]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        metavar="M,M,M",
+        help="Mean of pixel / 255 that the images are normalized with; default: the data set's.",
+    ),
+]
+StdOption = Annotated[
+    str | None,
+    typer.Option("--std", metavar="S,S,S", help="Their deviation; default: the data set's."),
+]
+BitsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--bits",
+        parser=integer,
+        metavar="B",
+        help="Width of weights and activations but in the first and the last layer; --set "
+        "chooses more.",
+    ),
+]
+
+
+def chosen_recipe(
+    network: str | None,
+    recipe: str | None,
+    overrides: list[str] | None,
+    *,
+    data: str | None,
+    mean: str | None,
+    std: str | None,
+    bits: int | None,
+) -> Recipe:
+    """The recipe that the options name, for a network of one's own or for a known one.
+
+    Parameters
+    ----------
+    network : str or None
+        ``FILE.py:BUILDER``; None where the recipe names the network.
+    recipe : str or None
+        What ``--recipe`` says.
+    overrides : list of str or None
+        What ``--set`` says.
+    data, mean, std, bits
+        What the options of these names say, if anything.
+
+    Raises
+    ------
+    InputError
+        If they name no network or no data, or a value cannot be used.
+    """
+    from asq_hw.train import recipes
+
+    if network is None and recipe is None:
+        raise InputError("a network must be named: FILE.py:BUILDER, or a recipe with --recipe")
+    pairs = [*(overrides or ())]
+    pairs += [] if bits is None else [f"weight_bits={bits}", f"activation_bits={bits}"]
+    for key, option, text in (("mean", "--mean", mean), ("std", "--std", std)):
+        pairs += [] if text is None else [f"{key}={','.join(map(str, numbers(option, text)))}"]
+    pairs += [] if data is None else [f"dataset={data}"]
+    if network is None:
+        assert recipe is not None
+        return recipes.load(recipe, pairs)
+    _check_builder(network)
+    if recipe is not None:
+        return recipes.load(recipe, [*pairs, f"model={network}"])
+    if data is None:
+        raise InputError(f"--data must name the images that {network} is for")
+    return recipes.own(network, data, pairs)
+
+
+def _check_builder(network: str) -> None:
+    from asq_hw.train.models.own import is_own
+
+    if not is_own(network):
+        raise InputError(
+            f"a network of your own must be given as FILE.py:BUILDER, not {network!r}; known "
+            "networks are named by a recipe, with --recipe"
+        )

@@ -1,0 +1,115 @@
+"""``asq-hw quantize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asq_hw.cli.options import FormatOption, OverridesOption, WorkersOption, choose, integer
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
+from asq_hw.cli.own import (
+    BitsOption,
+    MeanOption,
+    NetworkArgument,
+    OwnDataOption,
+    StdOption,
+    chosen_recipe,
+)
+from asq_hw.cli.requirements import require_torch
+from asq_hw.errors import InputError
+from asq_hw.files.outputs import check_outputs
+
+__all__ = ["quantize"]
+
+COLUMNS = (
+    Column(key="model", heading="model"),
+    Column(key="layers", heading="layers", form="d"),
+    Column(key="bytes", heading="bytes", form=",d"),
+    Column(key="images", heading="images", form=",d"),
+    Column(key="float_top1", heading="float top-1", form=".2%"),
+    Column(key="top1", heading="quantized top-1", form=".2%"),
+)
+
+
+def quantize(
+    weights: Annotated[
+        Path,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="The trained network: its state dict, or a checkpoint of train.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="The model file to write.")
+    ],
+    network: NetworkArgument = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME|FILE",
+            help="Methods and widths, and the network and data where these are not named.",
+        ),
+    ] = None,
+    data: OwnDataOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    bits: BitsOption = None,
+    overrides: OverridesOption = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            metavar="mse|minmax",
+            help="Whether scales have the least squared error, or clip nothing.",
+        ),
+    ] = "mse",
+    calibration_images: Annotated[
+        int,
+        typer.Option(
+            "--calibration-images",
+            parser=integer,
+            metavar="N",
+            help="Choose scales and number formats from N training images, drawn evenly.",
+        ),
+    ] = 128,
+    workers: WorkersOption = None,
+    form: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Turn a trained network into an integer network without training (post-training quantization).
+
+    Without a recipe, weights and activations are uniform, of 8 bits.
+    """
+    require_torch("quantize")
+    check_outputs({"--output": output}, {"--weights": weights, "--recipe": recipe, "--data": data})
+    if calibration_images < 1:
+        raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
+    chosen = chosen_recipe(network, recipe, overrides, data=data, mean=mean, std=std, bits=bits)
+    check_outputs({"--output": output}, {"dataset": chosen.dataset})
+    from asq_hw import modelfile
+    from asq_hw.interface.calibrate import CalibrationMethod
+    from asq_hw.train.distributed import default_workers
+    from asq_hw.train.post_training import quantize_trained
+
+    made = quantize_trained(
+        chosen,
+        weights,
+        how=choose(CalibrationMethod, "method", method).step_start,
+        calibration_images=calibration_images,
+        workers=default_workers() if workers is None else workers,
+    )
+    modelfile.save(made.network, output)
+    row = {
+        "model": str(output),
+        "name": made.network.name,
+        "layers": len(made.network.layers),
+        "bytes": output.stat().st_size,
+        "dataset": made.test.name,
+        "images": len(made.test),
+        "float_top1": made.float_top1,
+        "top1": made.top1,
+    }
+    show(Report(table=Table(columns=COLUMNS, rows=[row]), document=row), form)

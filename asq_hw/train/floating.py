@@ -1,0 +1,92 @@
+"""A network in full precision by its name, known or somebody's own, with somebody's weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from asq_hw.errors import InputError
+from asq_hw.train.checkpoints.pretrained import fill, fill_foreign
+from asq_hw.train.checkpoints.state_dict import StateDict
+from asq_hw.train.graph.canonical.rewrite import rewrite
+from asq_hw.train.models import build
+from asq_hw.train.models.own import build_own, is_own, own_code
+
+__all__ = ["example_images", "floating_network", "own_network"]
+
+_EXAMPLES = 2
+
+
+def floating_network(
+    name: str,
+    *,
+    width: int,
+    in_channels: int,
+    num_classes: int,
+    image_size: tuple[int, int] | None = None,
+    weights: StateDict | None = None,
+) -> nn.Module:
+    """Make a network as it is before it is quantized.
+
+    Parameters
+    ----------
+    name : str
+        One of `asq_hw.train.models.names`; or ``FILE.py:BUILDER``, whose network is rewritten as
+        plain layers (`asq_hw.train.graph.canonical`).
+    width : int
+        Channels of the first stage of a known network.
+    in_channels, num_classes : int
+        What it maps from and to.
+    image_size : tuple of int, optional
+        Height and width of its images, for which an own network is read.
+    weights : StateDict, optional
+        What it is filled with, under the names that its own code gives.
+
+    Raises
+    ------
+    InputError
+        If there is no such network, the weights do not fit it, its code fails, something in it has
+        no integer form, or it makes another number of scores.
+    """
+    if not is_own(name):
+        model = build(name, width=width, in_channels=in_channels, num_classes=num_classes)
+        if weights is not None:
+            fill_foreign(model, weights)
+        return model
+    if image_size is None:
+        raise InputError(f"{name} cannot be built without the size of its images")
+    model = own_network(name, weights)
+    example = example_images((in_channels, *image_size))
+    with own_code(name):
+        rewriting = rewrite(model, example)
+    if rewriting.network is None:
+        refused = "; ".join(map(str, rewriting.refused))
+        raise InputError(f"{name} cannot be quantized: {refused}")
+    with torch.no_grad():
+        scores = rewriting.network.eval()(example).flatten(1).shape[1]
+    if scores != num_classes:
+        raise InputError(
+            f"{name} must make one score for each of {num_classes} classes, not {scores}"
+        )
+    return rewriting.network.train()
+
+
+def own_network(name: str, weights: StateDict | None = None) -> nn.Module:
+    """Make a network of one's own, as it is written.
+
+    Parameters are those of `floating_network`.
+
+    Raises
+    ------
+    InputError
+        If its code fails, or the weights do not fit.
+    """
+    model = build_own(name)
+    if weights is not None:
+        fill(model, weights.named_as(model.state_dict().keys()), weights.source)
+    return model
+
+
+def example_images(shape: tuple[int, ...]) -> torch.Tensor:
+    """Two images ``(2, C, H, W)`` that a network of one's own is read on, always the same."""
+    return torch.randn(_EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
