@@ -28,6 +28,7 @@ from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.products import Product
 from rtl.digest import digest, unit_name
 from rtl.identifiers import check_identifier
+from rtl.lib.cells import Cells
 from rtl.pace import Pause
 from rtl.rules import Rules
 
@@ -218,6 +219,11 @@ class Design(ABC):
         return np.ones(len(next(iter(inputs.values()))), dtype=np.bool_)
 
     @property
+    def cells(self) -> Cells | None:
+        """Cells of a family of chips that stand in the circuit; None where it is portable."""
+        return None
+
+    @property
     def interval_cyc(self) -> int:
         """Cycles from one operation to the next at the least; ``valid_in`` is low in between."""
         return 1
@@ -278,16 +284,21 @@ class MacDesign(Design):
     """A multiply-accumulate unit: what the proofs know of it, beside its ports.
 
     Data inputs are ``start`` (1: this product begins a new sum), ``activation`` (an integer of
-    `activation_grid`) and ``weight`` (a code of `weight_grid`, whose valid codes are the port's
-    `Port.values`). Outputs are ``accumulator``, or ``even`` and ``odd``; each holds the sum after
-    its operation, modulo its own width. Where `Design.interval_cyc` is more than 1, sums change
-    between one product and the next.
+    `activation_grid`) and ``weight`` (a code of `weight_grid`, or what `weight_codes` has for it;
+    the valid ones are the port's `Port.values`). Outputs are ``accumulator``, or ``even`` and
+    ``odd``; each holds the sum after its operation, modulo its own width. Where
+    `Design.interval_cyc` is more than 1, sums change between one product and the next.
     """
 
     @property
     @abstractmethod
     def weight_grid(self) -> Grid:
         """Grid of the weight codes; products are over its common shift."""
+
+    @property
+    def weight_codes(self) -> Mapping[int, int]:
+        """The grid's code of each valid one at the port, in ascending order: the same, mostly."""
+        return {code: code for code in sorted(self.weight_grid.decode_table())}
 
     @property
     @abstractmethod
@@ -298,6 +309,19 @@ class MacDesign(Design):
     @abstractmethod
     def product(self) -> Product:
         """Which product a grid with the square root of two has; others have only one."""
+
+    @property
+    def settle_cyc(self) -> int:
+        """Cycles behind a reset until the outputs are 0, before a first result comes."""
+        return 0
+
+    @property
+    def running(self) -> Mapping[str, str]:
+        """Registers of the Verilog that hold a sum beside the one that a port shows, by port.
+
+        Such a register holds what the port shows, or 0 in the cycle before a sum begins there.
+        """
+        return {}
 
     def stimulus(
         self, random: np.random.Generator, operations: int

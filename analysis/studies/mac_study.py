@@ -30,7 +30,8 @@ _VARIANTS = Option(
     metavar="|".join(Variants),
     choices=tuple(Variants),
     default=str(Variants.RECOMMENDED),
-    help="Build each unit in the recommended way, in all fast ways, or in every way.",
+    help="Build each unit in the recommended way, in all fast ways, with weights coded for it and "
+    "the target's cells, or in every way.",
 )
 
 
@@ -52,11 +53,15 @@ class MacStudy(Study):
         Heading("target", "target"),
         Heading("accumulation", "sums"),
         Heading("style", "product"),
+        Heading("codes", "weights"),
+        Heading("levels", "levels", "d"),
+        Heading("made_of", "sums made of"),
         Heading("clear", "clear"),
         Heading("pipeline", "pipeline", "d"),
         Heading("segments", "segments", "d"),
         Heading("latency_cyc", "latency (cycles)", "d"),
         Heading("cycles_per_product", "cycles per product", "d"),
+        Heading("idle_cyc", "idle before a sum", "d"),
         *RESOURCES,
         FMAX,
     )

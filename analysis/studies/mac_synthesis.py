@@ -9,6 +9,7 @@ from itertools import product
 
 from analysis.studies.study import area_of
 from asq_hw.numbers.encoding import Encoding
+from rtl.mac.codes import Codes
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 from rtl.synthesis.measure import Measurement
@@ -23,6 +24,9 @@ __all__ = [
 ]
 
 
+_IDLE = " idle"
+
+
 class Variants(StrEnum):
     """How many ways to build a unit are tried."""
 
@@ -32,6 +36,9 @@ class Variants(StrEnum):
     REGISTERED = "registered"
     """Every style, accumulation and number of segments with a register before the sum and the sum
     cleared ahead, where that exists: what FPGAs are fastest with. The plain multiplier, too."""
+    RECODED = "recoded"
+    """Weights in a code that suits the unit, and sums made of the target's cells where it has some;
+    with every kind of sums, cleared a cycle ahead or in an idle one. The plain multiplier, too."""
     ALL = "all"
     """Every style, accumulation, clear, pipeline and number of segments."""
 
@@ -75,6 +82,10 @@ class Row:
             "pipeline": mac.pipeline,
             "segments": mac.segments,
             "encoding": str(mac.encoding),
+            "codes": str(mac.codes),
+            "levels": len(mac.weight_codes),
+            "made_of": mac.cells.name if mac.cells else "portable",
+            "idle_cyc": mac.pause.idle_cyc if mac.pause else 0,
             "unit": mac.stem,
             **resources.others,
         }
@@ -197,6 +208,12 @@ def units(
         match variants:
             case Variants.ALL:
                 made += plain.variants()
+            case Variants.RECODED:
+                made += [
+                    mac.on_cells(target.cells)
+                    for mac in plain.variants()
+                    if _is_recoded(mac) or _is_plain(mac)
+                ]
             case Variants.REGISTERED:
                 made += [mac for mac in plain.variants() if _is_registered(mac) or _is_plain(mac)]
             case Variants.RECOMMENDED:
@@ -205,17 +222,22 @@ def units(
 
 
 def compare(rows: Sequence[Row]) -> list[Comparison]:
-    """Each scheme's best units against the best uniform ones of the same target and width."""
+    """Each scheme's best units against the best uniform ones of the same target and width.
+
+    Units that need no idle cycle are held against uniform ones that need none either.
+    """
     groups: dict[tuple[Target, int], dict[str, list[Row]]] = {}
     for row in rows:
         by_scheme = groups.setdefault((row.target, row.mac.weight_bits), {})
         by_scheme.setdefault(_label(row.mac), []).append(row)
     comparisons = []
     for by_scheme in groups.values():
-        baseline = by_scheme.pop(str(MacScheme.UNIFORM), None)
-        if baseline is None:
+        uniform = by_scheme.pop(str(MacScheme.UNIFORM), None)
+        if uniform is None:
             continue
+        idle = by_scheme.get(f"{MacScheme.UNIFORM}{_IDLE}", [])
         for label, members in by_scheme.items():
+            baseline = uniform + idle if label.endswith(_IDLE) else uniform
             comparisons.append(
                 Comparison(
                     scheme=label,
@@ -232,12 +254,20 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
 def _label(mac: Mac) -> str:
     if mac.interval_cyc > 1:
         return f"{mac.scheme} serial"
-    return f"{mac.scheme} {mac.accumulation}" if mac.splits else str(mac.scheme)
+    sums = f"{mac.scheme} {mac.accumulation}" if mac.splits else str(mac.scheme)
+    return sums + (_IDLE if mac.pause else "")
 
 
 def _is_plain(mac: Mac) -> bool:
     choices = (mac.style, mac.clear, mac.pipeline, mac.segments)
     return choices == (Style.DIRECT, Clear.MASKED, 1, 1)
+
+
+def _is_recoded(mac: Mac) -> bool:
+    """With every register that there can be, and nothing that masks a sum."""
+    if mac.codes is Codes.STORED or mac.clear is Clear.MASKED:
+        return False
+    return (mac.pipeline, mac.segments) == (2 if mac.style is Style.ROWS else 1, 1)
 
 
 def _is_registered(mac: Mac) -> bool:

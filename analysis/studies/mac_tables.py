@@ -16,7 +16,17 @@ from asq_hw.guard import guarded
 from rtl.targets.registry import TARGETS
 from rtl.targets.target import Target
 
-__all__ = ["comparison", "dot_products", "operands", "read", "speed", "tables", "units", "widths"]
+__all__ = [
+    "comparison",
+    "dot_products",
+    "operands",
+    "read",
+    "recoded",
+    "speed",
+    "tables",
+    "units",
+    "widths",
+]
 
 Row = Mapping[str, str]
 
@@ -61,6 +71,7 @@ def tables(folder: Path) -> dict[str, str]:
     four = read(folder / "mac-4x4.csv")
     return {
         "comparison": comparison(four),
+        "recoded": recoded(read(folder / "mac-recoded.csv")),
         "speed": speed(four),
         "units": units(four),
         "widths": widths(read(folder / "mac-widths.csv")),
@@ -90,6 +101,25 @@ def comparison(rows: Sequence[Row]) -> str:
             cells.append(f"{value:.0f}" + (f" ({', '.join(ratios)})" if "POST" in family else ""))
         lines.append(cells)
     return _markdown(["", *_FAMILIES], lines)
+
+
+def recoded(rows: Sequence[Row]) -> str:
+    """Units with weights in a code of their own, and over the smallest uniform one of their pace.
+
+    A unit that takes a product in every cycle is held against uniform ones that do so, too.
+    """
+    lines = []
+    for row in rows:
+        bases = [
+            int(other["luts"])
+            for other in rows
+            if other["scheme"] == "uniform" and int(other["idle_cyc"]) <= int(row["idle_cyc"])
+        ]
+        named = [_label(row), *(row[key] for key in ("levels", "style", "codes", "made_of"))]
+        placed = [row["idle_cyc"], row["luts"], f"{int(row['luts']) / min(bases):.2f}"]
+        lines.append([*named, *placed, row["cells"], f"{float(row['fmax_mhz']):.0f}"])
+    heads = ["scheme", "levels", "product", "weights", "sums made of", "idle cycles"]
+    return _markdown([*heads, "LUTs", "over uniform", "cells", "MHz"], lines, left=1)
 
 
 def speed(rows: Sequence[Row]) -> str:

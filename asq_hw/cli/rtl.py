@@ -83,7 +83,10 @@ def _emit(
             ],
             table=Table(columns=PORTS, rows=document["ports"]),
             document={"folder": str(emitted.folder), **document},
-            notes=[f"Wrote {len(emitted.files)} files to {emitted.folder}."],
+            notes=[
+                f"It holds {design.cells.title}." if design.cells else "It is portable Verilog.",
+                f"Wrote {len(emitted.files)} files to {emitted.folder}.",
+            ],
         ),
         form,
     )

@@ -146,7 +146,7 @@ def _run(does: Verb, unit: Unit, values: dict[str, Any]) -> None:
     """Do a command's work; targets that cannot be used and are not asked for are named first."""
     from rtl.targets.registry import TARGETS
 
-    _warn_of(TARGETS.problems, but=values.get("target", "").split(","))
+    _warn_of(TARGETS.problems, but=(values.get("target") or "").split(","))
     does.run(unit, values)
 
 

@@ -16,7 +16,7 @@ from rtl.emit.manifest import core, manifest
 from rtl.emit.occupant import Occupant, occupant
 from rtl.emit.testbench import testbench
 from rtl.emit.vectors import Vectors
-from rtl.emit.verilog import to_verilog
+from rtl.emit.verilog import cell_models, to_verilog
 
 __all__ = ["DEFAULT_OPERATIONS", "MANIFEST", "Emitted", "check_free", "emit"]
 
@@ -131,6 +131,7 @@ def _texts(
     bounds = constraints(clock_mhz)
     files = {
         "verilog": f"{top}.v",
+        **({"cells": f"{top}_cells.v"} if design.cells else {}),
         "testbench": f"{top}_tb.v",
         "vectors": f"{top}.mem",
         **{kind: f"{top}.{kind}" for kind in bounds},
@@ -139,6 +140,7 @@ def _texts(
     }
     texts = {
         files["verilog"]: to_verilog(design),
+        **({files["cells"]: cell_models(design)} if design.cells else {}),
         files["testbench"]: testbench(design, vectors.cycles),
         files["vectors"]: "".join(vectors.lines()),
         **{files[kind]: text for kind, text in bounds.items()},

@@ -61,7 +61,7 @@ filesets:
   testbench:
     files:
       - {testbench}: {{file_type: verilogSource}}
-      - {vectors}: {{file_type: user, copyto: {vectors}}}
+{cells}      - {vectors}: {{file_type: user, copyto: {vectors}}}
 {filesets}targets:
   default: &default
     filesets: [rtl]
@@ -74,6 +74,10 @@ filesets:
       icarus: {{iverilog_options: [-g2001]}}
       verilator: {{mode: binary, verilator_options: [--timing, -Wno-fatal]}}
 {targets}"""
+
+_CELLS = """\
+      - {cells}: {{file_type: verilogSource}}
+"""
 
 _FILESET = """\
   {flow}:
@@ -98,6 +102,7 @@ def core(design: Design, files: Mapping[str, str]) -> str:
         title=title,
         verilog=files["verilog"],
         testbench=files["testbench"],
+        cells=_CELLS.format(cells=files["cells"]) if design.cells else "",
         vectors=files["vectors"],
         filesets="".join(
             _FILESET.format(flow=each.flow, file=files[each.suffix], file_type=each.file_type)

@@ -24,10 +24,10 @@ _TEXT = """\
 //
 // Ends with another status than 0 where something is wrong, a missing {top}.mem included.
 //
-//   $ verilator --binary --timing -Wno-fatal --top-module {top}_tb {top}_tb.v {top}.v
+//   $ verilator --binary --timing -Wno-fatal --top-module {top}_tb {sources}
 //   $ ./obj_dir/V{top}_tb
 //
-//   $ iverilog -g2001 -o {top}_tb {top}_tb.v {top}.v && vvp {top}_tb
+//   $ iverilog -g2001 -o {top}_tb {sources} && vvp {top}_tb
 //
 // +{top}_rows=N runs the first N rows only; +together leaves ending the simulation
 // to others, so that several test benches can run in one.
@@ -174,6 +174,8 @@ def testbench(design: Design, rows: int) -> str:
     inputs = [port for port in design.ports if port.direction is Direction.IN]
     return _TEXT.format(
         top=design.name,
+        sources=f"{design.name}_tb.v {design.name}.v"
+        + (f" {design.name}_cells.v" if design.cells else ""),
         rows=rows,
         latency=design.latency_cyc,
         resets=RESETS,

@@ -15,11 +15,12 @@ from rtl.identifiers import check_identifier
 from rtl.pace import pace_lines
 from rtl.tools import produced, run_yosys
 
-__all__ = ["WAIVERS", "header", "to_rtlil", "to_verilog"]
+__all__ = ["WAIVERS", "cell_models", "header", "to_rtlil", "to_verilog", "whole_verilog"]
 
 # Processes become registers and expressions, which reads better than Amaranth's own blocks, and
 # Yosys' numbered names (_00_) replace its $-names. The circuit is not optimized beyond that.
 _SCRIPT = """
+read_verilog -lib cells.v
 read_rtlil design.il
 hierarchy -check -top {top}
 proc -norom
@@ -58,6 +59,9 @@ def to_rtlil(design: Design) -> str:
 def to_verilog(design: Design) -> str:
     """Verilog-2001 of the design under a comment that names its parameters and ports.
 
+    Where it is made of `Design.cells`, they are instances of modules that a chip's maker has, and
+    whose function `cell_models` says.
+
     Raises
     ------
     MissingToolError
@@ -66,11 +70,24 @@ def to_verilog(design: Design) -> str:
     with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
         folder = Path(name)
         (folder / "design.il").write_text(to_rtlil(design), encoding="utf-8")
+        (folder / "cells.v").write_text(cell_models(design), encoding="utf-8")
         run_yosys(_SCRIPT.format(top=design.name), folder=folder)
         text = produced(folder / "design.v", "Yosys").read_text(encoding="utf-8")
     body = re.sub(r"\A/\*.*?\*/\s*", "", text, flags=re.DOTALL)
     body = _INITIAL.sub(r"\1 \2;\n  initial \2 = \3;", body)
     return f"{header(design)}\n{_waivers('off')}\n`timescale 1ns / 1ps\n\n{body}\n{_waivers('on')}"
+
+
+def cell_models(design: Design) -> str:
+    """Verilog of what the cells in a design compute; empty where it is portable."""
+    if design.cells is None:
+        return ""
+    return f"{_waivers('off')}\n`timescale 1ns / 1ps\n\n{design.cells.model}\n{_waivers('on')}"
+
+
+def whole_verilog(design: Design) -> str:
+    """`to_verilog`, and the modules that it has instances of."""
+    return to_verilog(design) + cell_models(design)
 
 
 def _waivers(switch: str) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib import wiring
 
-from rtl.lib.delay import delay, delay_line
-from rtl.mac.accumulator import Term, sum_apart, sum_shared
+from rtl.lib.delay import delay_line
+from rtl.mac.accumulator import Term, sum_apart, sum_chosen, sum_shared
 from rtl.mac.parameters import MacParameters
 from rtl.mac.product import ProductUnit
-from rtl.mac.schemes import Accumulation
+from rtl.mac.schemes import Accumulation, Clear
 from rtl.mac.units import unit_class
 
 __all__ = ["MacComponent", "latency_cyc"]
@@ -51,13 +51,15 @@ class MacComponent(wiring.Component):
         ]
         cycles = _adder_cyc(mac)
         valid = delay_line(m, self.valid_in, cycles + mac.segments, "valid")
-        starts = delay_line(m, self.start & self.valid_in, cycles + mac.segments - 1, "starts")
         m.d.comb += self.valid_out.eq(valid[-1])
-        at_adder = starts[cycles - 1 :]
+        at_adder = self._starts(m, cycles)
         if mac.accumulation is Accumulation.SHARED:
-            is_odd = delay(m, unit.odd, 1, "is_odd") if mac.pipeline else unit.odd
+            is_odd = self._kept(m, unit, unit.odd, "is_odd1")
             term = self._term(m, unit, "shared", Const(0), at_adder)
-            sum_shared(m, self.even, self.odd, term, is_odd)
+            if mac.clear is Clear.MASKED:
+                sum_shared(m, self.even, self.odd, term, is_odd)
+            else:
+                sum_chosen(m, self.even, self.odd, term, is_odd, mac.clear)
             return m
         sums = (
             ((self.even, unit.odd), (self.odd, ~unit.odd))
@@ -69,14 +71,49 @@ class MacComponent(wiring.Component):
             sum_apart(m, output, term, mac.clear, mac.segments)
         return m
 
+    def _starts(self, m: Module, cycles: int) -> list[Value]:
+        """Whether a sum begins with the term that comes next to the adder, is there, was there."""
+        line: list[Value] = [self.start & self.valid_in]
+        for number in range(1, cycles + self._mac.segments):
+            later = Signal(name=f"starts{number}", init=self._mac.is_reset_by_starts)
+            m.d.sync += later.eq(line[-1])
+            line.append(later)
+        return line[cycles - 1 :]
+
     def _term(
         self, m: Module, unit: ProductUnit, name: str, drop: Value, starts: Sequence[Value]
     ) -> Term:
         """The product, or 0 where it is to be dropped, and the carry that belongs to it."""
-        term, carry = Signal(unit.value.shape(), name=f"{name}_term"), Signal(name=f"{name}_carry")
+        is_cleared = self._mac.pipeline > 0 and unit.has_zero
+        term = Signal(unit.value.shape(), name=f"{name}_term", reset_less=is_cleared)
+        carry = Signal(name=f"{name}_carry", reset_less=is_cleared)
         domain = m.d.sync if self._mac.pipeline else m.d.comb
         domain += [term.eq(unit.value), carry.eq(unit.negative)]
+        if unit.has_zero:
+            drop = unit.zero | drop
         if not isinstance(drop, Const):
             with m.If(drop):
                 domain += [term.eq(0), carry.eq(0)]
-        return Term(value=term, carry=carry if unit.inverts else None, starts=starts)
+        doubles = None
+        if unit.leaves_doubling(self._mac):
+            doubles = self._kept(m, unit, unit.doubles, f"{name}_doubles")
+        return Term(
+            value=term,
+            carry=carry if unit.inverts or unit.subtracts else None,
+            starts=starts,
+            subtracts=carry if unit.subtracts else None,
+            doubles=doubles,
+            clears=self._mac.is_reset_by_starts,
+            cells=self._mac.cells,
+        )
+
+    def _kept(self, m: Module, unit: ProductUnit, bit: Value, name: str) -> Value:
+        """A bit of the product's, which goes along with it to the adder."""
+        if not self._mac.pipeline:
+            return bit
+        kept = Signal(name=name, reset_less=unit.has_zero)
+        m.d.sync += kept.eq(bit)
+        if unit.has_zero:
+            with m.If(unit.zero):
+                m.d.sync += kept.eq(0)
+        return kept

@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from asq_hw.errors import InputError
 from rtl.design import Parameter, Rows
+from rtl.mac.codes import Codes
+from rtl.mac.combinations import MAX_PIPELINE
 from rtl.mac.component import MacComponent, latency_cyc
-from rtl.mac.parameters import MAX_PIPELINE, SEGMENT_COUNTS, MacParameters, term_table
+from rtl.mac.parameters import SEGMENT_COUNTS, MacParameters, term_table
 from rtl.mac.schemes import Accumulation, Clear, Style
 from rtl.mac.serial import SerialMacComponent, serial_latency_cyc
+from rtl.pace import Pause
+from rtl.rules import IDLE, Rules
 
 __all__ = ["Mac"]
 
@@ -45,11 +49,12 @@ class Mac(MacParameters):
     def variants(self) -> list[Mac]:
         """Every way to build a unit with the same operands and sums."""
         made = []
-        for style, accumulation, clear, pipeline, segments in product(
-            Style, Accumulation, Clear, range(MAX_PIPELINE + 1), SEGMENT_COUNTS
+        for style, codes, accumulation, clear, pipeline, segments in product(
+            Style, Codes, Accumulation, Clear, range(MAX_PIPELINE + 1), SEGMENT_COUNTS
         ):
             changed = self.variant(
                 style=style,
+                codes=codes,
                 accumulation=accumulation,
                 clear=clear,
                 pipeline=pipeline,
@@ -85,6 +90,38 @@ class Mac(MacParameters):
         return self.weight_bits if self.style is Style.SERIAL else 1
 
     @property
+    def settle_cyc(self) -> int:
+        """What is on its way at a reset is let pass where starts clear the sum meanwhile."""
+        return self.latency_cyc if self.is_reset_by_starts else 0
+
+    @property
+    def running(self) -> dict[str, str]:
+        """The pair that takes turns, where another one is shown."""
+        is_pair = self.accumulation is Accumulation.SHARED and self.clear is Clear.AHEAD
+        return {port.name: f"{port.name}_sum" for port in self.accumulators if is_pair}
+
+    @property
+    def pause(self) -> Pause | None:
+        """A cycle in which the sum can be cleared."""
+        if self.clear is not Clear.IDLE:
+            return None
+        return Pause(after="the last product of a sum", idle_cyc=1)
+
+    def pauses(self, inputs: Rows) -> NDArray[np.bool_]:
+        """Where the next product begins a sum."""
+        if self.clear is not Clear.IDLE:
+            return super().pauses(inputs)
+        pauses: NDArray[np.bool_] = np.append(inputs["start"][1:], 0) != 0
+        return pauses
+
+    @property
+    def rules(self) -> Rules:
+        """A sum begins behind a cycle without a product."""
+        if self.clear is not Clear.IDLE:
+            return super().rules
+        return Rules(allowed=f"!start || {IDLE}")
+
+    @property
     def parameters(self) -> dict[str, Parameter]:
         """What the unit was made with, and the length that follows."""
         extra: dict[str, Parameter] = (
@@ -104,6 +141,8 @@ class Mac(MacParameters):
             "pipeline": self.pipeline,
             "segments": self.segments,
             **extra,
+            **({} if self.codes is Codes.STORED else {"codes": str(self.codes)}),
+            **({"cells": self.cells.name} if self.cells else {}),
         }
 
     def component(self) -> wiring.Component:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from asq_hw.errors import InputError, check_range
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.lib.delay import delay, register
+from rtl.mac.codes import Codes
 from rtl.mac.design import Mac
 from rtl.mac.schemes import Accumulation, Clear, Style
 from rtl.mac.units import unit_class
@@ -60,6 +61,10 @@ class DotProduct(Design):
         if self.mac.accumulation is Accumulation.SHARED:
             raise InputError(
                 "accumulation of a dot-product unit must be single, pair or ordered, not shared"
+            )
+        if self.mac.codes is not Codes.STORED:
+            raise InputError(
+                f"weights of a dot-product unit must stand in stored codes, not {self.mac.codes}"
             )
         if (self.mac.clear, self.mac.segments) != (Clear.MASKED, 1):
             raise InputError("sums of a dot-product unit must be masked and in one segment")

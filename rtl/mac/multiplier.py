@@ -7,6 +7,8 @@ from operator import add
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
+from rtl.mac.codes import Codes
+from rtl.mac.magnitude_rows import add_shifted_rows, reset_row
 from rtl.mac.parameters import MacParameters, term_table
 from rtl.mac.product import ProductUnit
 
@@ -92,12 +94,14 @@ class RowMultiplier(ProductUnit):
 
     def build(self, m: Module, activation: Signal, weight: Signal) -> None:
         """Sum the rows."""
+        is_inverted = self._mac.codes is Codes.INVERTED
+        make_row, add_rows = (reset_row, _add_upper_bits) if is_inverted else (_row, _add_neighbors)
         rows: list[Value] = []
         for i, bit in enumerate(weight):
-            rows.append(_row(m, activation, bit, f"row{i}"))
+            rows.append(make_row(m, activation, bit, f"row{i}"))
         level = 0
         while len(rows) > 1:
-            rows = _add_neighbors(rows, 1 << level, subtract_last=level == _level_of_sign(weight))
+            rows = add_rows(rows, 1 << level, subtract_last=level == _level_of_sign(weight))
             level += 1
             if len(rows) > 1:
                 rows = [self.step(m, row, f"level{level}_{i}") for i, row in enumerate(rows)]
@@ -169,4 +173,14 @@ def _add_neighbors(rows: list[Value], shift: int, *, subtract_last: bool) -> lis
     for low, high in zip(rows[::2], rows[1::2], strict=False):
         is_last = subtract_last and high is rows[-1]
         sums.append(low - (high << shift) if is_last else low + (high << shift))
+    return sums + rows[len(rows) & ~1 :]
+
+
+def _add_upper_bits(rows: list[Value], shift: int, *, subtract_last: bool) -> list[Value]:
+    """The same with adders that begin where both rows have bits."""
+    pairs = zip(rows[::2], rows[1::2], strict=False)
+    sums = [
+        add_shifted_rows(low, high, shift, subtracts=subtract_last and high is rows[-1])
+        for low, high in pairs
+    ]
     return sums + rows[len(rows) & ~1 :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
@@ -16,11 +16,14 @@ from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Grid
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.schemes import UNIFORM
 from rtl.design import VALID_IN, VALID_OUT, Direction, MacDesign, Port
+from rtl.digest import silent_at
+from rtl.lib.cells import Cells
+from rtl.mac.codes import Codes, port_codes
+from rtl.mac.combinations import MAX_PIPELINE, check_combination
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 
 __all__ = [
     "MAX_ACCUMULATOR_BITS",
-    "MAX_PIPELINE",
     "MAX_SEGMENTS",
     "SEGMENT_COUNTS",
     "MacParameters",
@@ -33,17 +36,12 @@ MAX_ACCUMULATOR_BITS = 48
 Term = tuple[int, ...]
 """What one product adds to each accumulator: (sum,), or (even, odd)."""
 
-MAX_PIPELINE = 2
-
 MAX_SEGMENTS = 6
 
 SEGMENT_COUNTS = (1, 3)
 """The ones that comparisons of variants try."""
 
 _LEAST_SEGMENT_BITS = 2
-
-_MAX_TABLE_BITS = 10
-"""Widest address of a table of products."""
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -81,6 +79,11 @@ class MacParameters(MacDesign):
         the next one, which makes carry chains as much shorter and adds a cycle of latency each.
     lut_fraction_bits : int
         Fraction bits of ``post-lut``'s table, 0 to 15.
+    codes : Codes, optional
+        How weights stand at the port; None: the style's default.
+    cells : Cells, optional
+        Cells of a family of chips that the sums are made of; None: portable Verilog. `on_cells`
+        gives a unit that has no use for them as it is.
 
     Raises
     ------
@@ -100,6 +103,8 @@ class MacParameters(MacDesign):
     pipeline: int = 1
     segments: int = 1
     lut_fraction_bits: int = 0
+    codes: Codes | None = field(default=None, metadata=silent_at(Codes.STORED))
+    cells: Cells | None = field(default=None, metadata=silent_at(None))
 
     def __post_init__(self) -> None:
         self._set("scheme", _choice("scheme", MacScheme, self.scheme))
@@ -108,6 +113,8 @@ class MacParameters(MacDesign):
         sums = self.scheme.accumulations[0] if self.accumulation is None else self.accumulation
         self._set("accumulation", _choice("accumulation", Accumulation, sums))
         self._set("clear", _choice("clear", Clear, self.clear))
+        codes = self.style_codes[0] if self.codes is None else self.codes
+        self._set("codes", _choice("codes", Codes, codes))
         check_range("pipeline", self.pipeline, 0, MAX_PIPELINE)
         check_range("segments", self.segments, 1, MAX_SEGMENTS)
         check_range(f"weight bits of {self.scheme}", self.weight_bits, *self.scheme.weight_bits)
@@ -117,13 +124,56 @@ class MacParameters(MacDesign):
         if self.lut_fraction_bits and not self.scheme.rounds:
             raise InputError(f"LUT fraction bits are for post-lut, not for {self.scheme}")
         assert self.product  # checks the fraction bits
-        self._check_combination()
+        check_combination(self)
+        self._check_accumulators()
 
     @classmethod
     def for_length(cls, length: int, mac: Self) -> Self:
         """`mac` with the narrowest accumulators that no sum of `length` products overflows."""
         check_range("dot-product length", length, 1, 1 << MAX_ACCUMULATOR_BITS)
         return replace(mac, accumulator_bits=max(_widths(mac._term_ranges, length)))
+
+    def on_cells(self, cells: Cells | None) -> Self:
+        """The same unit with its sums made of `cells`, where there is a use for them."""
+        return replace(self, cells=cells if self.has_use_for_cells else None)
+
+    @property
+    def has_use_for_cells(self) -> bool:
+        """Whether a sum has a choice in front of its adder."""
+        if self.accumulation is Accumulation.SHARED:
+            return self.clear is not Clear.MASKED
+        return self.codes is Codes.SIGN_MAGNITUDE or self.style is Style.STAGED
+
+    @property
+    def style_codes(self) -> tuple[Codes, ...]:
+        """Codes that the style can have at its port, the default first."""
+        match self.style:
+            case Style.STAGED:
+                return (Codes.EXPONENT,)
+            case Style.ROWS:
+                return (Codes.STORED, Codes.INVERTED, Codes.SIGN_MAGNITUDE)
+            case _:
+                return (Codes.STORED,)
+
+    @property
+    def weight_codes(self) -> Mapping[int, int]:
+        """The grid's code of each that the port carries."""
+        assert self.codes is not None
+        return port_codes(self.codes, self.weight_grid)
+
+    @property
+    def is_reset_by_starts(self) -> bool:
+        """Whether a reset is as many starts as there are cycles before the adder.
+
+        Registers in between and the sums need no reset of their own then.
+        """
+        return self.is_cleared_first or self.codes is not Codes.STORED
+
+    @property
+    def is_cleared_first(self) -> bool:
+        """Whether one register is both what is added to and what is cleared before a sum."""
+        shared = self.accumulation is Accumulation.SHARED
+        return self.clear is Clear.IDLE or (shared and self.clear is Clear.AHEAD)
 
     @property
     def stem(self) -> str:
@@ -137,6 +187,8 @@ class MacParameters(MacDesign):
         parts += [f"acc{self.accumulator_bits}", str(self.style), str(self.accumulation)]
         parts += [self.clear, f"p{self.pipeline}"]
         parts += [f"s{self.segments}"] if self.segments > 1 else []
+        parts += [self.codes] if self.codes not in (None, Codes.STORED) else []
+        parts += [self.cells.name] if self.cells else []
         return "_".join(parts).replace("-", "_")
 
     @property
@@ -201,12 +253,16 @@ class MacParameters(MacDesign):
                 name="weight",
                 width=grid.stored_bits,
                 direction=Direction.IN,
-                meaning=f"weight, a code of the {grid} grid",
-                values=tuple(level.code for level in grid.levels),
+                meaning=f"weight, a code of the {grid} grid{self._coded}",
+                values=tuple(self.weight_codes),
             ),
             VALID_OUT,
             *self.accumulators,
         )
+
+    @property
+    def _coded(self) -> str:
+        return "" if self.codes is Codes.STORED else f", {self.codes}"
 
     @property
     def length(self) -> int:
@@ -226,39 +282,6 @@ class MacParameters(MacDesign):
         """Smallest and largest term of each accumulator; 0 is always between them."""
         columns = zip(*term_table(self).values(), strict=True)
         return tuple((min(0, *column), max(0, *column)) for column in columns)
-
-    @property
-    def _has_one_step(self) -> bool:
-        """Whether the product unit has no place for a register inside."""
-        return self.scheme.multiplies and self.style in (Style.DIRECT, Style.TABLE)
-
-    def _check_combination(self) -> None:
-        assert self.style is not None
-        if self.style not in self.scheme.styles:
-            known = ", ".join(self.scheme.styles)
-            raise InputError(f"style of {self.scheme} must be one of {known}, not {self.style}")
-        address = self.activation_bits + self.weight_grid.stored_bits
-        if self.style is Style.TABLE and self.scheme.multiplies:
-            check_range("address bits of a table of products", address, 1, _MAX_TABLE_BITS)
-        if self.accumulation not in self.scheme.accumulations:
-            known = ", ".join(self.scheme.accumulations)
-            raise InputError(
-                f"accumulation of {self.scheme} must be one of {known}, not {self.accumulation}"
-            )
-        self._check_pace()
-        self._check_accumulators()
-
-    def _check_pace(self) -> None:
-        """What registers and clearing there can be."""
-        if self.pipeline == MAX_PIPELINE and self._has_one_step:
-            raise InputError(f"pipeline of style {self.style} must be 0..1, not {self.pipeline}")
-        if self.accumulation is Accumulation.SHARED and self.clear is Clear.AHEAD:
-            raise InputError("clear of accumulation shared must be masked, not ahead")
-        if self.style is Style.SERIAL and (self.pipeline, self.segments) != (1, 1):
-            raise InputError(
-                "pipeline and segments of style serial must be 1 and 1, "
-                f"not {self.pipeline} and {self.segments}"
-            )
 
     def _check_accumulators(self) -> None:
         """That one product fits, and that no segment is too short."""
@@ -281,11 +304,13 @@ class MacParameters(MacDesign):
 
 @cache
 def term_table(mac: MacParameters) -> Mapping[tuple[int, int], Term]:
-    """What each (activation, weight code) adds to each accumulator."""
+    """What each (activation, code at the weight's port) adds to each accumulator."""
     grid, product = mac.weight_grid, mac.product
+    pairs = grid.decode_table()
     activations = range(mac.activation_grid.minimum, mac.activation_grid.maximum + 1)
     table: dict[tuple[int, int], Term] = {}
-    for code, (even, odd) in grid.decode_table().items():
+    for code, stored in mac.weight_codes.items():
+        even, odd = pairs[stored]
         for activation in activations:
             if mac.has_pair:
                 table[activation, code] = (activation * even, activation * odd)

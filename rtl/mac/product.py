@@ -14,13 +14,16 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.lib.delay import register
-from rtl.mac.parameters import MAX_PIPELINE, MacParameters, term_table
+from rtl.mac.combinations import MAX_PIPELINE
+from rtl.mac.parameters import MacParameters, term_table
 
 __all__ = ["ProductUnit"]
 
 
 class ProductUnit(wiring.Component):
-    """One product: ``value + negative``, which belongs to the odd accumulator where ``odd`` is 1.
+    """One product: ``value + negative``, or ``value`` that is to be subtracted.
+
+    It belongs to the odd accumulator where ``odd`` is 1.
 
     Ports
     -----
@@ -34,28 +37,37 @@ class ProductUnit(wiring.Component):
         What is still to be added to `value`: the adder behind has a carry input for it.
     odd : out, 1
         Whether the product counts square roots of two; constant 0 but for ``post-split``.
+    zero : out, 1
+        Of units that have it: whether the product is 0, whatever stands at `value`.
+    doubles : out, 1
+        Of units that leave it to the adder: whether the product is twice as large.
 
     Latency is `latency_cyc`; throughput is one product each cycle.
     """
 
     inverts = False
-    """Whether `negative` can be 1."""
+    """Whether `negative` can be 1, and is to be added."""
+    subtracts = False
+    """Whether `value` is a magnitude, which `negative` says is to be subtracted."""
+    has_zero = False
+    """Whether there is `zero`, which clears what follows; nothing else has to, then."""
 
     def __init__(self, mac: MacParameters) -> None:
         self._mac = mac
         terms = [term for terms in term_table(mac).values() for term in terms]
         limit = max(-min(terms), max(terms))
         ports = {port.name: port for port in mac.ports}
-        super().__init__(
-            {
-                "valid": In(1),
-                "activation": In(ports["activation"].shape),
-                "weight": In(ports["weight"].shape),
-                "value": Out(signed(limit.bit_length() + 1)),
-                "negative": Out(1),
-                "odd": Out(1),
-            }
-        )
+        members = {
+            "valid": In(1),
+            "activation": In(ports["activation"].shape),
+            "weight": In(ports["weight"].shape),
+            "value": Out(signed(limit.bit_length() + 1)),
+            "negative": Out(1),
+            "odd": Out(1),
+        }
+        members |= {"zero": Out(1)} if self.has_zero else {}
+        members |= {"doubles": Out(1)} if self.leaves_doubling(mac) else {}
+        super().__init__(members)
 
     @property
     def latency_cyc(self) -> int:
@@ -71,6 +83,11 @@ class ProductUnit(wiring.Component):
     def inner_steps(cls, mac: MacParameters) -> int:
         """Registers that the longest pipeline has between the operands and the product."""
         return 0
+
+    @classmethod
+    def leaves_doubling(cls, mac: MacParameters) -> bool:
+        """Whether there is `doubles`."""
+        return False
 
     def elaborate(self, platform: object) -> Module:
         """Register the operands and hand them to `build`."""

@@ -34,6 +34,9 @@ class Style(StrEnum):
     """The activation is shifted by one-hot amounts, again in registers that the weight resets."""
     SELECT = "select"
     """The same with AND gates in place of the registers: fewer registers, more gates."""
+    STAGED = "staged"
+    """Shifts by 2, 1, ... steps, one after the other, each where a bit of the weight's exponent
+    says so; the last one is left to the sum's adder where there is one for each sum."""
 
 
 class Accumulation(StrEnum):
@@ -58,6 +61,9 @@ class Clear(StrEnum):
     AHEAD = "ahead"
     """The accumulator's register is reset one cycle ahead; a second register holds the sum for
     the reader. More registers, no gate on the carry chain's way."""
+    IDLE = "idle"
+    """The accumulator's register, which the reader sees, is reset in a cycle without a product,
+    which has to come before each sum. No gate and no second register."""
 
 
 _SHIFTERS = (Style.SHIFT, Style.SELECT)
@@ -118,7 +124,11 @@ class MacScheme(StrEnum):
     """Integers: the unit that every other one is measured against."""
     POT = (
         "pot",
-        _Declared(grid=schemes.POT, weight_bits=(MIN_BITS, 5), styles=(*_SHIFTERS, Style.TABLE)),
+        _Declared(
+            grid=schemes.POT,
+            weight_bits=(MIN_BITS, 5),
+            styles=(*_SHIFTERS, Style.STAGED, Style.TABLE),
+        ),
     )
     """Signed powers of two: a shifter."""
     APOT = (
@@ -141,7 +151,10 @@ class MacScheme(StrEnum):
     POST_SPLIT = (
         "post-split",
         _Declared(
-            grid=schemes.POST, weight_bits=(3, 5), styles=_SHIFTERS, accumulations=_EVEN_AND_ODD
+            grid=schemes.POST,
+            weight_bits=(3, 5),
+            styles=(*_SHIFTERS, Style.STAGED),
+            accumulations=_EVEN_AND_ODD,
         ),
     )
     """The same grid, exact: even and odd powers are summed apart, as integers."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rtl.mac.codes import Codes
+from rtl.mac.magnitude_rows import MagnitudeRows
 from rtl.mac.multiplier import (
     ArrayMultiplier,
     BoothMultiplier,
@@ -13,6 +15,7 @@ from rtl.mac.parameters import MacParameters
 from rtl.mac.product import ProductUnit
 from rtl.mac.schemes import Style
 from rtl.mac.shifter import MagnitudeTable, ShiftUnit
+from rtl.mac.staged import StagedShifter
 
 __all__ = ["unit_class"]
 
@@ -24,10 +27,14 @@ def unit_class(mac: MacParameters) -> type[ProductUnit]:
             return DirectMultiplier
         case Style.BOOTH:
             return BoothMultiplier
+        case Style.ROWS if mac.codes is Codes.SIGN_MAGNITUDE:
+            return MagnitudeRows
         case Style.ROWS:
             return RowMultiplier
         case Style.ARRAY:
             return ArrayMultiplier
+        case Style.STAGED:
+            return StagedShifter
         case Style.TABLE if mac.scheme.multiplies:
             return TableMultiplier
         case Style.TABLE:

@@ -67,9 +67,12 @@ def measure(design: Design, target: Target, *, seeds: int = 0, dsp: bool = False
     ToolError
         If one of them fails.
     InputError
-        If the target cannot be routed, or the design has more ports than it has pins.
+        If the target cannot be routed, the design has more ports than it has pins, or it is made
+        of another family's cells.
     """
     check_range("seeds", seeds, 0, MAX_SEEDS)
+    if design.cells not in (None, target.cells):
+        raise InputError(f"{design.stem} is made of {design.cells} cells, which {target} has not")
     if seeds:
         check_pins(design, target)
         find_router(target).check_installed()

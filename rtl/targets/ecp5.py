@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rtl.lib.cells import ECP5_CELLS
 from rtl.targets.nextpnr import Nextpnr
 from rtl.targets.target import (
     NETLIST,
@@ -56,4 +57,5 @@ ECP5 = Target(
         pins=197,
         cell="TRELLIS_COMB",
     ),
+    cells=ECP5_CELLS,
 )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rtl.lib.cells import Cells
+
 __all__ = [
     "NETLIST",
     "Area",
@@ -183,6 +185,9 @@ class Target:
         Of emitted folders.
     router : Router, optional
         How it is placed and routed; None if it is not.
+    cells : Cells, optional
+        Cells that add and choose at once, which units for it can be made of; None where ``+`` makes
+        as good use of the chip.
     """
 
     name: str
@@ -195,6 +200,7 @@ class Target:
     files: Mapping[str, str] = field(default_factory=dict)
     constraints: Constraints | None = None
     router: Router | None = None
+    cells: Cells | None = None
 
     def __str__(self) -> str:
         return self.name

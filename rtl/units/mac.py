@@ -10,10 +10,13 @@ from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.products import MAX_LUT_FRACTION_BITS
 from rtl.design import Design
+from rtl.lib.cells import Cells
+from rtl.mac.combinations import MAX_PIPELINE
 from rtl.mac.design import Mac
-from rtl.mac.parameters import MAX_ACCUMULATOR_BITS, MAX_PIPELINE, MAX_SEGMENTS
+from rtl.mac.parameters import MAX_ACCUMULATOR_BITS, MAX_SEGMENTS
 from rtl.mac.schemes import Clear, MacScheme
 from rtl.quantizer.of_layer import LayerUnits
+from rtl.targets.registry import TARGETS
 from rtl.units import operands
 from rtl.units.option import ALL, Given, Option, default_of
 from rtl.units.unit import Effort, Rungs, Unit, of_each
@@ -21,6 +24,7 @@ from rtl.verify.checks import Check, Method
 from rtl.verify.mac import check_longest_sum
 from rtl.verify.of_designs import prove_design
 from rtl.verify.simulation import cosim, exhaustive_mac
+from rtl.verify.sums import check_cells
 
 __all__ = ["MAC"]
 
@@ -57,6 +61,14 @@ _LUT_FRACTION_BITS = Option(
     default=default_of(Mac, "lut_fraction_bits"),
     help=f"Of post-lut's table, 0 to {MAX_LUT_FRACTION_BITS}.",
 )
+_TARGET = Option(
+    name="target",
+    flags=("--target",),
+    type=str,
+    metavar="T",
+    choices=tuple(target.name for target in TARGETS if target.cells),
+    help="Sums of this chip's cells, where they serve; portable Verilog without it.",
+)
 _EVERY = Option(
     name="every",
     flags=("--every",),
@@ -81,11 +93,13 @@ class _MacUnit(Unit):
         operands.ACCUMULATOR_BITS,
         _LENGTH,
         operands.STYLE,
+        operands.CODES,
         operands.ACCUMULATION,
         _CLEAR,
         _PIPELINE,
         _SEGMENTS,
         _LUT_FRACTION_BITS,
+        _TARGET,
     )
     verify_options = (
         operands.SCHEME.several(ALL, "Default: all that have the widths."),
@@ -94,6 +108,12 @@ class _MacUnit(Unit):
         operands.ACTIVATION_SIGNED,
         operands.ENCODING,
         operands.ACCUMULATOR_BITS,
+        operands.STYLE,
+        operands.CODES,
+        operands.ACCUMULATION,
+        _CLEAR,
+        _PIPELINE,
+        _TARGET,
         _EVERY,
     )
     examples = (
@@ -114,6 +134,7 @@ class _MacUnit(Unit):
         """Every scheme with every width; combinations that do not exist are left out."""
         fields = dict(given)
         every, schemes, widths = (fields.pop(name) for name in ("every", "scheme", "weight_bits"))
+        cells = _cells(fields.pop("target"))
         designs: list[Mac] = []
         refusal: InputError | None = None
         for scheme, bits in product(tuple(MacScheme) if schemes == ALL else schemes, widths):
@@ -122,7 +143,7 @@ class _MacUnit(Unit):
             except InputError as error:
                 refusal = error
                 continue
-            designs += plain.variants() if every else [plain]
+            designs += [mac.on_cells(cells) for mac in (plain.variants() if every else [plain])]
         if not designs and refusal is not None:
             raise refusal
         return designs
@@ -145,11 +166,19 @@ class _MacUnit(Unit):
 
 
 def _prove(design: Mac) -> list[Check]:
-    return [*prove_design(design), *check_longest_sum(design)]
+    width = max(port.width for port in design.accumulators)
+    cells = check_cells(design.cells, width) if design.cells else []
+    return [*prove_design(design), *check_longest_sum(design), *cells]
 
 
 def _mac(given: Given) -> Mac:
-    return Mac(**{**given, "encoding": Encoding(given["encoding"])})
+    fields = dict(given)
+    cells = _cells(fields.pop("target", None))
+    return Mac(**{**fields, "encoding": Encoding(fields["encoding"])}).on_cells(cells)
+
+
+def _cells(target: str | None) -> Cells | None:
+    return None if target is None else TARGETS.find(target).cells
 
 
 MAC = _MacUnit()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
+from rtl.mac.codes import Codes
 from rtl.mac.design import Mac
 from rtl.mac.parameters import MAX_ACCUMULATOR_BITS
 from rtl.mac.schemes import Accumulation, MacScheme, Style
@@ -14,6 +15,7 @@ __all__ = [
     "ACCUMULATOR_BITS",
     "ACTIVATION_BITS",
     "ACTIVATION_SIGNED",
+    "CODES",
     "ENCODING",
     "SCHEME",
     "STYLE",
@@ -64,6 +66,14 @@ ACCUMULATOR_BITS = Option(
     flags=("--accumulator-bits",),
     default=default_of(Mac, "accumulator_bits"),
     help=f"Widest accumulator, 2 to {MAX_ACCUMULATOR_BITS}.",
+)
+CODES = Option(
+    name="codes",
+    flags=("--codes",),
+    type=str,
+    metavar="|".join(Codes),
+    choices=tuple(Codes),
+    help="How weights stand at the port; see docs/mac.md.",
 )
 STYLE = Option(
     name="style",

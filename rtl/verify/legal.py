@@ -7,7 +7,7 @@ another.
 from __future__ import annotations
 
 from rtl.design import VALID_IN, Design, Direction, Port
-from rtl.rules import BEGUN, NUMBER
+from rtl.rules import BEGUN, IDLE, NUMBER
 
 __all__ = ["LEGAL", "has_legal_value", "legal_monitor"]
 
@@ -37,12 +37,13 @@ def legal_monitor(design: Design) -> str:
     return f"""\
 module {LEGAL}(input clk, input rst, {ports}, output monitor_taken, output monitor_legal);
   reg [{_NUMBER_BITS - 1}:0] monitor_rest = 0, {NUMBER} = 0;
-  reg {BEGUN} = 0, monitor_broken = 0;
+  reg {BEGUN} = 0, {IDLE} = 1, monitor_broken = 0;
   wire monitor_allowed = rst || ({allowed});
   assign monitor_taken = {VALID_IN.name} && monitor_allowed;
   assign monitor_legal = !monitor_broken && (!{VALID_IN.name} || monitor_allowed);
   always @(posedge clk) begin
     monitor_broken <= !monitor_legal;
+    {IDLE} <= rst || !monitor_taken;
     if (rst) begin
       monitor_rest <= 0;
       {NUMBER} <= 0;

@@ -13,6 +13,7 @@ from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.mac_harness import Claim, Harness, Pair
 from rtl.verify.products import products
 from rtl.verify.proofs import Proof, Setup
+from rtl.verify.unit import UNIT
 
 __all__ = ["MacProof", "check_longest_sum"]
 
@@ -45,7 +46,11 @@ class MacProof(Proof):
         """From any state for products, by induction for sums; a twin errs with one pair."""
         harness = Harness(self.design, self.claim, self._bug() if twin else None)
         latency = self.design.latency_cyc
-        prepare = ["opt -full", "opt_clean"]
+        probes = [
+            f"connect -set {signal.name} \\{UNIT}.{register}"
+            for register, signal in harness.probes.items()
+        ]
+        prepare = [*probes, "opt -full", "opt_clean"]
         match self.claim:
             case Claim.PRODUCT:
                 # Without initial values the registers hold anything: the claim is about any state.
@@ -64,17 +69,20 @@ class MacProof(Proof):
         bits = grid.stored_bits + self.design.activation_grid.bits
         if grid.scheme is not APOT or bits <= _WHOLE_APOT_BITS:
             return [""]
-        codes = [self._bug().weight] if twin else [level.code for level in grid.levels]
+        codes = [self._bug().weight] if twin else list(self.design.weight_codes)
         return [f" -set-at 1 weight {code}" for code in codes]
 
     def _bug(self) -> Pair:
         """The last pair of weight code and activation, and an activation of another product."""
         table = products(self.design)
-        last = [terms[-1] for terms in table.terms.values()]
+        # A weight of 0 has the same product with every activation.
+        varied = [(terms != terms[:, :1]).any(axis=1) for terms in table.terms.values()]
+        row = int(np.flatnonzero(np.logical_or.reduce(varied))[-1])
+        last = [terms[row] for terms in table.terms.values()]
         differs = np.logical_or.reduce([terms != terms[-1] for terms in last])
         return Pair(
             activation=int(table.activations[-1]),
-            weight=int(table.weights[-1]),
+            weight=int(table.weights[row]),
             instead=int(table.activations[np.flatnonzero(differs)[-1]]),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,17 +69,23 @@ class Harness(Elaboratable):
         self.inputs = input_signals(design)
         self.wrong = Signal()
         self.legal = Signal()
+        widths = {port.name: port.width for port in design.outputs}
+        self.probes = {
+            register: Signal(widths[name], name=f"probe_{name}")
+            for name, register in design.running.items()
+        }
+        """What registers of the unit hold, by their name in it: to be connected."""
 
     @property
     def ports(self) -> list[Signal]:
         """Ports of the top module, beside clock and reset."""
-        return [*self.inputs.values(), self.wrong, self.legal]
+        return [*self.inputs.values(), *self.probes.values(), self.wrong, self.legal]
 
     def elaborate(self, platform: object) -> Module:
         """Join unit and claim."""
         m = Module()
         weight = self.inputs["weight"]
-        codes = [level.code for level in self._design.weight_grid.levels]
+        codes = list(self._design.weight_codes)
         with m.Switch(weight), m.Case(*codes):
             m.d.comb += self.legal.eq(self._paused(m))
         outputs = self._unit(m, UNIT, self._given())
@@ -87,8 +93,7 @@ class Harness(Elaboratable):
             case Claim.PRODUCT:
                 self._claim_product(m, outputs)
             case Claim.SUM:
-                alone = self._unit(m, "alone", self.inputs | {"start": Const(1)})
-                self._claim_sum(m, outputs, alone)
+                self._claim_sum(m, outputs, self._alone(m))
         return m
 
     def _paused(self, m: Module) -> Value:
@@ -99,7 +104,10 @@ class Harness(Elaboratable):
             m.d.sync += rest.eq(pause)
         with m.Elif(rest != 0):
             m.d.sync += rest.eq(rest - 1)
-        return ~self.inputs["valid_in"] | (rest == 0)
+        late = rest == 0
+        if self._design.pause is not None:
+            late &= ~(self.inputs["start"] & delay(m, self.inputs["valid_in"], 1, "before"))
+        return ~self.inputs["valid_in"] | late
 
     def _given(self) -> dict[str, Value]:
         """What the unit is given: the inputs, but for a twin's bug."""
@@ -125,15 +133,30 @@ class Harness(Elaboratable):
         instantiate(m, self._design, name, inputs, outputs)
         return outputs
 
+    def _alone(self, m: Module) -> list[Value]:
+        """What each product adds to each accumulator, `latency_cyc` later.
+
+        A second copy of the unit says so, told to begin a sum. One that begins no sum without a
+        pause cannot; plain arithmetic does.
+        """
+        if self._design.pause is None:
+            copy = self._unit(m, "alone", self.inputs | {"start": Const(1)})
+            return [copy[port.name].as_unsigned() for port in self._design.outputs]
+        return [self._wanted(m, index) for index in range(len(self._design.outputs))]
+
+    def _wanted(self, m: Module, index: int) -> Value:
+        """The term for accumulator `index`, `latency_cyc` later."""
+        port = self._design.outputs[index]
+        term = Signal(signed(port.width), name=f"term_{port.name}")
+        m.d.comb += term.eq(self._term(m, index))
+        return delay(m, term.as_unsigned(), self._design.latency_cyc, f"wanted_{port.name}")
+
     def _claim_product(self, m: Module, outputs: Mapping[str, Signal]) -> None:
         latency = self._design.latency_cyc
         begun = delay(m, self.inputs["valid_in"] & self.inputs["start"], latency, "begun")
         wrong = begun & ~outputs["valid_out"]
         for index, port in enumerate(self._design.outputs):
-            term = Signal(signed(port.width), name=f"term_{port.name}")
-            m.d.comb += term.eq(self._term(m, index))
-            wanted = delay(m, term.as_unsigned(), latency, f"wanted_{port.name}")
-            wrong |= begun & (outputs[port.name].as_unsigned() != wanted)
+            wrong |= begun & (outputs[port.name].as_unsigned() != self._wanted(m, index))
         m.d.comb += self.wrong.eq(wrong)
 
     def _term(self, m: Module, index: int) -> Value:
@@ -143,8 +166,7 @@ class Harness(Elaboratable):
         if product.uses_lut(grid):
             return self._rounded(m, product)
         one = len(self._design.outputs) == 1
-        pairs = grid.decode_table().items()
-        parts = {code: sum(pair) if one else pair[index] for code, pair in pairs}
+        parts = {code: sum(pair) if one else pair[index] for code, pair in self._pairs().items()}
         factor = Signal(_shape_of(parts.values()), name=f"factor_{index}")
         with m.Switch(self.inputs["weight"]):
             for code, part in parts.items():
@@ -152,14 +174,18 @@ class Harness(Elaboratable):
                     m.d.comb += factor.eq(part)
         return factor * activation
 
+    def _pairs(self) -> dict[int, tuple[int, int]]:
+        """The grid's pair of integers by the code at the port."""
+        pairs = self._design.weight_grid.decode_table()
+        return {code: pairs[stored] for code, stored in self._design.weight_codes.items()}
+
     def _rounded(self, m: Module, product: Product) -> Value:
         """The same for ``post-lut``: the activation times √2 is a rounded table of its own."""
-        grid = self._design.weight_grid
         activation = self.inputs["activation"]
         legal = range(
             self._design.activation_grid.minimum, self._design.activation_grid.maximum + 1
         )
-        pairs = grid.decode_table()
+        pairs = self._pairs()
         entries = {(code, q): product.lut_entry(q, *pairs[code]) for code in pairs for q in legal}
         entry = Signal(_shape_of(entries.values()), name="entry")
         with m.Switch(self.inputs["weight"]):
@@ -170,30 +196,50 @@ class Harness(Elaboratable):
                             m.d.comb += entry.eq(entries[code, q])
         return entry
 
-    def _claim_sum(
-        self, m: Module, outputs: Mapping[str, Signal], alone: Mapping[str, Signal]
-    ) -> None:
+    def _claim_sum(self, m: Module, outputs: Mapping[str, Signal], alone: Sequence[Value]) -> None:
         latency = self._design.latency_cyc
         valid = delay(m, self.inputs["valid_in"], latency, "valid")
         start = delay(m, self.inputs["start"], latency, "start")
         wrong = outputs["valid_out"] != valid
-        # A unit that takes its time changes the sum meanwhile.
-        settled: Value = Const(1)
+        settled = self._settled(m, valid)
+        for port, added in zip(self._design.outputs, alone, strict=True):
+            # The sum as it must be, from the moment of the reset on.
+            kept = Signal(port.width, name=f"kept_{port.name}")
+            new = Mux(start, 0, kept) + added
+            now = Signal(port.width, name=f"now_{port.name}")
+            m.d.comb += now.eq(Mux(valid, new, kept))
+            m.d.sync += kept.eq(now)
+            wrong |= settled & (outputs[port.name].as_unsigned() != now)
+            if port.name in self._design.running:
+                # Without this an induction would begin where the two sums have nothing in common.
+                running = self.probes[self._design.running[port.name]]
+                cleared = delay(m, self._begins(), latency - 1, f"cleared_{port.name}")
+                wrong |= settled & (running != Mux(cleared, 0, outputs[port.name].as_unsigned()))
+        m.d.comb += self.wrong.eq(wrong)
+
+    def _begins(self) -> Value:
+        """Whether a product at the inputs begins a sum."""
+        return self.inputs["valid_in"] & self.inputs["start"]
+
+    def _settled(self, m: Module, valid: Value) -> Value:
+        """Where the outputs must be the sum: with each result, and until something changes it."""
+        latency, settled = self._design.latency_cyc, Value.cast(Const(1, 1))
         if self._design.interval_cyc > 1:
+            # A unit that takes its time changes the sum meanwhile.
             inside = [
                 delay(m, self.inputs["valid_in"], cycles, f"inside{cycles}")
                 for cycles in range(1, latency)
             ]
             settled = valid | ~Cat(*inside).any()
-        for port in self._design.outputs:
-            # The sum as it must be, from the moment of the reset on.
-            kept = Signal(port.width, name=f"kept_{port.name}")
-            new = Mux(start, 0, kept) + alone[port.name].as_unsigned()
-            now = Signal(port.width, name=f"now_{port.name}")
-            m.d.comb += now.eq(Mux(valid, new, kept))
-            m.d.sync += kept.eq(now)
-            wrong |= settled & (outputs[port.name].as_unsigned() != now)
-        m.d.comb += self.wrong.eq(wrong)
+        if self._design.pause is not None:
+            # It is cleared before the next sum begins.
+            settled = settled & ~delay(m, self._begins(), latency - 1, "begins")
+        fresh: Value = Const(0, 1)
+        for cycle in range(self._design.settle_cyc):
+            behind_reset = Signal(name=f"behind_reset{cycle + 1}", init=1)
+            m.d.sync += behind_reset.eq(fresh)
+            fresh = behind_reset
+        return settled & ~fresh
 
 
 def _shape_of(values: Collection[int]) -> Shape:

@@ -17,7 +17,7 @@ from pathlib import Path
 from rtl.design import Design, Direction, Port
 from rtl.emit.folder import DEFAULT_OPERATIONS
 from rtl.emit.vectors import Vectors
-from rtl.emit.verilog import to_verilog
+from rtl.emit.verilog import whole_verilog
 from rtl.tools import run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.equivalence import Comparison, to_gates
@@ -134,7 +134,7 @@ def narrow_words(
     """
     with tempfile.TemporaryDirectory(prefix="asq-hw-") as name:
         folder = Path(name)
-        (folder / "unit.v").write_text(to_verilog(design), encoding="utf-8")
+        (folder / "unit.v").write_text(whole_verilog(design), encoding="utf-8")
         flat = _FLAT.format(top=design.name)
         words = narrowed(design, flat, _MUTANTS, _SELECT, folder)
         chosen = {
@@ -168,7 +168,7 @@ def _killed(
 
 def _make(design: Design, mutants: int, folder: Path) -> int:
     """Write a module with all mutants in `folder`; the number of them."""
-    (folder / "unit.v").write_text(to_verilog(design), encoding="utf-8")
+    (folder / "unit.v").write_text(whole_verilog(design), encoding="utf-8")
     flat = _FLAT.format(top=design.name)
     run_yosys(
         f"{flat}mutate -list {2 * mutants} -seed 1 -o list.txt -ctrl {_CONTROL_OF} 1\n",

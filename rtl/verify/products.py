@@ -24,7 +24,7 @@ class ProductTable:
     Attributes
     ----------
     weights : int64 (W,)
-        Valid weight codes.
+        Valid codes at the weight's port.
     activations : int64 (A,)
         Activations.
     terms : dict of int64 (W, A) arrays
@@ -51,7 +51,7 @@ def products(design: MacDesign) -> ProductTable:
     Nothing here knows what a code stands for: `asq_hw.oracle` computes it.
     """
     grid = design.activation_grid
-    codes = np.array([level.code for level in design.weight_grid.levels], dtype=np.int64)
+    codes = np.array(list(design.weight_codes.values()), dtype=np.int64)
     activations = np.arange(grid.minimum, grid.maximum + 1, dtype=np.int64)
     pixels = (activations - grid.minimum).astype(np.uint8).reshape(-1, 1, 1, 1)
     network = _network(design, codes)
@@ -64,7 +64,8 @@ def products(design: MacDesign) -> ProductTable:
         port.name: values.reshape(len(activations), len(codes)).T
         for port, values in zip(design.outputs, accumulators, strict=True)
     }
-    return ProductTable(weights=codes, activations=activations, terms=terms)
+    weights = np.array(list(design.weight_codes), dtype=np.int64)
+    return ProductTable(weights=weights, activations=activations, terms=terms)
 
 
 def _network(design: MacDesign, codes: NDArray[np.int64]) -> IntegerNetwork:

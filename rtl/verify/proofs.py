@@ -19,7 +19,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Signal
 
 from rtl.design import Design
-from rtl.emit.verilog import to_verilog
+from rtl.emit.verilog import whole_verilog
 from rtl.tools import ToolError, run_yosys
 from rtl.verify.checks import Check, Method, Outcome, timed
 
@@ -104,7 +104,7 @@ class Proof(ABC):
 
 def check_proofs(design: Design, proofs: Sequence[Proof]) -> list[Check]:
     """A check for each proof of the design's emitted Verilog."""
-    emitted = cache(partial(to_verilog, design))
+    emitted = cache(partial(whole_verilog, design))
 
     def check(proof: Proof) -> Outcome:
         return check_proof(proof, emitted())

@@ -14,6 +14,7 @@ from pathlib import Path
 from rtl.design import Design
 from rtl.emit.testbench import testbench
 from rtl.emit.vectors import Vectors
+from rtl.emit.verilog import cell_models
 from rtl.tools import (
     MissingToolError,
     ToolError,
@@ -116,6 +117,10 @@ class Bench:
         self.folder = folder
         names = [f"{_ALL}.v"]
         (folder / names[0]).write_text(_together(self.designs), encoding="utf-8")
+        models = {design.cells: cell_models(design) for design in self.designs if design.cells}
+        for cells, text in models.items():
+            names.append(f"{cells}_cells.v")
+            (folder / names[-1]).write_text(text, encoding="utf-8")
         for design, verilog in sources.items():
             for name, text in (
                 (f"{design.name}_tb.v", testbench(design, most_cycles)),

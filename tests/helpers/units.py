@@ -6,6 +6,7 @@ import numpy as np
 
 from asq_hw.network.activation import AdapterStage
 from rtl.design import Design
+from rtl.lib.cells import ECP5_CELLS
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.quantizer.adapter import Adapter
@@ -43,6 +44,13 @@ UNITS: tuple[Design, ...] = (
     *(Mac(scheme="uniform", style=s) for s in ("array", "direct", "booth", "table", "serial")),
     *(Mac(scheme="post-split", accumulation=sums) for sums in ("shared", "ordered")),
     Mac(scheme="post-split", style="select", clear="ahead", segments=3, activation_signed=True),
+    Mac(scheme="post-split", accumulation="shared", clear="ahead", cells=ECP5_CELLS),
+    Mac(scheme="post-split", style="staged", accumulation="shared", clear="idle", cells=ECP5_CELLS),
+    Mac(scheme="uniform", clear="idle", pipeline=2),
+    Mac(scheme="uniform", codes="inverted", clear="ahead"),
+    Mac(scheme="uniform", codes="sign-magnitude", clear="ahead", cells=ECP5_CELLS),
+    Mac(scheme="post-split", style="staged", clear="idle"),
+    Mac(scheme="pot", style="staged", segments=3, cells=ECP5_CELLS),
     Mac(scheme="pot", style="table", pipeline=2),
     Mac(scheme="apot", style="select", weight_bits=8, activation_bits=8, pipeline=0),
     DotProduct(mac=Mac(scheme="post-split"), lanes=3),

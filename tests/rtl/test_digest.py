@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -13,10 +13,11 @@ from asq_hw.modelfile import load
 from asq_hw.network.activation import AdapterStage, AdaptiveStep
 from asq_hw.network.layers import Conv, Linear
 from rtl.design import Design
-from rtl.digest import digest, unit_name
+from rtl.digest import digest, silent_at, unit_name
 from rtl.emit.manifest import core
 from rtl.emit.verilog import header
 from rtl.identifiers import check_identifier
+from rtl.lib.cells import ECP5_CELLS
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.mac.schemes import Clear, Style
@@ -77,6 +78,23 @@ ALTERED: tuple[tuple[Design, dict[str, object]], ...] = (
 )
 def test_every_field_is_in_the_digest(design: Design, change: dict[str, object]) -> None:
     assert replace(design, **change).digest != design.digest  # type: ignore[arg-type]
+
+
+def test_a_field_that_few_units_have_is_silent_at_its_default() -> None:
+    """Names of units without it would else change with each such field that there comes to be."""
+
+    @dataclass(frozen=True)
+    class Plain:
+        bits: int
+
+    @dataclass(frozen=True)
+    class Changed:
+        bits: int
+        cells: object = field(default=None, metadata=silent_at(None))
+
+    Changed.__name__ = Plain.__name__
+    assert digest(Changed(3)) == digest(Plain(3))
+    assert digest(Changed(3, ECP5_CELLS)) != digest(Plain(3))
 
 
 def test_another_kind_of_unit_has_another_digest() -> None:

@@ -16,10 +16,10 @@ from asq_hw.network.activation import AdapterStage
 from asq_hw.numbers.encoding import Encoding
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction
 from rtl.emit.vectors import Vectors
-from rtl.emit.verilog import to_verilog
+from rtl.emit.verilog import to_verilog, whole_verilog
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
-from rtl.mac.schemes import Clear, MacScheme
+from rtl.mac.schemes import Clear, MacScheme, Style
 from rtl.quantizer.adapter import Adapter
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
@@ -152,7 +152,7 @@ def _bits(value: int, width: int) -> str:
 
 def run(design: Design, folder: Path, verilog: str | None = None, operations: int = 200) -> str:
     """What the test bench says of the design, its initial values taken away."""
-    text = to_verilog(design) if verilog is None else verilog
+    text = whole_verilog(design) if verilog is None else verilog
     (folder / "unit.v").write_text(text, encoding="utf-8")
     run_yosys(WITHOUT_INITIAL_VALUES.format(top=design.name), folder=folder)
     assert "initial" not in (folder / f"{design.name}.v").read_text(encoding="utf-8")
@@ -165,12 +165,14 @@ def run(design: Design, folder: Path, verilog: str | None = None, operations: in
 
 
 def forms(scheme: MacScheme) -> Sequence[Mac]:
-    """Every style and kind of sums, with the shortest pipeline or, cleared ahead, the longest."""
+    """Every style, code and kind of sums, the pipeline short or, cleared ahead, long."""
     plain = Mac(scheme=scheme, weight_bits=3, activation_bits=3, accumulator_bits=12)
     whole = [mac for mac in plain.variants() if mac.segments == 1]
     chosen: dict[tuple[object, ...], Mac] = {}
     for mac in whole:
-        key = (mac.style, mac.accumulation, mac.clear)
+        if mac.clear is Clear.IDLE and mac.style not in (scheme.styles[0], Style.STAGED):
+            continue  # the product is made as with the other ways to clear
+        key = (mac.style, mac.codes, mac.accumulation, mac.clear)
         chosen[key] = mac if mac.clear is Clear.AHEAD else chosen.get(key, mac)
     has_zero_free = scheme not in (MacScheme.UNIFORM, MacScheme.APOT)
     other = Mac(

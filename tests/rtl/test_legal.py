@@ -13,11 +13,12 @@ import pytest
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
 from rtl.mac.design import Mac
-from rtl.mac.schemes import MacScheme, Style
+from rtl.mac.schemes import Clear, MacScheme, Style
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.rules import BEGUN, NUMBER, Rules
+from rtl.rules import IDLE as BEFORE_IDLE
 from rtl.tools import MissingToolError, find_iverilog
 from rtl.verify.legal import LEGAL, legal_monitor
 from tests.helpers.hardware import PlainMac
@@ -114,7 +115,10 @@ POOLING = PoolingAccumulator(feature_bits=4, elements=3)
 ADAPTER = two_stage_adapter()  # of three channels; one idle cycle behind a sample
 POT = Mac(scheme=MacScheme.POT)  # 4-bit codes; -8, a zero with a sign, stands for no level
 
+CLEARED = Mac(scheme=MacScheme.POT, clear=Clear.IDLE)  # in an idle cycle before each sum
+
 MAC_OP: Cycle = {"valid_in": 1}
+FIRST: Cycle = {"valid_in": 1, "start": 1}
 LOAD: Cycle = {"valid_in": 1, "load": 1, "step": 1}
 FEATURE: Cycle = {"valid_in": 1, "step": 1}
 MEAN: Cycle = {"valid_in": 1}
@@ -143,6 +147,8 @@ KEPT: dict[str, tuple[Design, list[Cycle]]] = {
     "means that a reset forgets": (ADAPTER, [RESET, MEAN, MEAN, RESET, *[MEAN] * 3, IDLE, MEAN]),
     "features": (POOLING, [RESET, MEAN, MEAN, LAST, MEAN, MEAN, LAST]),
     "fewer features": (POOLING, [RESET, LAST, MEAN, LAST, MEAN, MEAN, LAST]),
+    "idle before a sum": (CLEARED, [RESET, FIRST, MAC_OP, IDLE, FIRST, IDLE, MAC_OP]),
+    "sum behind a reset": (CLEARED, [RESET, FIRST, RESET, FIRST]),
     "values": (POT, [RESET, *({**MAC_OP, "weight": code} for code in range(8))]),
     "anything while idle": (POT, [RESET, {"weight": 8}, MAC_OP]),
     "anything in a reset": (POT, [{**RESET, **MAC_OP, "weight": 8}, MAC_OP]),
@@ -172,6 +178,7 @@ BROKEN: dict[str, tuple[Design, list[Cycle]]] = {
     ),
     "too many features": (POOLING, [RESET, MEAN, MEAN, MEAN]),
     "too many features behind a last one": (POOLING, [RESET, MEAN, LAST, MEAN, MEAN, MEAN]),
+    "sum at once": (CLEARED, [RESET, FIRST, MAC_OP, FIRST]),
     "value of no level": (POT, [RESET, MAC_OP, {**MAC_OP, "weight": 8}]),
     "step of zero": (LADDER, [RESET, {**LOAD, "step": 0}]),
 }
@@ -217,4 +224,4 @@ def test_a_design_declares_its_own_rules(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("design", UNITS, ids=lambda design: design.name)
 def test_no_port_has_a_name_of_the_rules(design: Design) -> None:
-    assert not {NUMBER, BEGUN} & {port.name for port in design.ports}
+    assert not {NUMBER, BEGUN, BEFORE_IDLE} & {port.name for port in design.ports}

@@ -10,7 +10,7 @@ import pytest
 
 from rtl.design import Design
 from rtl.emit.testbench import testbench as bench_of
-from rtl.emit.verilog import WAIVERS, to_verilog
+from rtl.emit.verilog import WAIVERS, to_verilog, whole_verilog
 from rtl.tools import find_verilator
 from tests.helpers.units import UNITS
 
@@ -20,7 +20,7 @@ pytest.importorskip("pyosys")
 
 @pytest.fixture(scope="module", params=UNITS, ids=lambda design: design.name)
 def unit(request: pytest.FixtureRequest) -> tuple[Design, str]:
-    return request.param, to_verilog(request.param)
+    return request.param, whole_verilog(request.param)
 
 
 def verilator(folder: Path, top: str, *options: str) -> tuple[int, str]:
@@ -76,7 +76,7 @@ def test_the_test_bench_is_clean_too(tmp_path: Path) -> None:
 def test_each_waiver_stands_with_its_reason_and_ends_with_the_file(
     unit: tuple[Design, str],
 ) -> None:
-    text = unit[1]
+    text = to_verilog(unit[0])
     for code, reason in WAIVERS.items():
         assert f"// {code}: {reason}.\n/* verilator lint_off {code} */\n" in text
         assert text.count(f"/* verilator lint_on {code} */") == 1

@@ -14,6 +14,7 @@ pytest.importorskip("amaranth")
 
 from amaranth.sim import Simulator
 
+from rtl.lib.cells import ECP5_CELLS
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.mac.parameters import term_table
@@ -25,7 +26,7 @@ def _all_units(**operands):
     turns = itertools.cycle(itertools.product(Clear, range(3)))
     units = []
     for scheme, style, accumulation in itertools.product(MacScheme, Style, Accumulation):
-        for clear, pipeline in itertools.islice(turns, 6):  # of the six, beginning anywhere
+        for clear, pipeline in itertools.islice(turns, 9):  # of the nine, beginning anywhere
             try:
                 mac = Mac(
                     scheme=scheme,
@@ -61,11 +62,31 @@ UNITS = [
     *(
         Mac(scheme=scheme, accumulator_bits=bits, clear=clear, segments=segments, activation_bits=3)
         for scheme in ("uniform", "post-split")
-        for clear in Clear
+        for clear in (Clear.MASKED, Clear.AHEAD)
         for bits, segments in ((14, 2), (11, 3), (13, 6))
     ),
     Mac(scheme="post-split", accumulation="shared", segments=3, activation_bits=2),
     Mac(scheme="post-split", accumulation="ordered", segments=2, pipeline=0, activation_bits=2),
+    *(
+        Mac(scheme="uniform", style="rows", codes=codes, **form)
+        for codes in ("inverted", "sign-magnitude")
+        for form in (
+            {"clear": "ahead", "pipeline": 2},
+            {"clear": "idle", "weight_bits": 2, "activation_bits": 2},
+            {"segments": 3, "weight_bits": 7, "activation_bits": 2, "activation_signed": True},
+        )
+    ),
+    *(
+        Mac(scheme=scheme, style="staged", **form)
+        for scheme in ("pot", "post-split")
+        for form in (
+            {"clear": "idle", "weight_bits": 3, "activation_bits": 2},
+            {"clear": "ahead", "segments": 3, "weight_bits": 5, "activation_bits": 2},
+            {"activation_signed": True},
+        )
+    ),
+    Mac(scheme="post-split", style="staged", accumulation="shared", accumulator_bits=20),
+    Mac(scheme="post-split", style="staged", accumulation="ordered", activation_bits=2),
     Mac(scheme="uniform", weight_bits=8, style="array", pipeline=2, activation_bits=2),
     Mac(scheme="uniform", weight_bits=2, style="array", pipeline=2, activation_bits=2),
 ]
@@ -132,7 +153,8 @@ def test_every_product_and_random_sums(mac):
 @pytest.mark.parametrize("mac", UNITS, ids=_ids)
 def test_terms_are_the_real_products(mac):
     """Terms over the grid's shift against the levels' real values; a table is half a unit off."""
-    values = {level.code: level.value for level in mac.weight_grid.levels}
+    stored = {level.code: level.value for level in mac.weight_grid.levels}
+    values = {code: stored[level] for code, level in mac.weight_codes.items()}
     unit = 2.0**-mac.weight_grid.shift
     tolerance = 0.5 * 2.0**-mac.lut_fraction_bits if mac.scheme == "post-lut" else 1e-9
     for (activation, code), terms in term_table(mac).items():
@@ -168,6 +190,33 @@ def test_four_bit_post_by_hand():
     assert sums["odd"].tolist() == [0, 60, 60, 56, 0]
 
 
+def test_codes_at_the_port_by_hand():
+    """Of uniform weights -8 ... 7; of POST's packed codes, whose 1 ... 7 are powers of sqrt 2."""
+    inverted = Mac(scheme="uniform", codes="inverted").weight_codes
+    assert {code: inverted[code] for code in (0b1111, 0b1110, 0b0000, 0b0111)} == {
+        0b1111: 0b0000,
+        0b1110: 0b0001,
+        0b0000: 0b1111,
+        0b0111: 0b1000,
+    }
+    magnitudes = Mac(scheme="uniform", codes="sign-magnitude").weight_codes
+    assert len(magnitudes) == 15
+    assert 0b1000 not in magnitudes.values()  # -8
+    assert {code: magnitudes[code] for code in (0b0111, 0b0110, 0b0000, 0b1000, 0b1110)} == {
+        0b0111: 0b0000,
+        0b0110: 0b0001,
+        0b0000: 0b0111,
+        0b1000: 0b1001,
+        0b1110: 0b1111,
+    }
+    exponents = Mac(scheme="post-split", style="staged").weight_codes
+    assert exponents == {
+        0b0111: 0,
+        **{power: power + 1 for power in range(7)},
+        **{0b1000 | power: 0b1000 | (power + 1) for power in range(7)},
+    }
+
+
 @pytest.mark.parametrize("scheme", MacScheme)
 @pytest.mark.parametrize("bits", [4, 5])
 def test_the_longest_sum_fits_and_the_next_does_not(scheme, bits):
@@ -195,13 +244,34 @@ def test_the_longest_sum_fits_and_the_next_does_not(scheme, bits):
         ({"scheme": "ternary"}, "scheme must be one of uniform, pot, apot, post-lut, post-split"),
         ({"scheme": "uniform", "weight_bits": 9}, "must be an integer in 2..8, not 9"),
         ({"scheme": "post-split", "weight_bits": 6}, "must be an integer in 3..5, not 6"),
-        ({"scheme": "pot", "style": "rows"}, "style of pot must be one of shift, select, table"),
+        (
+            {"scheme": "pot", "style": "rows"},
+            "of pot must be one of shift, select, staged, table",
+        ),
         ({"scheme": "uniform", "activation_bits": 1}, "activation bits must be .* not 1"),
         ({"scheme": "uniform", "encoding": "paper"}, "grid paper is for pot and post"),
         ({"scheme": "uniform", "accumulation": "pair"}, "uniform must be one of single, not pair"),
         (
-            {"scheme": "post-split", "accumulation": "shared", "clear": "ahead"},
-            "clear of accumulation shared must be masked, not ahead",
+            {"scheme": "post-split", "accumulation": "shared", "clear": "ahead", "segments": 3},
+            "shared, clear ahead, needs pipeline 1 or 2 and segments 1, not 1 and 3",
+        ),
+        (
+            {"scheme": "pot", "style": "shift", "codes": "exponent"},
+            "codes of style shift must be one of stored, not exponent",
+        ),
+        (
+            {"scheme": "pot", "style": "staged", "encoding": "zero-free"},
+            "codes exponent are for packed grids, not for zero-free",
+        ),
+        ({"scheme": "pot", "style": "staged", "pipeline": 2}, "staged must be 1, not 2"),
+        ({"scheme": "pot", "clear": "idle", "pipeline": 0}, "clear idle needs .* not 0 and 1"),
+        (
+            {"scheme": "uniform", "style": "serial", "clear": "idle"},
+            "clear of style serial must be masked or ahead, not idle",
+        ),
+        (
+            {"scheme": "uniform", "cells": ECP5_CELLS},
+            r"sums of uniform_.* have no use for carry cells of Lattice's ECP5 \(CCU2C\)",
         ),
         ({"scheme": "uniform", "accumulator_bits": 6}, "must be at least 8 .* not 6"),
         ({"scheme": "post-split", "lut_fraction_bits": 1}, "are for post-lut, not for post-split"),
@@ -283,6 +353,8 @@ def test_dot_product_latency():
         ({"scheme": "uniform", "accumulator_bits": 8}, 2, "lanes must be at most 1"),
         ({"scheme": "post-split", "accumulation": "shared"}, 2, "not shared"),
         ({"scheme": "uniform", "style": "serial"}, 2, "must not be serial"),
+        ({"scheme": "pot", "style": "staged"}, 2, "must stand in stored codes, not exponent"),
+        ({"scheme": "uniform", "codes": "inverted"}, 2, "must stand in stored codes"),
     ],
 )
 def test_dot_product_refusals(options, lanes, message):

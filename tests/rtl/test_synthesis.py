@@ -114,6 +114,34 @@ def test_recommended_units_exist_for_every_scheme_and_width(target):
             assert {mac.weight_bits for mac in made} == {bits}
 
 
+@pytest.mark.parametrize("target", list(TARGETS), ids=str)
+def test_recoded_units_are_made_of_the_target_s_cells_where_they_serve(target):
+    both = [MacScheme.UNIFORM, MacScheme.POST_SPLIT]
+    made = units(both, [4], target=target, variants=Variants.RECODED)
+    forms = {(str(mac.codes), str(mac.accumulation), str(mac.clear)): mac for mac in made}
+    assert len(forms) == len(made) == 11
+    assert ("stored", "single", "masked") in forms  # the plain unit
+    with_choice = [mac for mac in made if mac.codes not in ("stored", "inverted")]
+    assert len(with_choice) == 8
+    assert {mac.cells for mac in with_choice} == {target.cells}
+    assert {mac.cells for mac in made if mac not in with_choice} == {None}
+
+
+def test_a_unit_without_idle_cycles_is_held_against_uniform_ones_without():
+    rows = [
+        _row(50, 200.0, scheme="uniform"),
+        _row(40, 200.0, scheme="uniform", clear="idle"),
+        _row(30, 200.0, scheme="post-split", accumulation=Accumulation.ORDERED),
+        _row(20, 200.0, scheme="post-split", accumulation=Accumulation.ORDERED, clear="idle"),
+    ]
+    found = {each.scheme: each.as_dict()["area_ratio"] for each in compare(rows)}
+    assert found == {
+        "uniform idle": 40 / 40,
+        "post-split ordered": 30 / 50,
+        "post-split ordered idle": 20 / 40,
+    }
+
+
 def test_schemes_are_left_out_only_where_that_is_asked_for():
     both = [MacScheme.UNIFORM, MacScheme.POST_SPLIT]
     made = units(both, [8], target=ECP5, skip_missing=True)

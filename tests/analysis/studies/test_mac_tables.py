@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from analysis.studies.mac_tables import comparison, dot_products, main, read, speed, tables, units
+from analysis.studies.mac_tables import (
+    comparison,
+    dot_products,
+    main,
+    read,
+    recoded,
+    speed,
+    tables,
+    units,
+)
 from asq_hw.errors import InputError
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -60,6 +70,61 @@ def test_a_ratio_is_over_the_best_unit_and_the_plain_one():
     lines = comparison(rows).splitlines()
     assert "| ECP5 LUTs | 100 | 50 | 60 (1.20, 0.60) | 70 (1.40, 0.70) | 40 (0.80, 0.40) |" in lines
     assert "| iCE40 MHz | 50 | 100 |" + " 150 (1.50, 3.00) |" * 3 in lines
+
+
+def test_the_sentences_below_the_table_of_recoded_units_are_those_of_its_rows():
+    rows = read(DOCS / "data" / "mac-recoded.csv")
+    text = " ".join((DOCS / "mac.md").read_text(encoding="utf-8").split())
+    text = text.partition("## A choice inside the carry chain")[2].partition(" ## ")[0]
+
+    def best(key, scheme, sums, idle, *levels):
+        values = [
+            float(row[key])
+            for row in rows
+            if (row["scheme"], row["accumulation"], row["idle_cyc"]) == (scheme, sums, str(idle))
+            and row["levels"] in (levels or ("15", "16"))
+        ]
+        return round(max(values) if key == "fmax_mhz" else min(values))
+
+    def uniform(key, idle, *levels):
+        return best(key, "uniform", "single", idle, *levels)
+
+    def post(key, sums, idle):
+        return best(key, "post-split", sums, idle)
+
+    luts = [post("luts", "shared", 1), post("luts", "shared", 0)]
+    assert f"the POST unit has {luts[0]} LUTs, without one {luts[1]}" in text
+    assert f"has {uniform('luts', 0)} either way" in text
+    assert uniform("luts", 0) == uniform("luts", 1)
+    cells = [post("cells", "shared", 1), post("cells", "shared", 0)]
+    assert f"take {cells[0]} and {cells[1]} placed cells, the uniform ones" in text
+    assert f"uniform ones {uniform('cells', 0)}." in text
+    assert uniform("cells", 0) == uniform("cells", 1)
+    assert f"With 16 levels it has {uniform('luts', 0, '16')} LUTs" in text
+    assert f"**Ordered sums** have {post('luts', 'ordered', 0)} LUTs" in text
+    mhz = [post("fmax_mhz", "shared", 0), post("fmax_mhz", "ordered", 0), uniform("fmax_mhz", 0)]
+    words = f"{mhz[0]} MHz in any order, {mhz[1]} MHz in order, and {mhz[2]} MHz for the uniform"
+    assert words in text
+    mhz = [post("fmax_mhz", "shared", 1), post("fmax_mhz", "ordered", 1), uniform("fmax_mhz", 1)]
+    assert f"with them {mhz[0]}, {mhz[1]} and {mhz[2]} MHz, the last with 16 levels" in text
+    spread = max(
+        (max(seeds) - min(seeds)) / max(seeds)
+        for row in rows
+        if (seeds := json.loads(row["fmax_by_seed_mhz"]))
+    )
+    assert f"differ by up to {100 * spread:.0f} %" in text
+
+
+def test_a_recoded_unit_is_held_against_uniform_ones_of_its_pace():
+    named = {"levels": "15", "codes": "stored", "made_of": "ecp5"}
+    rows = [
+        _row("uniform", "ecp5", area=40, mhz=200, idle_cyc="0", **named),
+        _row("uniform", "ecp5", area=20, mhz=200, idle_cyc="1", **named),
+        _row("post-split", "ecp5", area=30, mhz=200, idle_cyc="0", **named),
+        _row("post-split", "ecp5", area=30, mhz=200, idle_cyc="1", **named),
+    ]
+    lines = recoded(rows).splitlines()[2:]
+    assert [line.split(" | ")[7] for line in lines] == ["1.00", "1.00", "0.75", "1.50"]
 
 
 def test_units_that_another_one_beats_in_everything_are_left_out():
