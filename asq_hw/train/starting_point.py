@@ -15,6 +15,7 @@ from asq_hw.train.checkpoints.checkpoint import Checkpoint
 from asq_hw.train.data.batches import normalize
 from asq_hw.train.floating import floating_network
 from asq_hw.train.graph.conversion import quantize
+from asq_hw.train.models.own import is_own
 from asq_hw.train.recipes import Precision, Recipe
 
 __all__ = ["autocast", "full_precision_model", "network_input", "new_model", "start_steps"]
@@ -87,7 +88,8 @@ def _check_init(
     if source.recipe.is_quantized:
         raise InputError(f"init {init} must be a full-precision network, not a quantized one")
     found = source.recipe
-    if (found.model, found.width) != (recipe.model, recipe.width):
+    is_wide = found.width == recipe.width or is_own(recipe.model)  # its code sets its widths
+    if found.model != recipe.model or not is_wide:
         raise InputError(
             f"init {init} must be a {recipe.model} of width {recipe.width}, "
             f"not a {found.model} of width {found.width}"
