@@ -115,13 +115,8 @@ def _hidden_unit(origin: WeightedSource, adapter: PaperAdapter) -> float:
 def _stage(
     name: str, linear: nn.Linear, unit: float, gain: float, minimum: int, maximum: int
 ) -> AdapterStage:
-    """A linear layer whose inputs count in `unit` and whose outputs are multiplied by `gain`.
-
-    Weights that are nothing beside their bias get a coarser scale, in which the bias fits its bits.
-    """
-    largest_bias = float(np.abs(real_array(linear.bias)).max())
-    coarse = largest_bias / (unit * 2.0 ** (BIAS_BITS - 2))
-    scale = max(float(weight_scale(linear.weight)), coarse)
+    """A linear layer whose inputs count in `unit` and whose outputs are multiplied by `gain`."""
+    scale = float(weight_scale(linear.weight))
     codes = np.rint(real_array(linear.weight) / scale).astype(np.int64)
     multiplier, shift = _multiplier(name, unit * scale * gain)
     bias = integer_bias(f"{name}: adapter", real_array(linear.bias) / (unit * scale))
