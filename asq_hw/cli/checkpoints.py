@@ -185,6 +185,7 @@ def export(
     from asq_hw.datasets import ImageFolder
     from asq_hw.train.data.trained_images import images_of, open_as_trained
     from asq_hw.train.export.network import export_network
+    from asq_hw.train.models.own import file_of
 
     if calibration_images < 1:
         raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
@@ -199,7 +200,8 @@ def export(
         bits=bits,
         data_is_own=True,
     )
-    check_outputs({"--output": output}, {"dataset": trained.recipe.dataset})
+    read = {"dataset": trained.recipe.dataset, "network": file_of(trained.recipe.model)}
+    check_outputs({"--output": output}, read)
     model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
     calibration = open_as_trained(recipe.dataset, images, split="train").sample(calibration_images)
     network = export_network(

@@ -88,12 +88,15 @@ def quantize(
     if calibration_images < 1:
         raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
     chosen = chosen_recipe(network, recipe, overrides, data=data, mean=mean, std=std, bits=bits)
-    check_outputs({"--output": output}, {"dataset": chosen.dataset})
     from asq_hw import modelfile
     from asq_hw.interface.calibrate import CalibrationMethod
     from asq_hw.train.distributed import default_workers
+    from asq_hw.train.models.own import file_of
     from asq_hw.train.post_training import quantize_trained
 
+    check_outputs(
+        {"--output": output}, {"dataset": chosen.dataset, "network": file_of(chosen.model)}
+    )
     made = quantize_trained(
         chosen,
         weights,

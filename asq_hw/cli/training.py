@@ -120,13 +120,15 @@ def train(
     chosen = chosen_recipe(network, recipe, overrides, data=data, mean=mean, std=std, bits=bits)
     folder = output or Path("runs") / chosen.name
     from asq_hw.train.distributed import default_workers, is_main_process
+    from asq_hw.train.models.own import file_of
     from asq_hw.train.run.folder import FILES
     from asq_hw.train.run.training import train as run
 
-    # A recipe may lie in the folder of its run: only a file of that name would be lost.
+    # Recipe and network may lie in the folder of their run: only files of such names would be lost.
     written = {f"{name} of --output": folder / name for name in FILES}
     events = None if log_dir is None else log_dir / "events"
-    check_outputs(written | {"TensorBoard's file of --log-dir": events}, {"--recipe": recipe})
+    read = {"--recipe": recipe, "network": file_of(chosen.model)}
+    check_outputs(written | {"TensorBoard's file of --log-dir": events}, read)
     if is_main_process():
         _warn_of_methods(chosen)
     progress = _training_progress(chosen.epochs) if is_main_process() else nullcontext()

@@ -132,3 +132,27 @@ def test_bad_input_is_one_line_and_writes_nothing(
     last = printed.err.splitlines()[-1]
     assert printed.out == "" and last.startswith("asq-hw: error: ") and said in last
     assert not Path("x.asq").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "quantize mynet.py:build --weights w.pt --data digits -o mynet.py",
+        "export run/last.pt -o mynet.py",
+        "train last.pt.py:build --weights w.pt --data digits -o .",
+    ],
+)
+def test_the_networks_own_file_is_not_written_over(
+    folder: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    if command.startswith("train"):
+        command = command.replace("last.pt.py", str(folder / "last.py"))
+        (folder / "last.py").write_text(CODE)
+        (folder / "last.pt").unlink(missing_ok=True)
+        (folder / "last.pt").symlink_to("last.py")
+    assert main(command.split()) == 2
+    said = capsys.readouterr().err
+    assert "network" in said and "which is read" in said
+    assert (folder / "mynet.py").read_text() == CODE
+    assert not (folder / "log.jsonl").exists()
+    (folder / "last.pt").unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from asq_hw.train.run.training import train
 
 WRITTEN = {"--output", "--trace", "--plot", "--log-dir"}
 READ = {
-    "model", "checkpoint", "network", "--data", "--reference", "--compare", "--init", "--recipe",
+    "model", "checkpoint", "network", "--data", "--reference", "--compare", "--weights", "--recipe",
 }  # fmt: skip
 PATHS = {"MODEL", "CHECKPOINT", "FILE", "DIR"}
 """What stands in the metavar of a parameter that is a path."""
@@ -49,7 +49,7 @@ def is_path(parameter: Any) -> bool:
 
 
 def name_of(parameter: Any) -> str:
-    return str(max(parameter.opts, key=len))
+    return str(max(parameter.opts, key=len))  # --init's other name is --weights
 
 
 PAIRS = [
@@ -64,7 +64,8 @@ PAIRS = [
 def test_every_path_of_every_command_is_known_as_read_or_written() -> None:
     paths = {name_of(each) for _, found in parameters() for each in found if is_path(each)}
     assert paths == READ | WRITTEN
-    assert {words[0] for words, _, _ in PAIRS} == {"simulate", "train", "export", "rtl"}
+    known = {"simulate", "quantize", "train", "export", "rtl"}
+    assert {words[0] for words, _, _ in PAIRS} == known
 
 
 @pytest.mark.parametrize("words, written, read", PAIRS)
@@ -82,6 +83,8 @@ def test_no_command_writes_onto_what_it_reads(
     given = {written: str(source), read: str(source)}
     command = dict(parameters())[words]
     required = {name_of(each) for each in command if each.required} - given.keys()
+    if words[0] in ("quantize", "train") and "--recipe" not in given:  # it, or a network, is
+        required.add("--recipe")
     given |= {name: OTHERS.get(name, str(tmp_path / "other")) for name in required}
     arguments = [part for name, value in given.items() for part in spelled(name, value)]
     status, said = run([*words, *arguments])

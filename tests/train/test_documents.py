@@ -51,4 +51,4 @@ def test_every_key_of_a_recipe_has_its_row() -> None:
     assert set(meanings) == {field.name for field in fields(Recipe)}
     for key, methods in (("weights", WEIGHT_NAMES), ("activations", ACTIVATION_NAMES)):
         assert re.findall("`([^`]+)`", meanings[key]) == list(methods)
-    assert re.findall("`([^`]+)`", meanings["model"]) == models.names()
+    assert re.findall("`([^`]+)`", meanings["model"]) == [*models.names(), "FILE.py:BUILDER"]

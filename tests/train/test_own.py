@@ -82,7 +82,8 @@ SMALL = ("training_images=64", "batch_size=32", "epochs=2", "freeze_bn_epochs=0"
 def mynet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file, in the working folder, with another one that it imports."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "beside", raising=False)
+    for name in ("beside", "mynet"):  # other tests have such files, too
+        monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "beside.py").write_text("WIDTH = 6\n")
     (tmp_path / "mynet.py").write_text(CODE)
     (tmp_path / "syntax.py").write_text("\ndef build(:\n")

@@ -25,7 +25,7 @@ from torch import nn
 
 from asq_hw.errors import InputError
 
-__all__ = ["build_own", "is_own", "own_code"]
+__all__ = ["build_own", "file_of", "is_own", "own_code"]
 
 _FILE = ".py"
 _LIBRARIES = tuple(
@@ -42,6 +42,12 @@ _LIBRARIES = tuple(
 def is_own(name: str) -> bool:
     """Whether a network's name is that of somebody's builder."""
     return ":" in name
+
+
+def file_of(name: str) -> str | None:
+    """The file that a builder's name gives; None for a module, and for a known network."""
+    path = name.rpartition(":")[0]
+    return path if path.endswith(_FILE) else None
 
 
 def build_own(name: str) -> nn.Module:
