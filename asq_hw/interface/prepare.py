@@ -160,10 +160,6 @@ def floating_copy(model: nn.Module, example: Tensor | None) -> nn.Module:
     InputError
         If it is refused, or has no parameters, or one of its tensors is not finite.
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"a network must be a torch.nn.Module, not {type(model).__name__}")
-    if next(model.parameters(), None) is None:
-        raise InputError(f"{type(model).__name__} has no parameters: nothing can be quantized")
     floating = _as_it_stands(model) if example is None else _rewritten(model, example)
     check_network(floating)
     return floating

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -92,6 +93,36 @@ def test_a_wrong_example_is_one_line(example: Tensor, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def damaged(name: str, value: float) -> nn.Module:
+    """A network with one wrong number."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10))
+    with torch.no_grad():
+        model.state_dict()[name].flatten()[0] = value
+    return model
+
+
+class Overflowing(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * torch.inf
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (lambda x: x, "must be a torch.nn.Module, not function"),
+        (nn.Identity(), "Identity has no parameters"),
+        (damaged("0.weight", torch.nan), "tensor 0.weight must be finite, and holds nan"),
+        (damaged("1.running_mean", torch.inf), "tensor 1.running_mean must be finite"),
+        (damaged("1.running_var", -1), "tensor 1.running_var must not be negative"),
+        (Overflowing(), "Overflowing computes NaN or infinity on the example"),
+    ],
+)
+def test_a_network_that_computes_nothing_sound_is_one_line(model: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        asq_hw.check(model, torch.rand(2, 3, 8, 8))
+    assert "\n" not in str(caught.value)
+
+
 class ByValue(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +134,7 @@ class ByValue(nn.Module):
         return self.layer(-x).flatten(1)
 
 
-class Two(nn.Module):
+class Two(ByValue):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x.mean((2, 3)), x.amax((2, 3))
 

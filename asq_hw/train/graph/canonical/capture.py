@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from asq_hw.errors import InputError
+from asq_hw.train.checkpoints.soundness import check_state
 
 __all__ = ["Capture", "capture", "evaluated_copy", "user_sources"]
 
@@ -78,11 +79,16 @@ def evaluated_copy(model: nn.Module) -> nn.Module:
     Raises
     ------
     InputError
-        If it cannot be copied, or some of its tensors have no values.
+        If it is no module, has no parameters, or cannot be copied; or if some of its tensors have
+        no values, or are not finite where every network's must be.
     """
     name = type(model).__name__
+    if not isinstance(model, nn.Module):
+        raise InputError(f"a network must be a torch.nn.Module, not {name}")
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError(f"{name} is compiled by TorchScript; give the module it was made of")
+    if next(model.parameters(), None) is None:
+        raise InputError(f"{name} has no parameters: nothing can be quantized")
     while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module
     for path, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -90,6 +96,8 @@ def evaluated_copy(model: nn.Module) -> nn.Module:
             raise InputError(f"{path} has no shape yet; run {name} once before it is given here")
         if tensor.is_meta:
             raise InputError(f"{path} holds no values (it is on the meta device)")
+    check_state(dict(model.named_parameters()))
+    check_state({path: b for path, b in model.named_buffers() if ".running_" in f".{path}"})
     # Older weight norm keeps computed weights, which torch does not copy.
     computed = {
         id(value): value.detach().clone()

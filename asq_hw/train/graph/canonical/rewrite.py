@@ -56,8 +56,9 @@ def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
     Raises
     ------
     InputError
-        If the network cannot be traced, takes no images, or returns other than one tensor; and if
-        what it was rewritten to does not compute the same, which would be a fault of ours.
+        If the network cannot be traced, takes no images, returns other than one tensor, or
+        computes what is not finite; and if what it was rewritten to does not compute the same,
+        which would be a fault of ours.
     """
     images = _checked(example)
     original = evaluated_copy(model)
@@ -112,6 +113,8 @@ def _compare(model: nn.Module, network: nn.Module, images: Tensor, tail: Tail | 
         wanted = _only_tensor(model(images))
         scores = network(images)
     scores = scores if tail is None else tail(scores)
+    if not torch.isfinite(wanted).all():
+        raise InputError(f"{type(model).__name__} computes NaN or infinity on the example")
     largest = float(wanted.abs().max())
     if scores.shape != wanted.shape or not bool(
         torch.allclose(scores, wanted, rtol=0, atol=_TOLERANCE * max(largest, 1e-6))
