@@ -110,6 +110,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     _example("residual", "every layer kind of version 1 in one network", networks.residual),
     _example("moved", "zeros on some sides of maps, maps behind one another", networks.moved),
+    _example("selected", "channels, rows and columns of maps", networks.selected, noise=2),
     _example("color", "three channels of pixels, classes with names", networks.color),
 )
 """What is written, in this order."""

@@ -28,6 +28,7 @@ from asq_hw.network.layers import (
     MaxPool,
     Pad,
     Relu,
+    Select,
 )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "narrow",
     "plain_layers",
     "residual",
+    "selected",
     "wide",
 ]
 
@@ -335,6 +337,52 @@ def moved() -> IntegerNetwork:
         Concat(name="twice", sources=("mixing", "mixing")),
         Pad(name="corner", source="twice", channels=(1, 0), rows=(0, 1), columns=(1, 0)),
         GlobalAveragePool(name="scores", source="corner", multiplier=5461, shift=15),
+    )
+
+
+def selected() -> IntegerNetwork:
+    """Channels that are split, shuffled and listed twice; crops, and every n-th row and column."""
+    return network(
+        "selected",
+        input_layer(7, 6, multiplier=[2], offset=[-255]),
+        _select("crop", "input", [0, 0], first=(1, 1), stride=(1, 2), size=(6, 2)),
+        conv(
+            "conv",
+            "crop",
+            "post 4 packed",
+            codes_for("post 4 packed", (4, 2, 3, 1), 51),
+            quantizer(4, 31, signed=True),
+            padding=(1, 0),
+            multiplier=[900, -1100, 700, 350],
+            narrow_shift=4,
+            shift=8,
+            bias=[5, -9, 0, 77],
+        ),
+        _select("left", "conv", [0, 1], size=(6, 2)),
+        _select("right", "conv", [3, 2], size=(6, 2)),
+        Concat(name="joined", sources=("right", "left")),
+        _select("shuffled", "joined", [0, 2, 1, 3, 2], first=(1, 0), stride=(2, 1), size=(3, 1)),
+        GlobalAveragePool(name="means", source="shuffled", multiplier=21845, shift=16),
+        _select("scores", "means", [4, 0, 2], size=(1, 1)),
+    )
+
+
+def _select(
+    name: str,
+    source: str,
+    channels: list[int],
+    *,
+    first: tuple[int, int] = (0, 0),
+    stride: tuple[int, int] = (1, 1),
+    size: tuple[int, int],
+) -> Select:
+    return Select(
+        name=name,
+        source=source,
+        channels=np.array(channels),
+        first=first,
+        stride=stride,
+        size=size,
     )
 
 

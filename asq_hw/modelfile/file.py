@@ -35,7 +35,7 @@ from asq_hw.network.shared_exponent import SharedExponentStep
 __all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save", "version_needed"]
 
 FORMAT = "asq-hw integer network"
-VERSION = 4
+VERSION = 5
 """The latest; every version from 1 on is read."""
 _VERSION_WITH_IMAGES = 2
 _VERSION_WITH_EXPONENTS = 3

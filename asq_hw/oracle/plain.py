@@ -15,6 +15,7 @@ from asq_hw.network.layers import (
     MaxPool,
     Pad,
     Relu,
+    Select,
 )
 from asq_hw.oracle.arithmetic import rshift, sat
 from asq_hw.oracle.windows import MapShape, positions, window_starts
@@ -24,7 +25,9 @@ __all__ = ["Tensor", "each", "plain_shape", "run_input", "run_plain"]
 Tensor = list[list[list[int]]]
 """One sample's (C, H, W)."""
 
-PlainLayer = Add | Concat | Pad | Relu | Flatten | MaxPool | AveragePool | GlobalAveragePool
+PlainLayer = (
+    Add | Concat | Pad | Select | Relu | Flatten | MaxPool | AveragePool | GlobalAveragePool
+)
 
 
 def run_input(layer: Input, image: Tensor) -> Tensor:
@@ -57,6 +60,8 @@ def run_plain(
             return [plane for planes in sources for plane in planes]
         case Pad():
             return _padded(layer, source)
+        case Select():
+            return _selected(layer, source)
         case Flatten():
             return [[[value]] for plane in source for row in plane for value in row]
         case MaxPool():
@@ -84,6 +89,8 @@ def plain_shape(layer: PlainLayer, read: list[MapShape]) -> MapShape:
                 layer.columns[0] + width + layer.columns[1],
                 bits,
             )
+        case Select():
+            return MapShape(len(layer.channels), *layer.size, bits)
         case Flatten():
             return MapShape(channels * height * width, 1, 1, bits)
         case MaxPool() | AveragePool():
@@ -123,6 +130,18 @@ def _padded(layer: Pad, source: Tensor) -> Tensor:
         [[[0] * width for _ in range(height)] for _ in range(count)] for count in layer.channels
     )
     return front + planes + back
+
+
+def _selected(layer: Select, source: Tensor) -> Tensor:
+    """The listed planes, of each the rows and columns that are met."""
+    (top, left), (down, across), (height, width) = layer.first, layer.stride, layer.size
+    return [
+        [
+            [source[channel][top + down * y][left + across * x] for x in range(width)]
+            for y in range(height)
+        ]
+        for channel in layer.channels.tolist()
+    ]
 
 
 def _mean(layer: AveragePool | GlobalAveragePool, values: list[int], bits: int) -> int:

@@ -56,6 +56,8 @@ class Kind(IntEnum):
     AVERAGE_POOL = 6
     PLACE = 7
     """A map goes into a larger one."""
+    SELECT = 10
+    """Some of a map's values become one of their own."""
 
 
 class ComputeType(IntEnum):
@@ -108,6 +110,7 @@ class Program(NamedTuple):
     convolutions: Table
     adds: Table
     places: Table
+    selections: Table
     relus: Table
     flattens: Table
     max_pools: Table

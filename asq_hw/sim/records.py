@@ -37,6 +37,7 @@ __all__ = [
     "QuantizerRecord",
     "ReluRecord",
     "RequantizationRecord",
+    "SelectRecord",
     "StageRecord",
     "StepRecord",
     "WindowRecord",
@@ -129,6 +130,25 @@ class PlaceRecord(NamedTuple):
     column: int
     clears: int
     """1 where the larger map is filled with zeros before."""
+
+
+class SelectRecord(NamedTuple):
+    """Some of a map's values, which become one of their own."""
+
+    source: int
+    destination: int
+    source_channels: int
+    source_width: int
+    channels_at: int
+    """Of each channel, which one of the source it is."""
+    channels: int
+    height: int
+    width: int
+    row: int
+    """First of the source that is taken."""
+    column: int
+    row_stride: int
+    column_stride: int
 
 
 class WindowRecord(NamedTuple):

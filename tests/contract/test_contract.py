@@ -38,6 +38,7 @@ from tests.helpers.networks import (
     network_of_every_kind,
     network_of_every_step,
     network_of_moved_maps,
+    network_of_selected_maps,
     networks,
 )
 
@@ -165,6 +166,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "R-conv": (2,),
     "R-linear": (10,),
     "R-pad": (1,),
+    "R-select": (1,),
     "R-relu": (3,),
     "R-max-pool": (4,),
     "R-average-pool": (5,),
@@ -184,6 +186,8 @@ def network_for(rule: str) -> IntegerNetwork:
     """A network that has what a table describes."""
     if rule == "R-pad":
         return network_of_moved_maps()
+    if rule == "R-select":
+        return network_of_selected_maps()
     steps = ("R-log-linear", "R-shared-exponent")
     return network_of_every_step() if rule in steps else network_of_every_kind()
 
@@ -230,7 +234,8 @@ def test_the_page_names_exactly_the_kinds() -> None:
 
 def test_tables_name_exactly_the_tensors_with_type_and_rank() -> None:
     written: dict[str, set[tuple[str, str, int]]] = {}
-    for layer in (*network_of_every_kind().layers, *network_of_every_step().layers):
+    made = (network_of_every_kind(), network_of_every_step(), network_of_selected_maps())
+    for layer in (layer for net in made for layer in net.layers):
         for name, (kind, values) in codec.encode_layer(layer)[1].items():
             field = name.partition("/")[2]
             rule = {"adapter": "R-stage", "log_linear": "R-log-linear"}.get(
@@ -291,6 +296,52 @@ def test_padding_adds_something(tmp_path: Path) -> None:
     graph["layers"][1] |= {"rows": [0, 0], "columns": [0, 0]}
     said, rule = refusal(tmp_path / "model.asq", graph)
     assert "wider: padding must add something" in said and rule == "R-pad"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"first": [0, 0], "size": [3, 3]}, ""),
+        ({"first": [1, 4], "size": [2, 1], "stride": [1, 64]}, ""),
+        ({"size": [3, 3]}, "row 3 must be one of 3"),
+        ({"size": [2, 4]}, "column 6 must be one of 5"),
+        ({"first": [1, 1]}, "column 5 must be one of 5"),
+        ({"stride": [2, 2]}, "row 3 must be one of 3"),
+    ],
+)
+def test_what_is_selected_is_there(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    graph = whole_graph(tmp_path, "R-select")
+    graph["layers"][1] |= changes
+    found, rule = refusal(tmp_path / "model.asq", graph)
+    assert VALIDATOR.is_valid(graph)
+    assert found.endswith(f"part: {said} [R-select]") if said else found == ""
+    assert rule == ("R-select" if said else None)
+
+
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [
+        ([1, 1, 0], ""),
+        ([0], ""),
+        ([2, 0, 0], "part: channel 2 must be one of 2"),
+        ([0, -1], "part: channels must be in 0..2147483647, not -1..0"),
+    ],
+)
+def test_selected_channels_are_there(channels: list[int], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.asq"
+    graph = whole_graph(tmp_path, "R-select")
+    tensors = {}
+    for layer in network_for("R-select").layers:
+        tensors |= codec.encode_layer(layer)[1]
+    tensors["part/channels"] = ("I32", np.array(channels))
+    metadata = {"format": modelfile.file.FORMAT, "version": "5", "graph": json.dumps(graph)}
+    safetensors.write(path, metadata, tensors)
+    if not said:
+        assert modelfile.load(path).feature_maps()["part"].shape == (len(channels), 2, 3)
+        return
+    with pytest.raises(ModelFileError, match=re.escape(f"{said} [R-select]")):
+        modelfile.load(path)
 
 
 def test_kinds_are_of_a_version_of_the_file(tmp_path: Path) -> None:
@@ -590,8 +641,13 @@ WILD: list[Callable[[Any], Any]] = [
 @given(seed=st.integers(0, 2**32 - 1))
 def test_what_the_reader_takes_the_schema_takes(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    makers = (network_of_every_kind, network_of_every_step, network_of_moved_maps)
-    network = makers[rng.choice(3, p=(0.6, 0.25, 0.15))]()
+    makers = (
+        network_of_every_kind,
+        network_of_every_step,
+        network_of_moved_maps,
+        network_of_selected_maps,
+    )
+    network = makers[rng.choice(4, p=(0.5, 0.25, 0.15, 0.1))]()
     graph = graph_of(network)
     places = places_in(graph)
     parent, key = places[rng.integers(len(places))]

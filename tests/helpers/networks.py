@@ -37,6 +37,7 @@ from asq_hw.network.layers import (
     MaxPool,
     Pad,
     Relu,
+    Select,
 )
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.shared_exponent import SharedExponentStep
@@ -241,6 +242,22 @@ def network_of_moved_maps() -> IntegerNetwork:
     )
 
 
+def network_of_selected_maps() -> IntegerNetwork:
+    """A network that takes parts of maps."""
+    return network(
+        input_layer(3, 5, 2),
+        Select(
+            name="part",
+            source="input",
+            channels=np.array([1, 1, 0]),
+            first=(1, 0),
+            stride=(1, 2),
+            size=(2, 3),
+        ),
+        Relu(name="relu", source="part"),
+    )
+
+
 def network_of_every_kind() -> IntegerNetwork:
     """A network with version 1's layer kinds, a fixed and an adaptive step, references."""
     return IntegerNetwork(
@@ -323,6 +340,7 @@ LAYER_KINDS = (
     "add",
     "concat",
     "pad",
+    "select",
     "relu",
     "relu6",
     "max_pool",
@@ -485,6 +503,8 @@ class _Builder:
                 self.add_concat()
             case "pad":
                 self.add_zeros()
+            case "select":
+                self.add_selection()
             case "max_pool" | "average_pool":
                 self.add_pool(kind)
             case _:
@@ -560,6 +580,25 @@ class _Builder:
         sums = (sum(channels), sum(rows), sum(columns))
         shape = tuple(size + more for size, more in zip(source.shape, sums, strict=True))
         self.append(layer, shape, source.format)  # type: ignore[arg-type]
+
+    def add_selection(self) -> None:
+        source = self.source()
+        assert source is not None
+        count = self.integer(1, source.shape[0] + 1)
+        rectangle = []
+        for extent in source.shape[1:]:
+            stride, first = self.integer(1, 3), self.integer(0, extent - 1)
+            rectangle.append((first, stride, self.integer(1, 1 + (extent - 1 - first) // stride)))
+        rows, columns = rectangle
+        layer = Select(
+            name=self.next_name("select"),
+            source=source.name,
+            channels=np.array([self.integer(0, source.shape[0] - 1) for _ in range(count)]),
+            first=(rows[0], columns[0]),
+            stride=(rows[1], columns[1]),
+            size=(rows[2], columns[2]),
+        )
+        self.append(layer, (count, rows[2], columns[2]), source.format)
 
     def mean_of(self, count: int) -> tuple[int, int]:
         """Multiplier and shift that make a mean of `count` values, now and then twice as much."""

@@ -23,6 +23,7 @@ from asq_hw.network.layers.linear import Linear
 from asq_hw.network.layers.max_pool import MaxPool
 from asq_hw.network.layers.pad import Pad
 from asq_hw.network.layers.relu import Relu
+from asq_hw.network.layers.select import Select
 
 __all__ = [
     "LAYER_KINDS",
@@ -39,6 +40,7 @@ __all__ = [
     "MaxPool",
     "Pad",
     "Relu",
+    "Select",
 ]
 
 Layer = (
@@ -48,6 +50,7 @@ Layer = (
     | Add
     | Concat
     | Pad
+    | Select
     | Relu
     | Flatten
     | MaxPool

@@ -9,11 +9,12 @@ from asq_hw.compiler import jit
 from asq_hw.sim.instruction_sets import LANES, Form
 from asq_hw.sim.kernels.elementwise_vector import VALUES, Addition, add_values
 from asq_hw.sim.kernels.llvm import address
-from asq_hw.sim.records import AddRecord, FlattenRecord, PlaceRecord, ReluRecord
+from asq_hw.sim.records import AddRecord, FlattenRecord, PlaceRecord, ReluRecord, SelectRecord
 
-__all__ = ["add", "flatten", "place", "relu"]
+__all__ = ["add", "flatten", "place", "relu", "select"]
 
 Maps = NDArray[np.signedinteger]
+Constants = NDArray[np.int64]
 
 
 @jit
@@ -81,3 +82,19 @@ def place(layer: PlaceRecord, maps: Maps) -> None:
             end = layer.destination + (line + x) * pixel + layer.channel
             for c in range(layer.channels):
                 maps[end + c] = maps[start + c]
+
+
+@jit
+def select(layer: SelectRecord, channels: Constants, maps: Maps) -> None:
+    """Some values of a map, which become one of their own; both are channels-last.
+
+    `channels` are the source's channel for each of the output's.
+    """
+    end = layer.destination
+    for y in range(layer.height):
+        line = (layer.row + y * layer.row_stride) * layer.source_width + layer.column
+        for x in range(layer.width):
+            start = layer.source + (line + x * layer.column_stride) * layer.source_channels
+            for c in range(layer.channels):
+                maps[end + c] = maps[start + channels[c]]
+            end += layer.channels

@@ -20,7 +20,7 @@ from asq_hw.compiler import cached, jit
 from asq_hw.numbers import fixedpoint, products
 from asq_hw.sim.instruction_sets import Form
 from asq_hw.sim.kernels.convolve import convolve
-from asq_hw.sim.kernels.elementwise import add, flatten, place, relu
+from asq_hw.sim.kernels.elementwise import add, flatten, place, relu, select
 from asq_hw.sim.kernels.pool import average_pool, max_pool
 from asq_hw.sim.kernels.quantize_pixels import quantize_pixels
 from asq_hw.sim.program import Kind, Memory, Program, Sample, Statistic
@@ -96,6 +96,10 @@ def _compute(
         counts[Statistic.SATURATED] = add(program.adds[row], maps, form)
     elif kind == Kind.PLACE:
         place(program.places[row], maps)
+    elif kind == Kind.SELECT:
+        selection = program.selections[row]
+        channels = program.constants[selection.channels_at :]
+        select(selection, channels, maps)
     elif kind == Kind.FLATTEN:
         flatten(program.flattens[row], maps)
     elif kind == Kind.MAX_POOL:

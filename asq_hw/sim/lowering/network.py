@@ -19,6 +19,7 @@ from asq_hw.network.layers import (
     MaxPool,
     Pad,
     Relu,
+    Select,
 )
 from asq_hw.numbers.products import Product
 from asq_hw.sim.budget import Budget, plan_bytes, weight_bytes
@@ -37,6 +38,7 @@ from asq_hw.sim.lowering.plain_layers import (
     max_pool_record,
     pad_record,
     relu_record,
+    select_record,
 )
 from asq_hw.sim.lowering.tables import LayerRecord, Tables
 from asq_hw.sim.program import Program
@@ -129,6 +131,8 @@ def _records(layer: Layer, context: Context) -> list[LayerRecord]:
             return [*concat_records(layer, context)]
         case Pad():
             return [pad_record(layer, context)]
+        case Select():
+            return [select_record(layer, context)]
         case Relu():
             return [relu_record(layer, context)]
         case Flatten():

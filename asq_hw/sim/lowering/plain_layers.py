@@ -14,6 +14,7 @@ from asq_hw.network.layers import (
     MaxPool,
     Pad,
     Relu,
+    Select,
 )
 from asq_hw.numbers.fixedpoint import integer_range
 from asq_hw.sim.lowering.context import Context, relu_ends, summable_pixels
@@ -25,6 +26,7 @@ from asq_hw.sim.records import (
     MaxPoolRecord,
     PlaceRecord,
     ReluRecord,
+    SelectRecord,
     WindowRecord,
 )
 
@@ -37,6 +39,7 @@ __all__ = [
     "max_pool_record",
     "pad_record",
     "relu_record",
+    "select_record",
 ]
 
 
@@ -86,6 +89,25 @@ def pad_record(layer: Pad, context: Context) -> PlaceRecord:
         row=layer.rows[0],
         column=layer.columns[0],
         clears=True,
+    )
+
+
+def select_record(layer: Select, context: Context) -> SelectRecord:
+    """Some channels, rows and columns."""
+    channels, _, width = context.maps[layer.source].shape
+    return SelectRecord(
+        source=context.layout.maps[layer.source],
+        destination=context.layout.maps[layer.name],
+        source_channels=channels,
+        source_width=width,
+        channels_at=context.tables.add_constants(layer.channels),
+        channels=len(layer.channels),
+        height=layer.size[0],
+        width=layer.size[1],
+        row=layer.first[0],
+        column=layer.first[1],
+        row_stride=layer.stride[0],
+        column_stride=layer.stride[1],
     )
 
 

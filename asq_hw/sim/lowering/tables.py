@@ -23,6 +23,7 @@ from asq_hw.sim.records import (
     MaxPoolRecord,
     PlaceRecord,
     ReluRecord,
+    SelectRecord,
     StageRecord,
     StepRecord,
     table_type,
@@ -35,6 +36,7 @@ LayerRecord = (
     | ConvolutionRecord
     | AddRecord
     | PlaceRecord
+    | SelectRecord
     | ReluRecord
     | FlattenRecord
     | MaxPoolRecord
@@ -45,6 +47,7 @@ _KINDS: dict[type[LayerRecord], Kind] = {
     ConvolutionRecord: Kind.CONVOLUTION,
     AddRecord: Kind.ADD,
     PlaceRecord: Kind.PLACE,
+    SelectRecord: Kind.SELECT,
     ReluRecord: Kind.RELU,
     FlattenRecord: Kind.FLATTEN,
     MaxPoolRecord: Kind.MAX_POOL,
@@ -125,6 +128,7 @@ class Tables:
             convolutions=_table(ConvolutionRecord, self.records[ConvolutionRecord]),
             adds=_table(AddRecord, self.records[AddRecord]),
             places=_table(PlaceRecord, self.records[PlaceRecord]),
+            selections=_table(SelectRecord, self.records[SelectRecord]),
             relus=_table(ReluRecord, self.records[ReluRecord]),
             flattens=_table(FlattenRecord, self.records[FlattenRecord]),
             max_pools=_table(MaxPoolRecord, self.records[MaxPoolRecord]),

@@ -200,6 +200,11 @@ def _apply(operation: Operation, sources: Sequence[Tensor]) -> Tensor:
             assert operation.padding is not None
             channels, rows, columns = operation.padding
             return functional.pad(x, (*columns, *rows, *channels))
+        case OperationKind.SELECT:
+            assert operation.selection is not None
+            whole = _as_map(x)
+            selected: Tensor = whole[operation.selection.index(whole.dim())]
+            return selected
         case OperationKind.RELU:
             return (
                 functional.relu(x) if operation.maximum is None else x.clamp(0, operation.maximum)

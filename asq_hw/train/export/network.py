@@ -30,6 +30,7 @@ from asq_hw.network.layers import (
     MaxPool,
     Pad,
     Relu,
+    Select,
 )
 from asq_hw.network.names import MAX_NAME_LENGTH
 from asq_hw.numbers.fixedpoint import divide_half_up, quantize_multiplier
@@ -241,6 +242,7 @@ class _Exporter:
             OperationKind.ADD: self._add,
             OperationKind.CONCAT: self._concat,
             OperationKind.PAD: self._pad,
+            OperationKind.SELECT: self._select,
             OperationKind.RELU: self._relu,
             OperationKind.FLATTEN: self._flatten,
             OperationKind.MAX_POOL: self._max_pool,
@@ -302,6 +304,18 @@ class _Exporter:
             channels=channels,
             rows=rows,
             columns=columns,
+        )
+
+    def _select(self, operation: Operation) -> Select:
+        assert operation.selection is not None
+        selection = operation.selection
+        return Select(
+            name=operation.name,
+            source=operation.sources[0],
+            channels=np.array(selection.channels),
+            first=selection.first,
+            stride=selection.stride,
+            size=selection.size,
         )
 
     def _relu(self, operation: Operation) -> Relu:

@@ -33,6 +33,7 @@ from asq_hw.network.layers import (
     MaxPool,
     Pad,
     Relu,
+    Select,
 )
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.shared_exponent import SharedExponentStep
@@ -90,6 +91,16 @@ def _(layer: Concat, sources: Sequence[Tensor], bits: int) -> Tensor:
 @_integers.register
 def _(layer: Pad, sources: Sequence[Tensor], bits: int) -> Tensor:
     return functional.pad(sources[0], (*layer.columns, *layer.rows, *layer.channels))
+
+
+@_integers.register
+def _(layer: Select, sources: Sequence[Tensor], bits: int) -> Tensor:
+    rows, columns = (
+        torch.arange(size) * stride + first
+        for first, stride, size in zip(layer.first, layer.stride, layer.size, strict=True)
+    )
+    channels = torch.from_numpy(layer.channels.copy())
+    return sources[0][:, channels][:, :, rows][:, :, :, columns]
 
 
 @_integers.register

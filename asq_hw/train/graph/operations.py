@@ -14,6 +14,7 @@ from torch import fx, nn
 from asq_hw.errors import InputError
 from asq_hw.network.graph import RESERVED_NAME
 from asq_hw.train.graph.dataflow import PASS_THROUGH, function_name, place, reachable, read_dataflow
+from asq_hw.train.graph.selection import Selection
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 
 __all__ = ["Operation", "OperationKind", "trace"]
@@ -32,6 +33,7 @@ class OperationKind(Enum):
     ADD = auto()
     CONCAT = auto()
     PAD = auto()
+    SELECT = auto()
     RELU = auto()
     FLATTEN = auto()
     MAX_POOL = auto()
@@ -61,6 +63,7 @@ class Operation:
     maximum: float | None = None
     window: Window | None = None
     padding: Padding | None = None
+    selection: Selection | None = None
 
 
 @dataclass(slots=True)
@@ -160,7 +163,7 @@ class _Reader:
         elif node.target is F.pad:
             self._padding_function(node)
         elif node.target is operator.getitem:
-            self._subsampled(node)
+            self._indexed(node)
         elif node.target in (torch.flatten, "flatten"):
             bounds = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
             start, end = bounds.pop("start_dim", 0), bounds.pop("end_dim", -1)
@@ -211,16 +214,22 @@ class _Reader:
             padding=((before, behind), (above, below), (left, right)),
         )
 
-    def _subsampled(self, node: fx.Node) -> None:
-        """Every n-th row and column from the first on: the largest of windows of one value."""
+    def _indexed(self, node: fx.Node) -> None:
+        """Every n-th row and column from the first on, or a selection that names all of itself.
+
+        The first of every n is the largest of windows of one value.
+        """
         source, index = node.args
-        every, name = _strides(index), place(node, "getitem")
-        if every is None or not isinstance(source, fx.Node):
+        every, selection, name = _strides(index), Selection.of_index(index), place(node, "getitem")
+        if every is not None and isinstance(source, fx.Node):
+            window = ((1, 1), every, (0, 0))
+            self._append(node, OperationKind.MAX_POOL, [source], name=name, window=window)
+        elif selection is not None and isinstance(source, fx.Node):
+            self._append(node, OperationKind.SELECT, [source], name=name, selection=selection)
+        else:
             raise InputError(
                 f"{name}: an index must be [:, :, ::n, ::n], the first of every n rows and columns"
             )
-        window = ((1, 1), every, (0, 0))
-        self._append(node, OperationKind.MAX_POOL, [source], name=name, window=window)
 
     def _flatten(self, node: fx.Node, name: str, start: object, end: object) -> None:
         if (start, end) not in ((1, -1), (1, 3)):
@@ -240,6 +249,7 @@ class _Reader:
         maximum: float | None = None,
         window: Window | None = None,
         padding: Padding | None = None,
+        selection: Selection | None = None,
     ) -> None:
         self.values[node] = self._free(str(node.target) if name is None else name)
         operation = Operation(
@@ -251,6 +261,7 @@ class _Reader:
             maximum=maximum,
             window=window,
             padding=padding,
+            selection=selection,
         )
         self.operations.append(operation)
 

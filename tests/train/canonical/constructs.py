@@ -40,6 +40,18 @@ def conv(inputs: int = 4, outputs: int = 4, kernel: int = 3, **options: Any) -> 
     return nn.Conv2d(inputs, outputs, kernel, **options)
 
 
+def ghost(self: Any, x: Tensor) -> Tensor:
+    """Half of the channels pass a layer, and all are shuffled: a block of ShuffleNet V2."""
+    left, right = x.chunk(2, dim=1)
+    return F.channel_shuffle(torch.cat((left, torch.relu(self.c(right))), 1), 2)
+
+
+def shuffled(self: Any, x: Tensor) -> Tensor:
+    n, c, h, w = x.size()
+    x = torch.transpose(x.view(n, 2, c // 2, h, w), 1, 2).contiguous()
+    return self.c(x.view(n, -1, h, w))
+
+
 def body(forward: Forward, **modules: nn.Module) -> Net:
     """A network whose middle is given: ``forward(self, maps)`` after a first convolution."""
 
@@ -296,6 +308,44 @@ CONSTRUCTS: dict[str, Callable[[], nn.Module]] = {
     ),
     "strided slice": lambda: body(lambda self, x: self.c(x[:, :, ::2, ::2]), c=conv()),
     "strided rows": lambda: body(lambda self, x: self.c(x[:, :, ::3]), c=conv()),
+    "slice of rows": lambda: body(lambda self, x: self.c(x[:, :, 2:, :]), c=conv()),
+    "odd rows": lambda: body(lambda self, x: self.c(x[:, :, 1::2, ::2]), c=conv()),
+    "crop": lambda: body(lambda self, x: self.c(x[..., 1:-1, 2:7]), c=conv()),
+    "padding that cuts": lambda: body(lambda self, x: self.c(F.pad(x, (0, -1, -2, 0))), c=conv()),
+    "slice of channels": lambda: after(
+        lambda self, x: self.c(x[:, 1:3]).mean((2, 3)), c=nn.Conv2d(2, 5, 3)
+    ),
+    "halves": lambda: body(ghost, c=conv(2, 2)),
+    "split": lambda: after(
+        lambda self, x: self.c(torch.split(x, [3, 1], 1)[0]).mean((2, 3)), c=nn.Conv2d(3, 5, 3)
+    ),
+    "unbind": lambda: after(
+        lambda self, x: self.c(torch.cat([p[:, None] for p in x.unbind(1)[1:]], 1)).mean((2, 3)),
+        c=nn.Conv2d(3, 5, 3),
+    ),
+    "channel shuffle": lambda: body(shuffled, c=conv(groups=2)),
+    "nn.ChannelShuffle": lambda: body(
+        lambda self, x: self.c(self.s(x)), s=nn.ChannelShuffle(2), c=conv(groups=2)
+    ),
+    "listed channels": lambda: body(lambda self, x: self.c(x[:, [2, 0, 0, 3]]), c=conv()),
+    "channels backwards": lambda: body(lambda self, x: self.c(x.flip(1)), c=conv()),
+    "index_select": lambda: body(
+        lambda self, x: self.c(torch.index_select(x, 1, torch.tensor([3, 1, 1, 0]))), c=conv()
+    ),
+    "part of a vector": lambda: after(
+        lambda self, x: self.f(x.mean((2, 3))[:, 1:]), f=nn.Linear(3, 5)
+    ),
+    "rows and columns exchanged and back": lambda: body(
+        lambda self, x: self.c(x.transpose(2, 3).contiguous().mT), c=conv()
+    ),
+    "flattened crop": lambda: after(
+        lambda self, x: self.f(x[:, :3, 1:3].flatten(1)), f=nn.Linear(48, 5)
+    ),
+    "one row": lambda: after(lambda self, x: self.f(x[:, :, 3].flatten(1)), f=nn.Linear(32, 5)),
+    "ceil mode": lambda: body(lambda self, x: F.max_pool2d(x, 3, 2, ceil_mode=True)),
+    "ceil mode with padding": lambda: body(
+        lambda self, x: F.max_pool2d(x, 2, 3, padding=1, ceil_mode=True)
+    ),
     "shortcut of option A": lambda: after(
         lambda self, x: (self.c(x) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2))).mean((2, 3)),
         c=nn.Conv2d(4, 8, 3, stride=2, padding=1),
@@ -591,9 +641,21 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "transposed",
     ),
     "dilation": (lambda: body(lambda self, x: self.c(x), c=conv(dilation=2)), "no dilation"),
-    "padding that cuts": (
-        lambda: body(lambda self, x: self.c(F.pad(x, (0, -1, 0, -1))), c=conv()),
-        "must not cut",
+    "padding that cuts and adds": (
+        lambda: body(lambda self, x: self.c(F.pad(x, (0, -1, 0, 1))), c=conv()),
+        "must not cut a map and add to it",
+    ),
+    "rows backwards": (
+        lambda: body(lambda self, x: self.c(x.flip(2)), c=conv()),
+        "flip from (4, 8, 8) to (4, 8, 8) moves elements",
+    ),
+    "parts by the input": (
+        lambda: body(lambda self, x: self.c(x[:, x.mean((0, 2, 3)).argsort()]), c=conv()),
+        "over dimensions",
+    ),
+    "depth to space": (
+        lambda: after(lambda self, x: self.c(F.pixel_shuffle(x, 2)).mean((2, 3)), c=conv(1, 5)),
+        "pixel_shuffle",
     ),
     "padding with ones": (
         lambda: body(lambda self, x: self.c(F.pad(x, (0, 1, 0, 1), value=1.0)), c=conv()),
@@ -604,19 +666,13 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "pad with zeros",
     ),
     "ceil mode": (
-        lambda: body(lambda self, x: F.max_pool2d(x, 3, 2, ceil_mode=True)),
+        lambda: body(lambda self, x: F.max_pool2d(self.c(x), 3, 2, ceil_mode=True), c=conv()),
         "ceil mode adds windows",
     ),
     "alpha": (
         lambda: body(lambda self, x: torch.add(x, self.c(x), alpha=0.5), c=conv()),
         "alpha=0.5",
     ),
-    "slice of rows": (lambda: body(lambda self, x: self.c(x[:, :, 2:, :]), c=conv()), "slice"),
-    "slice of channels": (
-        lambda: after(lambda self, x: self.c(x[:, :2]).mean((2, 3)), c=nn.Conv2d(2, 5, 3)),
-        "slice",
-    ),
-    "odd rows": (lambda: body(lambda self, x: self.c(x[:, :, 1::2, ::2]), c=conv()), "slice"),
     "squeeze and excitation": (
         lambda: body(
             lambda self, x: x * torch.relu(self.c(x.mean((2, 3), keepdim=True))), c=conv()

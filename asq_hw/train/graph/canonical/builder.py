@@ -22,8 +22,12 @@ from asq_hw.train.graph.canonical.values import (
     operator_name,
     per_channel,
 )
+from asq_hw.train.graph.selection import Selection
 
 __all__ = ["Builder", "Call", "Rule"]
+
+_MAP = 3
+"""Dimensions of a map, without the batch."""
 
 Tail = Callable[[Tensor], Tensor]
 
@@ -55,6 +59,7 @@ class Builder:
     activations: Callable[[fx.Node], Tensor]
     graph: fx.Graph = field(default_factory=fx.Graph)
     values: dict[fx.Node, Value] = field(default_factory=dict)
+    parts: dict[fx.Node, list[Value]] = field(default_factory=dict)
     constants: dict[fx.Node, Any] = field(default_factory=dict)
     made: list[_Made] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -88,7 +93,8 @@ class Builder:
             else:
                 self.values[node] = self._made_by(call, rules)
         except Refusal as refusal:
-            call.note(FindingKind.REFUSED, refusal.what, refusal.remedy)
+            blamed = call if refusal.node is None else Call(self, refusal.node)
+            blamed.note(FindingKind.REFUSED, refusal.what, refusal.remedy)
             if node not in self.constants:
                 self.values[node] = self._unknown(node)
 
@@ -98,11 +104,14 @@ class Builder:
         return rules[call.operator](call)
 
     def _take_part(self, node: fx.Node, call: Call) -> None:
-        """Read one of an operator's results: the first is its value, others have no form."""
-        if node.args[1] != 0:
-            raise Refusal(f"result {node.args[1]} of {operator_name(node.args[0])} is read")  # type: ignore[arg-type]
-        source = node.args[0]
-        assert isinstance(source, fx.Node)
+        """Read one of an operator's results: parts of a map, or the first, which is its value."""
+        source, number = node.args
+        assert isinstance(source, fx.Node) and isinstance(number, int)
+        if source in self.parts:
+            self.values[node] = self.parts[source][number]
+            return
+        if number != 0:
+            raise Refusal(f"result {number} of {operator_name(source)} is read")
         value = self.values[source]
         self.values[node] = value if len(node.users) == 1 else value.shared()
 
@@ -149,6 +158,43 @@ class Builder:
         inside = value.without_padding()
         return self.with_zeros(inside, (0, 0, *value.padding))
 
+    def can_settle(self, value: Value) -> bool:
+        """Whether `settled` gives a value."""
+        moved = value.moved
+        return moved is None or bool(Selection.of_positions(moved.positions, value.base))
+
+    def settled(self, value: Value) -> Value:
+        """The same value, moved by a layer where its elements were moved.
+
+        Raises
+        ------
+        Refusal
+            If they are not some channels, rows and columns of a map, or elements of a vector.
+        """
+        if value.moved is None:
+            return value
+        selection = Selection.of_positions(value.moved.positions, value.base)
+        if selection is None:
+            call = Call(self, value.moved.node)
+            raise Refusal(
+                f"{call.operator} from {value.base} to {value.shape} moves elements as no layer "
+                "does",
+                "leave the channels in dimension 1, and take whole channels, rows and columns",
+                value.moved.node,
+            )
+        node = self._selected(value, selection)
+        base = (len(selection.channels), *selection.size)[: len(value.base)]
+        return Value(node=node, base=base, shape=value.shape, is_unsigned=value.is_unsigned)
+
+    def _selected(self, value: Value, selection: Selection) -> fx.Node:
+        if len(value.base) == _MAP and selection.is_subsampling(value.base):
+            assert value.moved is not None
+            call = Call(self, value.moved.node)
+            layer = nn.MaxPool2d(1, selection.stride)
+            return self.emit(layer, [value.node], call.place or call.operator)
+        index = selection.index(1 + len(value.base))
+        return self.graph.call_function(operator.getitem, (value.node, index))
+
     def with_zeros(self, value: Value, zeros: tuple[int, int, int, int, int, int]) -> Value:
         """A map inside of zeros: before and behind channels, rows and columns."""
         before, behind, above, below, left, right = zeros
@@ -170,7 +216,7 @@ class Builder:
         Refusal
             If that is neither a map nor all of its elements in a row.
         """
-        value = self.solid(value)
+        value = self.settled(self.solid(value))
         if value.shape == value.base:
             return value.node
         if len(value.shape) == 1:
@@ -234,15 +280,25 @@ class Call:
         Raises
         ------
         Refusal
-            If it is a constant.
+            If it is a constant, or no layer can move its elements.
         """
+        return self.operand(self._dependent(name))
+
+    def _dependent(self, name: str) -> fx.Node:
         argument = self.arguments.get(name)
         if not isinstance(argument, fx.Node) or argument not in self.builder.values:
             raise Refusal(f"{self.operator}: {name} does not depend on the input")
-        return self.operand(argument)
+        return argument
 
     def operand(self, argument: fx.Node) -> Value:
         """What a node that this call reads has become."""
+        value = self.builder.settled(self.builder.values[argument])
+        self.builder.values[argument] = value
+        return value if len(argument.users) == 1 else value.shared()
+
+    def unsettled(self, name: str) -> Value:
+        """The same, where its elements may have been moved and no layer has done it yet."""
+        argument = self._dependent(name)
         value = self.builder.values[argument]
         return value if len(argument.users) == 1 else value.shared()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from torch import fx
+
 __all__ = ["Finding", "FindingKind", "Refusal"]
 
 
@@ -55,8 +57,10 @@ class Refusal(Exception):  # noqa: N818 - what becomes of an operation, not an e
         The operation and the reason.
     remedy : str
         What to write instead.
+    node : torch.fx.Node, optional
+        The captured call that it is said of; the one that is being read otherwise.
     """
 
-    def __init__(self, what: str, remedy: str = "") -> None:
+    def __init__(self, what: str, remedy: str = "", node: fx.Node | None = None) -> None:
         super().__init__(what)
-        self.what, self.remedy = what, remedy
+        self.what, self.remedy, self.node = what, remedy, node

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from asq_hw.train.graph.canonical.findings import Refusal
-
-__all__ = ["Shape", "Value", "bound_arguments", "operator_name", "per_channel"]
+__all__ = ["Moved", "Shape", "Value", "bound_arguments", "operator_name", "per_channel"]
 
 Shape = tuple[int, ...]
 Padding = tuple[int, int, int, int]
 _NO_PADDING: Padding = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """Where elements came from that are no longer all, or no longer in order.
+
+    Parameters
+    ----------
+    node : torch.fx.Node
+        The captured call that moved them last.
+    positions : Tensor of the value's shape
+        Of each element, where it stands among all those of the value's `base`.
+    count : int
+        How many those are.
+    """
+
+    node: fx.Node
+    positions: Tensor
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +46,8 @@ class Value:
     base : tuple of int
         Shape of what `node` computes, without the batch.
     shape : tuple of int
-        Shape that it has for the network's own code: the same elements in the same order.
+        Shape that it has for the network's own code: the same elements in the same order, unless
+        they were `moved`.
     padding : tuple of int
         Zeros around it that nobody has added yet: above, below, left, right.
     is_unsigned : bool
@@ -37,6 +55,8 @@ class Value:
     maker : Conv2d, Linear, BatchNorm2d or None
         What computes it and may compute a factor and an offset for each channel besides, for
         nothing else reads it.
+    moved : Moved or None
+        What has become of the elements that `node` computes, where no layer has moved them yet.
     """
 
     node: fx.Node
@@ -45,6 +65,7 @@ class Value:
     padding: Padding = _NO_PADDING
     is_unsigned: bool = False
     maker: nn.Module | None = None
+    moved: Moved | None = field(default=None, compare=False)
 
     @property
     def is_padded(self) -> bool:
@@ -56,10 +77,6 @@ class Value:
         """Whether there are as many zeros on one side as on the other."""
         above, below, left, right = self.padding
         return (above, left) == (below, right)
-
-    def reshaped(self, shape: Shape) -> Value:
-        """The same elements in the same order."""
-        return self if shape == self.shape else replace(self._plain("reshape"), shape=shape)
 
     def shared(self) -> Value:
         """The same where something else reads it too."""
@@ -74,11 +91,6 @@ class Value:
         """What is inside of the zeros."""
         shape = self.base if self.is_padded else self.shape
         return replace(self, padding=_NO_PADDING, shape=shape)
-
-    def _plain(self, what: str) -> Value:
-        if self.is_padded:
-            raise Refusal(f"{what} of zero-padded maps", "pad in the layer that follows")
-        return self
 
 
 def operator_name(node: fx.Node) -> str:

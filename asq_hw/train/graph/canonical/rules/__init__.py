@@ -7,8 +7,8 @@ from asq_hw.train.graph.canonical.rules import (
     elementwise,
     moving,
     pooling,
+    rearranging,
     refused,
-    reshaping,
     weighted,
 )
 
@@ -19,7 +19,7 @@ RULES: dict[str, Rule] = {
     **weighted.RULES,
     **elementwise.RULES,
     **pooling.RULES,
-    **reshaping.RULES,
+    **rearranging.RULES,
     **moving.RULES,
 }
 """The rule for every operator that is known; others are refused by their name."""

@@ -17,7 +17,7 @@ __all__ = ["RULES"]
 
 def _same(call: Call) -> Value:
     """An operator that gives back what it is given."""
-    value = call.value("self" if "self" in call.arguments else "input")
+    value = call.unsettled("self" if "self" in call.arguments else "input")
     kept = call.node.meta["val"]
     source = call.node.all_input_nodes[0].meta["val"]
     if kept.dtype != source.dtype:
@@ -33,7 +33,7 @@ def _copy(call: Call) -> Value:
     if type(dropout) not in (nn.Dropout, nn.Dropout2d) or value.is_padded:
         return value
     assert isinstance(dropout, nn.Dropout | nn.Dropout2d)
-    if value.shape != value.base:
+    if value.shape != value.base or value.moved is not None:
         return value
     layer = type(dropout)(dropout.p)
     made = call.builder.emit(layer, [value.node], call.place)

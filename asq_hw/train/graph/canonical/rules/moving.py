@@ -1,14 +1,15 @@
-"""Operators that move maps into larger ones, or take a part of one."""
+"""Operators that move maps into larger ones."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from asq_hw.train.graph.canonical.builder import Call, Rule
 from asq_hw.train.graph.canonical.findings import Refusal
+from asq_hw.train.graph.canonical.rules.rearranging import rearranged
 from asq_hw.train.graph.canonical.values import Value
 
 __all__ = ["RULES"]
@@ -74,14 +75,17 @@ def _constant(call: Call, node: fx.Node) -> Tensor:
 
 def _pad(call: Call) -> Value:
     """Zeros around a map; those beside rows and columns may become a layer's own padding."""
-    source, arguments = call.value("self"), call.arguments
+    arguments = call.arguments
     left, right, above, below, before, behind, *more = [*arguments["pad"], *[0] * 6][:8]
     if arguments.get("mode", "constant") != "constant" or arguments.get("value"):
         raise Refusal("padding with other than zeros has no integer form", "pad with zeros")
+    if max(arguments["pad"]) <= 0:
+        return rearranged(call)
+    source = call.value("self")
     if len(source.shape) != _MAP or any(more):
         raise Refusal("padding must be around maps", "pad before flattening")
     if min(left, right, above, below, before, behind) < 0:
-        raise Refusal("padding must not cut a map", "cut the images before the network")
+        raise Refusal("padding must not cut a map and add to it", "cut it before, as a slice")
     if source.shape != source.base and not source.is_padded:
         raise Refusal("padding of a reshaped map has no integer form")
     if before or behind:
@@ -92,37 +96,7 @@ def _pad(call: Call) -> Value:
     return replace(source, padding=sums, shape=call.shape, maker=None)
 
 
-def _slice(call: Call) -> Value:
-    """All elements along a dimension, or every n-th row or column from the first on."""
-    source, arguments = call.solid("self"), call.arguments
-    if call.shape == source.shape and arguments.get("step", 1) == 1:
-        return source.reshaped(call.shape)
-    dim = arguments["dim"] % (len(source.shape) + 1)
-    is_first = not arguments.get("start")
-    end = arguments.get("end")
-    size = (0, *source.shape)[dim]
-    if len(source.shape) != _MAP or dim < 2 or not is_first or (end is not None and end < size):
-        raise Refusal(
-            f"{call.operator} along dimension {arguments['dim']} has no integer form",
-            "take all, or every n-th row and column from the first on",
-        )
-    step = (arguments["step"], 1) if dim == 2 else (1, arguments["step"])
-    return _subsampled(call, source, step)
-
-
-def _subsampled(call: Call, source: Value, step: tuple[int, int]) -> Value:
-    """The largest of windows of one value; rows and columns make one layer."""
-    before = call.builder.module_of(source.node)
-    if isinstance(before, nn.MaxPool2d) and before.kernel_size == 1 and not source.node.users:
-        rows, columns = before.stride  # type: ignore[misc]
-        before.stride = (rows * step[0], columns * step[1])
-        return replace(source, base=call.shape, shape=call.shape)
-    layer = nn.MaxPool2d(1, step)
-    return call.emit(layer, source, is_unsigned=source.is_unsigned)
-
-
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("cat", "concat", "concatenate"), _concat),
     **dict.fromkeys(("constant_pad_nd", "pad"), _pad),
-    "slice": _slice,
 }

@@ -26,6 +26,8 @@ def _max_pool(call: Call) -> Value:
         # A map without negative values has the same maxima with zeros around it and with nothing.
         alike = source.is_unsigned and padding == (0, 0)
         padding, source = _own_padding(call, source, kernel, padding, alike)
+    if source.is_unsigned and call.arguments.get("ceil_mode"):
+        source = _extended(call, source, kernel, stride, padding)
     _check_rounding(call, source, kernel, stride, padding)
     layer = nn.MaxPool2d(kernel, stride, padding)
     return call.emit(layer, source, is_unsigned=source.is_unsigned)
@@ -129,8 +131,23 @@ def _check_rounding(call: Call, source: Value, kernel: Pair, stride: Pair, paddi
         raise Refusal(
             f"ceil mode adds windows that reach over the edge ({_by(floor)} to "
             f"{_by(call.shape[1:])})",
-            "ceil_mode=False",
+            "ceil_mode=False, or a ReLU before it",
         )
+
+
+def _extended(call: Call, source: Value, kernel: Pair, stride: Pair, padding: Pair) -> Value:
+    """A map with the zeros below and on the right that the windows of ceil mode reach over.
+
+    Where nothing is negative, they are never the largest.
+    """
+    sizes = zip(source.shape[1:], call.shape[1:], kernel, stride, padding, strict=True)
+    below, right = (
+        max(0, (out - 1) * step + wide - (size + 2 * zeros))
+        for size, out, wide, step, zeros in sizes
+    )
+    if not (below or right):
+        return source
+    return call.builder.with_zeros(source, (0, 0, 0, below, 0, right))
 
 
 def _by(sizes: Sequence[int]) -> str:

@@ -34,12 +34,10 @@ _REMEDIES = {
         _ATTENTION,
     ),
     "stack": "use torch.cat along dimension 1",
-    **dict.fromkeys(("split", "split_with_sizes", "chunk"), "use a convolution for each part"),
     **dict.fromkeys(("reflection_pad2d", "replication_pad2d"), "pad with zeros"),
     "embedding": "networks take images",
     "conv1d": "use a Conv2d with a kernel of height 1",
     "conv3d": "use Conv2d",
-    "channel_shuffle": "use convolutions of one group",
     "argmax": "return the scores",
 }  # fmt: skip
 
