@@ -102,6 +102,7 @@ def _layer_shape(layer: Conv | Linear, source: FeatureMap, *, is_end: bool) -> L
         kernel_size=layer.kernel_size if isinstance(layer, Conv) else (1, 1),
         stride=layer.stride if isinstance(layer, Conv) else (1, 1),
         padding=layer.padding if isinstance(layer, Conv) else (0, 0),
+        dilation=layer.dilation if isinstance(layer, Conv) else (1, 1),
         groups=layer.groups if isinstance(layer, Conv) else 1,
         in_height=height,
         in_width=width,

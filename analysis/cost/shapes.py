@@ -30,7 +30,7 @@ class LayerShape:
         A linear layer is a 1 x 1 convolution of a 1 x 1 image here.
     in_channels, out_channels, groups : int
         Channels and the number of groups they are split into; depthwise has one for each channel.
-    kernel_size, stride, padding : tuple of int
+    kernel_size, stride, padding, dilation : tuple of int
         Height and width.
     in_height, in_width : int
         Size of the input feature map in pixels.
@@ -56,6 +56,7 @@ class LayerShape:
     kernel_size: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     in_height: int = 1
     in_width: int = 1
@@ -69,12 +70,16 @@ class LayerShape:
     @property
     def out_height(self) -> int:
         """Height of the output feature map in pixels."""
-        return (self.in_height + 2 * self.padding[0] - self.kernel_size[0]) // self.stride[0] + 1
+        return self._positions(self.in_height, axis=0)
 
     @property
     def out_width(self) -> int:
         """Width of the output feature map in pixels."""
-        return (self.in_width + 2 * self.padding[1] - self.kernel_size[1]) // self.stride[1] + 1
+        return self._positions(self.in_width, axis=1)
+
+    def _positions(self, size: int, axis: int) -> int:
+        window = (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
+        return (size + 2 * self.padding[axis] - window) // self.stride[axis] + 1
 
     @property
     def inputs(self) -> int:

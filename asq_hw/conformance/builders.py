@@ -164,6 +164,7 @@ def conv(
     stride: Pair = (1, 1),
     padding: Pair = (0, 0),
     groups: int = 1,
+    dilation: Pair = (1, 1),
     **requantization: Unpack[Requantization],
 ) -> Conv:
     """A convolution.
@@ -178,7 +179,7 @@ def conv(
         Codes of the weights.
     activations : ActivationQuantizer
         How the feature map that is read becomes codes.
-    stride, padding : pair of int
+    stride, padding, dilation : pair of int
         Vertical and horizontal.
     groups : int
         Groups of channels.
@@ -193,6 +194,7 @@ def conv(
         stride=stride,
         padding=padding,
         groups=groups,
+        dilation=dilation,
         **fields,
     )
 

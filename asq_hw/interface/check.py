@@ -106,10 +106,10 @@ def check(model: nn.Module, example: Tensor) -> Report:
     --------
     >>> import torch
     >>> from torch import nn
-    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.SiLU(), nn.Flatten(), nn.Linear(8 * 6 * 6, 10))
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Softsign(), nn.Flatten(), nn.Linear(288, 10))
     >>> report = check(net, torch.rand(1, 3, 8, 8))
     >>> report.ok, report.refused[0].what, report.refused[0].place
-    (False, 'silu has no integer form', '1')
+    (False, 'a division of maps has no integer form', '1')
     """
     rewriting = rewrite(model, example)
     layers = () if rewriting.network is None else _layers(rewriting.network)

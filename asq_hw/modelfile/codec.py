@@ -75,8 +75,11 @@ def encode_layer(layer: Layer) -> tuple[dict[str, object], NamedTensors]:
     """The layer's object in the graph and its tensors."""
     fields: dict[str, object] = {"kind": layer.kind, "name": layer.name}
     tensors: NamedTensors = {}
+    optional = layer.optional_fields()
     for name, stored in layer.stored_fields().items():
-        _encode_field(stored, getattr(layer, name), fields, tensors)
+        value = getattr(layer, name)
+        if name not in optional or value != optional[name]:
+            _encode_field(stored, value, fields, tensors)
     return fields, {f"{layer.name}/{key}": tensor for key, tensor in tensors.items()}
 
 
@@ -105,7 +108,7 @@ def _encode_field(
             tensors[key] = (_CODE_TYPE, value)
         case Form.VECTOR16:
             tensors[key] = ("I16", value)
-        case Form.VECTOR32:
+        case Form.VECTOR32 | Form.MATRIX32:
             tensors[key] = ("I32", value)
         case _:
             assert_never(stored.form)
@@ -222,10 +225,16 @@ def _decode_fields(
 ) -> dict[str, Any]:
     """The arguments that a layer of the kind is made with, but for its name."""
     rank = kind.weight_rank if issubclass(kind, WeightedLayer) else 0
-    return {
+    optional = kind.optional_fields()
+    decoded = {
         field: _decode_field(stored, name, rank, fields, tensors)
         for field, stored in kind.stored_fields().items()
+        if field not in optional or fields.has(stored.key)
     }
+    for field, value in decoded.items():
+        if field in optional and value == optional[field]:
+            raise InputError(f"{name}: {field} must not stand where it is {value}")
+    return decoded
 
 
 def _decode_field(
@@ -258,6 +267,8 @@ def _decode_field(
             return tensors.take(f"{name}/{key}", "I16", 1)
         case Form.VECTOR32:
             return tensors.take(f"{name}/{key}", "I32", 1)
+        case Form.MATRIX32:
+            return tensors.take(f"{name}/{key}", "I32", 2)
         case _:
             assert_never(stored.form)
 

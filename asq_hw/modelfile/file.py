@@ -143,10 +143,13 @@ def version_needed(layers: Sequence[Layer]) -> int:
 
 
 def _version_of(layer: Layer) -> int:
+    return max(layer.version(), _version_of_step(layer))
+
+
+def _version_of_step(layer: Layer) -> int:
     steps = (LogLinearStep, SharedExponentStep)
-    if isinstance(layer, Conv | Linear) and isinstance(layer.quantizer.step, steps):
-        return max(layer.since, _VERSION_WITH_EXPONENTS)
-    return layer.since
+    has_exponents = isinstance(layer, Conv | Linear) and isinstance(layer.quantizer.step, steps)
+    return _VERSION_WITH_EXPONENTS if has_exponents else 1
 
 
 class _Tensors:
@@ -201,12 +204,7 @@ def _decode_graph(graph: Fields, file: TensorFile, version: int) -> IntegerNetwo
         decode_layer(value, number, tensors) for number, value in enumerate(layers, start=1)
     )
     for layer in made:
-        if version < (needed := version_needed([layer])):
-            what = "kind" if needed == layer.since else "step size"
-            rule = layer.rule() if needed == layer.since else "R-quantizer"
-            raise InputError(
-                f"{layer.name}: its {what} needs version {needed}, not {version}", rule=rule
-            )
+        _check_version(layer, version)
     network = IntegerNetwork(
         name=graph.string("name"),
         layers=made,
@@ -217,6 +215,19 @@ def _decode_graph(graph: Fields, file: TensorFile, version: int) -> IntegerNetwo
     graph.finish()
     tensors.finish()
     return network
+
+
+def _check_version(layer: Layer, version: int) -> None:
+    """Raise InputError if a file of this version cannot have the layer."""
+    for what, needed, rule in (
+        ("kind", layer.since, layer.rule()),
+        ("step size", _version_of_step(layer), "R-quantizer"),
+        (" and ".join(layer.optional_fields()), layer.version(), layer.rule()),
+    ):
+        if version < needed:
+            raise InputError(
+                f"{layer.name}: its {what} needs version {needed}, not {version}", rule=rule
+            )
 
 
 def _decode_images(graph: Fields, layers: tuple[Layer, ...]) -> ImageSpec | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from asq_hw.network.layers import (
     Add,
@@ -12,7 +12,9 @@ from asq_hw.network.layers import (
     Flatten,
     GlobalAveragePool,
     Input,
+    Lookup,
     MaxPool,
+    Multiply,
     Pad,
     Relu,
     Select,
@@ -22,11 +24,23 @@ from asq_hw.oracle.windows import MapShape, positions, window_starts
 
 __all__ = ["Tensor", "each", "plain_shape", "run_input", "run_plain"]
 
+T = TypeVar("T")
+
 Tensor = list[list[list[int]]]
 """One sample's (C, H, W)."""
 
 PlainLayer = (
-    Add | Concat | Pad | Select | Relu | Flatten | MaxPool | AveragePool | GlobalAveragePool
+    Add
+    | Multiply
+    | Concat
+    | Pad
+    | Select
+    | Relu
+    | Lookup
+    | Flatten
+    | MaxPool
+    | AveragePool
+    | GlobalAveragePool
 )
 
 
@@ -48,7 +62,7 @@ def run_plain(
     sources: tuple[Tensor, ...],
     bits: int,
 ) -> Tensor:
-    """What the layer makes of its sources, whose integers have `bits` bits."""
+    """What the layer makes of its sources; its integers have `bits` bits."""
     source = sources[0]
     match layer:
         case Add():
@@ -56,6 +70,10 @@ def run_plain(
         case Relu():
             top = layer.maximum
             return each(lambda x: max(x, 0) if top is None else min(max(x, 0), top), source)
+        case Multiply():
+            return _product(layer, *sources)
+        case Lookup():
+            return _looked_up(layer, source)
         case Concat():
             return [plane for planes in sources for plane in planes]
         case Pad():
@@ -80,6 +98,8 @@ def plain_shape(layer: PlainLayer, read: list[MapShape]) -> MapShape:
     match layer:
         case Add() | Relu():
             return read[0]
+        case Multiply() | Lookup():
+            return MapShape(channels, height, width, layer.output.bits)
         case Concat():
             return MapShape(sum(one.channels for one in read), height, width, bits)
         case Pad():
@@ -109,6 +129,42 @@ def each(function: Callable[..., int], *sources: Tensor) -> Tensor:
             for rows in zip(*planes, strict=True)
         ]
         for planes in zip(*sources, strict=True)
+    ]
+
+
+def _product(layer: Multiply, first: Tensor, second: Tensor) -> Tensor:
+    """Each element times the one at its place, or the only one along an axis."""
+    bits = layer.output.bits
+    return [
+        [
+            [
+                sat(rshift(a * _at(_at(_at(second, c), y), x), layer.shift), bits)
+                for x, a in enumerate(row)
+            ]
+            for y, row in enumerate(plane)
+        ]
+        for c, plane in enumerate(first)
+    ]
+
+
+def _at(values: list[T], place: int) -> T:
+    return values[place if len(values) > 1 else 0]
+
+
+def _looked_up(layer: Lookup, source: Tensor) -> Tensor:
+    """Between the values on both sides of X, as far from each as X is."""
+    tables = layer.values.tolist()
+    distance, bits = 2**layer.shift, layer.output.bits
+    smallest = -((len(tables[0]) - 1) * distance // 2)
+
+    def between(table: list[int], x: int) -> int:
+        segment, part = divmod(x - smallest, distance)
+        weighted = table[segment] * (distance - part) + table[segment + 1] * part
+        return sat(rshift(weighted, layer.shift), bits)
+
+    return [
+        [[between(_at(tables, c), x) for x in row] for row in plane]
+        for c, plane in enumerate(source)
     ]
 
 

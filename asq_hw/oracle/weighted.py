@@ -9,7 +9,7 @@ from asq_hw.numbers.products import Product
 from asq_hw.oracle.arithmetic import R2, rshift, sat, sqrt2
 from asq_hw.oracle.codes import code_range, weight_codes
 from asq_hw.oracle.plain import Tensor, each
-from asq_hw.oracle.windows import kernel_size, window_starts
+from asq_hw.oracle.windows import window_places, window_starts
 
 __all__ = ["ProductTables", "accumulate", "product_tables", "requantize"]
 
@@ -79,13 +79,13 @@ def _windows(layer: Conv | Linear, codes: Tensor) -> list[list[list[list[int]]]]
 
 def _window(layer: Conv, codes: Tensor, group: int, top: int, left: int) -> list[int]:
     channels = int(layer.weight_codes.shape[1])
-    rows, columns = kernel_size(layer)
+    rows, columns = (window_places(layer, axis) for axis in range(2))
     height, width = len(codes[0]), len(codes[0][0])
     return [
-        plane[y][x] if 0 <= y < height and 0 <= x < width else 0
+        plane[top + y][left + x] if 0 <= top + y < height and 0 <= left + x < width else 0
         for plane in codes[group * channels : (group + 1) * channels]
-        for y in range(top, top + rows)
-        for x in range(left, left + columns)
+        for y in rows
+        for x in columns
     ]
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from asq_hw.network.layers import AveragePool, Conv, MaxPool
 
-__all__ = ["MapShape", "kernel_size", "positions", "window_starts"]
+__all__ = ["MapShape", "positions", "window_places", "window_starts"]
 
 Windowed = Conv | MaxPool | AveragePool
 
@@ -25,12 +25,12 @@ class MapShape(NamedTuple):
         return self.channels, self.height, self.width
 
 
-def kernel_size(layer: Windowed) -> tuple[int, int]:
-    """Height and width of a window."""
+def window_places(layer: Windowed, axis: int) -> list[int]:
+    """Where the elements of a window stand along one axis, from the first one's place on."""
     if isinstance(layer, Conv):
-        _, _, height, width = layer.weight_codes.shape
-        return int(height), int(width)
-    return layer.kernel_size
+        size = int(layer.weight_codes.shape[2 + axis])
+        return [place * layer.dilation[axis] for place in range(size)]
+    return list(range(layer.kernel_size[axis]))
 
 
 def positions(layer: Windowed, read: MapShape) -> tuple[int, int]:
@@ -48,5 +48,5 @@ def window_starts(layer: Windowed, size: int, axis: int) -> list[int]:
     of the window still lies inside the map or its padding.
     """
     padding = layer.padding[axis]
-    last = size + padding - kernel_size(layer)[axis]
+    last = size + padding - 1 - window_places(layer, axis)[-1]
     return list(range(-padding, last + 1, layer.stride[axis]))

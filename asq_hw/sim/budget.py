@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Conv, Linear
+from asq_hw.network.layers import Conv, Linear, Lookup
 from asq_hw.numbers.products import Product
 from asq_hw.sim.limits import ANY_NETWORK_BYTES, EACH_WEIGHT_BYTES
 from asq_hw.sim.lowering.memory_plan import Layout, memory_bytes, pixels_at_once
@@ -76,6 +76,8 @@ def plan_bytes(network: IntegerNetwork, packed: Mapping[str, PackedWeights], lay
     words = 0
     lists: dict[object, int] = {}
     for layer in network.layers:
+        if isinstance(layer, Lookup):
+            words += layer.values.size
         if not isinstance(layer, Conv | Linear):
             continue
         weights, shape = packed[layer.name], maps[layer.name].shape

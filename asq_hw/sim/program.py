@@ -56,6 +56,8 @@ class Kind(IntEnum):
     AVERAGE_POOL = 6
     PLACE = 7
     """A map goes into a larger one."""
+    PRODUCT = 8
+    LOOKUP = 9
     SELECT = 10
     """Some of a map's values become one of their own."""
 
@@ -111,6 +113,8 @@ class Program(NamedTuple):
     adds: Table
     places: Table
     selections: Table
+    products: Table
+    lookups: Table
     relus: Table
     flattens: Table
     max_pools: Table

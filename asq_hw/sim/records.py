@@ -31,9 +31,11 @@ __all__ = [
     "ExponentRecord",
     "FlattenRecord",
     "InputRecord",
+    "LookupRecord",
     "MaxPoolRecord",
     "OutputRange",
     "PlaceRecord",
+    "ProductRecord",
     "QuantizerRecord",
     "ReluRecord",
     "RequantizationRecord",
@@ -92,6 +94,42 @@ class AddRecord(NamedTuple):
     values: int
     """How many a map holds."""
     range: OutputRange
+
+
+class ProductRecord(NamedTuple):
+    """The product of two maps."""
+
+    source: int
+    other: int
+    destination: int
+    channels: int
+    height: int
+    width: int
+    other_row: int
+    """From one row of the second map to the next that a row of the first meets; 0 where it has
+    one."""
+    other_column: int
+    other_channel: int
+    shift: int
+    low: int
+    high: int
+
+
+class LookupRecord(NamedTuple):
+    """A function of single values, by segments."""
+
+    source: int
+    destination: int
+    channels: int
+    pixels: int
+    values_at: int
+    table: int
+    """From one channel's values to the next channel's; 0 where all have the same."""
+    lowest: int
+    """The smallest value there is, which the first of `values_at` belongs to."""
+    shift: int
+    low: int
+    high: int
 
 
 class ReluRecord(NamedTuple):

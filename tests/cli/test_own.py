@@ -54,9 +54,9 @@ def test_check_names_layers_or_what_stops_them(capsys: pytest.CaptureFixture[str
         "place": "first or last",
         "input": "signed",
     }
-    refused = ran(capsys, "check mynet.py:curved --input 1,8,8", status=1)
+    refused = ran(capsys, "check mynet.py:normed --input 1,8,8", status=1)
     assert refused["ok"] is False and refused["layers"] == []
-    assert refused["findings"][0]["what"] == "silu has no integer form"  # type: ignore[index]
+    assert refused["findings"][0]["what"] == "group_norm has no integer form"  # type: ignore[index]
 
 
 def test_a_checkpoint_is_evaluated_and_exported_like_a_known_network(

@@ -7,7 +7,7 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from asq_hw.modelfile.strict_json import Fields
 from asq_hw.network import graph as network_module
 from asq_hw.network import images, names
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import LAYER_KINDS, concat
+from asq_hw.network.layers import LAYER_KINDS, Conv, concat
 from asq_hw.numbers import fixedpoint, grids, products, widths
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
@@ -37,6 +37,7 @@ from tests.helpers.modelfiles import join, split
 from tests.helpers.networks import (
     network_of_every_kind,
     network_of_every_step,
+    network_of_functions,
     network_of_moved_maps,
     network_of_selected_maps,
     networks,
@@ -167,6 +168,8 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "R-linear": (10,),
     "R-pad": (1,),
     "R-select": (1,),
+    "R-multiply": (3,),
+    "R-lookup": (1,),
     "R-relu": (3,),
     "R-max-pool": (4,),
     "R-average-pool": (5,),
@@ -188,6 +191,8 @@ def network_for(rule: str) -> IntegerNetwork:
         return network_of_moved_maps()
     if rule == "R-select":
         return network_of_selected_maps()
+    if rule in ("R-multiply", "R-lookup"):
+        return network_of_functions()
     steps = ("R-log-linear", "R-shared-exponent")
     return network_of_every_step() if rule in steps else network_of_every_kind()
 
@@ -221,6 +226,9 @@ def test_tables_name_exactly_the_fields_that_are_written(tmp_path: Path) -> None
             others = {"adapter", "log_linear", "shared_exponent"}
             assert fields - written == others
             fields -= others
+        if rule == "R-conv":
+            assert fields - written == {"dilation"}
+            fields -= {"dilation"}
         assert written == fields, rule
     assert set(graph) - {"images"} == {"name", "metadata", "layers"}
 
@@ -234,7 +242,12 @@ def test_the_page_names_exactly_the_kinds() -> None:
 
 def test_tables_name_exactly_the_tensors_with_type_and_rank() -> None:
     written: dict[str, set[tuple[str, str, int]]] = {}
-    made = (network_of_every_kind(), network_of_every_step(), network_of_selected_maps())
+    made = (
+        network_of_every_kind(),
+        network_of_every_step(),
+        network_of_selected_maps(),
+        network_of_functions(),
+    )
     for layer in (layer for net in made for layer in net.layers):
         for name, (kind, values) in codec.encode_layer(layer)[1].items():
             field = name.partition("/")[2]
@@ -269,7 +282,7 @@ def refusal(path: Path, graph: dict[str, Any]) -> tuple[str, str | None]:
 
 def test_sources_are_as_many_as_the_page_says(tmp_path: Path) -> None:
     counts = re.search(
-        r"a list of one name, of two for `add`, and of 2 to (\d+) for `concat`", PAGE
+        r"one name, of two for `add` and `multiply`, and of 2 to (\d+) for `concat`", PAGE
     )
     assert counts and int(counts[1]) == concat.MAX_SOURCES
     graph = whole_graph(tmp_path, "R-pad")
@@ -344,15 +357,101 @@ def test_selected_channels_are_there(channels: list[int], said: str, tmp_path: P
         modelfile.load(path)
 
 
-def test_kinds_are_of_a_version_of_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("make", "version", "first"),
+    [(network_of_moved_maps, 4, ("wider", "R-pad")), (network_of_functions, 5, ("up", "R-lookup"))],
+)
+def test_kinds_are_of_a_version_of_the_file(
+    make: Callable[[], IntegerNetwork], version: int, first: tuple[str, str], tmp_path: Path
+) -> None:
     path = tmp_path / "model.asq"
-    modelfile.save(network_of_moved_maps(), path)
+    modelfile.save(make(), path)
     header, body = split(path.read_bytes())
-    assert header["__metadata__"]["version"] == "4"
-    header["__metadata__"]["version"] = "3"
+    assert header["__metadata__"]["version"] == str(version)
+    header["__metadata__"]["version"] = str(version - 1)
     path.write_bytes(join(header, body))
-    with pytest.raises(ModelFileError, match=r"wider: its kind needs version 4, not 3 \[R-pad]"):
+    name, rule = first
+    said = rf"{name}: its kind needs version {version}, not {version - 1} \[{rule}]"
+    with pytest.raises(ModelFileError, match=said):
         modelfile.load(path)
+
+
+def test_a_dilation_stands_where_it_is_not_1_and_from_its_version_on(tmp_path: Path) -> None:
+    graph = whole_graph(tmp_path)
+    path = tmp_path / "model.asq"
+    assert "dilation" not in graph["layers"][1]
+    for dilation, complaint in (
+        ([1, 1], "dilation must not stand where it is (1, 1)"),
+        ([1, 2], "stem.0: its dilation needs version 5, not 2"),
+    ):
+        graph["layers"][1]["dilation"] = dilation
+        said, rule = refusal(path, graph)
+        assert complaint in said and rule == "R-conv"
+    layers = list(network_of_every_kind().layers)
+    assert isinstance(layers[1], Conv)
+    layers[1] = replace(layers[1], dilation=(2, 1), padding=(2, 1))
+    dilated = replace(network_of_every_kind(), layers=tuple(layers))
+    modelfile.save(dilated, path)
+    header, _ = split(path.read_bytes())
+    assert header["__metadata__"]["version"] == "5"
+    graph = json.loads(header["__metadata__"]["graph"])
+    assert graph["layers"][1]["dilation"] == [2, 1] and VALIDATOR.is_valid(graph)
+    read = modelfile.load(path).layers[1]
+    assert isinstance(read, Conv) and read.dilation == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        (["up", "mean"], ""),
+        (["up", "up"], ""),
+        (["up", "input"], ""),
+        (["mean", "up"], "second source must be that of the first or 1, not (2, 3, 4) beside"),
+        (["up"], "a multiplication must have two sources, not 1"),
+        (["up", "mean", "mean"], "a multiplication must have two sources, not 3"),
+    ],
+)
+def test_a_product_is_of_maps_that_meet(sources: list[str], said: str, tmp_path: Path) -> None:
+    graph = whole_graph(tmp_path, "R-multiply")
+    graph["layers"][3]["sources"] = sources
+    found, rule = refusal(tmp_path / "model.asq", graph)
+    assert said in found and bool(found) == bool(said)
+    assert rule == ("R-multiply" if said else None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "shift", "said"),
+    [
+        ((1, 17), 12, ""),
+        ((2, 17), 12, ""),
+        ((2, 2), 16, ""),
+        ((1, 4097), 4, ""),
+        ((3, 17), 12, "there must be one table, or one for each of 2 channels, not 3"),
+        ((1, 17), 11, "16 segments of 2**11 must cover the 16 bits of its source"),
+        ((1, 17), 13, "16 segments of 2**13 must cover the 16 bits of its source"),
+        ((1, 16), 12, "there must be one value more than a power of two up to 4096, not 16"),
+        ((1, 1), 16, "there must be one value more than a power of two up to 4096, not 1"),
+        ((1, 8193), 3, "there must be one value more than a power of two up to 4096, not 8193"),
+    ],
+)
+def test_tables_cover_their_source(
+    shape: tuple[int, int], shift: int, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.asq"
+    graph = whole_graph(tmp_path, "R-lookup")
+    graph["layers"][1]["shift"] = shift
+    tensors = {}
+    for layer in network_for("R-lookup").layers:
+        tensors |= codec.encode_layer(layer)[1]
+    tensors["up/values"] = ("I32", np.zeros(shape, dtype=np.int64))
+    metadata = {"format": modelfile.file.FORMAT, "version": "5", "graph": json.dumps(graph)}
+    safetensors.write(path, metadata, tensors)
+    if not said:
+        modelfile.load(path)
+        return
+    with pytest.raises(ModelFileError, match=re.escape(f"up: {said}")) as caught:
+        modelfile.load(path)
+    assert caught.value.rule == "R-lookup"
 
 
 BOUNDED = ("R-stage", "R-log-linear", "R-shared-exponent")
@@ -452,7 +551,7 @@ def test_widths_are_the_pages() -> None:
         "step `D`, a stage's outputs, `minimum`, `maximum`": str(widths.STEP_BITS),
         "`multiplier` of a layer": str(widths.MULTIPLIER_BITS),
         "`multiplier` of pooling, adapter and log-linear step": str(widths.MULTIPLIER_BITS),
-        "biases, an input's multipliers, offsets": str(widths.BIAS_BITS),
+        "biases, an input's multipliers, offsets, a table's values": str(widths.BIAS_BITS),
         "weights of adapters and log-linear steps": str(widths.ADAPTER_BITS),
     }
     assert f"`S ≤ {widths.MAX_WEIGHT_SHIFT}`" in PAGE
@@ -646,8 +745,9 @@ def test_what_the_reader_takes_the_schema_takes(seed: int) -> None:
         network_of_every_step,
         network_of_moved_maps,
         network_of_selected_maps,
+        network_of_functions,
     )
-    network = makers[rng.choice(4, p=(0.5, 0.25, 0.15, 0.1))]()
+    network = makers[rng.choice(5, p=(0.45, 0.2, 0.1, 0.1, 0.15))]()
     graph = graph_of(network)
     places = places_in(graph)
     parent, key = places[rng.integers(len(places))]

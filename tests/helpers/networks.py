@@ -34,7 +34,9 @@ from asq_hw.network.layers import (
     Input,
     Layer,
     Linear,
+    Lookup,
     MaxPool,
+    Multiply,
     Pad,
     Relu,
     Select,
@@ -113,6 +115,7 @@ def conv(
     stride: tuple[int, int] = (1, 1),
     padding: tuple[int, int] = (0, 0),
     groups: int = 1,
+    dilation: tuple[int, int] = (1, 1),
 ) -> Conv:
     """A convolution; by default its output is the dot product itself, 24 bits wide."""
     weight_codes = np.asarray(codes)
@@ -131,6 +134,7 @@ def conv(
         stride=stride,
         padding=padding,
         groups=groups,
+        dilation=dilation,
     )
 
 
@@ -258,6 +262,40 @@ def network_of_selected_maps() -> IntegerNetwork:
     )
 
 
+def network_of_functions() -> IntegerNetwork:
+    """A network with tables, one for all channels and one for each, and products of maps."""
+    return network(
+        input_layer(3, 4, 2, multiplier=200, offset=-20000),
+        Lookup(
+            name="up",
+            source="input",
+            shift=13,
+            values=np.array([[-900, -800, 500, 90, -90, 3, 40_000, 70_000, -70_000]]),
+            output=FeatureFormat(bits=16, fraction_bits=3),
+        ),
+        GlobalAveragePool(name="mean", source="up", multiplier=5461, shift=16),
+        Multiply(
+            name="gated",
+            sources=("up", "mean"),
+            shift=4,
+            output=FeatureFormat(bits=12, fraction_bits=-2),
+        ),
+        Lookup(
+            name="scaled",
+            source="gated",
+            shift=12,
+            values=np.array([[-1500, 1500], [700, -(2**31)]]),
+            output=FeatureFormat(bits=20, fraction_bits=0),
+        ),
+        Multiply(
+            name="squared",
+            sources=("scaled", "scaled"),
+            shift=9,
+            output=FeatureFormat(bits=24, fraction_bits=0),
+        ),
+    )
+
+
 def network_of_every_kind() -> IntegerNetwork:
     """A network with version 1's layer kinds, a fixed and an adaptive step, references."""
     return IntegerNetwork(
@@ -338,10 +376,12 @@ LAYER_KINDS = (
     "depthwise",
     "linear",
     "add",
+    "multiply",
     "concat",
     "pad",
     "select",
     "relu",
+    "lookup",
     "relu6",
     "max_pool",
     "average_pool",
@@ -499,6 +539,10 @@ class _Builder:
                 self.add_linear()
             case "add":
                 self.add_sum()
+            case "multiply":
+                self.add_product()
+            case "lookup":
+                self.add_lookup()
             case "concat":
                 self.add_concat()
             case "pad":
@@ -551,6 +595,43 @@ class _Builder:
         assert second is not None
         layer = Add(name=self.next_name("add"), sources=(first.name, second.name))
         self.append(layer, first.shape, first.format)
+
+    def add_product(self) -> None:
+        first = self.source()
+        assert first is not None
+
+        def meets(made: _Made) -> bool:
+            return all(size in (1, of) for size, of in zip(made.shape, first.shape, strict=True))
+
+        second = self.source(meets)
+        assert second is not None
+        output = self.random_format()
+        bits = first.format.bits + second.format.bits - 2
+        layer = Multiply(
+            name=self.next_name("product"),
+            sources=(first.name, second.name),
+            shift=62 if self.often(0.05) else max(0, bits - output.bits + self.integer(-9, 2)),
+            output=output,
+        )
+        self.append(layer, first.shape, output)
+
+    def add_lookup(self) -> None:
+        source = self.source()
+        assert source is not None
+        output = self.random_format()
+        segments = self.integer(0, min(source.format.bits, 6))
+        tables = source.shape[0] if self.often(0.5) else 1
+        top = 2**31 if self.often(0.1) else 2 ** (output.bits - 1)
+        count = 2**segments + 1
+        values = [_with_extremes(self.rng, count, -top, top - 1) for _ in range(tables)]
+        layer = Lookup(
+            name=self.next_name("lookup"),
+            source=source.name,
+            shift=source.format.bits - segments,
+            values=np.array(values),
+            output=output,
+        )
+        self.append(layer, source.shape, output)
 
     def add_concat(self) -> None:
         first = self.source()
@@ -630,19 +711,20 @@ class _Builder:
         self.append(layer, shape, source.format)
 
     def window(
-        self, extents: tuple[int, ...], *, pool: bool
+        self, extents: tuple[int, ...], *, pool: bool, dilation: tuple[int, int] = (1, 1)
     ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]:
         """Kernel, stride, padding and the number of window positions, by axis."""
         axes = []
-        for extent in extents:
+        for extent, distance in zip(extents, dilation, strict=True):
             kernel = self.integer(1, min(4, extent + 2))
             most = kernel // 2 if pool else 3
-            least = max(0, -(-(kernel - extent) // 2))
+            least = max(0, -(-((kernel - 1) * distance + 1 - extent) // 2))
             padding = self.integer(least, most)
             if least > most:
-                kernel, padding = extent, 0
+                kernel, padding = (extent, 0) if distance == 1 else (1, padding)
             stride = self.integer(1, 3)
-            axes.append((kernel, stride, padding, (extent + 2 * padding - kernel) // stride + 1))
+            room = extent + 2 * padding - (kernel - 1) * distance - 1
+            axes.append((kernel, stride, padding, room // stride + 1))
         first, second = axes
         return (
             (first[0], second[0]),
@@ -658,7 +740,9 @@ class _Builder:
         groups = [g for g in range(1, channels + 1) if channels % g == 0]
         group = channels if depthwise else int(self.rng.choice(groups)) if self.often(0.4) else 1
         outputs = group * self.integer(1, max(1, 4 // group))
-        kernel, stride, padding, size = self.window(source.shape[1:], pool=False)
+        dilation = (self.integer(1, 3), self.integer(1, 3)) if self.often(0.3) else (1, 1)
+        window = self.window(source.shape[1:], pool=False, dilation=dilation)
+        kernel, stride, padding, size = window
         shape = (outputs, channels // group, *kernel)
         name = self.next_name("conv")
         fields = self.weighted_fields(source, shape)
@@ -668,6 +752,7 @@ class _Builder:
             stride=stride,
             padding=padding,
             groups=group,
+            dilation=dilation,
             **fields,  # type: ignore[arg-type]
         )
         self.append(layer, (outputs, *size), layer.output)

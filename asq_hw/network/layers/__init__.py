@@ -20,7 +20,9 @@ from asq_hw.network.layers.global_average_pool import GlobalAveragePool
 from asq_hw.network.layers.input import Input
 from asq_hw.network.layers.kind import LayerKind
 from asq_hw.network.layers.linear import Linear
+from asq_hw.network.layers.lookup import Lookup
 from asq_hw.network.layers.max_pool import MaxPool
+from asq_hw.network.layers.multiply import Multiply
 from asq_hw.network.layers.pad import Pad
 from asq_hw.network.layers.relu import Relu
 from asq_hw.network.layers.select import Select
@@ -37,7 +39,9 @@ __all__ = [
     "Layer",
     "LayerKind",
     "Linear",
+    "Lookup",
     "MaxPool",
+    "Multiply",
     "Pad",
     "Relu",
     "Select",
@@ -48,10 +52,12 @@ Layer = (
     | Conv
     | Linear
     | Add
+    | Multiply
     | Concat
     | Pad
     | Select
     | Relu
+    | Lookup
     | Flatten
     | MaxPool
     | AveragePool

@@ -36,6 +36,11 @@ class AveragePool(OneSource):
         check_range(f"{self.name}: multiplier", self.multiplier, 1, (1 << MULTIPLIER_BITS) - 1)
         check_range(f"{self.name}: shift", self.shift, 0, MAX_SHIFT)
 
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of what a window spans."""
+        return self.kernel_size
+
     def output_map(self, sources: Sequence[FeatureMap]) -> FeatureMap:
         """One feature for each window."""
         shape = (sources[0].shape[0], *output_size(self, sources[0].shape))

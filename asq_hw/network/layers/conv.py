@@ -16,6 +16,7 @@ from asq_hw.numbers.validation import check_pair
 __all__ = ["Conv"]
 
 MAX_GROUPS = 1 << 16
+MAX_DILATION = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,6 +29,8 @@ class Conv(WeightedLayer):
     stride: Annotated[tuple[int, int], Stored("stride", Form.PAIR)] = (1, 1)
     padding: Annotated[tuple[int, int], Stored("padding", Form.PAIR)] = (0, 0)
     groups: Annotated[int, Stored("groups", Form.INTEGER)] = 1
+    dilation: Annotated[tuple[int, int], Stored("dilation", Form.PAIR, since=5)] = (1, 1)
+    """Distance of two codes that neighboring weights meet, down and across."""
 
     def __post_init__(self) -> None:
         WeightedLayer.__post_init__(self)
@@ -35,6 +38,8 @@ class Conv(WeightedLayer):
         object.__setattr__(self, "stride", stride)
         padding = check_pair(f"{self.name}: padding", self.padding, 0, MAX_PADDING)
         object.__setattr__(self, "padding", padding)
+        dilation = check_pair(f"{self.name}: dilation", self.dilation, 1, MAX_DILATION)
+        object.__setattr__(self, "dilation", dilation)
         check_range(f"{self.name}: groups", self.groups, 1, MAX_GROUPS)
         if self.out_channels % self.groups:
             raise InputError(
@@ -46,6 +51,15 @@ class Conv(WeightedLayer):
     def kernel_size(self) -> tuple[int, int]:
         """Height and width of the kernel."""
         return int(self.weight_codes.shape[2]), int(self.weight_codes.shape[3])
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of what a window spans."""
+        height, width = (
+            (size - 1) * distance + 1
+            for size, distance in zip(self.kernel_size, self.dilation, strict=True)
+        )
+        return height, width
 
     @property
     def in_channels(self) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum, auto
+from functools import cache
 from typing import Annotated, ClassVar, get_args, get_origin, get_type_hints
 
 from asq_hw.network.feature_map import FeatureMap
@@ -37,6 +38,8 @@ class Form(Enum):
     """A tensor I16 with one dimension."""
     VECTOR32 = auto()
     """A tensor I32 with one dimension."""
+    MATRIX32 = auto()
+    """A tensor I32 with two dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,13 @@ class Stored:
     """Marks a field that a model file holds: ``Annotated[int, Stored("shift", Form.INTEGER)]``.
 
     `key` names it in the file: a field of the layer's JSON object, or the last part of its
-    tensor's name.
+    tensor's name. Where `since` is given, files have the field from that version on, and only where
+    its value is not the default.
     """
 
     key: str
     form: Form
+    since: int | None = None
 
 
 class LayerKind(ABC):
@@ -81,12 +86,34 @@ class LayerKind(ABC):
         del output
         return 0
 
+    def version(self) -> int:
+        """The first version of the model file that has the kind and all that this layer is."""
+        defaults = self.optional_fields()
+        later = [
+            stored.since
+            for field, stored in self.stored_fields().items()
+            if stored.since is not None and getattr(self, field) != defaults[field]
+        ]
+        return max([self.since, *later])
+
+    @classmethod
+    @cache
+    def optional_fields(cls) -> Mapping[str, object]:
+        """Values of the fields that a file need not have, where it has not got them."""
+        stored = cls.stored_fields()
+        return {
+            field.name: field.default
+            for field in fields(cls)  # type: ignore[arg-type]  # every kind is a dataclass
+            if field.name in stored and stored[field.name].since is not None
+        }
+
     @classmethod
     def rule(cls) -> str:
         """Name of the contract's rule that its fields obey, such as ``R-max-pool``."""
         return f"R-{cls.kind.replace('_', '-')}"
 
     @classmethod
+    @cache
     def stored_fields(cls) -> Mapping[str, Stored]:
         """How a model file holds each field but the name, in the order of the file."""
         hints = get_type_hints(cls, include_extras=True)

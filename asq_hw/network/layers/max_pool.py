@@ -29,6 +29,11 @@ class MaxPool(OneSource):
         OneSource.__post_init__(self)
         check_pool_window(self)
 
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of what a window spans."""
+        return self.kernel_size
+
     def output_map(self, sources: Sequence[FeatureMap]) -> FeatureMap:
         """One feature for each window."""
         shape = (sources[0].shape[0], *output_size(self, sources[0].shape))

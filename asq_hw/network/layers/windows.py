@@ -33,8 +33,8 @@ class Windowed(Protocol):
         """Of the layer."""
 
     @property
-    def kernel_size(self) -> tuple[int, int]:
-        """Height and width of a window."""
+    def window(self) -> tuple[int, int]:
+        """Height and width of what a window spans."""
 
     @property
     def stride(self) -> tuple[int, int]:
@@ -65,15 +65,23 @@ def output_size(layer: Windowed, shape: Shape) -> tuple[int, int]:
     height, width = (
         window_positions(size, kernel, stride, padding)
         for size, kernel, stride, padding in zip(
-            shape[1:], layer.kernel_size, layer.stride, layer.padding, strict=True
+            shape[1:], layer.window, layer.stride, layer.padding, strict=True
         )
     )
     if height < 1 or width < 1:
-        raise InputError(f"{layer.name}: a window of {layer.kernel_size} does not fit into {shape}")
+        raise InputError(f"{layer.name}: a window of {layer.window} does not fit into {shape}")
     return height, width
 
 
-def check_pool_window(layer: Windowed) -> None:
+class Pool(Windowed, Protocol):
+    """A layer whose windows are whole."""
+
+    @property
+    def kernel_size(self) -> tuple[int, int]:
+        """Height and width of a window."""
+
+
+def check_pool_window(layer: Pool) -> None:
     """Check a pool's window and put it into pairs of integers."""
     kernel = check_pair(f"{layer.name}: kernel size", layer.kernel_size, 1, MAX_KERNEL_SIZE)
     padding = check_pair(f"{layer.name}: padding", layer.padding, 0, MAX_KERNEL_SIZE // 2)

@@ -21,6 +21,7 @@ from asq_hw.numbers import fixedpoint, products
 from asq_hw.sim.instruction_sets import Form
 from asq_hw.sim.kernels.convolve import convolve
 from asq_hw.sim.kernels.elementwise import add, flatten, place, relu, select
+from asq_hw.sim.kernels.functions import look_up, multiply
 from asq_hw.sim.kernels.pool import average_pool, max_pool
 from asq_hw.sim.kernels.quantize_pixels import quantize_pixels
 from asq_hw.sim.program import Kind, Memory, Program, Sample, Statistic
@@ -100,6 +101,10 @@ def _compute(
         selection = program.selections[row]
         channels = program.constants[selection.channels_at :]
         select(selection, channels, maps)
+    elif kind == Kind.PRODUCT:
+        counts[Statistic.SATURATED] = multiply(program.products[row], maps)
+    elif kind == Kind.LOOKUP:
+        counts[Statistic.SATURATED] = look_up(program.lookups[row], program, maps)
     elif kind == Kind.FLATTEN:
         flatten(program.flattens[row], maps)
     elif kind == Kind.MAX_POOL:

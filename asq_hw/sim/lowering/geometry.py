@@ -18,6 +18,7 @@ class Geometry:
     stride: tuple[int, int]
     padding: tuple[int, int]
     groups: int
+    dilation: tuple[int, int] = (1, 1)
 
 
 def geometry(layer: Conv | Linear) -> Geometry:
@@ -29,6 +30,7 @@ def geometry(layer: Conv | Linear) -> Geometry:
                 stride=layer.stride,
                 padding=layer.padding,
                 groups=layer.groups,
+                dilation=layer.dilation,
             )
         case Linear():
             return Geometry(kernel_size=(1, 1), stride=(1, 1), padding=(0, 0), groups=1)

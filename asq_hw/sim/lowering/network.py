@@ -16,7 +16,9 @@ from asq_hw.network.layers import (
     Input,
     Layer,
     Linear,
+    Lookup,
     MaxPool,
+    Multiply,
     Pad,
     Relu,
     Select,
@@ -35,8 +37,10 @@ from asq_hw.sim.lowering.plain_layers import (
     concat_records,
     flatten_record,
     input_record,
+    lookup_record,
     max_pool_record,
     pad_record,
+    product_record,
     relu_record,
     select_record,
 )
@@ -127,6 +131,10 @@ def _records(layer: Layer, context: Context) -> list[LayerRecord]:
             return [convolution_record(layer, context)]
         case Add():
             return [add_record(layer, context)]
+        case Multiply():
+            return [product_record(layer, context)]
+        case Lookup():
+            return [lookup_record(layer, context)]
         case Concat():
             return [*concat_records(layer, context)]
         case Pad():

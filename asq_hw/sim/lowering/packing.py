@@ -225,6 +225,7 @@ def _choose_method(layer: Conv | Linear, parts: IntArray, span: int, *, halves: 
         layer.groups == 1
         and layer.weight_codes.shape[2:] == (3, 3)
         and layer.stride == (1, 1)
+        and layer.dilation == (1, 1)
         and min(inputs, outputs) >= WINOGRAD_CHANNELS
         and 4 * span < 1 << 8
         and 4 * reach < 1 << 31

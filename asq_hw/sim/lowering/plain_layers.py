@@ -11,7 +11,9 @@ from asq_hw.network.layers import (
     Flatten,
     GlobalAveragePool,
     Input,
+    Lookup,
     MaxPool,
+    Multiply,
     Pad,
     Relu,
     Select,
@@ -23,8 +25,10 @@ from asq_hw.sim.records import (
     AveragePoolRecord,
     FlattenRecord,
     InputRecord,
+    LookupRecord,
     MaxPoolRecord,
     PlaceRecord,
+    ProductRecord,
     ReluRecord,
     SelectRecord,
     WindowRecord,
@@ -36,8 +40,10 @@ __all__ = [
     "concat_records",
     "flatten_record",
     "input_record",
+    "lookup_record",
     "max_pool_record",
     "pad_record",
+    "product_record",
     "relu_record",
     "select_record",
 ]
@@ -67,6 +73,52 @@ def add_record(layer: Add, context: Context) -> AddRecord:
         destination=context.layout.maps[layer.name],
         values=context.maps[layer.name].size,
         range=context.output_range(layer.name),
+    )
+
+
+def product_record(layer: Multiply, context: Context) -> ProductRecord:
+    """The product of two maps, of which the second may have sizes of 1."""
+    first, second = layer.sources
+    channels, height, width = context.maps[first].shape
+    shape = context.maps[second].shape
+    steps = (1, shape[2] * shape[0], shape[0])  # of a map that is channels-last
+    channel, row, column = (
+        0 if size == 1 else step for size, step in zip(shape, steps, strict=True)
+    )
+    low, high = integer_range(layer.output.bits)
+    return ProductRecord(
+        source=context.layout.maps[first],
+        other=context.layout.maps[second],
+        destination=context.layout.maps[layer.name],
+        channels=channels,
+        height=height,
+        width=width,
+        other_row=row,
+        other_column=column,
+        other_channel=channel,
+        shift=layer.shift,
+        low=low,
+        high=high,
+    )
+
+
+def lookup_record(layer: Lookup, context: Context) -> LookupRecord:
+    """A function of single values, one for all channels or one for each."""
+    source = context.maps[layer.source]
+    channels, height, width = source.shape
+    tables, values = layer.values.shape
+    low, high = integer_range(layer.output.bits)
+    return LookupRecord(
+        source=context.layout.maps[layer.source],
+        destination=context.layout.maps[layer.name],
+        channels=channels,
+        pixels=height * width,
+        values_at=context.tables.add_constants(layer.values),
+        table=0 if tables == 1 else values,
+        lowest=integer_range(source.format.bits)[0],
+        shift=layer.shift,
+        low=low,
+        high=high,
     )
 
 

@@ -20,8 +20,10 @@ from asq_hw.sim.records import (
     ConvolutionRecord,
     FlattenRecord,
     InputRecord,
+    LookupRecord,
     MaxPoolRecord,
     PlaceRecord,
+    ProductRecord,
     ReluRecord,
     SelectRecord,
     StageRecord,
@@ -35,9 +37,11 @@ LayerRecord = (
     InputRecord
     | ConvolutionRecord
     | AddRecord
+    | ProductRecord
     | PlaceRecord
     | SelectRecord
     | ReluRecord
+    | LookupRecord
     | FlattenRecord
     | MaxPoolRecord
     | AveragePoolRecord
@@ -48,6 +52,8 @@ _KINDS: dict[type[LayerRecord], Kind] = {
     AddRecord: Kind.ADD,
     PlaceRecord: Kind.PLACE,
     SelectRecord: Kind.SELECT,
+    ProductRecord: Kind.PRODUCT,
+    LookupRecord: Kind.LOOKUP,
     ReluRecord: Kind.RELU,
     FlattenRecord: Kind.FLATTEN,
     MaxPoolRecord: Kind.MAX_POOL,
@@ -129,6 +135,8 @@ class Tables:
             adds=_table(AddRecord, self.records[AddRecord]),
             places=_table(PlaceRecord, self.records[PlaceRecord]),
             selections=_table(SelectRecord, self.records[SelectRecord]),
+            products=_table(ProductRecord, self.records[ProductRecord]),
+            lookups=_table(LookupRecord, self.records[LookupRecord]),
             relus=_table(ReluRecord, self.records[ReluRecord]),
             flattens=_table(FlattenRecord, self.records[FlattenRecord]),
             max_pools=_table(MaxPoolRecord, self.records[MaxPoolRecord]),

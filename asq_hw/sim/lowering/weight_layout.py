@@ -125,17 +125,21 @@ def arrange(
         case Method.WINOGRAD:
             return _arrange_winograd(packed, layer, shape, windows=windows, outputs=outputs)
         case Method.DEPTHWISE:
-            return _arrange_depthwise(packed, region, windows, outputs)
+            return _arrange_depthwise(packed, layer, region, windows, outputs)
         case Method.IMPLICIT_GEMM:
-            return _arrange_gemm(packed, region, windows, outputs)
+            return _arrange_gemm(packed, layer, region, windows, outputs)
         case _:
             assert_never(packed.method)
 
 
 def _arrange_gemm(
-    packed: PackedWeights, region: CodeMap, windows: IntArray, outputs: IntArray
+    packed: PackedWeights,
+    layer: Conv | Linear,
+    region: CodeMap,
+    windows: IntArray,
+    outputs: IntArray,
 ) -> Panels:
-    quads, weights = _quads(packed, region.width)
+    quads, weights = _quads(packed, region.width, geometry(layer).dilation)
     corrections = packed.corrections
     if packed.compute_type is ComputeType.INT8:
         vectors = corrections.reshape(len(corrections), packed.parts, -1, LANES)
@@ -177,21 +181,25 @@ def quads_in_words(panels: Panels) -> int:
 
 
 def _quads(
-    packed: PackedWeights, padded_width: int
+    packed: PackedWeights, padded_width: int, dilation: tuple[int, int]
 ) -> tuple[IntArray, NDArray[np.signedinteger[Any]]]:
     """Offsets of the quads in a window, and the weights (groups, ...) in their order.
 
     Runs of weights whose codes stand side by side are padded with zero weights to whole quads; what
-    the padding reads does not matter. In one group a run is a kernel's whole row.
+    the padding reads does not matter. In one group a run is a kernel's whole row, or where that has
+    gaps, a pixel.
     """
     groups, height, width, planes, inputs, columns = packed.weights.shape
     pixel = groups * inputs * planes
-    rows = np.arange(height)[:, None, None] * padded_width * pixel
-    if groups == 1:
-        corrections, length = rows.reshape(-1), width * pixel
-    else:
-        outputs = np.arange(width)[:, None] * pixel + np.arange(planes) * groups * inputs
+    rows = np.arange(height)[:, None, None] * dilation[0] * padded_width * pixel
+    taps = np.arange(width)[:, None] * dilation[1] * pixel
+    if groups > 1:
+        outputs = taps + np.arange(planes) * groups * inputs
         corrections, length = (rows + outputs).reshape(-1), inputs
+    elif dilation[1] > 1:
+        corrections, length = (rows + taps).reshape(-1), pixel
+    else:
+        corrections, length = rows.reshape(-1), width * pixel
     count = -(-length // 4)
     runs = np.zeros((groups, corrections.size, 4 * count, columns), dtype=packed.weights.dtype)
     runs[:, :, :length] = packed.weights.reshape(groups, corrections.size, length, columns)
@@ -212,11 +220,16 @@ def _windows(layer: Conv | Linear, shape: tuple[int, int, int], region: CodeMap)
 
 
 def _arrange_depthwise(
-    packed: PackedWeights, region: CodeMap, windows: IntArray, outputs: IntArray
+    packed: PackedWeights,
+    layer: Conv | Linear,
+    region: CodeMap,
+    windows: IntArray,
+    outputs: IntArray,
 ) -> Panels:
     height, width = packed.weights.shape[1:3]
-    rows = np.arange(height, dtype=np.int64)[:, None] * region.width * region.pixel
-    taps = (rows + np.arange(width) * region.pixel).reshape(-1)
+    down, across = geometry(layer).dilation
+    rows = np.arange(height, dtype=np.int64)[:, None] * down * region.width * region.pixel
+    taps = (rows + np.arange(width) * across * region.pixel).reshape(-1)
     weights = packed.weights.reshape(taps.size, packed.parts, -1, 2 * LANES)
     corrections = packed.corrections.reshape(packed.parts, -1, 2 * LANES)
     return Panels(

@@ -194,6 +194,12 @@ def _apply(operation: Operation, sources: Sequence[Tensor]) -> Tensor:
             return _weighted(operation, x)
         case OperationKind.ADD:
             return x + sources[1]
+        case OperationKind.MULTIPLY:
+            return x * sources[1]
+        case OperationKind.LOOKUP:
+            assert operation.function is not None
+            made: Tensor = operation.function(x.clone())  # which it may write into
+            return made
         case OperationKind.CONCAT:
             return torch.cat(list(sources), dim=1)
         case OperationKind.PAD:

@@ -64,6 +64,7 @@ def integer_weighted(origin: WeightedSource) -> Conv | Linear:
         stride=_two(module.stride),
         padding=_padding(origin.name, module),
         groups=module.groups,
+        dilation=_two(module.dilation),
     )
 
 
@@ -154,6 +155,4 @@ def _two(value: int | tuple[int, ...]) -> tuple[int, int]:
 def _padding(name: str, module: QuantConv2d) -> tuple[int, int]:
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
         raise InputError(f"{name}: padding must be zeros given as numbers, not {module.padding!r}")
-    if _two(module.dilation) != (1, 1):
-        raise InputError(f"{name}: dilation must be 1, not {module.dilation}")
     return _two(module.padding)

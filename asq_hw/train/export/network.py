@@ -27,7 +27,9 @@ from asq_hw.network.layers import (
     Input,
     Layer,
     Linear,
+    Lookup,
     MaxPool,
+    Multiply,
     Pad,
     Relu,
     Select,
@@ -42,6 +44,7 @@ from asq_hw.train.export.calibration import Calibration, calibrate
 from asq_hw.train.export.comparison import compare
 from asq_hw.train.export.integer_layers import integer_weighted
 from asq_hw.train.export.source import WeightedSource
+from asq_hw.train.export.tables import integer_lookup
 from asq_hw.train.graph.operations import Operation, OperationKind, trace
 from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.recipes import Recipe
@@ -211,10 +214,16 @@ def _formats(
         is_input = operation.kind is OperationKind.INPUT
         magnitude = pixel_reach if is_input else ranges.magnitude(operation.name)
         reach[top] = max(reach.get(top, 0.0), magnitude)
+    fractions = {top: _fraction_bits(magnitude, feature_bits) for top, magnitude in reach.items()}
+    products = [o for o in operations if o.kind is OperationKind.MULTIPLY]
+    for _ in operations:  # what one product's map gives up, another one's sources may share
+        for operation in products:
+            most = sum(fractions[find(source)] for source in operation.sources)
+            top = find(operation.name)
+            fractions[top] = max(-32, min(fractions[top], most))
     return {
         operation.name: FeatureFormat(
-            bits=feature_bits,
-            fraction_bits=_fraction_bits(reach[find(operation.name)], feature_bits),
+            bits=feature_bits, fraction_bits=fractions[find(operation.name)]
         )
         for operation in operations
     }
@@ -240,6 +249,8 @@ class _Exporter:
             OperationKind.CONV: self._weighted,
             OperationKind.LINEAR: self._weighted,
             OperationKind.ADD: self._add,
+            OperationKind.MULTIPLY: self._multiply,
+            OperationKind.LOOKUP: self._lookup,
             OperationKind.CONCAT: self._concat,
             OperationKind.PAD: self._pad,
             OperationKind.SELECT: self._select,
@@ -291,6 +302,33 @@ class _Exporter:
 
     def _add(self, operation: Operation) -> Add:
         return Add(name=operation.name, sources=(operation.sources[0], operation.sources[1]))
+
+    def _multiply(self, operation: Operation) -> Multiply:
+        """The product, of the larger map and the other one."""
+        first, second = sorted(operation.sources, key=self._size, reverse=True)
+        output = self.formats[operation.name]
+        fractions = sum(self.formats[source].fraction_bits for source in operation.sources)
+        return Multiply(
+            name=operation.name,
+            sources=(first, second),
+            shift=fractions - output.fraction_bits,
+            output=output,
+        )
+
+    def _size(self, name: str) -> int:
+        return self.ranges.low[name].size * self.ranges.positions[name]
+
+    def _lookup(self, operation: Operation) -> Lookup:
+        (source,) = operation.sources
+        assert operation.function is not None
+        return integer_lookup(
+            operation.name,
+            source,
+            operation.function,
+            source_format=self.formats[source],
+            output_format=self.formats[operation.name],
+            magnitude=self.ranges.magnitude(operation.name),
+        )
 
     def _concat(self, operation: Operation) -> Concat:
         return Concat(name=operation.name, sources=operation.sources)

@@ -30,7 +30,9 @@ from asq_hw.network.layers import (
     Layer,
     LayerKind,
     Linear,
+    Lookup,
     MaxPool,
+    Multiply,
     Pad,
     Relu,
     Select,
@@ -81,6 +83,24 @@ def _(layer: Conv | Linear, sources: Sequence[Tensor], bits: int) -> Tensor:
 @_integers.register
 def _(layer: Add, sources: Sequence[Tensor], bits: int) -> Tensor:
     return _saturate(sources[0] + sources[1], bits)
+
+
+@_integers.register
+def _(layer: Multiply, sources: Sequence[Tensor], bits: int) -> Tensor:
+    return _saturate(_shifted(sources[0] * sources[1], layer.shift), bits)
+
+
+@_integers.register
+def _(layer: Lookup, sources: Sequence[Tensor], bits: int) -> Tensor:
+    """In integers: a value times a distance can be beyond what doubles tell apart."""
+    tables, values = layer.values.shape
+    height = sources[0].long() + (layer.segments << layer.shift >> 1)
+    segment, part = height >> layer.shift, height & ((1 << layer.shift) - 1)
+    each = torch.arange(tables)[:, None, None] * values  # one for all, or one for each channel
+    table = torch.from_numpy(layer.values.copy()).reshape(-1)
+    left, right = table[segment + each], table[segment + each + 1]
+    weighted = left * ((1 << layer.shift) - part) + right * part
+    return _saturate((weighted + (1 << layer.shift >> 1) >> layer.shift).double(), bits)
 
 
 @_integers.register
@@ -142,7 +162,12 @@ def _weighted(layer: Conv | Linear, x: Tensor, bits: int) -> Tensor:
         dots = functional.conv2d(codes, weights[:, :, None, None])
     else:
         dots = functional.conv2d(
-            codes, weights, stride=layer.stride, padding=layer.padding, groups=layer.groups
+            codes,
+            weights,
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=layer.dilation,
+            groups=layer.groups,
         )
     scale = _shifted(step * _channels(layer.multiplier), layer.narrow_shift)
     return _saturate(_shifted(dots * scale, layer.shift) + _channels(layer.bias), bits)

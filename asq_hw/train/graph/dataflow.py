@@ -18,6 +18,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from asq_hw.errors import InputError
+from asq_hw.train.graph.pointwise import POINTWISE, ChannelScale
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 
 __all__ = ["PASS_THROUGH", "QuantTracer", "function_name", "place", "reachable", "read_dataflow"]
@@ -58,11 +59,11 @@ _NEW_MODULES = (
     nn.BatchNorm2d,
     nn.ReLU,
     nn.ReLU6,
-    nn.Hardtanh,
     nn.MaxPool2d,
     nn.AvgPool2d,
     nn.AdaptiveAvgPool2d,
     nn.ZeroPad2d,
+    *POINTWISE,
 )
 _NEW_FUNCTIONS = {
     operator.add,
@@ -122,7 +123,7 @@ class QuantTracer(fx.Tracer):
         """Whether `m` is one operation: its forward is torch's or ours, and not replaced."""
         if "forward" in vars(m):
             return False
-        if isinstance(m, QuantConv2d | QuantLinear):
+        if isinstance(m, QuantConv2d | QuantLinear | ChannelScale):
             return True
         return super().is_leaf_module(m, module_qualified_name)
 

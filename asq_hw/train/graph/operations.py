@@ -14,6 +14,7 @@ from torch import fx, nn
 from asq_hw.errors import InputError
 from asq_hw.network.graph import RESERVED_NAME
 from asq_hw.train.graph.dataflow import PASS_THROUGH, function_name, place, reachable, read_dataflow
+from asq_hw.train.graph.pointwise import POINTWISE
 from asq_hw.train.graph.selection import Selection
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 
@@ -31,10 +32,12 @@ class OperationKind(Enum):
     CONV = auto()
     LINEAR = auto()
     ADD = auto()
+    MULTIPLY = auto()
     CONCAT = auto()
     PAD = auto()
     SELECT = auto()
     RELU = auto()
+    LOOKUP = auto()
     FLATTEN = auto()
     MAX_POOL = auto()
     AVERAGE_POOL = auto()
@@ -43,7 +46,16 @@ class OperationKind(Enum):
     @property
     def keeps_format(self) -> bool:
         """Whether the output has its sources' number format."""
-        return self not in (OperationKind.INPUT, OperationKind.CONV, OperationKind.LINEAR)
+        return self not in _OWN_FORMAT
+
+
+_OWN_FORMAT = {
+    OperationKind.INPUT,
+    OperationKind.CONV,
+    OperationKind.LINEAR,
+    OperationKind.MULTIPLY,
+    OperationKind.LOOKUP,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +64,7 @@ class Operation:
 
     `node` is the name of the traced node whose value is the operation's output. `name` is the
     path of its module, or of the one whose forward calls it, with a number where that is taken.
+    `function` computes a function of single values.
     """
 
     name: str
@@ -64,6 +77,7 @@ class Operation:
     window: Window | None = None
     padding: Padding | None = None
     selection: Selection | None = None
+    function: nn.Module | None = None
 
 
 @dataclass(slots=True)
@@ -108,10 +122,10 @@ class _Reader:
                 self._fold(node, module)
             case nn.ReLU6() if type(module) is nn.ReLU6:
                 self._append(node, OperationKind.RELU, sources, maximum=6.0)
-            case nn.Hardtanh() if type(module) is nn.Hardtanh:
-                if module.min_val != 0 or module.max_val <= 0:
-                    raise InputError(f"{node.target}: a hard tanh must reach from 0")
+            case nn.Hardtanh() if type(module) is nn.Hardtanh and module.min_val == 0:
                 self._append(node, OperationKind.RELU, sources, maximum=float(module.max_val))
+            case _ if type(module) in POINTWISE:
+                self._append(node, OperationKind.LOOKUP, sources, function=module)
             case nn.ReLU() if type(module) is nn.ReLU:
                 self._append(node, OperationKind.RELU, sources)
             case nn.MaxPool2d() if type(module) is nn.MaxPool2d:
@@ -154,6 +168,13 @@ class _Reader:
                     f"{place(node, node.name)}: an addition must be of two feature maps"
                 )
             self._append(node, OperationKind.ADD, terms, name=place(node, "add"))
+        elif node.target in (operator.mul, torch.mul, operator.imul, "mul", "mul_"):
+            terms = self._sources(node.args)
+            if len(terms) != 2 or node.kwargs:
+                raise InputError(
+                    f"{place(node, node.name)}: a multiplication must be of two feature maps"
+                )
+            self._append(node, OperationKind.MULTIPLY, terms, name=place(node, "mul"))
         elif node.target in (F.relu, torch.relu, F.relu_, torch.relu_, "relu", "relu_"):
             self._append(
                 node, OperationKind.RELU, self._only_sources(node), name=place(node, "relu")
@@ -250,6 +271,7 @@ class _Reader:
         window: Window | None = None,
         padding: Padding | None = None,
         selection: Selection | None = None,
+        function: nn.Module | None = None,
     ) -> None:
         self.values[node] = self._free(str(node.target) if name is None else name)
         operation = Operation(
@@ -262,6 +284,7 @@ class _Reader:
             window=window,
             padding=padding,
             selection=selection,
+            function=function,
         )
         self.operations.append(operation)
 

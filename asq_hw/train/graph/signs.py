@@ -9,6 +9,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from asq_hw.train.graph.pointwise import is_never_negative
+
 __all__ = ["has_hooks", "unsigned_nodes"]
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6)
@@ -34,6 +36,7 @@ _RECTIFYING_FUNCTIONS = {
     "relu_",
 }
 _ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+_PRODUCTS = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
 _SIGN_KEEPING_FUNCTIONS = {
     torch.flatten,
     torch.cat,
@@ -55,8 +58,8 @@ _DIVISOR_POSITION = 6
 def unsigned_nodes(graph: fx.Graph, modules: dict[str, nn.Module]) -> set[fx.Node]:
     """Find every node of a graph of values whose result is proven never to be negative.
 
-    A ReLU's is, and a sum of such and of numbers that are not negative, and what pooling and
-    flattening make of them. Nothing else is, whatever it may be.
+    A ReLU's is, and a sigmoid's, a sum of such and of numbers that are not negative, a product of
+    such, and what pooling and flattening make of them. Nothing else is, whatever it may be.
     """
     unsigned: set[fx.Node] = set()
     for node in graph.nodes:
@@ -79,7 +82,7 @@ def has_hooks(module: nn.Module) -> bool:
 def _is_unsigned_module(node: fx.Node, module: nn.Module, unsigned: set[fx.Node]) -> bool:
     if has_hooks(module):
         return False
-    if type(module) in _RECTIFIERS or (type(module) is nn.Hardtanh and module.min_val >= 0):
+    if type(module) in _RECTIFIERS or is_never_negative(module):
         return True
     if type(module) not in _SIGN_KEEPERS or (getattr(module, _DIVISOR, None) or 1) < 0:
         return False
@@ -89,7 +92,7 @@ def _is_unsigned_module(node: fx.Node, module: nn.Module, unsigned: set[fx.Node]
 def _is_unsigned_function(node: fx.Node, unsigned: set[fx.Node]) -> bool:
     if node.target in _RECTIFYING_FUNCTIONS:
         return True
-    if node.target in _ADDITIONS:
+    if node.target in (_ADDITIONS | _PRODUCTS):
         terms = [*node.args, *node.kwargs.values()]  # `alpha` is a factor of the second one
         return all(_is_unsigned_term(term, unsigned) for term in terms)
     if node.target not in _SIGN_KEEPING_FUNCTIONS or not node.args:

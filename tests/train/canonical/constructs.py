@@ -261,6 +261,91 @@ CONSTRUCTS: dict[str, Callable[[], nn.Module]] = {
     "nn.ConstantPad2d(0)": lambda: body(
         lambda self, x: self.c(self.p(x)), p=nn.ConstantPad2d(2, 0.0), c=conv()
     ),
+    # Functions of single values
+    "nn.Hardswish": lambda: body(lambda self, x: self.a(self.c(x)), a=nn.Hardswish(), c=conv()),
+    "F.hardswish": lambda: body(lambda self, x: F.hardswish(self.c(x)), c=conv()),
+    "hard swish by hand": lambda: body(
+        lambda self, x: (lambda y: y * F.relu6(y + 3) / 6)(self.c(x)), c=conv()
+    ),
+    "F.hardsigmoid": lambda: body(lambda self, x: F.hardsigmoid(self.c(x)), c=conv()),
+    "hard sigmoid by hand": lambda: body(lambda self, x: F.relu6(self.c(x) + 3.0) / 6.0, c=conv()),
+    "nn.SiLU(inplace)": lambda: body(
+        lambda self, x: self.a(self.c(x)), a=nn.SiLU(inplace=True), c=conv()
+    ),
+    "x * sigmoid(x)": lambda: body(
+        lambda self, x: (lambda y: y * torch.sigmoid(y))(self.c(x)), c=conv()
+    ),
+    "x.mul_(x.sigmoid())": lambda: body(
+        lambda self, x: (lambda y: y.mul_(y.sigmoid()))(self.c(x)), c=conv()
+    ),
+    "x * sigmoid(other)": lambda: body(lambda self, x: self.c(x) * torch.sigmoid(x), c=conv()),
+    "GELU": lambda: body(lambda self, x: F.gelu(self.c(x)), c=conv()),
+    "GELU by tanh": lambda: body(lambda self, x: F.gelu(self.c(x), approximate="tanh"), c=conv()),
+    "ELU": lambda: body(lambda self, x: F.elu(self.c(x), 0.7), c=conv()),
+    "CELU": lambda: body(lambda self, x: F.celu(self.c(x), 1.3), c=conv()),
+    "SELU": lambda: body(lambda self, x: F.selu(self.c(x)), c=conv()),
+    "mish": lambda: body(lambda self, x: F.mish(self.c(x)), c=conv()),
+    "softplus": lambda: body(lambda self, x: F.softplus(self.c(x), 2.0), c=conv()),
+    "log sigmoid": lambda: body(lambda self, x: F.logsigmoid(self.c(x)), c=conv()),
+    "tanh": lambda: body(lambda self, x: torch.tanh(self.c(x)), c=conv()),
+    "sigmoid inside": lambda: body(lambda self, x: self.d(self.c(x).sigmoid()), c=conv(), d=conv()),
+    "leaky ReLU": lambda: body(lambda self, x: F.leaky_relu_(self.c(x), 0.2), c=conv()),
+    "PReLU": lambda: body(lambda self, x: self.p(self.c(x)), c=conv(), p=nn.PReLU()),
+    "PReLU of channels": lambda: body(
+        lambda self, x: F.prelu(self.c(x), torch.tensor([0.1, -0.5, 1.0, 0.3])), c=conv()
+    ),
+    "PReLU of a vector": lambda: after(
+        lambda self, x: self.g(self.p(self.f(x.mean((2, 3))))),
+        f=nn.Linear(4, 6),
+        g=nn.Linear(6, 5),
+        p=nn.PReLU(6),
+    ),
+    "GELU of a reshaped map": lambda: after(
+        lambda self, x: self.f(F.gelu(x.flatten(1))), f=nn.Linear(256, 5)
+    ),
+    "clamp to -1": lambda: body(lambda self, x: self.c(x).clamp(-1, 1), c=conv()),
+    "hard tanh": lambda: body(lambda self, x: self.a(self.c(x)), a=nn.Hardtanh(), c=conv()),
+    "clamp from 0.2": lambda: body(lambda self, x: self.c(x).clamp(min=0.2), c=conv()),
+    "clamp to 0.3": lambda: body(lambda self, x: self.c(x).clamp(max=0.3), c=conv()),
+    "abs": lambda: body(lambda self, x: self.d(self.c(x).abs()), c=conv(), d=conv()),
+    # Products and differences
+    "product of maps": lambda: body(lambda self, x: self.c(x) * x, c=conv()),
+    "product of vectors": lambda: after(
+        lambda self, x: self.f(x.mean((2, 3)) * x.amax((2, 3))), f=nn.Linear(4, 5)
+    ),
+    "square": lambda: body(lambda self, x: self.c(x) ** 2, c=conv()),
+    "torch.square": lambda: body(lambda self, x: torch.square(self.c(x)), c=conv()),
+    "x * x": lambda: body(lambda self, x: (lambda y: y * y)(self.c(x)), c=conv()),
+    "squeeze and excitation": lambda: body(
+        lambda self, x: x * torch.relu(self.c(x.mean((2, 3), keepdim=True))), c=conv()
+    ),
+    "squeeze and excitation by vectors": lambda: body(
+        lambda self, x: x * self.g(F.relu(self.f(x.mean((2, 3))))).sigmoid()[..., None, None],
+        f=nn.Linear(4, 2),
+        g=nn.Linear(2, 4),
+    ),
+    "gates of channels first": lambda: body(
+        lambda self, x: F.hardsigmoid(self.c(x.mean((2, 3), True))).mul(self.d(x)),
+        c=conv(),
+        d=conv(),
+    ),
+    "gates of places": lambda: body(lambda self, x: x * self.c(x).sigmoid(), c=conv(4, 1)),
+    "x *= gate": lambda: body(
+        lambda self, x: operator.imul(self.d(x), self.c(x).sigmoid()), c=conv(), d=conv()
+    ),
+    "difference of maps": lambda: body(lambda self, x: self.c(x) - x, c=conv()),
+    "difference with alpha": lambda: body(
+        lambda self, x: torch.sub(x, self.c(x), alpha=0.5), c=conv()
+    ),
+    "sum with alpha": lambda: body(lambda self, x: torch.add(x, self.c(x), alpha=0.5), c=conv()),
+    # Dilation
+    "dilation": lambda: body(lambda self, x: self.c(x), c=conv(dilation=2)),
+    "dilated rows, depthwise": lambda: body(
+        lambda self, x: self.c(x), c=conv(dilation=(3, 1), groups=4, stride=2)
+    ),
+    "dilation, padding=same": lambda: body(
+        lambda self, x: self.c(x), c=conv(dilation=(1, 2), padding="same", groups=2)
+    ),
     # Maps that move
     "cat": lambda: after(
         lambda self, x: self.f(torch.cat([x, self.c(x)], 1)).mean((2, 3)),
@@ -605,17 +690,7 @@ CONSTRUCTS: dict[str, Callable[[], nn.Module]] = {
 """Networks that take images of 3 x 8 x 8."""
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "SiLU": (lambda: body(lambda self, x: F.silu(self.c(x)), c=conv()), "silu"),
     "GELU": (lambda: body(lambda self, x: F.gelu(self.c(x)), c=conv()), "gelu"),
-    "leaky ReLU": (lambda: body(lambda self, x: F.leaky_relu(self.c(x)), c=conv()), "leaky_relu"),
-    "PReLU": (lambda: body(lambda self, x: self.p(self.c(x)), c=conv(), p=nn.PReLU()), "prelu"),
-    "hard swish": (lambda: body(lambda self, x: F.hardswish(self.c(x)), c=conv()), "hardswish"),
-    "sigmoid inside": (
-        lambda: body(lambda self, x: self.c(x) * torch.sigmoid(x), c=conv()),
-        "sigmoid inside",
-    ),
-    "product of maps": (lambda: body(lambda self, x: self.c(x) * x, c=conv()), "product of two"),
-    "difference of maps": (lambda: body(lambda self, x: self.c(x) - x, c=conv()), "difference"),
     "layer norm": (
         lambda: body(lambda self, x: self.n(x), n=nn.LayerNorm([4, 8, 8])),
         "layer_norm",
@@ -640,7 +715,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: body(lambda self, x: self.t(x), t=nn.ConvTranspose2d(4, 4, 2, 2)),
         "transposed",
     ),
-    "dilation": (lambda: body(lambda self, x: self.c(x), c=conv(dilation=2)), "no dilation"),
     "padding that cuts and adds": (
         lambda: body(lambda self, x: self.c(F.pad(x, (0, -1, 0, 1))), c=conv()),
         "must not cut a map and add to it",
@@ -669,16 +743,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: body(lambda self, x: F.max_pool2d(self.c(x), 3, 2, ceil_mode=True), c=conv()),
         "ceil mode adds windows",
     ),
-    "alpha": (
-        lambda: body(lambda self, x: torch.add(x, self.c(x), alpha=0.5), c=conv()),
-        "alpha=0.5",
-    ),
-    "squeeze and excitation": (
-        lambda: body(
-            lambda self, x: x * torch.relu(self.c(x.mean((2, 3), keepdim=True))), c=conv()
-        ),
-        "product of two maps",
-    ),
     "attention": (
         lambda: body(lambda self, x: F.scaled_dot_product_attention(x, x, x)),
         "attention",
@@ -703,10 +767,23 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: body(lambda self, x: x * torch.rand(8, 8)),
         "draws at random",
     ),
+    "outer product": (
+        lambda: body(lambda self, x: x.mean((2, 3), keepdim=True) * self.c(x), c=conv(4, 1)),
+        "a product of 4 x 1 x 1 and 1 x 8 x 8",
+    ),
+    "cube": (lambda: body(lambda self, x: self.c(x) ** 3, c=conv()), "pow to 3"),
+    "exponential": (lambda: body(lambda self, x: torch.exp(-self.c(x)), c=conv()), "exp has no"),
+    "dilated pooling": (
+        lambda: body(lambda self, x: F.max_pool2d(x, 2, dilation=2)),
+        "max pooling must have no dilation",
+    ),
+    "slopes of rows": (
+        lambda: body(lambda self, x: self.c(x) * torch.arange(8.0)[:, None], c=conv()),
+        "differs within a channel",
+    ),
     "a constant map": (
         lambda: body(lambda self, x: x + torch.arange(8.0)),
         "differs within a channel",
     ),
-    "clamp to -1": (lambda: body(lambda self, x: self.c(x).clamp(-1, 1), c=conv()), "between -1"),
 }
 """Networks that must be refused, and a part of what is said of each."""

@@ -22,6 +22,7 @@ from asq_hw.train.graph.canonical.values import (
     operator_name,
     per_channel,
 )
+from asq_hw.train.graph.pointwise import ChannelScale
 from asq_hw.train.graph.selection import Selection
 
 __all__ = ["Builder", "Call", "Rule"]
@@ -351,7 +352,7 @@ class Call:
         """A value times a factor plus an offset, each one number or one for each channel.
 
         Where a convolution, a linear layer or a batch norm has just made the value, it does that
-        too; elsewhere a depthwise 1 x 1 convolution does.
+        too; elsewhere a layer of its own does.
 
         Raises
         ------
@@ -368,17 +369,15 @@ class Call:
             _scale(value.maker, factors, offsets)
             self.note(FindingKind.REWRITTEN, f"{self.operator} is computed by the layer before it")
             return value
-        return self._depthwise(self.builder.solid(value), factors, offsets)
+        return self._own_scale(self.builder.solid(value), factors, offsets)
 
-    def _depthwise(self, value: Value, factors: Tensor, offsets: Tensor) -> Value:
+    def _own_scale(self, value: Value, factors: Tensor, offsets: Tensor) -> Value:
+        """Factor and offset as a layer, which what follows may scale too."""
         channels = value.base[0]
-        if max(factors.numel(), offsets.numel()) not in (1, channels) or len(value.base) != 3:
+        if max(factors.numel(), offsets.numel()) not in (1, channels):
             raise Refusal(f"{self.operator} with a constant has no integer form here")
-        layer = nn.Conv2d(channels, channels, 1, groups=channels)
-        nn.init.ones_(layer.weight)
-        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        _scale(layer, factors, offsets)
-        self.note(FindingKind.REWRITTEN, f"{self.operator} becomes a depthwise 1 x 1 convolution")
+        layer = ChannelScale(factors.expand(channels), offsets.expand(channels))
+        self.note(FindingKind.REWRITTEN, f"{self.operator} becomes a scale of channels")
         made = self.builder.emit(layer, [value.node], self.place or self.operator)
         return Value(node=made, base=value.base, shape=value.shape, maker=layer)
 
@@ -390,6 +389,8 @@ Rule = Callable[[Call], Value]
 def _channels(maker: nn.Module) -> int:
     if isinstance(maker, nn.BatchNorm2d):
         return maker.num_features
+    if isinstance(maker, ChannelScale):
+        return maker.factors.numel()
     assert isinstance(maker, nn.Conv2d | nn.Linear)
     return maker.weight.shape[0]
 
@@ -397,6 +398,10 @@ def _channels(maker: nn.Module) -> int:
 @torch.no_grad()
 def _scale(maker: nn.Module, factors: Tensor, offsets: Tensor) -> None:
     """Let a layer's outputs be multiplied by factors, and offsets be added, one a channel."""
+    if isinstance(maker, ChannelScale):
+        maker.factors.mul_(factors)
+        maker.offsets.mul_(factors).add_(offsets)
+        return
     assert isinstance(maker, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
     weight = maker.weight
     weight.mul_(factors.reshape(-1, *[1] * (weight.dim() - 1)))

@@ -28,8 +28,8 @@ class Rewriting:
     Parameters
     ----------
     network : nn.Module or None
-        It, of Conv2d, Linear, BatchNorm2d, ReLU, ReLU6, Hardtanh from 0, pooling, Flatten and sums;
-        with copies of its weights. None if something in it was refused.
+        It, of Conv2d, Linear, BatchNorm2d, ReLU, functions of single values, pooling, Flatten, sums
+        and products; with copies of its weights. None if something in it was refused.
     findings : tuple of Finding
         What was rewritten, left out or refused, in the order in which it is computed.
     """

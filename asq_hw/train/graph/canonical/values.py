@@ -52,7 +52,7 @@ class Value:
         Zeros around it that nobody has added yet: above, below, left, right.
     is_unsigned : bool
         Whether it is proven never to be negative.
-    maker : Conv2d, Linear, BatchNorm2d or None
+    maker : Conv2d, Linear, BatchNorm2d, ChannelScale or None
         What computes it and may compute a factor and an offset for each channel besides, for
         nothing else reads it.
     moved : Moved or None

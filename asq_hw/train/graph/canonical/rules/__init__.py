@@ -5,6 +5,7 @@ from __future__ import annotations
 from asq_hw.train.graph.canonical.builder import Rule
 from asq_hw.train.graph.canonical.rules import (
     elementwise,
+    functions,
     moving,
     pooling,
     rearranging,
@@ -18,6 +19,7 @@ RULES: dict[str, Rule] = {
     **refused.RULES,
     **weighted.RULES,
     **elementwise.RULES,
+    **functions.RULES,
     **pooling.RULES,
     **rearranging.RULES,
     **moving.RULES,

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from asq_hw.train.graph.canonical.builder import Call, Rule
 from asq_hw.train.graph.canonical.findings import FindingKind, Refusal
+from asq_hw.train.graph.canonical.rules.functions import applied, gated, gated_by_itself
 from asq_hw.train.graph.canonical.values import Value, operator_name
 
 __all__ = ["RULES"]
@@ -51,13 +52,11 @@ def _clamp(call: Call) -> Value:
     high = arguments.get("max", arguments.get("max_val"))
     low = -math.inf if low is None else _number(call, low)
     high = math.inf if high is None else _number(call, high)
-    if low != 0 and not (call.value(_first(call)).is_unsigned and low < 0):
-        raise Refusal(
-            f"{call.operator} between {low:g} and {high:g} has no integer form",
-            "clamp from 0 on, as ReLU does",
-        )
-    if high <= 0:
+    if high <= low:
         raise Refusal(f"{call.operator} between {low:g} and {high:g} leaves nothing")
+    value = call.value(_first(call))
+    if low != 0 and not (value.is_unsigned and low < 0 < high):
+        return applied(call, value, nn.Hardtanh(low, high))
     return _rectified(call, None if math.isinf(high) else high)
 
 
@@ -118,11 +117,10 @@ def _add(call: Call) -> Value:
             if name == "other" and factor != 1:
                 return call.scaled(name, float(factor), scaled)
             return call.scaled(name, 1.0, scaled)
-    if factor != 1:
-        raise Refusal(
-            f"a sum with alpha={factor:g} has no integer form", "scale the weights instead"
-        )
-    left, right = call.value("self"), call.value("other")
+    return _sum(call, call.value("self"), call.scaled("other", float(factor), 0.0))
+
+
+def _sum(call: Call, left: Value, right: Value) -> Value:
     if left.shape != right.shape:
         raise Refusal(
             f"a sum of {_written(left)} and {_written(right)} has no integer form",
@@ -142,7 +140,7 @@ def _written(value: Value) -> str:
 
 
 def _subtract(call: Call) -> Value:
-    """A value less a constant."""
+    """A value less a constant, a constant less a value, or a difference of two values."""
     if call.operator == "rsub":  # other - alpha * self
         constant, factor = call.constant("other"), call.arguments["alpha"]
         assert constant is not None
@@ -156,7 +154,7 @@ def _subtract(call: Call) -> Value:
         constant = call.constant("self")
         assert constant is not None
         return call.scaled("other", -factor, constant)
-    raise Refusal("a difference of two maps has no integer form", "let a convolution negate one")
+    return _sum(call, call.value("self"), call.scaled("other", -factor, 0.0))
 
 
 def _multiply(call: Call) -> Value:
@@ -165,10 +163,8 @@ def _multiply(call: Call) -> Value:
             constant = call.constant(other)
             assert constant is not None
             return call.scaled(name, constant, 0.0)
-    raise Refusal(
-        "a product of two maps has no integer form",
-        "leave out squeeze and excitation, and gates",
-    )
+    own = gated_by_itself(call)
+    return gated(call, call.value("self"), call.value("other")) if own is None else own
 
 
 def _divide(call: Call) -> Value:
@@ -188,6 +184,8 @@ def _negate(call: Call) -> Value:
 def _monotone_at_the_end(call: Call) -> Value:
     """What keeps the order of a network's scores is left out, where they are its last."""
     if not _is_last(call.node, call.builder.capture.scores):
+        if call.operator == "sigmoid":
+            return applied(call, call.value("self"), nn.Sigmoid())
         raise Refusal(f"{call.operator} inside of a network has no integer form")
     value = call.value(_first(call))
     if call.arguments.get("dim", -1) not in (-1, 1) or len(value.shape) != 1:

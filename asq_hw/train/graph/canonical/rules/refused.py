@@ -8,15 +8,13 @@ from asq_hw.train.graph.canonical.values import Value
 
 __all__ = ["RULES"]
 
-_CURVED = "use ReLU or ReLU6, and train with it"
 _NORMS = "use batch norm"
 _SIZES = "keep to one resolution, or to fewer"
 _ATTENTION = "attention is not for integer convolutional networks"
 _REMEDIES = {
     **dict.fromkeys(
-        ("silu", "gelu", "elu", "celu", "selu", "mish", "softplus", "tanh", "erf", "leaky_relu",
-         "prelu", "_prelu_kernel", "hardswish", "hardsigmoid"),
-        _CURVED,
+        ("erf", "exp", "log", "sqrt", "rsqrt", "reciprocal", "sin", "cos"),
+        "use an activation such as SiLU, GELU or tanh",
     ),
     **dict.fromkeys(
         ("layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "instance_norm",

@@ -25,9 +25,9 @@ def _convolution(call: Call) -> Value:
     if weight.dim() != 4:
         raise Refusal(f"a convolution in {weight.dim() - 2} dimensions has no integer form")
     kernel = tuple(weight.shape[2:])
-    if _two(arguments["dilation"]) != (1, 1):
-        raise Refusal("a convolution must have no dilation")
-    padding, source = _padding(call, arguments.get("padding", 0), kernel, source)
+    dilation = _two(arguments["dilation"])
+    span = [(size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True)]
+    padding, source = _padding(call, arguments.get("padding", 0), span, source)
     groups = arguments["groups"]
     layer = nn.Conv2d(
         weight.shape[1] * groups,
@@ -35,6 +35,7 @@ def _convolution(call: Call) -> Value:
         kernel,  # type: ignore[arg-type]
         stride=_two(arguments["stride"]),
         padding=padding,
+        dilation=dilation,
         groups=groups,
         bias=bias is not None,
     )
