@@ -128,4 +128,4 @@ def test_one_scale_for_all_channels_has_less_error_behind_it() -> None:
         made = asq_hw.prepare(model, IMAGES, bits=6, per_channel=False)
         asq_hw.calibrate(made, [IMAGES], equalize=equalized, correction="none")
         error.append(float((made(IMAGES) - model(IMAGES)).detach().square().sum()))
-    assert error[1] < 0.5 * error[0]
+    assert error[1] < 0.85 * error[0]
