@@ -67,13 +67,38 @@ def quantize(
             help="Whether scales have the least squared error, or clip nothing.",
         ),
     ] = "mse",
+    equalize: Annotated[
+        bool,
+        typer.Option(
+            "--equalize",
+            help="Bring channels between two layers to one range first (cross-layer equalization).",
+        ),
+    ] = False,
+    rounding: Annotated[
+        str,
+        typer.Option(
+            "--rounding",
+            metavar="nearest|adaptive",
+            help="Whether each weight becomes the nearest level, or all of a layer's those with "
+            "which its outputs change least; that takes longer, and pays at less than 8 bits.",
+        ),
+    ] = "nearest",
+    correction: Annotated[
+        str,
+        typer.Option(
+            "--correction",
+            metavar="batch-norm|bias|none",
+            help="What each layer's outputs are given back: means, and deviations where there is "
+            "batch norm; or means alone (bias correction).",
+        ),
+    ] = "batch-norm",
     calibration_images: Annotated[
         int,
         typer.Option(
             "--calibration-images",
             parser=integer,
             metavar="N",
-            help="Choose scales and number formats from N training images, drawn evenly.",
+            help="Choose all this, and number formats, from N training images, drawn evenly.",
         ),
     ] = 128,
     workers: WorkersOption = None,
@@ -93,6 +118,7 @@ def quantize(
     from asq_hw.train.distributed import default_workers
     from asq_hw.train.models.own import file_of
     from asq_hw.train.post_training import quantize_trained
+    from asq_hw.train.refinement.options import Correction, PostTrainingSettings, Rounding
 
     check_outputs(
         {"--output": output}, {"dataset": chosen.dataset, "network": file_of(chosen.model)}
@@ -100,7 +126,12 @@ def quantize(
     made = quantize_trained(
         chosen,
         weights,
-        how=choose(CalibrationMethod, "method", method).step_start,
+        how=PostTrainingSettings(
+            scales=choose(CalibrationMethod, "method", method).step_start,
+            equalize=equalize,
+            rounding=choose(Rounding, "rounding", rounding),
+            correction=choose(Correction, "correction", correction),
+        ),
         calibration_images=calibration_images,
         workers=default_workers() if workers is None else workers,
     )

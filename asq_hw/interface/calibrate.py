@@ -1,4 +1,4 @@
-"""calibrate: a prepared network's scales from a few batches, without any training."""
+"""calibrate: post-training quantization of a prepared network, from a few batches of images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from asq_hw.errors import InputError
 from asq_hw.interface.prepared import CALIBRATION_IMAGES, Prepared, prepared
-from asq_hw.train.calibration import start_scales
 from asq_hw.train.data.loaders import EvenSample, Loader, float_batches
 from asq_hw.train.methods.adapting import StepStart
+from asq_hw.train.recipes.values import choose
+from asq_hw.train.refinement.options import Correction, PostTrainingSettings, Rounding
+from asq_hw.train.refinement.refine import quantize_after_training
 
 __all__ = ["CalibrationMethod", "calibrate"]
 
@@ -31,13 +33,21 @@ class CalibrationMethod(StrEnum):
 
 
 def calibrate(
-    quantized: nn.Module, loader: Loader, *, method: str = "mse", limit: int | None = None
+    quantized: nn.Module,
+    loader: Loader,
+    *,
+    method: str = CalibrationMethod.MSE,
+    equalize: bool = False,
+    rounding: str = Rounding.NEAREST,
+    correction: str = Correction.BATCH_NORM,
+    limit: int | None = None,
 ) -> None:
-    """Let every scale of a prepared network start from its weights and from images.
+    """Quantize a prepared network after its training: scales, levels and biases, from images.
 
     Post-training quantization ends here; before training it is a good start. The images are seen
-    once, one batch after the other, and memory does not grow with them. If anything is refused,
-    nothing has changed.
+    once, one batch after the other, and memory does not grow with them; a few are kept. A network
+    can be calibrated anew: what an earlier call changed is taken back first, but for what was
+    trained since. If anything is refused, nothing has changed.
 
     Parameters
     ----------
@@ -48,6 +58,17 @@ def calibrate(
         with such a batch; a hundred images are many.
     method : {'mse', 'minmax'}
         Whether a scale has the least squared error, or clips nothing.
+    equalize : bool
+        Cross-layer equalization: bring channels between two layers to one range first, where only
+        ReLU and pooling stand between them (arXiv:1906.04721, section 4.1).
+    rounding : {'nearest', 'adaptive'}
+        Whether each weight becomes the nearest level, or all of a layer's those with which its
+        outputs change least (AdaRound's aim, arXiv:2004.10568, reached by coordinate descent,
+        arXiv:2309.01885). It takes longer, and pays at less than 8 bits.
+    correction : {'batch-norm', 'bias', 'none'}
+        What is given back to the outputs of each layer at last: each channel's mean and, where
+        there is batch norm, deviation (batch-norm re-estimation, arXiv:2203.11086), or the mean
+        alone (bias correction, arXiv:1906.04721, section 4.2).
     limit : int, optional
         Stop after so many images.
 
@@ -70,12 +91,19 @@ def calibrate(
     torch.Size([4, 8])
     """
     facts = prepared(quantized, "calibrate")
-    if method not in list(CalibrationMethod):
-        known = ", ".join(CalibrationMethod)
-        raise InputError(f"method must be one of {known}, not {method!r}")
+    if not isinstance(equalize, bool):
+        raise InputError(f"equalize must be True or False, not {equalize!r}")
+    how = PostTrainingSettings(
+        scales=choose("method", method, CalibrationMethod).step_start,
+        equalize=equalize,
+        rounding=choose("rounding", rounding, Rounding),
+        correction=choose("correction", correction, Correction),
+    )
     kept = EvenSample(CALIBRATION_IMAGES)
     batches = _kept(loader, facts, kept, limit)
-    start_scales(quantized, batches, CalibrationMethod(method).step_start)
+    facts.changed = quantize_after_training(
+        quantized, batches, kept.images, how, earlier=facts.changed
+    )
     facts.images = kept.images()
     facts.take_shape(facts.images)
 

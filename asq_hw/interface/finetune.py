@@ -161,7 +161,7 @@ def _optimizer(
 def _labeled(loader: Loader, shape: tuple[int, ...] | None, epoch: int) -> Iterator[FloatBatch]:
     """An epoch's batches, as the loader divides them."""
     try:
-        yield from float_batches(loader, shape=shape, labeled=True, at_once=None)
+        yield from float_batches(loader, shape=shape, labeled=True, divided=False)
     except InputError as error:
         if epoch == 1:
             raise

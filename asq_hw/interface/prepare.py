@@ -22,6 +22,7 @@ from asq_hw.train.methods.catalog import LSQ
 from asq_hw.train.recipes.layer_rules import rules_from_plain
 from asq_hw.train.recipes.quantization import Quantization
 from asq_hw.train.recipes.values import check_width
+from asq_hw.train.refinement.correction import add_biases
 
 __all__ = ["floating_copy", "prepare"]
 
@@ -75,7 +76,8 @@ def prepare(
     -------
     torch.fx.GraphModule
         A plain module with a plain state dict, in evaluation mode. It computes once
-        `asq_hw.calibrate` has seen images, or a first batch in training mode.
+        `asq_hw.calibrate` has seen images, or a first batch in training mode. Layers that have
+        neither a bias nor batch norm get a bias of zero.
 
     Raises
     ------
@@ -110,6 +112,7 @@ def prepare(
     assert isinstance(network, fx.GraphModule)
     if example is None:
         _check_operations(network)
+    add_biases(network)
     facts = Prepared(
         name=type(model).__name__,
         how=how,

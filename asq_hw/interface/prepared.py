@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 
 from asq_hw.errors import InputError
 from asq_hw.train.recipes.quantization import Quantization
+from asq_hw.train.refinement.changes import Change
 
 __all__ = ["CALIBRATION_IMAGES", "Prepared", "attach", "device_of", "prepared"]
 
@@ -34,6 +35,8 @@ class Prepared:
         Whether its network was rewritten, or taken as it stood.
     images : float32 tensor of shape (M, C, H, W), or None
         A few of those that it was calibrated with.
+    changed : dict of str to Change
+        Weights, biases and statistics that calibration changed.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Prepared:
     shape: tuple[int, ...] | None
     is_rewritten: bool
     images: Tensor | None = field(default=None)
+    changed: dict[str, Change] = field(default_factory=dict)
 
     def take_shape(self, images: Tensor) -> None:
         """Note the shape of the images that a network takes, where it is not known yet."""

@@ -13,14 +13,14 @@ from torch import Tensor
 from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.train.calibration import start_scales
 from asq_hw.train.data.batches import evaluation_batches, normalize
 from asq_hw.train.data.trained_images import AnyDataset, training_data
 from asq_hw.train.evaluation import evaluate
 from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.conversion import quantize
-from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.recipes import Recipe
+from asq_hw.train.refinement.options import PostTrainingSettings
+from asq_hw.train.refinement.refine import quantize_after_training
 from asq_hw.train.starting_point import full_precision_model
 
 __all__ = ["PostTraining", "quantize_trained"]
@@ -49,7 +49,12 @@ class PostTraining:
 
 
 def quantize_trained(
-    recipe: Recipe, weights: Path, *, how: StepStart, calibration_images: int, workers: int = 0
+    recipe: Recipe,
+    weights: Path,
+    *,
+    how: PostTrainingSettings,
+    calibration_images: int,
+    workers: int = 0,
 ) -> PostTraining:
     """Quantize a network as a recipe says, without training it.
 
@@ -59,10 +64,10 @@ def quantize_trained(
         The network, what quantizes it, and the data set; nothing of its training counts.
     weights : Path
         The network's state dict, or a checkpoint of it in full precision.
-    how : StepStart
-        Where scales start.
+    how : PostTrainingSettings
+        What is chosen from weights and images, and how.
     calibration_images : int
-        Training images, drawn evenly, from which scales and number formats are chosen.
+        Training images, drawn evenly, for that and for number formats.
     workers : int
         Processes that read images in folders.
 
@@ -89,7 +94,7 @@ def quantize_trained(
         )
         before = None if test.labels is None else evaluate(floating, test, workers=workers)
         model = quantize(floating, recipe)
-    start_scales(model, _batches(few), how)
+    quantize_after_training(model, _batches(few), lambda: torch.cat([*_batches(few)]), how)
     network = export_network(model, recipe, few, [test], images=images)
     (classes,) = network.references.values()
     return PostTraining(

@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from asq_hw.cli import main
+from asq_hw.errors import InputError
+from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.models.own import build_own
+from asq_hw.train.refinement.options import Correction, PostTrainingSettings, Rounding
 from tests.train.test_own import CODE
 
 SMALL = ("--set", "training_images=64", "--threads", "1", "--format", "json")
@@ -91,6 +94,28 @@ def test_quantize_ends_in_a_model_file(capsys: pytest.CaptureFixture[str]) -> No
     assert simulated["agreement"] >= 0.98  # type: ignore[operator]
 
 
+def test_what_quantize_is_told_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[PostTrainingSettings] = []
+
+    def stop(*_: object, how: PostTrainingSettings, **__: object) -> None:
+        told.append(how)
+        raise InputError("enough")
+
+    monkeypatch.setattr("asq_hw.train.post_training.quantize_trained", stop)
+    command = "quantize mynet.py:build --weights w.pt --data digits -o x.asq"
+    more = "--method minmax --rounding adaptive --equalize --correction bias"
+    assert main(command.split()) == main(f"{command} {more}".split()) == 2
+    assert told == [
+        PostTrainingSettings(),
+        PostTrainingSettings(
+            scales=StepStart.MIN_MAX,
+            equalize=True,
+            rounding=Rounding.ADAPTIVE,
+            correction=Correction.BIAS,
+        ),
+    ]
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -116,6 +141,14 @@ def test_quantize_ends_in_a_model_file(capsys: pytest.CaptureFixture[str]) -> No
         (
             "quantize mynet.py:build --weights w.pt --data digits -o x.asq --method best",
             "method must be one of mse, minmax, not 'best'",
+        ),
+        (
+            "quantize mynet.py:build --weights w.pt --data digits -o x.asq --rounding up",
+            "rounding must be one of nearest, adaptive, not 'up'",
+        ),
+        (
+            "quantize mynet.py:build --weights w.pt --data digits -o x.asq --correction all",
+            "correction must be one of none, bias, batch-norm, not 'all'",
         ),
         (
             "quantize mynet.py:build --weights w.pt --data digits -o x.asq --mean 0.5,0.5",

@@ -11,13 +11,15 @@ from torch import Tensor
 
 from asq_hw.errors import InputError
 
-__all__ = ["EvenSample", "FloatBatch", "Loader", "check_labels", "float_batches"]
+__all__ = ["EvenSample", "FloatBatch", "Loader", "check_labels", "float_batches", "images_at_once"]
 
 Loader = Iterable[object] | Tensor
 """Batches of images, or pairs (or more) that begin with images and labels; or one tensor."""
 
 _AT_ONCE = 64
-"""Images that a network gets together; larger batches are divided."""
+"""Images that a network gets together; larger batches are divided,"""
+_PIXELS_AT_ONCE = 16 * 224 * 224
+"""and so are those with more pixels: the maps behind them are larger."""
 
 
 class FloatBatch(NamedTuple):
@@ -33,7 +35,7 @@ def float_batches(
     shape: tuple[int, ...] | None = None,
     labeled: bool = False,
     limit: int | None = None,
-    at_once: int | None = _AT_ONCE,
+    divided: bool = True,
 ) -> Iterator[FloatBatch]:
     """Yield what a loader does, checked, in batches that are not large.
 
@@ -47,8 +49,8 @@ def float_batches(
         Whether labels are needed.
     limit : int, optional
         Stop after so many images.
-    at_once : int or None
-        Most images in a batch that is yielded; None leaves batches as they come.
+    divided : bool
+        Whether large batches are divided; else they are left as they come.
 
     Raises
     ------
@@ -76,8 +78,8 @@ def float_batches(
                 f"not {tuple(images.shape[1:])}"
             )
         room = len(images) if limit is None else min(len(images), limit - seen)
-        step = room if at_once is None else at_once
-        for start in range(0, room, max(step, 1)):
+        step = images_at_once(images) if divided else max(room, 1)
+        for start in range(0, room, step):
             part = slice(start, min(start + step, room))
             yield FloatBatch(images[part], None if labels is None else labels[part])
         seen += room
@@ -85,6 +87,11 @@ def float_batches(
             return
     if not seen:
         raise InputError("the loader yields nothing; it must yield batches of images")
+
+
+def images_at_once(images: Tensor) -> int:
+    """How many of images ``(N, C, H, W)`` a network gets together."""
+    return max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])))
 
 
 def _read(item: object, number: int, *, labeled: bool) -> FloatBatch:
