@@ -9,6 +9,7 @@ import typer
 from asq_hw import __version__
 from asq_hw.cli.check import check
 from asq_hw.cli.checkpoints import evaluate, export
+from asq_hw.cli.convert import convert
 from asq_hw.cli.doctor import doctor
 from asq_hw.cli.levels import levels
 from asq_hw.cli.options import examples
@@ -40,6 +41,10 @@ EXAMPLES = {
         "asq-hw train mynet.py:build --data digits --set weights=none --set activations=none",
         "asq-hw quantize mynet.py:build --weights runs/mynet-build-float/last.pt --data digits "
         "-o mynet.asq",
+    ),
+    "convert": (
+        "asq-hw convert -o bundled.onnx --to onnx",
+        "asq-hw convert digits.asq -o digits.onnx --to qonnx",
     ),
     "doctor": ("asq-hw doctor",),
 }
@@ -80,6 +85,7 @@ for name, command in (
     ("eval", evaluate),
     ("export", export),
     ("quantize", quantize),
+    ("convert", convert),
 ):
     kind = TrainCommand if command is train else None
     app.command(name, cls=kind, epilog=examples(EXAMPLES[name]))(command)
