@@ -30,7 +30,7 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import LAYER_KINDS, Flatten, GlobalAveragePool, MaxPool, Relu
 from asq_hw.numbers.products import Product
 from tests.helpers.networks import networks, random_images
-from tests.helpers.onnx_runs import integers_of, run_onnx, run_qonnx, session
+from tests.helpers.onnx_runs import integers_of, run_onnx, run_qonnx, run_qonnx_nodes, session
 
 SPLIT = [example for example in EXAMPLES if example.product == Product()]
 ids = [example.name for example in SPLIT]
@@ -99,7 +99,7 @@ def test_qonnx_computes_the_bundled_network(bundled: IntegerNetwork) -> None:
 
     sim.simulate(bundled, images, trace=keep, batch_size=4, threads=1)
     model = to_model(bundled, DIALECTS["qonnx"], batch_size=4)
-    reals = integers_of(bundled, run_qonnx(model, {"pixels": images}))
+    reals = integers_of(bundled, run_qonnx_nodes(model, {"pixels": images}))
     assert set(found) == set(reals)
     for name, expected in found.items():
         np.testing.assert_array_equal(reals[name], expected, err_msg=name)
