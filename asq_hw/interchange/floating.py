@@ -11,7 +11,10 @@ from asq_hw.interchange.library import require_onnx
 if TYPE_CHECKING:
     from torch import fx
 
-__all__ = ["is_onnx", "load_onnx"]
+__all__ = ["IMAGE_SHAPE", "is_onnx", "load_onnx"]
+
+IMAGE_SHAPE = "image_shape"
+"""Key of a module's ``meta``: channels, height and width of the images that its file tells."""
 
 _SUFFIX = ".onnx"
 
@@ -50,6 +53,9 @@ def load_onnx(path: str | os.PathLike[str]) -> fx.GraphModule:
     name = os.fspath(path)
     model = read_model(path)
     try:
-        return to_module(graph_of(model))
+        graph = graph_of(model)
+        module = to_module(graph)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
+    module.meta[IMAGE_SHAPE] = graph.shape
+    return module

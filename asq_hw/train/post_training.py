@@ -49,7 +49,12 @@ class PostTraining:
 
 
 def quantize_trained(
-    recipe: Recipe, weights: Path, *, how: StepStart, calibration_images: int, workers: int = 0
+    recipe: Recipe,
+    weights: Path | None,
+    *,
+    how: StepStart,
+    calibration_images: int,
+    workers: int = 0,
 ) -> PostTraining:
     """Quantize a network as a recipe says, without training it.
 
@@ -57,8 +62,9 @@ def quantize_trained(
     ----------
     recipe : Recipe
         The network, what quantizes it, and the data set; nothing of its training counts.
-    weights : Path
-        The network's state dict, or a checkpoint of it in full precision.
+    weights : Path or None
+        The network's state dict, or a checkpoint of it in full precision; None where the recipe
+        names an ONNX file, which has its weights in it.
     how : StepStart
         Where scales start.
     calibration_images : int

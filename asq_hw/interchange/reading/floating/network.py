@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from asq_hw.errors import InputError
@@ -139,7 +142,7 @@ class _Builder:
     def _run(self, node: Node, module: nn.Module, tensors: Sequence[Tensor]) -> Tensor:
         """What a module makes of tensors without values."""
         try:
-            with self.mode:
+            with self.mode, _quiet():
                 made = module(*tensors)
         except InputError:
             raise
@@ -162,6 +165,17 @@ class _Builder:
             number += 1
             free = f"{wanted}_{number}"
         return free
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from printing what fails: it is told in one line."""
+    logger = logging.getLogger(fake_tensor.__name__)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _class_name(name: str) -> str:
