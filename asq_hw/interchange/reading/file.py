@@ -72,7 +72,7 @@ def _check_versions(name: str, model: onnx.ModelProto) -> None:
 def _check_parts(name: str, model: onnx.ModelProto) -> None:
     if model.functions:
         function = model.functions[0].name
-        raise InputError(f"{name}: functions of a file's own ({function}) are not read")
+        raise InputError(f"{name}: functions of a file's own ({function!r}) are not read")
     if model.graph.sparse_initializer:
         raise InputError(f"{name}: sparse tensors are not read")
     for tensor in model.graph.initializer:

@@ -23,6 +23,7 @@ MAX_ELEMENTS = 1 << 28
 """Most elements of a constant, and of one image's map."""
 
 _MAX_NODES = 10_000
+_MAX_NAME = 1000
 _IMAGE_RANK = 4
 
 
@@ -130,6 +131,7 @@ def graph_of(model: onnx.ModelProto) -> Graph:
     graph = model.graph
     if len(graph.node) > _MAX_NODES:
         raise InputError(f"a network of {len(graph.node)} nodes; at most {_MAX_NODES} are read")
+    _check_names(graph)
     constants: dict[str, Constant] = {}
     for tensor in graph.initializer:
         if tensor.name in constants:
@@ -158,6 +160,21 @@ def graph_of(model: onnx.ModelProto) -> Graph:
         constants=constants,
         opset=opset_of(model),
     )
+
+
+def _check_names(graph: onnx.GraphProto) -> None:
+    """Refuse names that cannot be told in one line; what is no UTF-8 comes as bytes."""
+    names = [graph.name]
+    for group in (graph.input, graph.output, graph.initializer):
+        names += [one.name for one in group]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    for name in names:
+        if not isinstance(name, str) or len(name) > _MAX_NAME or not name.isprintable():
+            raise InputError(
+                f"a name must be at most {_MAX_NAME} printable characters, not {name[:40]!r}"
+            )
 
 
 def _array(tensor: onnx.TensorProto) -> Constant:

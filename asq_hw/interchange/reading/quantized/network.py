@@ -26,7 +26,10 @@ from asq_hw.network.graph import PIXEL_MAX, RESERVED_NAME, IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.names import MAX_NAME_LENGTH
 
-__all__ = ["Reading", "to_network"]
+__all__ = ["WEIGHTED", "Reading", "to_network"]
+
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+"""Operators with weights."""
 
 _MOVED = frozenset({"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze"})
 """Operators that take codes of constants along."""
@@ -61,6 +64,8 @@ def to_network(
     """
     from asq_hw.interchange.reading.quantized.operators import OPERATORS
 
+    if not any(node.operator in WEIGHTED for node in graph.nodes):
+        raise InputError("a network must have weights, and this one has none")
     reading = Reading(graph=graph, mean=np.array(mean), std=np.array(std))
     reading.check_operators(set(OPERATORS))
     for node in graph.nodes:
@@ -69,8 +74,6 @@ def to_network(
     if isinstance(scores, Fixed):
         raise InputError(f"the output {graph.scores!r} must not be a constant")
     last = reading.plain(scores, f"{graph.scores}_codes")
-    if not any(isinstance(draft, WeightedDraft) for draft in reading.drafts):
-        raise InputError("a network must have weights")
     if last is not reading.drafts[-1]:
         raise InputError(f"the output {graph.scores!r} must be made by the last layer")
     formats = formats_of(reading.drafts)

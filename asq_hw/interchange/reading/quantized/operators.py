@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from asq_hw.interchange.reading.folding import axes_of
 from asq_hw.interchange.reading.graph import Constant, Node
 from asq_hw.interchange.reading.quantized.drafts import InputDraft, PlainDraft, WeightedDraft
-from asq_hw.interchange.reading.quantized.network import Reading
+from asq_hw.interchange.reading.quantized.network import WEIGHTED, Reading
 from asq_hw.interchange.reading.quantized.quant import QUANT_OPERATORS, quant_of
 from asq_hw.interchange.reading.quantized.values import Fixed, Map
 from asq_hw.interchange.reading.quantized.weights import weighted
@@ -452,9 +452,7 @@ def _last(reading: Reading, node: Node, inputs: Inputs) -> Map:
 
 OPERATORS: dict[str, Operator] = {
     **dict.fromkeys(QUANT_OPERATORS, _quant),
-    "Conv": weighted,
-    "Gemm": weighted,
-    "MatMul": weighted,
+    **dict.fromkeys(WEIGHTED, weighted),
     "BatchNormalization": _batch_norm,
     "Add": _add,
     **dict.fromkeys(("Sub", "Mul", "Div"), _affine),
