@@ -94,6 +94,13 @@ MIDDLES: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray]]] = {
          node("Conv", "j vq", "r", pads=[2, 0, 0, 1])],
         {"v": drawn(3, 6, 2, 2), "sv": number(0.01)},
     ),
+    "slice": (
+        [quant("a", "q", "sr", "b4"), node("Slice", "q from to axes steps", "p"),
+         quant("v", "vq", "sv", "b8"), node("Conv", "p vq", "r")],
+        {"from": np.array([1, 0, -4], I64), "to": np.array([3, 2**62, -1], I64),
+         "axes": np.array([1, 2, 3], I64), "steps": np.array([1, 2, 2], I64),
+         "v": drawn(3, 2, 1, 1), "sv": number(0.01)},
+    ),
     "average": (
         [quant("a", "q", "sr", "b4"),
          node("AveragePool", "q", "r", kernel_shape=[3, 2], strides=[2, 1])],

@@ -28,6 +28,7 @@ from asq_hw.network.layers import (
     MaxPool,
     Pad,
     Relu,
+    Select,
 )
 from asq_hw.numbers.fixedpoint import (
     SQRT2_FRACTION_BITS,
@@ -172,6 +173,17 @@ def _relu(writing: Writing, layer: Relu) -> None:
     graph.op("Clip", layer.source, low, high, output=layer.name)
 
 
+def _select(writing: Writing, layer: Select) -> None:
+    graph = writing.graph
+    ends = [
+        first + stride * (size - 1) + 1
+        for first, stride, size in zip(layer.first, layer.stride, layer.size, strict=True)
+    ]
+    bounds = (list(layer.first), ends, [2, 3], list(layer.stride))
+    part = graph.op("Slice", layer.source, *map(graph.constant, bounds))
+    graph.op("Gather", part, graph.constant(layer.channels), output=layer.name, axis=1)
+
+
 def _flatten(writing: Writing, layer: Flatten) -> None:
     shape = writing.graph.constant([0, -1, 1, 1])
     writing.graph.op("Reshape", layer.source, shape, output=layer.name)
@@ -246,6 +258,7 @@ LAYER_WRITERS: dict[type, LayerWriter] = {
     Add: LayerWriter(write=_add),
     Concat: LayerWriter(write=_concat),
     Pad: LayerWriter(write=_pad, fields=frozenset({"channels", "rows", "columns"})),
+    Select: LayerWriter(write=_select, fields=frozenset({"channels", "first", "stride", "size"})),
     Relu: LayerWriter(write=_relu, fields=frozenset({"maximum"})),
     Flatten: LayerWriter(write=_flatten),
     MaxPool: LayerWriter(write=_max_pool, fields=_WINDOW),

@@ -27,6 +27,7 @@ from asq_hw.network.layers import (
     MaxPool,
     Pad,
     Relu,
+    Select,
 )
 from asq_hw.network.layers.windows import window_positions
 from asq_hw.numbers.fixedpoint import quantize_multiplier
@@ -294,6 +295,41 @@ def padded(
     )
 
 
+def _slice(reading: Reading, node: Node, inputs: Inputs) -> Map:
+    """Some channels, and every n-th row and column."""
+    value = only_map(node, inputs)
+    if reading.graph.opset < 10 or value.rank != 4:
+        raise node.refused("a slice is read of images, from opset 10 on")
+    given = [
+        [int(one) for one in constant(node, inputs, place, "a slice").reshape(-1)]
+        for place in range(1, len(inputs))
+    ]
+    starts, ends, *rest = given
+    axes = rest[0] if rest else list(range(len(starts)))
+    steps = rest[1] if len(rest) > 1 else [1] * len(starts)
+    own = value.shape
+    chosen = [range(size) for size in own]
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        chosen[axis % 4] = range(*slice(start, end, step).indices(own[axis % 4]))
+    if chosen[0] != range(1) or min(steps, default=1) < 1 or not all(map(len, chosen)):
+        raise node.refused("a slice must keep the images, have steps from 1 on, and not be empty")
+    _, channels, rows, columns = chosen
+    return _moved(
+        reading,
+        node,
+        value,
+        (len(channels), len(rows), len(columns)),
+        lambda name, source: Select(
+            name=name,
+            source=source,
+            channels=np.array(channels),
+            first=(rows.start, columns.start),
+            stride=(rows.step, columns.step),
+            size=(len(rows), len(columns)),
+        ),
+    )
+
+
 def _flatten(reading: Reading, node: Node, inputs: Inputs) -> Map:
     value = only_map(node, inputs)
     if node.integer("axis", 1) != 1:
@@ -464,6 +500,7 @@ OPERATORS: dict[str, Operator] = {
     "ReduceMean": _reduce_mean,
     "Concat": _concat,
     "Pad": _pad,
+    "Slice": _slice,
     "Flatten": _flatten,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
