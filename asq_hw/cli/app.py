@@ -9,7 +9,9 @@ import typer
 from asq_hw import __version__
 from asq_hw.cli.check import check
 from asq_hw.cli.checkpoints import evaluate, export
+from asq_hw.cli.convert import convert
 from asq_hw.cli.doctor import doctor
+from asq_hw.cli.imports import import_network
 from asq_hw.cli.levels import levels
 from asq_hw.cli.options import examples
 from asq_hw.cli.overhead import overhead
@@ -41,10 +43,16 @@ EXAMPLES = {
         "asq-hw quantize mynet.py:build --weights runs/mynet-build-float/last.pt --data digits "
         "-o mynet.asq",
     ),
+    "import": ("asq-hw import brevitas.onnx -o brevitas.asq --data digits",),
+    "convert": (
+        "asq-hw convert -o bundled.onnx --to onnx",
+        "asq-hw convert digits.asq -o digits.onnx --to qonnx",
+    ),
     "doctor": ("asq-hw doctor",),
 }
 """Worked examples by command; each runs as it stands, after those before it, where `mynet.py` has a
-function `build` that makes a network of digits. Units have their own
+function `build` that makes a network of digits, and `brevitas.onnx` is one of Brevitas'. Units have
+their own
 (`asq_hw.cli.units.unit_examples`)."""
 
 app = typer.Typer(
@@ -80,6 +88,8 @@ for name, command in (
     ("eval", evaluate),
     ("export", export),
     ("quantize", quantize),
+    ("import", import_network),
+    ("convert", convert),
 ):
     kind = TrainCommand if command is train else None
     app.command(name, cls=kind, epilog=examples(EXAMPLES[name]))(command)

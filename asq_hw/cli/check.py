@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
+DEFAULT_SIZE = "3,224,224"
 COLUMNS = (
     Column(key="name", heading="layer"),
     Column(key="kind", heading="kind"),
@@ -30,8 +31,9 @@ def check(
     network: Annotated[
         str,
         typer.Argument(
-            metavar="FILE.py:BUILDER",
-            help="A function of a Python file, or of MODULE:BUILDER, that makes the network.",
+            metavar="FILE.py:BUILDER|NET.onnx",
+            help="A function of a Python file, or of MODULE:BUILDER, that makes the network; or an "
+            "ONNX file.",
         ),
     ],
     weights: Annotated[
@@ -44,9 +46,14 @@ def check(
         ),
     ] = None,
     size: Annotated[
-        str,
-        typer.Option("--input", metavar="C,H,W", help="That size, where there is no data set."),
-    ] = "3,224,224",
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="C,H,W",
+            help="That size, where there is no data set; default: what an ONNX file says, or "
+            f"{DEFAULT_SIZE}.",
+        ),
+    ] = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Say what would become of a network of your own, and all that stops it, before any training.
@@ -54,16 +61,21 @@ def check(
     Exit status 1 where something stops it.
     """
     require_torch("check")
+    from asq_hw.interchange.floating import is_onnx
     from asq_hw.interface.check import check as examine
     from asq_hw.train.checkpoints.checkpoint import Checkpoint, load_any
-    from asq_hw.train.floating import example_images, own_network
+    from asq_hw.train.floating import check_image_shape, example_images, own_network, told_shape
     from asq_hw.train.models.own import own_code
 
+    if weights is not None and is_onnx(network):
+        raise InputError(f"--weights goes with FILE.py:BUILDER; {network} has its weights in it")
     found = None if weights is None else load_any(weights)
     if isinstance(found, Checkpoint):
         raise InputError(f"{weights} is a checkpoint, whose network was taken already")
     model = own_network(network, found)
-    example = example_images(_shape(data, size))
+    shape = _shape(data, size) or told_shape(model) or integers("--input", DEFAULT_SIZE)
+    check_image_shape(network, model, shape)
+    example = example_images(shape)
     with own_code(network):
         report = examine(model, example)
     show(_report(network, report), form)
@@ -71,12 +83,14 @@ def check(
         raise typer.Exit(1)
 
 
-def _shape(data: str | None, size: str) -> tuple[int, ...]:
-    """Channels, height and width of the images."""
+def _shape(data: str | None, size: str | None) -> tuple[int, ...] | None:
+    """Channels, height and width of the images, where the options say them."""
     if data is not None:
         from asq_hw import datasets
 
         return datasets.open_dataset(data).image_shape
+    if size is None:
+        return None
     found = integers("--input", size)
     if len(found) != 3 or min(found) < 1:
         raise InputError(f"--input must be channels, height and width, not {size!r}")

@@ -40,8 +40,8 @@ CheckpointArgument = Annotated[
     Path,
     typer.Argument(
         metavar="CHECKPOINT",
-        help="A .pt file that train wrote, or a state dict with --recipe; or FILE.py:BUILDER, a "
-        "network of your own, with --weights.",
+        help="A .pt file that train wrote, or a state dict with --recipe; or FILE.py:BUILDER or "
+        "NET.onnx, a network of your own, with --weights.",
     ),
 ]
 RecipeOption = Annotated[
@@ -243,13 +243,14 @@ def _open(
 
     With `data_is_own`, `data` says nothing but what a network of one's own is for.
     """
+    from asq_hw.interchange.floating import is_onnx
     from asq_hw.train import recipes
     from asq_hw.train.models.own import is_own
     from asq_hw.train.opening import open_network
 
-    if is_own(str(path)) and not path.exists():
+    if is_onnx(path) or (is_own(str(path)) and not path.exists()):
         if weights is None:
-            raise InputError(f"--weights must name the state dict of {path}")
+            raise InputError(f"--weights must name the state dict of {path}, once it is trained")
         return open_network(
             weights,
             chosen_recipe(str(path), recipe, overrides, data=data, mean=mean, std=std, bits=bits),

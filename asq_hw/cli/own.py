@@ -20,15 +20,16 @@ __all__ = [
     "OwnDataOption",
     "StdOption",
     "WeightsOption",
+    "check_weights",
     "chosen_recipe",
 ]
 
 NetworkArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[FILE.py:BUILDER]",
+        metavar="[FILE.py:BUILDER|NET.onnx]",
         help="A network of your own: the function of a Python file, or of MODULE:BUILDER, that "
-        "makes it.",
+        "makes it; or an ONNX file.",
     ),
 ]
 WeightsOption = Annotated[
@@ -82,7 +83,7 @@ def chosen_recipe(
     Parameters
     ----------
     network : str or None
-        ``FILE.py:BUILDER``; None where the recipe names the network.
+        ``FILE.py:BUILDER`` or ``NET.onnx``; None where the recipe names the network.
     recipe : str or None
         What ``--recipe`` says.
     overrides : list of str or None
@@ -98,7 +99,9 @@ def chosen_recipe(
     from asq_hw.train import recipes
 
     if network is None and recipe is None:
-        raise InputError("a network must be named: FILE.py:BUILDER, or a recipe with --recipe")
+        raise InputError(
+            "a network must be named: FILE.py:BUILDER, NET.onnx, or a recipe with --recipe"
+        )
     pairs = [*(overrides or ())]
     pairs += [] if bits is None else [f"weight_bits={bits}", f"activation_bits={bits}"]
     for key, option, text in (("mean", "--mean", mean), ("std", "--std", std)):
@@ -115,11 +118,26 @@ def chosen_recipe(
     return recipes.own(network, data, pairs)
 
 
+def check_weights(network: str, weights: Path | None) -> None:
+    """Refuse a trained network without its weights, and weights for a file that has its own.
+
+    Raises
+    ------
+    InputError
+    """
+    from asq_hw.interchange.floating import is_onnx
+
+    if is_onnx(network) and weights is not None:
+        raise InputError(f"--weights goes with FILE.py:BUILDER; {network} has its weights in it")
+    if not is_onnx(network) and weights is None:
+        raise InputError(f"--weights must name the trained weights of {network}")
+
+
 def _check_builder(network: str) -> None:
     from asq_hw.train.models.own import is_own
 
     if not is_own(network):
         raise InputError(
-            f"a network of your own must be given as FILE.py:BUILDER, not {network!r}; known "
-            "networks are named by a recipe, with --recipe"
+            f"a network of your own must be given as FILE.py:BUILDER or NET.onnx, not {network!r}; "
+            "known networks are named by a recipe, with --recipe"
         )

@@ -15,6 +15,7 @@ from asq_hw.cli.own import (
     NetworkArgument,
     OwnDataOption,
     StdOption,
+    check_weights,
     chosen_recipe,
 )
 from asq_hw.cli.requirements import require_torch
@@ -34,18 +35,19 @@ COLUMNS = (
 
 
 def quantize(
-    weights: Annotated[
-        Path,
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            help="The trained network: its state dict, or a checkpoint of train.",
-        ),
-    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="MODEL", help="The model file to write.")
     ],
     network: NetworkArgument = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="The trained network: its state dict, or a checkpoint of train; an ONNX file has "
+            "its weights in it.",
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -113,6 +115,7 @@ def quantize(
     if calibration_images < 1:
         raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
     chosen = chosen_recipe(network, recipe, overrides, data=data, mean=mean, std=std, bits=bits)
+    check_weights(chosen.model, weights)
     from asq_hw import modelfile
     from asq_hw.interface.calibrate import CalibrationMethod
     from asq_hw.train.distributed import default_workers

@@ -6,13 +6,20 @@ import torch
 from torch import nn
 
 from asq_hw.errors import InputError
+from asq_hw.interchange.floating import IMAGE_SHAPE
 from asq_hw.train.checkpoints.pretrained import fill, fill_foreign
 from asq_hw.train.checkpoints.state_dict import StateDict
 from asq_hw.train.graph.canonical.rewrite import rewrite
 from asq_hw.train.models import build
 from asq_hw.train.models.own import build_own, is_own, own_code
 
-__all__ = ["example_images", "floating_network", "own_network"]
+__all__ = [
+    "check_image_shape",
+    "example_images",
+    "floating_network",
+    "own_network",
+    "told_shape",
+]
 
 _EXAMPLES = 2
 
@@ -31,8 +38,8 @@ def floating_network(
     Parameters
     ----------
     name : str
-        One of `asq_hw.train.models.names`; or ``FILE.py:BUILDER``, whose network is rewritten as
-        plain layers (`asq_hw.train.graph.canonical`).
+        One of `asq_hw.train.models.names`; or ``FILE.py:BUILDER`` or ``NET.onnx``, whose network
+        is rewritten as plain layers (`asq_hw.train.graph.canonical`).
     width : int
         Channels of the first stage of a known network.
     in_channels, num_classes : int
@@ -56,6 +63,7 @@ def floating_network(
     if image_size is None:
         raise InputError(f"{name} cannot be built without the size of its images")
     model = own_network(name, weights)
+    check_image_shape(name, model, (in_channels, *image_size))
     example = example_images((in_channels, *image_size))
     with own_code(name):
         rewriting = rewrite(model, example)
@@ -85,6 +93,25 @@ def own_network(name: str, weights: StateDict | None = None) -> nn.Module:
     if weights is not None:
         fill(model, weights.named_as(model.state_dict().keys()), weights.source)
     return model
+
+
+def check_image_shape(name: str, model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Refuse images ``(C, H, W)`` of another size than a network's file tells.
+
+    Raises
+    ------
+    InputError
+        If it is an ONNX file, and its images are others.
+    """
+    told = told_shape(model)
+    if told is not None and told != shape:
+        raise InputError(f"{name} takes images of {told}, not of {shape}")
+
+
+def told_shape(model: nn.Module) -> tuple[int, ...] | None:
+    """``(C, H, W)`` of its images, where a network's file tells it: where it is an ONNX file."""
+    found: tuple[int, ...] | None = getattr(model, "meta", {}).get(IMAGE_SHAPE)
+    return found
 
 
 def example_images(shape: tuple[int, ...]) -> torch.Tensor:

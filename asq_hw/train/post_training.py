@@ -50,7 +50,7 @@ class PostTraining:
 
 def quantize_trained(
     recipe: Recipe,
-    weights: Path,
+    weights: Path | None,
     *,
     how: PostTrainingSettings,
     calibration_images: int,
@@ -62,8 +62,9 @@ def quantize_trained(
     ----------
     recipe : Recipe
         The network, what quantizes it, and the data set; nothing of its training counts.
-    weights : Path
-        The network's state dict, or a checkpoint of it in full precision.
+    weights : Path or None
+        The network's state dict, or a checkpoint of it in full precision; None where the recipe
+        names an ONNX file, which has its weights in it.
     how : PostTrainingSettings
         What is chosen from weights and images, and how.
     calibration_images : int

@@ -10,6 +10,7 @@ import math
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -428,6 +429,7 @@ def test_an_interrupted_training_leaves_whole_files_and_can_go_on(tmp_path: Path
 # So few epochs leave no batch statistics that could be frozen.
 SHORTER = ("--set", "epochs=4", "--set", "freeze_bn_epochs=0")
 SMALLER = (*SHORTER, "--set", "width=8", "--threads", "1")
+BREVITAS = ROOT / "tests" / "interchange" / "files" / "digits-brevitas.onnx"
 MYNET = """
 from torch import nn
 
@@ -442,6 +444,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which all worked examples were run, with shorter trainings of a narrower net."""
     folder = tmp_path_factory.mktemp("examples")
     (folder / "mynet.py").write_text(MYNET)
+    shutil.copy(BREVITAS, folder / "brevitas.onnx")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for command in [line for lines in worked_examples().values() for line in lines]:

@@ -1,8 +1,9 @@
-"""Networks of one's own: what a function in somebody's file, or in a module, returns.
+"""Networks of one's own: what a function in somebody's file, or in a module, returns; ONNX files.
 
-Such a network is named ``FILE.py:BUILDER`` or ``MODULE:BUILDER``. Building it runs that code, also
-where a checkpoint names it. So a checkpoint's word is not enough for modules of Python's own
-library, whose functions can do anything, and nothing is ever installed or fetched.
+Such a network is named ``NET.onnx``, ``FILE.py:BUILDER`` or ``MODULE:BUILDER``. Reading ONNX runs
+nothing. Building one of the others runs its code, also where a checkpoint names it. So a
+checkpoint's word is not enough for modules of Python's own library, whose functions can do
+anything, and nothing is ever installed or fetched.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from torch import nn
 
 from asq_hw.errors import InputError
+from asq_hw.interchange.floating import is_onnx, load_onnx
 
 __all__ = ["build_own", "file_of", "is_own", "own_code"]
 
@@ -40,12 +42,14 @@ _LIBRARIES = tuple(
 
 
 def is_own(name: str) -> bool:
-    """Whether a network's name is that of somebody's builder."""
-    return ":" in name
+    """Whether a network's name is that of somebody's builder, or of an ONNX file."""
+    return ":" in name or is_onnx(name)
 
 
 def file_of(name: str) -> str | None:
-    """The file that a builder's name gives; None for a module, and for a known network."""
+    """The file that a network's name gives; None for a module, and for a known network."""
+    if is_onnx(name):
+        return name
     path = name.rpartition(":")[0]
     return path if path.endswith(_FILE) else None
 
@@ -56,16 +60,20 @@ def build_own(name: str) -> nn.Module:
     Parameters
     ----------
     name : str
-        ``FILE.py:BUILDER``, or ``MODULE:BUILDER``; the builder is a function or a class.
+        ``FILE.py:BUILDER``, or ``MODULE:BUILDER``; the builder is a function or a class. Or the
+        path of an ONNX file.
 
     Raises
     ------
     InputError
-        If there is no such builder, its code raises anything, or it returns no network.
+        If there is no such builder, its code raises anything, or it returns no network; or the file
+        cannot be read.
     """
+    if is_onnx(name):
+        return load_onnx(name)
     path, _, builder = name.rpartition(":")
     if not path or not builder.isidentifier():
-        raise InputError(f"a network must be given as FILE.py:BUILDER, not {name!r}")
+        raise InputError(f"a network must be given as FILE.py:BUILDER or NET.onnx, not {name!r}")
     with _importable(path), own_code(name):
         module = _from_file(path) if path.endswith(_FILE) else _by_name(path)
         function = getattr(module, builder, None)

@@ -314,7 +314,7 @@ def own(model: str, dataset: str, overrides: Mapping[str, object] | Iterable[str
     Parameters
     ----------
     model : str
-        ``FILE.py:BUILDER``, or the name of a known network.
+        ``FILE.py:BUILDER``, ``NET.onnx``, or the name of a known network.
     dataset : str
         By name, or its folder or archive.
     overrides : mapping, or iterable of ``"key=value"``
@@ -330,7 +330,9 @@ def own(model: str, dataset: str, overrides: Mapping[str, object] | Iterable[str
     recipe = from_dict({"name": "own"} | values)
     if "name" in values:
         return recipe
-    stem = re.sub(r"[^A-Za-z0-9_.]+", "-", model.rpartition("/")[2].replace(".py:", "-"))
+    stem = re.sub(
+        r"[^A-Za-z0-9_.]+", "-", model.rpartition("/")[2].replace(".py:", "-").removesuffix(".onnx")
+    )
     widths = f"w{recipe.weight_bits}a{recipe.activation_bits}" if recipe.is_quantized else "float"
     return replace(recipe, name=f"{stem.strip('-.') or 'own'}-{widths}")
 

@@ -1,0 +1,1 @@
+"""A QONNX network, straight to an integer network."""

@@ -1,0 +1,1 @@
+"""From an integer network to a graph of ONNX's operators."""
