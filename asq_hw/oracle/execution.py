@@ -119,7 +119,7 @@ def trace(
         If the images do not fit the network's input, or the network's 64-bit bounds do not hold
         for `product` (what it was trained for, where none is given).
     """
-    product = network.trained_product if product is None else product
+    product = Product(kind=network.product) if product is None else product
     network.check_product(product)
     shapes = map_shapes(network)
     _check_images(shapes[network.layers[0].name], images)
