@@ -66,13 +66,14 @@ def simulate(
         ),
     ] = None,
     product: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--product",
             metavar="|".join(ProductKind),
-            help="Multiply by odd powers of √2 exactly, or by the paper's table.",
+            help="Multiply by odd powers of √2 exactly, by the paper's table, or by codes of √2; "
+            "default: what the network was trained for.",
         ),
-    ] = DEFAULT.kind,
+    ] = None,
     lut_fraction_bits: Annotated[
         int,
         typer.Option(
@@ -127,13 +128,13 @@ def simulate(
     check_outputs(
         {"--trace": trace}, {"model": model_path(model), "--data": data, "--compare": compare}
     )
-    arithmetic = Product(
-        kind=choose(ProductKind, "product", product), lut_fraction_bits=lut_fraction_bits
-    )
+    kind = None if product is None else choose(ProductKind, "product", product)
+    asked = Product(kind=kind or DEFAULT.kind, lut_fraction_bits=lut_fraction_bits)
     from asq_hw import modelfile, sim
     from asq_hw.cli.accuracy import load_for, measure_accuracy
 
     network = modelfile.load(model_path(model))
+    arithmetic = replace(asked, kind=kind or network.product)
     dataset, reference = load_for(network, data, limit)
     run = partial(sim.simulate, threads=threads) if cluster is None else _on_cluster(cluster)
     run = run if batch_size is None else partial(run, batch_size=batch_size)

@@ -35,8 +35,9 @@ def command(example: Example, folder: Path = FOLDER) -> str:
     """The command line that holds the simulator against the example's trace."""
     place = folder / example.name
     words = ["asq-hw simulate", f"{place / _MODEL}", f"--data {place / _DATA}"]
-    if example.product.kind is ProductKind.POST_LUT:
+    if example.product.kind is not ProductKind.POST_SPLIT:
         words.append(f"--product {example.product.kind}")
+    if example.product.kind is ProductKind.POST_LUT:
         words.append(f"--lut-fraction-bits {example.product.lut_fraction_bits}")
     return " ".join([*words, f"--compare {place / _TRACE}"])
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asq_hw.conformance import exponents, functions, networks, weights
 from asq_hw.conformance.builders import arbitrary
-from asq_hw.modelfile.file import version_needed
+from asq_hw.modelfile.file import version_of
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product, ProductKind
 
@@ -39,7 +39,7 @@ class Example:
     @property
     def version(self) -> int:
         """Of the model file's format: the first that holds what the network has."""
-        return max(1 if self.network.images is None else 2, version_needed(self.network.layers))
+        return version_of(self.network)
 
 
 def _pixels(height: int, width: int, *, channels: int = 1, noise: int = 1) -> NDArray[np.uint8]:
@@ -52,6 +52,7 @@ def _pixels(height: int, width: int, *, channels: int = 1, noise: int = 1) -> ND
 
 
 SPLIT = Product()
+DUAL = Product(kind=ProductKind.POST_DUAL)
 
 
 def _lut(fraction_bits: int) -> Product:
@@ -85,6 +86,7 @@ EXAMPLES: tuple[Example, ...] = (
     _example("apot", "every code of APoT weights of 2 to 8 bits", weights.apot),
     _example("post-split", "every code of POST weights, odd parts joined once", weights.post),
     _example("post-lut", "the same network with the paper's table", weights.post, _lut(0)),
+    _example("post-dual", "the same network with two codes for each value", weights.post, DUAL),
     _example(
         "post-encodings",
         "the other encodings, a table with 6 fraction bits",
@@ -103,6 +105,13 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     _example(
         "adaptive-two-stages", "ASQ steps from two layers", networks.adaptive_two_stages, noise=3
+    ),
+    _example(
+        "adaptive-dual",
+        "ASQ steps, and odd codes of each",
+        networks.adaptive_dual,
+        DUAL,
+        noise=3,
     ),
     _example("log-linear", "steps that are 2 to a linear function", exponents.log_linear, noise=3),
     _example(

@@ -30,8 +30,10 @@ from asq_hw.network.layers import (
     Relu,
     Select,
 )
+from asq_hw.numbers.products import ProductKind
 
 __all__ = [
+    "adaptive_dual",
     "adaptive_one_stage",
     "adaptive_two_stages",
     "color",
@@ -228,6 +230,11 @@ def adaptive_two_stages() -> IntegerNetwork:
             shift=5,
         ),
     )
+
+
+def adaptive_dual() -> IntegerNetwork:
+    """The same, trained for two codes of each value."""
+    return replace(adaptive_two_stages(), name="adaptive_dual", product=ProductKind.POST_DUAL)
 
 
 def residual() -> IntegerNetwork:

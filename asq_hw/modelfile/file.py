@@ -10,7 +10,6 @@ import json
 import os
 import re
 import stat
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,14 +30,16 @@ from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import Conv, Input, Layer, Linear
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.shared_exponent import SharedExponentStep
+from asq_hw.numbers.products import Product, ProductKind
 
-__all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save", "version_needed"]
+__all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save", "version_of"]
 
 FORMAT = "asq-hw integer network"
 VERSION = 5
 """The latest; every version from 1 on is read."""
 _VERSION_WITH_IMAGES = 2
 _VERSION_WITH_EXPONENTS = 3
+_VERSION_WITH_PRODUCT = 5
 MAX_LAYERS = 10_000
 MAX_SMALL_ELEMENTS = 1 << 22
 """Most elements of all tensors but weight codes and references: they grow to 64 bits each."""
@@ -89,9 +90,11 @@ def save(network: IntegerNetwork, path: str | os.PathLike[str]) -> None:
         "images": None if network.images is None else encode_images(network.images),
         "layers": layers,
     }
+    if network.product is not ProductKind.POST_SPLIT:
+        graph["product"] = str(network.product)
     metadata = {
         "format": FORMAT,
-        "version": str(max(_VERSION_WITH_IMAGES, version_needed(network.layers))),
+        "version": str(max(_VERSION_WITH_IMAGES, version_of(network))),
         "graph": json.dumps(graph, separators=(",", ":")),
     }
     _check_counts(len(layers), {name: array.size for name, (_, array) in tensors.items()})
@@ -137,9 +140,13 @@ def load(path: str | os.PathLike[str]) -> IntegerNetwork:
         raise ModelFileError(f"{os.fspath(path)}: {message}{rule}", rule=error.rule) from error
 
 
-def version_needed(layers: Sequence[Layer]) -> int:
-    """The first version of the format that has the kinds and step sizes of all these layers."""
-    return max((_version_of(layer) for layer in layers), default=1)
+def version_of(network: IntegerNetwork) -> int:
+    """The first version of the format that has all that a network has."""
+    versions = [_version_of(layer) for layer in network.layers]
+    versions += [1 if network.images is None else _VERSION_WITH_IMAGES]
+    is_split = network.product is ProductKind.POST_SPLIT
+    versions += [1 if is_split else _VERSION_WITH_PRODUCT]
+    return max(versions)
 
 
 def _version_of(layer: Layer) -> int:
@@ -211,6 +218,9 @@ def _decode_graph(graph: Fields, file: TensorFile, version: int) -> IntegerNetwo
         metadata=graph.string_mapping("metadata"),
         references=tensors.references(),
         images=None if version < _VERSION_WITH_IMAGES else _decode_images(graph, made),
+        product=_decode_product(graph)
+        if version >= _VERSION_WITH_PRODUCT
+        else ProductKind.POST_SPLIT,
     )
     graph.finish()
     tensors.finish()
@@ -239,6 +249,13 @@ def _decode_images(graph: Fields, layers: tuple[Layer, ...]) -> ImageSpec | None
         raise InputError("a network's first layer must be its input")
     with citing("R-images"):
         return decode_images(images, layers[0])
+
+
+def _decode_product(graph: Fields) -> ProductKind:
+    """What the network was trained for; ``post-split`` where that is not said."""
+    if not graph.has("product"):
+        return ProductKind.POST_SPLIT
+    return Product(kind=graph.string("product")).kind  # type: ignore[arg-type]  # it is checked
 
 
 def _version(text: str) -> int:

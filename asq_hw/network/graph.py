@@ -16,7 +16,7 @@ from asq_hw.network.feature_map import FeatureMap, Shape
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import Input, Layer
 from asq_hw.network.names import check_name
-from asq_hw.numbers.products import Product
+from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.numbers.validation import check_codes
 
 __all__ = ["PIXEL_MAX", "RESERVED_NAME", "IntegerNetwork"]
@@ -49,6 +49,9 @@ class IntegerNetwork:
         Anything worth keeping about where the network came from.
     images : ImageSpec or None
         Which images it takes and what its scores stand for; None where only `layers` tells.
+    product : ProductKind
+        What it was trained for, ``post-split`` or ``post-dual``: what runs it if nothing else is
+        asked for.
 
     Raises
     ------
@@ -63,6 +66,7 @@ class IntegerNetwork:
     references: Mapping[str, NDArray[np.uint16]] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     images: ImageSpec | None = None
+    product: ProductKind = ProductKind.POST_SPLIT
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -90,7 +94,16 @@ class IntegerNetwork:
         if self.images is not None:
             with citing("R-images"):
                 _check_images(self.images, self, scores[0])
+        object.__setattr__(self, "product", Product(kind=self.product).kind)
+        if self.product is ProductKind.POST_LUT:
+            raise InputError("no network is trained for the product post-lut")
         self.check_product(Product())
+        self.check_product(self.trained_product)
+
+    @property
+    def trained_product(self) -> Product:
+        """The product that it was trained for."""
+        return Product(kind=self.product)
 
     @property
     def input(self) -> Input:

@@ -18,24 +18,27 @@ MAX_LUT_FRACTION_BITS = 15
 
 
 class ProductKind(StrEnum):
-    """The two ways to multiply by a weight of a POST grid."""
+    """The ways to multiply by a weight of a POST grid."""
 
     POST_SPLIT = "post-split"
     """Exact: even and odd parts are summed apart, the square root of two is applied once."""
     POST_LUT = "post-lut"
     """The paper's (Eq. 18): each product with an odd exponent is a rounded table entry."""
+    POST_DUAL = "post-dual"
+    """Each activation has a second code, of ``sqrt(2)`` times its value, for the odd powers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
     """A choice of product for the layers whose grid holds the square root of two.
 
-    Other grids have no odd part; for them both kinds are the same exact product.
+    Other grids have no odd part; for them all kinds are the same exact product.
 
     Parameters
     ----------
     kind : ProductKind
-        ``post-split`` (exact, the default) or ``post-lut`` (the paper's table).
+        ``post-split`` (exact, the default), ``post-lut`` (the paper's table) or ``post-dual``
+        (two codes for each activation, see `asq_hw.numbers.odd_codes`).
     lut_fraction_bits : int
         Fraction bits of a table entry, 0 to 15; 0 is the paper's integer table.
 
@@ -60,11 +63,19 @@ class Product:
         """Whether products with this grid's weights come from the rounded table."""
         return grid.uses_sqrt2 and self.kind is ProductKind.POST_LUT
 
+    def uses_odd_codes(self, grid: Grid) -> bool:
+        """Whether this grid's odd powers meet codes of their own."""
+        return grid.uses_sqrt2 and self.kind is ProductKind.POST_DUAL
+
+    def has_pair(self, grid: Grid) -> bool:
+        """Whether even and odd parts are summed apart."""
+        return grid.uses_sqrt2 and self.kind is ProductKind.POST_SPLIT
+
     def fraction_bits(self, grid: Grid) -> int:
         """Fraction bits of the dot product that leaves the accumulator, ``F`` in the contract."""
-        if not grid.uses_sqrt2:
-            return 0
-        return self.lut_fraction_bits if self.uses_lut(grid) else SPLIT_FRACTION_BITS
+        if self.has_pair(grid):
+            return SPLIT_FRACTION_BITS
+        return self.lut_fraction_bits if self.uses_lut(grid) else 0
 
     def lut_entry(self, activation: int, even: int, odd: int) -> int:
         """One ``post-lut`` product with `lut_fraction_bits` fraction bits.

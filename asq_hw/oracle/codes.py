@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from asq_hw.network.activation import ActivationQuantizer
 from asq_hw.network.layers.weighted import WeightedLayer
+from asq_hw.oracle.arithmetic import sqrt2
 
-__all__ = ["WeightCodes", "code_range", "grid_codes", "weight_codes"]
+__all__ = ["WeightCodes", "code_range", "grid_codes", "odd_code_range", "weight_codes"]
 
 Level = tuple[int, int, int]
 """``(even, odd, shift)``: the value ``(even + odd * sqrt(2)) * 2**-shift``."""
@@ -27,6 +28,12 @@ def code_range(quantizer: ActivationQuantizer) -> tuple[int, int]:
     if quantizer.grid.signed:
         return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     return 0, 2**bits - 1
+
+
+def odd_code_range(quantizer: ActivationQuantizer) -> tuple[int, int]:
+    """The same of odd codes: the integers nearest to the square root of two times `Qn` and `Qp`."""
+    low, high = code_range(quantizer)
+    return sqrt2(low, 0), sqrt2(high, 0)
 
 
 def weight_codes(layer: WeightedLayer) -> WeightCodes:

@@ -13,9 +13,9 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Input, Linear
 from asq_hw.numbers.products import Product
 from asq_hw.oracle.plain import Tensor, run_input, run_plain
-from asq_hw.oracle.quantizer import quantize, step_size
+from asq_hw.oracle.quantizer import quantize, quantize_odd, step_size
 from asq_hw.oracle.shapes import map_shapes
-from asq_hw.oracle.weighted import accumulate, product_tables, requantize
+from asq_hw.oracle.weighted import accumulate, has_odd_codes, product_tables, requantize
 from asq_hw.oracle.windows import MapShape
 
 __all__ = ["OracleTrace", "predict", "run", "trace"]
@@ -33,15 +33,19 @@ class OracleTrace:
         Output ``X`` of every layer.
     codes : dict of (N, C, H, W) arrays
         Activation codes ``q`` that a convolution or linear layer reads.
+    odd_codes : dict of (N, C, H, W) arrays
+        The same ``qO``, of layers that have them: of a grid with the square root of two, with
+        ``post-dual``.
     steps : dict of (N,) arrays
         Step ``D`` of each sample in a convolution or linear layer.
     accumulators : dict of tuples of (N, O, H, W) arrays
         ``(E, O)`` for a grid with the square root of two and ``post-split``, ``(V,)`` for the
-        same with ``post-lut``, ``(E,)`` for other grids.
+        same with ``post-lut`` and ``post-dual``, ``(E,)`` for other grids.
     """
 
     feature_maps: dict[str, IntArray]
     codes: dict[str, IntArray]
+    odd_codes: dict[str, IntArray]
     steps: dict[str, IntArray]
     accumulators: dict[str, tuple[IntArray, ...]]
 
@@ -52,6 +56,8 @@ class OracleTrace:
             if name in self.steps:
                 named[f"{name}-step"] = self.steps[name]
                 named[f"{name}-codes"] = self.codes[name]
+                if name in self.odd_codes:
+                    named[f"{name}-odd-codes"] = self.odd_codes[name]
                 sums = self.accumulators[name]
                 parts = ("even", "odd") if len(sums) == 2 else ("sum",)
                 named |= {f"{name}-{part}": made for part, made in zip(parts, sums, strict=True)}
@@ -111,14 +117,14 @@ def trace(
     ------
     InputError
         If the images do not fit the network's input, or the network's 64-bit bounds do not hold
-        for `product` (``post-split`` where none is given).
+        for `product` (what it was trained for, where none is given).
     """
-    product = Product() if product is None else product
+    product = Product(kind=network.product) if product is None else product
     network.check_product(product)
     shapes = map_shapes(network)
     _check_images(shapes[network.layers[0].name], images)
     made: dict[str, list[Tensor]] = {}
-    result = OracleTrace(feature_maps={}, codes={}, steps={}, accumulators={})
+    result = OracleTrace(feature_maps={}, codes={}, odd_codes={}, steps={}, accumulators={})
     for layer in network.layers:
         read = [made[name] for name in layer.source_names]
         if isinstance(layer, Conv | Linear):
@@ -154,14 +160,21 @@ def _run_weighted(
 ) -> list[Tensor]:
     """The layer's outputs, sample by sample; everything on the way goes to `result`."""
     steps = [step_size(layer.quantizer, sample) for sample in source]
-    codes = [quantize(layer.quantizer, step, x) for step, x in zip(steps, source, strict=True)]
-    tables = product_tables(layer, product)
-    accumulators = [accumulate(layer, tables, sample) for sample in codes]
+    read = list(zip(steps, source, strict=True))
+    codes = [quantize(layer.quantizer, step, x) for step, x in read]
     result.steps[layer.name] = np.array(steps, dtype=np.int64)
     result.codes[layer.name] = _pack(codes, shapes[layer.source])
+    both: list[tuple[Tensor, ...]] = [(sample,) for sample in codes]
+    tables = product_tables(layer, product)
+    count = len(tables)
+    if has_odd_codes(layer, product):
+        odd = [quantize_odd(layer.quantizer, step, x) for step, x in read]
+        result.odd_codes[layer.name] = _pack(odd, shapes[layer.source])
+        both, count = list(zip(codes, odd, strict=True)), 1
+    accumulators = [accumulate(layer, tables, *sample) for sample in both]
     result.accumulators[layer.name] = tuple(
         _pack([sample[index] for sample in accumulators], shapes[layer.name])
-        for index in range(len(tables))
+        for index in range(count)
     )
     return [
         requantize(layer, step, sample, product)

@@ -8,11 +8,11 @@ from typing import assert_never
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.shared_exponent import SharedExponentStep
-from asq_hw.oracle.arithmetic import clamp, exp2, rshift
-from asq_hw.oracle.codes import code_range
+from asq_hw.oracle.arithmetic import R2, clamp, exp2, rshift
+from asq_hw.oracle.codes import code_range, odd_code_range
 from asq_hw.oracle.plain import Tensor, each
 
-__all__ = ["quantize", "step_size"]
+__all__ = ["quantize", "quantize_odd", "step_size"]
 
 
 def step_size(quantizer: ActivationQuantizer, source: Tensor) -> int:
@@ -64,8 +64,20 @@ def _run_stage(stage: AdapterStage, values: list[int]) -> list[int]:
 
 
 def quantize(quantizer: ActivationQuantizer, step: int, source: Tensor) -> Tensor:
-    """Activation codes by the contract's second form: `low` and one for each threshold reached."""
-    low, high = code_range(quantizer)
+    """Activation codes ``q`` of a step ``D``."""
+    return _codes(quantizer, step, source, code_range(quantizer))
+
+
+def quantize_odd(quantizer: ActivationQuantizer, step: int, source: Tensor) -> Tensor:
+    """Odd codes ``qO`` of a step ``D``: those of ``DO``."""
+    return _codes(quantizer, rshift(step * R2, 16), source, odd_code_range(quantizer))
+
+
+def _codes(
+    quantizer: ActivationQuantizer, step: int, source: Tensor, ends: tuple[int, int]
+) -> Tensor:
+    """The contract's second form: the lowest code, and one more for each threshold reached."""
+    low, high = ends
     doubled = 2 * 2**quantizer.step_fraction_bits
     thresholds = [(2 * k - 1) * step for k in range(low + 1, high + 1)]
     return each(lambda x: low + bisect_right(thresholds, x * doubled), source)

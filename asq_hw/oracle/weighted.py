@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from operator import getitem
+from operator import add, getitem
 
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.products import Product
 from asq_hw.oracle.arithmetic import R2, rshift, sat, sqrt2
-from asq_hw.oracle.codes import code_range, weight_codes
+from asq_hw.oracle.codes import code_range, odd_code_range, weight_codes
 from asq_hw.oracle.plain import Tensor, each
 from asq_hw.oracle.windows import window_places, window_starts
 
-__all__ = ["ProductTables", "accumulate", "product_tables", "requantize"]
+__all__ = ["ProductTables", "accumulate", "has_odd_codes", "product_tables", "requantize"]
 
 SPLIT_FRACTION_BITS = 4
 R2_FRACTION_BITS = 15
 
 ProductTables = list[dict[int, list[int]]]
-"""For each accumulator what a weight code adds, by ``q``; a negative one counts from the end."""
+"""For each sum what a weight code adds, by ``q``; a negative one counts from the end. The last sum
+is of ``qO`` where the layer has odd codes."""
 
 
 def _uses_table(layer: Conv | Linear, product: Product) -> bool:
     return weight_codes(layer).has_sqrt2 and product.kind.value == "post-lut"
 
 
+def has_odd_codes(layer: Conv | Linear, product: Product) -> bool:
+    """Whether the layer's activations have a second code."""
+    return weight_codes(layer).has_sqrt2 and product.kind.value == "post-dual"
+
+
 def product_tables(layer: Conv | Linear, product: Product) -> ProductTables:
-    """Of ``E``, of ``E`` and ``O``, or of ``V``."""
-    low, high = code_range(layer.quantizer)
-    codes = (*range(high + 1), *range(low, 0))
+    """Of ``E``, of ``E`` and ``O``, of ``V``, or of the two parts of ``V`` by ``q`` and ``qO``."""
+    codes = _in_python_order(code_range(layer.quantizer))
     pairs, has_sqrt2 = weight_codes(layer)
     if _uses_table(layer, product):
         fraction = product.lut_fraction_bits
@@ -37,14 +42,32 @@ def product_tables(layer: Conv | Linear, product: Product) -> ProductTables:
                 for weight, (even, odd) in pairs.items()
             }
         ]
+    odd = codes
+    if has_odd_codes(layer, product):
+        odd = _in_python_order(odd_code_range(layer.quantizer))
     return [
-        {weight: [pair[part] * q for q in codes] for weight, pair in pairs.items()}
-        for part in range(2 if has_sqrt2 else 1)
+        {weight: [pair[part] * q for q in ordered] for weight, pair in pairs.items()}
+        for part, ordered in enumerate([codes, odd] if has_sqrt2 else [codes])
     ]
 
 
-def accumulate(layer: Conv | Linear, tables: ProductTables, codes: Tensor) -> tuple[Tensor, ...]:
-    """Every accumulator of one sample, each (O, H, W)."""
+def _in_python_order(ends: tuple[int, int]) -> tuple[int, ...]:
+    """All codes, so that a negative one stands where it counts from the end."""
+    low, high = ends
+    return (*range(high + 1), *range(low, 0))
+
+
+def accumulate(
+    layer: Conv | Linear, tables: ProductTables, codes: Tensor, odd_codes: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Every accumulator of one sample, each (O, H, W); of odd codes, one that adds both sums."""
+    if odd_codes is None:
+        return _sums(layer, tables, codes)
+    parts = zip(tables, (codes, odd_codes), strict=True)
+    return (each(add, *(_sums(layer, [table], read)[0] for table, read in parts)),)
+
+
+def _sums(layer: Conv | Linear, tables: ProductTables, codes: Tensor) -> tuple[Tensor, ...]:
     windows = _windows(layer, codes)
     weights = layer.weight_codes.reshape(len(layer.weight_codes), -1).tolist()
     groups = layer.groups if isinstance(layer, Conv) else 1
@@ -120,7 +143,7 @@ def _dot_products(
     layer: Conv | Linear, accumulators: tuple[Tensor, ...], product: Product
 ) -> tuple[int, Tensor]:
     """``F`` and ``V``."""
-    if not weight_codes(layer).has_sqrt2:
+    if not weight_codes(layer).has_sqrt2 or has_odd_codes(layer, product):
         return 0, accumulators[0]
     if _uses_table(layer, product):
         return product.lut_fraction_bits, accumulators[0]

@@ -108,7 +108,7 @@ def simulate(
     ConnectionError
         If the cluster goes away, or a chunk loses its worker again and again.
     """
-    product = Product() if product is None else product
+    product = network.trained_product if product is None else product
     check_images(network, images)
     check_counts(1, batch_size)
     network.check_product(product)

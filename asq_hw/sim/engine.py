@@ -86,7 +86,7 @@ def simulate(
     Parameters
     ----------
     product : Product
-        How products with the square root of two are computed; ``post-split`` by default.
+        How products with the square root of two are computed; by default as it was trained.
     threads : int
         Threads that compute; by default as many as the processors this process may use.
     batch_size : int
@@ -119,7 +119,7 @@ def simulate(
     >>> simulate(net, images).scores.tolist()  # 11 / 4, to the nearest
     [[3]]
     """
-    product = Product() if product is None else product
+    product = network.trained_product if product is None else product
     check_images(network, images)
     check_counts(1 if threads is None else threads, batch_size)
     work = Run(

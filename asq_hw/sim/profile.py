@@ -37,7 +37,7 @@ def profile_layers(
     images : uint8 (N, C, H, W)
         On what.
     product : Product, optional
-        How weights with the square root of two are multiplied; None: ``post-split``.
+        How weights with the square root of two are multiplied; None: as it was trained.
     kernel : str
         Instruction set, or ``auto``.
 
@@ -46,7 +46,7 @@ def profile_layers(
     InputError
         As `simulate` does.
     """
-    product = Product() if product is None else product
+    product = network.trained_product if product is None else product
     check_images(network, images)
     run = Run(network, images, product=product, kernel=kernel)
     run.warm_up()

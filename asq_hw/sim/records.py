@@ -21,6 +21,7 @@ __all__ = [
     "NOWHERE",
     "NO_ADAPTER",
     "NO_EXPONENT",
+    "NO_ODD_CODES",
     "NO_WINOGRAD",
     "AdapterRecord",
     "AddRecord",
@@ -33,6 +34,7 @@ __all__ = [
     "InputRecord",
     "LookupRecord",
     "MaxPoolRecord",
+    "OddCodesRecord",
     "OutputRange",
     "PlaceRecord",
     "ProductRecord",
@@ -286,6 +288,20 @@ class ExponentRecord(NamedTuple):
 NO_EXPONENT = ExponentRecord(shift=0, lowest=0, highest=NOWHERE)
 
 
+class OddCodesRecord(NamedTuple):
+    """The second codes of activations, which are kept as what they are above the first ones."""
+
+    code_low: int
+    code_high: int
+    least: int
+    """The smallest difference of the two codes."""
+    indices_at: int
+    """Where the differences above `least` go in bytes; `NOWHERE` where there are no such codes."""
+
+
+NO_ODD_CODES = OddCodesRecord(code_low=0, code_high=0, least=0, indices_at=NOWHERE)
+
+
 class QuantizerRecord(NamedTuple):
     """The activation quantizer in front of a convolution."""
 
@@ -296,6 +312,7 @@ class QuantizerRecord(NamedTuple):
     step_fraction_bits: int
     code_low: int
     code_high: int
+    odd: OddCodesRecord
 
 
 class CodesRecord(NamedTuple):
@@ -309,8 +326,10 @@ class CodesRecord(NamedTuple):
     padding_y: int
     padding_x: int
     planes: int
+    plane: int
+    """Codes from one plane to the next."""
     tables_at: int
-    """What stands in each plane for each ``q - Qn``."""
+    """What stands in each plane for each ``q - Qn``, or for each difference of odd codes."""
 
 
 class WinogradRecord(NamedTuple):
@@ -320,7 +339,7 @@ class WinogradRecord(NamedTuple):
     """Of 2 x 2 outputs."""
     tiles_across: int
     row: int
-    """Bytes of one tile's channels in a plane of transformed codes."""
+    """Bytes of one tile's channels, of all planes of codes, in a plane of transformed codes."""
     offset: int
     """What keeps transformed codes from being negative."""
 

@@ -12,6 +12,7 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.products import Product
 from asq_hw.sim.lowering.memory_plan import Layout
+from asq_hw.sim.lowering.planes import difference_range
 from asq_hw.sim.program import Memory, Statistic
 
 __all__ = ["TraceBatch", "read_batch", "tensor_shapes", "tensor_type"]
@@ -40,9 +41,10 @@ def tensor_shapes(network: IntegerNetwork, product: Product) -> dict[str, tuple[
     """Names and shapes (without N) of all tensors, in the order they are computed in.
 
     A layer's feature map has the layer's name, (C, H, W). A convolution or linear layer has before
-    it ``NAME-step`` (), ``NAME-codes`` (C, H, W) of its source, and its accumulators (O, H, W):
-    ``NAME-even`` and ``NAME-odd`` where they are two, else ``NAME-sum``. No layer's name has a
-    hyphen, so nothing can collide.
+    it ``NAME-step`` (), ``NAME-codes`` (C, H, W) of its source, with ``post-dual`` and the
+    square root of two ``NAME-odd-codes`` of the same, and its accumulators (O, H, W): ``NAME-even``
+    and ``NAME-odd`` where they are two, else ``NAME-sum``. No layer's name has a hyphen, so nothing
+    can collide.
     """
     maps = network.feature_maps()
     shapes: dict[str, tuple[int, ...]] = {}
@@ -50,6 +52,8 @@ def tensor_shapes(network: IntegerNetwork, product: Product) -> dict[str, tuple[
         if isinstance(layer, Conv | Linear):
             shapes[f"{layer.name}-step"] = ()
             shapes[f"{layer.name}-codes"] = maps[layer.source].shape
+            if product.uses_odd_codes(layer.weight_grid):
+                shapes[f"{layer.name}-odd-codes"] = maps[layer.source].shape
             for part in _parts(layer, product):
                 shapes[f"{layer.name}-{part}"] = maps[layer.name].shape
         shapes[layer.name] = maps[layer.name].shape
@@ -102,7 +106,12 @@ def read_batch(
             source, low = maps[layer.source].shape, layer.quantizer.grid.minimum
             indices = take(memory.indices, layout.indices[layer.name], source)
             tensors[f"{layer.name}-step"] = counts[:, number, Statistic.STEP_SIZE].astype(np.int32)
-            tensors[f"{layer.name}-codes"] = indices.astype(np.int16) + np.int16(low)
+            tensors[f"{layer.name}-codes"] = codes = indices.astype(np.int16) + np.int16(low)
+            if layer.name in layout.odd_indices:
+                above = take(memory.indices, layout.odd_indices[layer.name], source)
+                least = difference_range(layer.quantizer.grid)[0]
+                odd = codes + above.astype(np.int16) + np.int16(least)
+                tensors[f"{layer.name}-odd-codes"] = odd
             for index, part in enumerate(_parts(layer, product)):
                 place = layout.accumulators[layer.name] + index * maps[layer.name].size
                 tensors[f"{layer.name}-{part}"] = take(memory.accumulators, place, shape).copy()
@@ -112,5 +121,4 @@ def read_batch(
 
 def _parts(layer: Conv | Linear, product: Product) -> tuple[str, ...]:
     """Names of the layer's accumulators."""
-    pair = layer.weight_grid.uses_sqrt2 and not product.uses_lut(layer.weight_grid)
-    return ("even", "odd") if pair else ("sum",)
+    return ("even", "odd") if product.has_pair(layer.weight_grid) else ("sum",)

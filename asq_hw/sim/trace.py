@@ -83,7 +83,7 @@ def write_trace(
     >>> sorted(path.name for path in Path("trace").iterdir())
     ['index.json', 'input.npy', 'scores.npy']
     """
-    product = Product() if product is None else product
+    product = network.trained_product if product is None else product
     shapes = tensor_shapes(network, product)
     make_folder(folder, "trace folder")
     with ExitStack() as stack:
@@ -146,7 +146,7 @@ class TraceComparison:
     def __init__(
         self, folder: Path, network: IntegerNetwork, product: Product | None = None
     ) -> None:
-        product = Product() if product is None else product
+        product = network.trained_product if product is None else product
         if not folder.is_dir():
             raise InputError(f"there is no trace folder {folder}")
         self._shapes = tensor_shapes(network, product)
@@ -223,7 +223,7 @@ def compare_traces(
     network : IntegerNetwork
         What was run.
     product : Product, optional
-        How weights with the square root of two were multiplied; None: ``post-split``.
+        How weights with the square root of two were multiplied; None: as the network was trained.
 
     Examples
     --------
@@ -241,7 +241,8 @@ def compare_traces(
     input[0, 0, 1, 1] is 4, expected 5
     """
     comparison = TraceComparison(expected, network, product)
-    names = tensor_shapes(network, Product() if product is None else product)
+    product = network.trained_product if product is None else product
+    names = tensor_shapes(network, product)
     tensors = {name: _load(_file(actual, name)) for name in names if _file(actual, name).exists()}
     missing = [layer.name for layer in network.layers if layer.name not in tensors]
     if missing:

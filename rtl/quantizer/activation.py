@@ -66,6 +66,26 @@ class StepQuantizer(Design):
         """Cycles without an operation that a step needs behind it."""
 
     @property
+    def code_range(self) -> tuple[int, int]:
+        """Least and greatest code."""
+        return self.grid.minimum, self.grid.maximum
+
+    @property
+    def code_port(self) -> Port:
+        """Where codes come out."""
+        return Port(
+            name="code",
+            width=self.bits,
+            signed=self.signed,
+            direction=Direction.OUT,
+            meaning="activation code q",
+        )
+
+    def acting(self, step: int) -> int:
+        """The step that features are divided by, where `step` was loaded."""
+        return step
+
+    @property
     def close_steps(self) -> NDArray[np.int64]:
         """Steps at which the circuit decides something by 1, int64 (n,): none, unless it says so.
 
@@ -125,25 +145,19 @@ class StepQuantizer(Design):
                 meaning="feature X; read without load",
             ),
             VALID_OUT,
-            Port(
-                name="code",
-                width=self.bits,
-                signed=self.signed,
-                direction=Direction.OUT,
-                meaning="activation code q",
-            ),
+            self.code_port,
         )
 
     def reference(self, inputs: Rows) -> dict[str, NDArray[np.int64]]:
         """The contract's division, for each feature with the step before it."""
         step, codes = 1, []
-        low, high = self.grid.minimum, self.grid.maximum
+        low, high = self.code_range
         columns = (inputs[name].tolist() for name in ("load", "step", "feature"))
         for load, new, feature in zip(*columns, strict=True):
-            step = new if load else step
+            step = self.acting(new) if load else step
             code = divide_half_up(feature << self.step_fraction_bits, step)
             codes.append(min(max(code, low), high))
-        return {"code": np.array(codes, dtype=np.int64)}
+        return {self.code_port.name: np.array(codes, dtype=np.int64)}
 
     def emits(self, inputs: Rows) -> NDArray[np.bool_]:
         """Features have a code, steps have none."""
@@ -180,8 +194,9 @@ class StepQuantizer(Design):
         if len(self.close_steps):
             close = random.choice(self.close_steps, operations)
             step = np.where(random.random(operations) < 0.25, close, step)
-        current = step[np.maximum.accumulate(np.where(load == 1, np.arange(operations), 0))]
-        low, high = self.grid.minimum, self.grid.maximum
+        acting = np.array([self.acting(each) for each in step.tolist()], dtype=np.int64)
+        current = acting[np.maximum.accumulate(np.where(load == 1, np.arange(operations), 0))]
+        low, high = self.code_range
         multiple = 2 * random.integers(low, high + 2, operations) - 1
         # The threshold itself is the smallest feature that reaches the multiple.
         near = -(-multiple * current >> (self.step_fraction_bits + 1)) - random.integers(

@@ -78,7 +78,7 @@ class LayerUnits:
     layer : Conv or Linear
         The layer.
     product : Product
-        How its dot products are made.
+        How its dot products are made; `of` and `every` take what the network was trained for.
 
     Examples
     --------
@@ -132,7 +132,8 @@ class LayerUnits:
         layers = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
         if not layers:
             raise InputError(f"no layer of {network.name} has weights")
-        every = [LayerUnits(network=network, layer=layer) for layer in layers]
+        product = network.trained_product
+        every = [LayerUnits(network=network, layer=layer, product=product) for layer in layers]
         if not adaptive:
             return every
         chosen = [u for u in every if isinstance(u.layer.quantizer.step, AdaptiveStep)]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from asq_hw.errors import InputError
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
+from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.numbers.widths import MAX_STEP_FRACTION_BITS
 from rtl.design import Design
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.ladder import LadderQuantizer
+from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.units.features import FEATURE_BITS, STEPS_OF, stated
 from rtl.units.option import Given, Option, default_of
 from rtl.units.unit import Effort, LayerUse, NetworkUnit, Rungs, of_each
-from rtl.verify.checks import Method
+from rtl.verify.checks import Check, Method
 from rtl.verify.met import Integers, Met, Traced
 from rtl.verify.quantizer import exhaustive_quantizer
 
@@ -25,6 +29,7 @@ __all__ = ["QUANTIZER"]
 _ARRANGEMENTS: Mapping[str, type[StepQuantizer]] = {
     "ladder": LadderQuantizer,
     "reciprocal": ReciprocalQuantizer,
+    "odd-ladder": OddLadderQuantizer,
 }
 _STEP_FRACTION_BITS = 8
 """Without a layer: as many as the packaged network's layers have."""
@@ -39,7 +44,8 @@ _ARRANGEMENT = Option(
     metavar="|".join(_ARRANGEMENTS),
     choices=tuple(_ARRANGEMENTS),
     default="ladder",
-    help="Thresholds made by addition, or a multiplication by the step's reciprocal.",
+    help="Thresholds made by addition, a multiplication by the step's reciprocal, or thresholds "
+    "of post-dual's odd codes.",
 )
 _CODE_BITS = Option(
     name="bits",
@@ -84,6 +90,8 @@ class _QuantizerUnit(NetworkUnit):
         kind, signed = _ARRANGEMENTS[given["arrangement"]], given["signed"]
         sizes = {name: given[name] for name in ("bits", "feature_bits", "step_fraction_bits")}
         if layer is not None:
+            if kind is OddLadderQuantizer:
+                layer = _with_odd_codes(layer)
             return layer.quantizer(kind, signed=signed, **sizes)
         return kind(signed=signed, **{"step_fraction_bits": _STEP_FRACTION_BITS, **stated(sizes)})
 
@@ -100,10 +108,17 @@ class _QuantizerUnit(NetworkUnit):
             Method.EXHAUSTIVE: lambda: of_each(designs, exhaustive_quantizer, steps=given["steps"]),
         }
 
+    def _in_network(self, designs: Sequence[Design], layer: LayerUnits) -> list[Check]:
+        """Odd codes are traced with ``post-dual``, others with a product that has no odd ones."""
+        if any(isinstance(design, OddLadderQuantizer) for design in designs):
+            return super()._in_network(designs, _with_odd_codes(layer))
+        return super()._in_network(designs, replace(layer, product=Product()))
+
     def meets(self, units: LayerUnits, traced: Traced, random: np.random.Generator) -> Met:
         """Each sample's step and features, then the ends of steps with those of features."""
         features = traced.features.reshape(len(traced.features), -1)
-        codes = traced.codes.reshape(features.shape)
+        codes = traced.codes if traced.odd_codes is None else traced.odd_codes
+        codes = codes.reshape(features.shape)
         places = random.permutation(features.shape[1])[:_FEATURES]
         half = 1 << (units.source.format.bits - 1)
         bound = units.steps
@@ -127,6 +142,14 @@ class _QuantizerUnit(NetworkUnit):
             expected=code,
             known=known.astype(np.bool_),
         )
+
+
+def _with_odd_codes(layer: LayerUnits) -> LayerUnits:
+    """The layer in its network run with ``post-dual``; InputError if it has no odd codes then."""
+    product = Product(kind=ProductKind.POST_DUAL)
+    if not product.uses_odd_codes(layer.layer.weight_grid):
+        raise InputError(f"layer {layer.layer.name} has no odd codes: its weights have no odd part")
+    return replace(layer, product=product)
 
 
 def _loaded(

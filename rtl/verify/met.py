@@ -32,6 +32,8 @@ class Traced:
         Dot products: one accumulator, or even and odd sums.
     outputs : int64 (N, ...)
         The feature map that the layer writes.
+    odd_codes : int64 (N, C, H, W), optional
+        The activations' odd codes, where they have such.
     """
 
     features: Integers
@@ -39,6 +41,7 @@ class Traced:
     codes: Integers
     sums: tuple[Integers, ...]
     outputs: Integers
+    odd_codes: Integers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -15,11 +15,13 @@ from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Input
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.schemes import UNIFORM
+from asq_hw.numbers.products import Product, ProductKind
+from asq_hw.numbers.schemes import POST
 from asq_hw.numbers.widths import BIAS_BITS, STEP_BITS
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
 from rtl.quantizer.activation import StepQuantizer
+from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.requantizer import Requantizer
 from rtl.verify.checks import Check, Method, Outcome, timed
 from rtl.verify.pace import check_pace
@@ -78,7 +80,7 @@ def long_run(design: Design, *, operations: int = COSIM_CYCLES) -> list[Check]:
 
 def _exhaustive(design: StepQuantizer, steps: Sequence[int]) -> Outcome:
     rows = every_feature(design, steps)
-    answers = design.reference(rows)["code"]
+    answers = design.reference(rows)[design.code_port.name]
     codes = [oracle_codes(design, step) for step in steps]
     expected = np.concatenate([np.concatenate([[0], part]) for part in codes])
     taken = rows["load"] == 0
@@ -147,12 +149,17 @@ def every_value(design: Requantizer, count: int) -> dict[str, NDArray[np.int64]]
 
 
 def oracle_codes(design: StepQuantizer, step: int) -> NDArray[np.int64]:
-    """Codes of every feature in order, as `asq_hw.oracle` quantizes a feature map that has them."""
+    """Codes of every feature in order, as `asq_hw.oracle` quantizes a feature map that has them.
+
+    Odd codes of a unit that makes those.
+    """
     network = _network_of_every_feature(design, step)
     channels, width = network.input.channels, network.input.width
     row = np.arange(width, dtype=np.uint8).reshape(1, 1, 1, width)
     images = np.broadcast_to(row, (1, channels, 1, width)).copy()
-    return oracle.trace(network, images).codes["reader"].reshape(-1)
+    traced = oracle.trace(network, images, Product(kind=ProductKind.POST_DUAL))
+    made = traced.odd_codes if isinstance(design, OddLadderQuantizer) else traced.codes
+    return made["reader"].reshape(-1)
 
 
 def _network_of_every_feature(design: StepQuantizer, step: int) -> IntegerNetwork:
@@ -179,7 +186,7 @@ def _network_of_every_feature(design: StepQuantizer, step: int) -> IntegerNetwor
         name="reader",
         source="features",
         quantizer=quantizer,
-        weight_grid=Grid(scheme=UNIFORM, bits=2),
+        weight_grid=Grid(scheme=POST, bits=3),
         weight_codes=np.zeros((1, channels, 1, width), dtype=np.uint16),
         multiplier=np.ones(1, dtype=np.int64),
         narrow_shift=0,

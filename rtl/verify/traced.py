@@ -42,7 +42,9 @@ def trace(units: LayerUnits, images: NDArray[np.uint8]) -> Traced:
     """Run the network on images, uint8 (N, C, H, W), and keep what the layer reads and makes."""
     name, parts = units.layer.name, ("even", "odd") if len(units.sums) == 2 else ("sum",)
     kinds = [f"{name}-{kind}" for kind in ("step", "codes", *parts)]
-    wanted = [units.layer.source, *kinds, name]
+    has_odd = units.product.uses_odd_codes(units.layer.weight_grid)
+    odd = [f"{name}-odd-codes"] if has_odd else []
+    wanted = [units.layer.source, *kinds, name, *odd]
     kept: dict[str, list[Integers]] = {each: [] for each in wanted}
 
     def keep(batch: TraceBatch) -> None:
@@ -50,5 +52,12 @@ def trace(units: LayerUnits, images: NDArray[np.uint8]) -> Traced:
             kept[each].append(batch.tensors[each].astype(np.int64))
 
     simulate(units.network, images, product=units.product, trace=keep)
-    features, steps, codes, *sums, outputs = (np.concatenate(kept[each]) for each in wanted)
-    return Traced(features=features, steps=steps, codes=codes, sums=tuple(sums), outputs=outputs)
+    made = {each: np.concatenate(kept[each]) for each in wanted}
+    return Traced(
+        features=made[units.layer.source],
+        steps=made[f"{name}-step"],
+        codes=made[f"{name}-codes"],
+        sums=tuple(made[f"{name}-{part}"] for part in parts),
+        outputs=made[name],
+        odd_codes=made[odd[0]] if odd else None,
+    )

@@ -19,7 +19,7 @@ from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.oracle.arithmetic import R2, exp2, rshift, sqrt2
-from asq_hw.oracle.codes import code_range, weight_codes
+from asq_hw.oracle.codes import code_range, odd_code_range, weight_codes
 from tests.helpers.networks import (
     Pixels,
     cases,
@@ -36,17 +36,19 @@ PAGE = (Path(__file__).parents[2] / "docs" / "arithmetic.md").read_text(encoding
 def largest_sums(layer: Conv | Linear, product: Product) -> list[int]:
     """``E*`` and ``O*``, or the one magnitude of a single sum."""
     pairs, has_sqrt2 = weight_codes(layer)
-    ends = code_range(layer.quantizer)
+    ends = list(zip(code_range(layer.quantizer), odd_code_range(layer.quantizer), strict=True))
     f = product.lut_fraction_bits
 
-    def term(part: int | None, code: int, q: int) -> int:
-        even, odd = pairs[code]
-        if part is None:
-            return 2**f * even * q + sqrt2(odd * q, f)
-        return (even, odd)[part] * q
+    def term(part: int | None, code: int, codes: tuple[int, int]) -> int:
+        (even, odd), (q, odd_code) = pairs[code], codes
+        if part is not None:
+            return (even, odd)[part] * q
+        if product.kind is ProductKind.POST_DUAL:
+            return even * q + odd * odd_code
+        return 2**f * even * q + sqrt2(odd * q, f)
 
-    lut = has_sqrt2 and product.kind is ProductKind.POST_LUT
-    parts: list[int | None] = [None] if lut else [0, 1] if has_sqrt2 else [0]
+    joined = has_sqrt2 and product.kind is not ProductKind.POST_SPLIT
+    parts: list[int | None] = [None] if joined else [0, 1] if has_sqrt2 else [0]
     rows = layer.weight_codes.reshape(len(layer.weight_codes), -1).tolist()
     found = []
     for part in parts:
@@ -60,7 +62,8 @@ def bounds_of_weights(layer: Conv | Linear, product: Product) -> Iterator[Bound]
     sums = largest_sums(layer, product)
     has_sqrt2 = weight_codes(layer).has_sqrt2
     split = len(sums) == 2
-    fraction = 4 if split else product.lut_fraction_bits if has_sqrt2 else 0
+    lut = has_sqrt2 and product.kind is ProductKind.POST_LUT
+    fraction = 4 if split else product.lut_fraction_bits if lut else 0
     pairs = weight_codes(layer).pairs.values()
     # S: a grid's largest level is 1, that is 2**S, but for uniform and apot ones.
     shift = layer.weight_grid.shift

@@ -199,6 +199,9 @@ def test_every_rounding_meets_ties_of_both_signs() -> None:
                     for sample, size in zip(made.feature_maps[layer.source], step, strict=True):
                         for value in np.unique(sample).tolist():
                             see("codes", Fraction(value * scale, size))
+                            if layer.name in made.odd_codes:
+                                odd_step = (size * 46341 + 2**15) >> 16
+                                see("odd codes", Fraction(value * scale, odd_step))
                     for multiplier in layer.multiplier.tolist():
                         see("m", Fraction(step[0] * multiplier, 2**layer.narrow_shift))
                     sums = made.accumulators[layer.name]
@@ -214,5 +217,5 @@ def test_every_rounding_meets_ties_of_both_signs() -> None:
                                 see("Y", Fraction(value * m, 2**layer.shift))
                 case _:
                     pass
-    roundings = ("input", "pool", "codes", "m", "V", "Y")
+    roundings = ("input", "pool", "codes", "odd codes", "m", "V", "Y")
     assert met == {rounding: {True, False} for rounding in roundings}

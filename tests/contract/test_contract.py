@@ -28,6 +28,7 @@ from asq_hw.network.layers import LAYER_KINDS, Conv, concat
 from asq_hw.numbers import fixedpoint, grids, products, widths
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.odd_codes import odd_step
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.numbers.schemes import APOT, POST, POT, SCHEMES, UNIFORM, Scheme, scheme_named
 from asq_hw.oracle import arithmetic, codes
@@ -575,6 +576,11 @@ def test_products_are_the_pages() -> None:
         assert Product().fraction_bits(grid) == (4 if has_sqrt2 else 0)
         lut = Product(kind=ProductKind.POST_LUT, lut_fraction_bits=7)
         assert lut.fraction_bits(grid) == (7 if has_sqrt2 else 0)
+        dual = Product(kind=ProductKind.POST_DUAL, lut_fraction_bits=7)
+        assert dual.fraction_bits(grid) == 0
+        assert dual.uses_odd_codes(grid) == has_sqrt2
+    assert "`DO` is 1 … 46340" in PAGE
+    assert (odd_step(1), odd_step(65535)) == (1, 46340)
 
 
 def every_grid() -> Iterator[Grid]:
@@ -650,7 +656,7 @@ def test_traces_are_the_pages() -> None:
     }
     net = network_of_every_kind()
     made: dict[str, str] = {}
-    for product in (Product(), Product(kind=ProductKind.POST_LUT)):
+    for product in [Product(kind=kind) for kind in ProductKind]:
         for name in tensor_shapes(net, product):
             layer, dash, part = name.partition("-")
             assert layer in net.feature_maps()

@@ -49,6 +49,7 @@ from tests.helpers.networks import (
 
 Case = tuple[IntegerNetwork, Pixels, Product]
 LUT = Product(kind=ProductKind.POST_LUT)
+DUAL = Product(kind=ProductKind.POST_DUAL)
 
 
 def output_of(
@@ -430,7 +431,45 @@ def test_post_lut_entries_are_exact_where_the_constant_of_post_split_is_not() ->
     assert accumulators_of(layer, [1], LUT) == [[[[1518500250]]]]
 
 
-@pytest.mark.parametrize("product", [Product(), LUT])
+def test_post_dual_multiplies_odd_powers_by_codes_of_their_own() -> None:
+    # D = 100, so DO = 70.7 -> 71. X = 213: 2.13 -> q = 2, and 3 * 71 = 213, qO = 3.
+    # X = 120: q = 1, 1.69 -> qO = 2. V = 8 * 2 + 4 * 2 = 24, m = 100: Y = 2400 / 2^6 = 37.5 -> 38.
+    layer = post([7, 6], activations=quantizer(4, 100), shift=6)  # type: ignore[arg-type]
+    made = oracle.trace(network(input_layer(1, 1, 2), layer), pixels([[[213]], [[120]]]), DUAL)
+    assert made.codes["linear"][0].tolist() == [[[2]], [[1]]]
+    assert made.odd_codes["linear"][0].tolist() == [[[3]], [[2]]]
+    assert made.accumulators["linear"][0].tolist() == [[[[24]]]]
+    assert made.feature_maps["linear"][0].tolist() == [[[38]]]
+
+
+def test_odd_codes_of_both_signs_are_clamped_to_their_own_range() -> None:
+    # D = 5, DO = 3.54 -> 4. X / 4: -32 -> -11 (the least of 4 bits), -11 (44 / 4), -2.5 -> -2,
+    # 2.5 -> 3, 10 (40 / 4), 31.75 -> 10. q: -8, -8, -2, 2, 7, 7.
+    layer = conv([[[[6]]]], scheme="post", bits=4, activations=quantizer(4, 5, signed=True))
+    image = pixels(from_signed([[-128, -44, -10, 10, 40, 127]]))
+    made = oracle.trace(network(signed_input(1, 6), layer), image, DUAL)
+    assert made.codes["conv"][0].tolist() == [[[-8, -8, -2, 2, 7, 7]]]
+    assert made.odd_codes["conv"][0].tolist() == [[[-11, -11, -2, 3, 10, 10]]]
+    assert made.accumulators["conv"][0].tolist() == [[[[-44, -44, -8, 12, 40, 40]]]]
+
+
+def test_padding_is_an_odd_code_of_0_and_both_codes_follow_each_samples_step() -> None:
+    layer = conv(
+        [[[[6, 7, 14]], [[0, 0, 0]]]],
+        scheme="post",
+        bits=4,
+        activations=quantizer(8, one_stage(), step_fraction_bits=4),
+        padding=(0, 1),
+    )
+    images = pixels(from_signed([[[[10]], [[-6]]], [[[4]], [[-4]]]]))
+    made = oracle.trace(network(signed_input(1, 1, 2), layer), images, DUAL)
+    # Steps 13 and 9 as above, so 9.19 -> 9 and 6.36 -> 6: 10 * 16 / 9 = 17.8, 4 * 16 / 6 = 10.7.
+    assert made.odd_codes["conv"][:, 0].tolist() == [[[18]], [[11]]]
+    # The weights 4 * sqrt(2), 8 and -4 * sqrt(2) in turn meet the one pixel: only 8 stands in it.
+    assert made.accumulators["conv"][0].tolist() == [[[[8 * 12]]], [[[8 * 7]]]]
+
+
+@pytest.mark.parametrize("product", [Product(), LUT, DUAL])
 def test_other_grids_have_one_exact_accumulator(product: Product) -> None:
     # pot, index 6 of 7: 2**-1 over 2**-6 is 32. zero-free, index 0 of 7: 2**-7 over 2**-7 is 1.
     packed = linear([[6]], scheme="pot", bits=4)

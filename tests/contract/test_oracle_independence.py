@@ -19,7 +19,7 @@ from asq_hw.conformance.models import EXAMPLES, Example
 from asq_hw.network import activation, bounds, graph, log_linear, shared_exponent
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import weighted, windows
-from asq_hw.numbers import fixedpoint, grids, products
+from asq_hw.numbers import fixedpoint, grids, odd_codes, products
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.grids import _levels as original_levels
 from asq_hw.numbers.levels import Level
@@ -38,6 +38,7 @@ SHARED = (
     graph,
     grids,
     log_linear,
+    odd_codes,
     post,
     pot,
     products,
@@ -209,8 +210,13 @@ def weights_without_their_scale(self: Grid, level: Level) -> tuple[int, int]:
 
 
 def three_fraction_bits(self: Product, grid: Grid) -> int:
-    made = self.lut_fraction_bits if self.uses_lut(grid) else 3
-    return made if grid.uses_sqrt2 else 0
+    if self.has_pair(grid):
+        return 3
+    return self.lut_fraction_bits if self.uses_lut(grid) else 0
+
+
+def odd_codes_rounded_up(grid: Grid) -> tuple[int, int]:
+    return -math.isqrt(2 * grid.minimum**2), math.isqrt(2 * grid.maximum**2) + 1
 
 
 MUTANTS: dict[str, tuple[object, str, object]] = {
@@ -239,6 +245,7 @@ MUTANTS: dict[str, tuple[object, str, object]] = {
     ),
     "saturation to a symmetric range": (fixedpoint, "integer_range", symmetric_range),
     "the last window left out": (windows, "window_positions", one_window_less),
+    "odd codes that end one higher": (odd_codes, "odd_code_range", odd_codes_rounded_up),
     "three fraction bits of post-split": (Product, "fraction_bits", three_fraction_bits),
 }
 

@@ -70,6 +70,9 @@ def test_parts_of_a_post_grid_are_bounded_apart() -> None:
     # Rounded: sqrt(2) * 60 = 84.9.
     product = Product(kind=ProductKind.POST_LUT)
     assert layer.accumulator_ranges(product) == (Range(low=-85, high=120),)
+    # Odd codes go to 21.
+    dual = Product(kind=ProductKind.POST_DUAL)
+    assert layer.accumulator_ranges(dual) == (Range(low=-84, high=120),)
 
 
 @settings(max_examples=150)
@@ -117,13 +120,16 @@ def test_both_ends_of_every_range_are_reached(
 def extremes(
     layer: Linear, parts: tuple[NDArray[np.int64], ...], product: Product
 ) -> list[tuple[int, int]]:
-    """Smallest and largest accumulator over images that give each weight its best code."""
-    high, low = layer.quantizer.grid.maximum, layer.quantizer.grid.minimum
+    """Smallest and largest accumulator over images that give each weight its best codes.
+
+    Values of -256 or 0 to 510 or 254 are beyond the codes of 8 bits times the square root of two.
+    """
+    signed = layer.quantizer.grid.minimum < 0
     result = []
     for index, weights in enumerate(parts):
-        best = [np.where(sign * row > 0, high, low) for row in weights for sign in (1, -1)]
-        source = input_layer(1, 1, weights.shape[1], offset=-128 if low < 0 else 0)
-        images = np.array(best)[:, :, None, None] - (-128 if low < 0 else 0)
+        best = [np.where(sign * row > 0, 255, 0) for row in weights for sign in (1, -1)]
+        source = input_layer(1, 1, weights.shape[1], multiplier=2, offset=-256 if signed else 0)
+        images = np.array(best)[:, :, None, None]
         trace = oracle.trace(network(source, layer), images.astype(np.uint8), product)
         values = trace.accumulators[layer.name][index]
         result.append((int(values.min()), int(values.max())))

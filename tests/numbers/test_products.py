@@ -30,7 +30,7 @@ def test_a_kind_can_be_given_by_name() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"kind": "lut"}, "product must be one of post-split, post-lut, not 'lut'"),
+        ({"kind": "lut"}, "product must be one of post-split, post-lut, post-dual, not 'lut'"),
         ({"lut_fraction_bits": 16}, r"LUT fraction bits must be an integer in 0\.\.15, not 16"),
         ({"lut_fraction_bits": -1}, r"LUT fraction bits must be an integer in 0\.\.15, not -1"),
         ({"lut_fraction_bits": 1.5}, r"LUT fraction bits must be an integer in 0\.\.15, not 1.5"),
@@ -50,6 +50,8 @@ def test_a_product_that_does_not_exist_is_refused(fields: dict[str, object], mes
         (lut(0), POST, True, 0),
         (lut(7), POST, True, 7),
         (lut(7), POT, False, 0),
+        (Product(kind=ProductKind.POST_DUAL, lut_fraction_bits=7), POST, False, 0),
+        (Product(kind=ProductKind.POST_DUAL), POT, False, 0),
         (Product(), POT, False, 0),
     ],
 )

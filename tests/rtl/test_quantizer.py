@@ -22,6 +22,7 @@ from rtl.emit.vectors import Vectors
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.adapter import Adapter
 from rtl.quantizer.ladder import LadderQuantizer
+from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.quantizer.requantizer import Requantizer
@@ -64,6 +65,7 @@ QUANTIZERS: tuple[StepQuantizer, ...] = tuple(
     )
 )
 OTHERS: tuple[Design, ...] = (
+    OddLadderQuantizer(bits=4, signed=True, feature_bits=12, step_fraction_bits=3),
     Requantizer(),
     Requantizer(pair=True, shift=18),
     Requantizer(value_bits=8, multiplier_bits=4, shift=0, bits=8),
@@ -83,7 +85,7 @@ def test_every_unit_gives_its_software_model_s_results() -> None:
     }
     for design in QUANTIZERS[:2] + QUANTIZERS[5:7]:
         vectors[design] = Vectors.of(design, every_feature(design, some_steps(12)))
-    small = OTHERS[2]
+    small = OTHERS[3]
     assert isinstance(small, Requantizer)
     vectors[small] = Vectors.of(small, every_value(small, 16))
     results = simulate(vectors)

@@ -325,7 +325,7 @@ from asq_hw.numbers.products import Product
 from asq_hw.sim import simulate
 results = []
 for seed in range(12):
-    for kind in ("post-split", "post-lut"):
+    for kind in ("post-split", "post-lut", "post-dual"):
         product = Product(kind=kind, lut_fraction_bits=seed % 3)
         plan = ["conv", "relu", "depthwise", "add", "max_pool", "average_pool", "linear"]
         network = networks.random_network(seed, plan, product=product)

@@ -16,7 +16,8 @@ from asq_hw.network.activation import AdaptiveStep
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Add, GlobalAveragePool, Layer, MaxPool, Relu
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.products import Product
+from asq_hw.numbers.odd_codes import odd_code_range, odd_step
+from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.numbers.schemes import POST, scheme_named
 from asq_hw.sim import SimulationResult, TraceBatch, profile_layers, simulate
 from asq_hw.sim.instruction_sets import LANES, Kernel
@@ -32,14 +33,18 @@ needs_vectors = pytest.mark.skipif(not VECTORS, reason="the processor has no vec
 Digests = dict[str, str]
 
 
-def _method(network: IntegerNetwork) -> Method:
-    conv = lower(network, Product(), kernel=VECTORS[0], keep=False).program.convolutions[0]
+DUAL = Product(kind=ProductKind.POST_DUAL)
+
+
+def _method(network: IntegerNetwork, product: Product | None = None) -> Method:
+    product = Product() if product is None else product
+    conv = lower(network, product, kernel=VECTORS[0], keep=False).program.convolutions[0]
     assert conv.compute_type == ComputeType.INT8
     return Method(int(conv.dot.method))
 
 
 def _digests(
-    network: IntegerNetwork, images: NDArray[np.uint8], kernel: str
+    network: IntegerNetwork, images: NDArray[np.uint8], kernel: str, product: Product | None = None
 ) -> tuple[SimulationResult, Digests]:
     """A run, and the SHA-256 of every tensor."""
     digests: Digests = {}
@@ -49,17 +54,20 @@ def _digests(
             known = digests.get(name, "")
             digests[name] = hashlib.sha256(known.encode() + values.tobytes()).hexdigest()
 
-    return simulate(network, images, kernel=kernel, trace=add, threads=1), digests
+    result = simulate(network, images, kernel=kernel, trace=add, threads=1, product=product)
+    return result, digests
 
 
-def _check_forms(network: IntegerNetwork, images: NDArray[np.uint8]) -> None:
+def _check_forms(
+    network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
+) -> None:
     """The same tensors, statistics and scores from all kernels, kept and not kept."""
-    expected, tensors = _digests(network, images, "portable")
+    expected, tensors = _digests(network, images, "portable", product)
     assert set(tensors) >= {layer.name for layer in network.layers}
     for kernel in VECTORS:
-        actual, others = _digests(network, images, kernel)
+        actual, others = _digests(network, images, kernel, product)
         assert [name for name in tensors if tensors[name] != others[name]] == [], kernel
-        plain = simulate(network, images, kernel=kernel, threads=1)
+        plain = simulate(network, images, kernel=kernel, threads=1, product=product)
         for result in (actual, plain):
             np.testing.assert_array_equal(result.scores, expected.scores)
             assert result.layers == expected.layers
@@ -107,11 +115,14 @@ def _conv_network(
     return network, images.astype(np.uint8)
 
 
-def _check_oracle(network: IntegerNetwork, images: NDArray[np.uint8]) -> None:
-    maps = oracle.run(network, images)
+def _check_oracle(
+    network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
+) -> None:
+    maps = oracle.run(network, images, product)
     scores = maps[network.output.name].reshape(len(images), -1)
     for kernel in VECTORS:
-        np.testing.assert_array_equal(simulate(network, images, kernel=kernel).scores, scores)
+        made = simulate(network, images, kernel=kernel, product=product).scores
+        np.testing.assert_array_equal(made, scores)
 
 
 @needs_vectors
@@ -170,6 +181,32 @@ def test_depthwise_layers_equal_the_oracle(channels: int, scheme: str) -> None:
             assert _method(network) is Method.DEPTHWISE
             _check_oracle(network, images)
             _check_forms(network, images)
+
+
+@needs_vectors
+@pytest.mark.parametrize("bits", [2, 4, 6, 8])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    ("outputs", "groups", "method"),
+    [
+        (33, 1, Method.WINOGRAD),
+        (20, 1, Method.IMPLICIT_GEMM),
+        (72, 2, Method.IMPLICIT_GEMM),
+        (36, 36, Method.DEPTHWISE),
+    ],
+)
+def test_every_method_takes_both_planes_of_post_dual(
+    outputs: int, groups: int, method: Method, bits: int, signed: bool
+) -> None:
+    """Codes of 8 bits have odd codes beyond a byte, and are bytes in their planes all the same."""
+    for extreme in (False, True):
+        network, images = _conv_network(
+            36, outputs, (5, 4), groups=groups, activation_bits=bits, signed=signed, extreme=extreme
+        )
+        if method is not Method.WINOGRAD or bits < 7:
+            assert _method(network, DUAL) is method
+        _check_oracle(network, images, DUAL)
+        _check_forms(network, images, DUAL)
 
 
 @needs_vectors
@@ -348,6 +385,36 @@ def test_every_16_bit_value_becomes_its_exact_code(bits: int, signed: bool) -> N
                 codes = batches[0].tensors["conv-codes"].reshape(256, 256)
                 np.testing.assert_array_equal(codes, np.clip(exact, low, high))
                 assert result.layers[1].clipped == np.count_nonzero((exact < low) | (exact > high))
+
+
+@needs_vectors
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("signed", [False, True])
+def test_every_16_bit_value_becomes_its_exact_odd_code(bits: int, signed: bool) -> None:
+    values = np.arange(-32768, 32768).reshape(256, 256)
+    rng = np.random.default_rng(bits)
+    images = np.tile(np.arange(256, dtype=np.uint8), (256, 1)).reshape(1, 256, 1, 256)
+    first = replace(networks.input_layer(1, 256, 256), offset=values[:, 0])
+    for step in [1, 2, 3, 255, 4096, 65535, *rng.integers(1, 65536, 6).tolist()]:
+        fraction_bits = int(rng.integers(0, 9))
+        quantizer = networks.quantizer(bits, step, signed=signed, step_fraction_bits=fraction_bits)
+        layer = networks.conv(
+            np.full((1, 256, 1, 1), 6),
+            scheme="post",
+            bits=4,
+            activations=quantizer,
+            output_bits=16,
+            shift=9,
+        )
+        size = odd_step(step)
+        exact = (2 * (values << fraction_bits) + size) // (2 * size)
+        expected = np.clip(exact, *odd_code_range(quantizer.grid))
+        for kernel in (*VECTORS, Kernel.PORTABLE):
+            batches: list[TraceBatch] = []
+            net = networks.network(first, layer)
+            simulate(net, images, kernel=kernel, trace=batches.append, product=DUAL)
+            codes = batches[0].tensors["conv-odd-codes"].reshape(256, 256)
+            np.testing.assert_array_equal(codes, expected)
 
 
 # Sums in 16 bits

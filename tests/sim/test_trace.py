@@ -74,7 +74,11 @@ def test_a_trace_holds_every_tensor_and_equals_its_own_run(
     folder = tmp_path / "new" / "trace"
     _write(folder, network, product)
     names = list(tensor_shapes(network, product))
-    middle = ["conv-even", "conv-odd"] if kind is ProductKind.POST_SPLIT else ["conv-sum"]
+    middle = {
+        ProductKind.POST_SPLIT: ["conv-even", "conv-odd"],
+        ProductKind.POST_LUT: ["conv-sum"],
+        ProductKind.POST_DUAL: ["conv-odd-codes", "conv-sum"],
+    }[kind]
     assert names == ["input", "conv-step", "conv-codes", *middle, "conv", "relu", "sum", "scores"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         ["index.json", *(f"{name}.npy" for name in names)]

@@ -11,6 +11,7 @@ _CHILD = """
 import numpy as np
 from llvmlite import ir
 from asq_hw import oracle
+from asq_hw.numbers.products import Product
 from asq_hw.sim import engine
 from asq_hw.sim.instruction_sets import Kernel
 from asq_hw.sim.kernels.llvm import I8, I16, I32, Emitter, vector
@@ -40,14 +41,15 @@ def spelled_out(emit, name, result, values):
 
 Emitter.call = spelled_out
 engine.choose_kernel = Kernel
-for seed in range(20):
+for seed in range(30):
+    product = Product(kind="post-dual" if seed >= 20 else "post-split")
     plan = ["conv", "relu", "depthwise", "add", "max_pool", "conv", "average_pool", "linear"]
-    network = networks.random_network(seed, plan)
+    network = networks.random_network(seed, plan, product=product)
     if max(feature.format.bits for feature in network.feature_maps().values()) > 16:
         continue  # would be compiled apart
     images = networks.random_images(network, 3, seed)
-    scores = oracle.run(network, images)[network.output.name].reshape(3, -1)
-    result = engine.simulate(network, images, threads=1, kernel="vnni")
+    scores = oracle.run(network, images, product)[network.output.name].reshape(3, -1)
+    result = engine.simulate(network, images, product=product, threads=1, kernel="vnni")
     assert np.array_equal(result.scores, scores), seed
 print(*sorted(seen))
 """

@@ -23,11 +23,12 @@ from asq_hw.train.recipes import Recipe
 
 WEIGHTS = exportable(WEIGHT_METHODS)
 ACTIVATIONS = exportable(ACTIVATION_METHODS)
-METHODS = [("asq", weights) for weights in WEIGHTS]
+METHODS = [("asq", weights, "post-split") for weights in WEIGHTS]
 # A power-of-two step meets exact ties, which PyTorch takes to the even neighbor: its steps are held
 # against the integers' in test_shared_exponent.py.
 OTHERS = [name for name in ACTIVATIONS if name not in ("asq", "shared-exponent")]
-METHODS += [(activations, "post") for activations in OTHERS]
+METHODS += [(activations, "post", "post-split") for activations in OTHERS]
+METHODS += [(activations, "post", "post-dual") for activations in ("asq", "lsq", "asq-constant")]
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,10 @@ def images() -> Dataset:
     return datasets.load("digits", split="train").first(64)
 
 
-def make_recipe(activations: str = "asq", weights: str = "post") -> Recipe:
-    changes = {"activations": activations, "weights": weights, "width": 8}
+def make_recipe(
+    activations: str = "asq", weights: str = "post", product: str = "post-split"
+) -> Recipe:
+    changes = {"activations": activations, "weights": weights, "product": product, "width": 8}
     return recipes.load("digits-asq-post-w4a4", changes)
 
 
@@ -70,15 +73,17 @@ def real(network: IntegerNetwork, name: str, values: np.ndarray) -> Tensor:
     return torch.from_numpy(values / 2.0**bits).float()
 
 
-@pytest.mark.parametrize(("activations", "weights"), METHODS)
+@pytest.mark.parametrize(("activations", "weights", "product"), METHODS)
 def test_every_weighted_layer_follows_its_trained_twin(
-    activations: str, weights: str, images: Dataset
+    activations: str, weights: str, product: str, images: Dataset
 ) -> None:
     """Oracle and simulator know grids and steps, not methods: here every exportable one comes."""
-    recipe = make_recipe(activations, weights)
+    recipe = make_recipe(activations, weights, product)
     model = warmed_up(recipe, images)
     network = export_network(model, recipe, images)
-    few = Dataset(**{**fields(images), "images": images.images[:3], "labels": None})
+    assert network.product == product
+    first = 6 if product == "post-dual" else 0  # of fc's few values, one beside a boundary is many
+    few = Dataset(**{**fields(images), "images": images.images[first : first + 3], "labels": None})
     maps = oracle.run(network, few.images)
     simulated = simulate(network, few.images, threads=1)
     np.testing.assert_array_equal(simulated.scores, maps[network.output.name][:, :, 0, 0])

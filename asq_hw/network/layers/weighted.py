@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from asq_hw.network.layers.kind import Form, LayerKind, Stored
 from asq_hw.network.names import check_name
 from asq_hw.numbers.fixedpoint import shift_right_half_up, sqrt2_times_pair
 from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.odd_codes import odd_code_range
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import IntArray, check_codes, check_integers
 from asq_hw.numbers.widths import (
@@ -153,26 +154,29 @@ class WeightedLayer(LayerKind):
         """
         grid = self.weight_grid
         if product.uses_lut(grid):
-            return (self._sum_range(product.lut_entry),)
-        even = self._sum_range(lambda code, even, odd: code * even)
-        if not grid.uses_sqrt2:
+            return (self._sum_range(lambda codes, pair: product.lut_entry(codes.q, *pair)),)
+        if product.uses_odd_codes(grid):
+            return (self._sum_range(lambda codes, pair: codes.q * pair[0] + codes.odd * pair[1]),)
+        even = self._sum_range(lambda codes, pair: codes.q * pair[0])
+        if not product.has_pair(grid):
             return (even,)
-        return even, self._sum_range(lambda code, even, odd: code * odd)
+        return even, self._sum_range(lambda codes, pair: codes.q * pair[1])
 
     def accumulator_bits(self, product: Product) -> int:
         """Width that every accumulator fits, for all inputs."""
         return max(bound.bits for bound in self.accumulator_ranges(product))
 
-    def _sum_range(self, term: Callable[[int, int, int], int]) -> Range:
-        """Range of ``sum(term(q, even, odd))`` for q in Qn..Qp, 0 (padding) included.
+    def _sum_range(self, term: Callable[[_Codes, tuple[int, int]], int]) -> Range:
+        """Range of ``sum(term(codes, (even, odd)))`` for all codes, 0 (padding) included.
 
-        A term never falls, or never rises, as q grows: its extremes stand at the ends.
+        A term never falls, or never rises, as the codes grow: its extremes stand at the ends.
         """
         low = np.zeros(1 << self.weight_grid.stored_bits, dtype=np.int64)
         high = np.zeros_like(low)
-        ends = (self.quantizer.grid.minimum, self.quantizer.grid.maximum)
+        grid = self.quantizer.grid
+        ends = list(map(_Codes, (grid.minimum, grid.maximum), odd_code_range(grid)))
         for code, pair in self.weight_grid.decode_table().items():
-            terms = [term(end, *pair) for end in ends]
+            terms = [term(end, pair) for end in ends]
             low[code], high[code] = min(terms), max(terms)
         codes = self.weight_codes.reshape(self.out_channels, -1)
         return Range(low=int(_row_sums(low, codes).min()), high=int(_row_sums(high, codes).max()))
@@ -196,6 +200,13 @@ class WeightedLayer(LayerKind):
         bias = 1 << BIAS_BITS
         check_fits(self.name, "requantization", value * narrowed + half + bias)
         self.quantizer.check_widths(self.name, sources[0])
+
+
+class _Codes(NamedTuple):
+    """Both codes of an activation."""
+
+    q: int
+    odd: int
 
 
 def _row_sums(table: IntArray, codes: NDArray[np.uint16]) -> IntArray:

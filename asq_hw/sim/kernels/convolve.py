@@ -19,7 +19,7 @@ from asq_hw.sim.kernels.quantize import place_codes, quantize, quantize_bytes
 from asq_hw.sim.kernels.requantize import keep_block, requantize_block, scale_multipliers
 from asq_hw.sim.kernels.step_size import step_size
 from asq_hw.sim.program import ComputeType, Memory, Program, Sample
-from asq_hw.sim.records import ConvolutionRecord
+from asq_hw.sim.records import NOWHERE, ConvolutionRecord
 
 __all__ = ["convolve"]
 
@@ -105,17 +105,65 @@ def _accumulate(
     for i in range(min(block, dot.pixels - first)):
         window = codes_at + constants[dot.windows_at + first + i]
         row[:] = 0
-        for k in range(dot.quads):
-            quad = window + constants[dot.quads_at + k]
-            a, b, c, d = codes[quad], codes[quad + 1], codes[quad + 2], codes[quad + 3]
-            if a == 0 and b == 0 and c == 0 and d == 0:
-                continue
-            start = panel + 4 * k * columns
-            w = weights[start : start + 4 * columns]
-            for j in range(columns):
-                row[j] += (
-                    a * w[j] + b * w[columns + j] + c * w[2 * columns + j] + d * w[3 * columns + j]
-                )
+        if layer.quantizer.odd.indices_at != NOWHERE:
+            _add_both_planes(layer, constants, weights, codes, panel, window, row)
+        else:
+            _add_quads(layer, constants, weights, codes, panel, window, row)
         for part in range(dot.parts):
             at = (part * block + i) * width
             sums[at : at + width] = row[part * width : (part + 1) * width]
+
+
+@jit
+def _add_quads(
+    layer: ConvolutionRecord,
+    constants: NDArray[np.int64],
+    weights: NDArray[Any],
+    codes: NDArray[Any],
+    panel: int,
+    window: int,
+    row: NDArray[Any],
+) -> None:
+    """Add the products of a window, whose first code stands at `window`, to a pixel's sums."""
+    columns, quads_at = layer.dot.columns, layer.dot.quads_at
+    for k in range(layer.dot.quads):
+        quad = window + constants[quads_at + k]
+        a, b, c, d = codes[quad], codes[quad + 1], codes[quad + 2], codes[quad + 3]
+        if a == 0 and b == 0 and c == 0 and d == 0:
+            continue
+        start = panel + 4 * k * columns
+        w = weights[start : start + 4 * columns]
+        for j in range(columns):
+            row[j] += (
+                a * w[j] + b * w[columns + j] + c * w[2 * columns + j] + d * w[3 * columns + j]
+            )
+
+
+@jit
+def _add_both_planes(
+    layer: ConvolutionRecord,
+    constants: NDArray[np.int64],
+    weights: NDArray[Any],
+    codes: NDArray[Any],
+    panel: int,
+    window: int,
+    row: NDArray[Any],
+) -> None:
+    """The same of two planes at once, where codes that are 0 mostly have odd codes of 0."""
+    columns, quads_at, plane = layer.dot.columns, layer.dot.quads_at, layer.codes.plane
+    quads = layer.dot.quads // 2
+    behind = 4 * quads * columns
+    for k in range(quads):
+        quad = window + constants[quads_at + k]
+        a, b, c, d = codes[quad], codes[quad + 1], codes[quad + 2], codes[quad + 3]
+        other = quad + plane
+        e, f, g, h = codes[other], codes[other + 1], codes[other + 2], codes[other + 3]
+        if a == 0 and b == 0 and c == 0 and d == 0 and e == 0 and f == 0 and g == 0 and h == 0:
+            continue
+        start = panel + 4 * k * columns
+        w = weights[start : start + behind + 4 * columns]
+        for j in range(columns):
+            v = behind + j
+            row[j] += (
+                a * w[j] + b * w[columns + j] + c * w[2 * columns + j] + d * w[3 * columns + j]
+            ) + (e * w[v] + f * w[columns + v] + g * w[2 * columns + v] + h * w[3 * columns + v])

@@ -260,19 +260,20 @@ def _transform_tile(
     layer: ConvolutionRecord, at: Addresses, tile: int, out: int, form: Form
 ) -> None:
     """Transform the 4 x 4 codes that a tile of outputs reads."""
-    winograd = layer.dot.winograd
+    winograd, region = layer.dot.winograd, layer.codes
     y, x = 2 * (tile // winograd.tiles_across), 2 * (tile % winograd.tiles_across)
-    row = layer.codes.width * layer.channels
-    codes = Codes(
-        codes=at.codes + y * row + x * layer.channels,
-        row=row,
-        pixel=layer.channels,
-        chunks=winograd.row // TRANSFORM_CHANNELS,
-        out=out,
-        plane=layer.dot.block * winograd.row,
-        offset=winograd.offset,
-    )
-    transform_codes(form, codes)
+    row, part = region.width * layer.channels, winograd.row // region.planes
+    for p in range(region.planes):
+        codes = Codes(
+            codes=at.codes + p * region.plane + y * row + x * layer.channels,
+            row=row,
+            pixel=layer.channels,
+            chunks=part // TRANSFORM_CHANNELS,
+            out=out + p * part,
+            plane=layer.dot.block * winograd.row,
+            offset=winograd.offset,
+        )
+        transform_codes(form, codes)
 
 
 @jit

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from asq_hw import compiler
 from asq_hw.compiler import cached, jit
-from asq_hw.numbers import fixedpoint, products
+from asq_hw.numbers import fixedpoint, odd_codes, products
 from asq_hw.sim.instruction_sets import Form
 from asq_hw.sim.kernels.convolve import convolve
 from asq_hw.sim.kernels.elementwise import add, flatten, place, relu, select
@@ -125,7 +125,7 @@ def _source_stamp() -> int:
     Numba's cache watches only the file that a function stands in, not what the function calls.
     """
     digest = hashlib.sha256()
-    below = (Path(str(module.__file__)) for module in (compiler, fixedpoint, products))
+    below = (Path(str(module.__file__)) for module in (compiler, fixedpoint, odd_codes, products))
     for path in [*sorted(Path(__file__).parents[1].rglob("*.py")), *below]:
         digest.update(path.read_bytes())
     return int.from_bytes(digest.digest()[:7], "little")

@@ -12,7 +12,7 @@ from asq_hw.sim.instruction_sets import LANES, Portable
 from asq_hw.sim.kernels.llvm import I8, I32, I64, Emitter, argument_type, kernel, unpack, vector
 from asq_hw.sim.program import Statistic
 
-__all__ = ["Values", "quantize_values"]
+__all__ = ["OddValues", "Values", "quantize_both", "quantize_values"]
 
 _SUMS, _REALS = vector(I32), vector(ir.FloatType())
 _VALUES = 2 * LANES
@@ -38,9 +38,47 @@ class Values(NamedTuple):
     """Address of int64 (len(Statistic),)."""
 
 
-@kernel
-def quantize_values(typingctx: Any, form: Any, maps: Any, values: Any) -> Any:
-    """``q - Qn`` of all values: the whole part of ``X * inverse + offset``.
+class OddValues(NamedTuple):
+    """The same of the odd codes that `quantize_both` makes beside."""
+
+    out: int
+    """Address of uint8 (size,): of what an odd code is above the other one, and `added`."""
+    inverse: np.float32
+    offset: np.float32
+    lowest: int
+    highest: int
+    added: int
+
+
+class _Rule:
+    """Codes of values: the whole part of ``X * inverse + offset``, of a clamped X."""
+
+    def __init__(self, emit: Emitter, kind: Any, at: Any) -> None:
+        builder = emit.builder
+        self.emit = emit
+        self.factors, self.offsets = emit.splat(at.inverse), emit.splat(at.offset)
+        self.ends = [
+            emit.splat(builder.trunc(end, kind), _VALUES) for end in (at.lowest, at.highest)
+        ]
+
+    def apply(self, values: Any) -> tuple[Any, Any]:
+        """Codes of 32 values in bytes, and which values are clipped."""
+        emit, builder = self.emit, self.emit.builder
+        fitted = emit.clamp(values, *self.ends)
+        codes = [self._code(emit.part(fitted, LANES * half)) for half in range(2)]
+        joined = builder.shuffle_vector(*codes, vector(I32, _VALUES)(list(range(_VALUES))))
+        beyond = builder.icmp_signed("!=", fitted, values)
+        return builder.trunc(joined, vector(I8, _VALUES)), beyond
+
+    def _code(self, values: Any) -> Any:
+        emit, builder = self.emit, self.emit.builder
+        scaled = builder.sitofp(builder.sext(values, _SUMS), _REALS)
+        moved = emit.call(f"llvm.fma.v{LANES}f32", _REALS, [scaled, self.factors, self.offsets])
+        return builder.fptosi(moved, _SUMS)
+
+
+def _make_quantize(*, both: bool) -> Any:
+    """The kernel for codes alone, or for those and odd ones.
 
     Parameters of the kernel
     ------------------------
@@ -48,36 +86,38 @@ def quantize_values(typingctx: Any, form: Any, maps: Any, values: Any) -> Any:
     maps : array
         Only its type matters: that of the feature maps.
     values : Values
+    odd : OddValues
+        Of `quantize_both`.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if signature.args[0].instance_class is Portable:
             return context.get_dummy_value()
-        at = unpack(Values, builder, args[2])
+        at, emit = unpack(Values, builder, args[2]), Emitter(builder)
         kind = context.get_data_type(signature.args[1].dtype)
-        emit = Emitter(builder)
-        factors, offsets = emit.splat(at.inverse), emit.splat(at.offset)
-        ends = [emit.splat(builder.trunc(end, kind), _VALUES) for end in (at.lowest, at.highest)]
+        outs, rules = [at.out], [_Rule(emit, kind, at)]
+        added = None
+        if both:
+            odd = unpack(OddValues, builder, args[3])
+            outs.append(odd.out)
+            rules.append(_Rule(emit, kind, odd))
+            added = emit.splat(builder.trunc(odd.added, I8), _VALUES)
 
-        def code(values: Any) -> Any:
-            scaled = builder.sitofp(builder.sext(values, _SUMS), _REALS)
-            moved = emit.call(f"llvm.fma.v{LANES}f32", _REALS, [scaled, factors, offsets])
-            return builder.fptosi(moved, _SUMS)
-
-        def convert(first: Any) -> tuple[Any, Any]:
-            """Codes of 32 values, and which are clipped."""
+        def convert(first: Any) -> tuple[list[Any], Any]:
+            """What is stored of 32 values, and which are clipped."""
             start = emit.offset(at.source, first, kind.width // 8)
             values = emit.load(start, vector(kind, _VALUES))
-            fitted = emit.clamp(values, *ends)
-            codes = [code(emit.part(fitted, LANES * half)) for half in range(2)]
-            joined = builder.shuffle_vector(*codes, vector(I32, _VALUES)(list(range(_VALUES))))
-            beyond = builder.icmp_signed("!=", fitted, values)
-            return builder.trunc(joined, vector(I8, _VALUES)), beyond
+            codes, beyond = rules[0].apply(values)
+            if added is None:
+                return [codes], beyond
+            above = builder.sub(rules[1].apply(values)[0], codes)
+            return [codes, builder.add(above, added)], beyond
 
         def step(i: Any, clipped: list[Any]) -> list[Any]:
             first = builder.mul(i, I64(_VALUES))
-            codes, beyond = convert(first)
-            emit.store(codes, builder.add(at.out, first))
+            stored, beyond = convert(first)
+            for out, codes in zip(outs, stored, strict=True):
+                emit.store(codes, builder.add(out, first))
             return [builder.add(clipped[0], emit.count(beyond))]
 
         def add_clipped(total: Any) -> None:
@@ -92,9 +132,20 @@ def quantize_values(typingctx: Any, form: Any, maps: Any, values: Any) -> Any:
             rest = emit.splat(builder.trunc(builder.sub(at.size, first), I32), _VALUES)
             lanes = vector(I32, _VALUES)(list(range(_VALUES)))
             inside = builder.icmp_signed("<", lanes, rest)
-            codes, beyond = convert(first)
-            emit.store_masked(codes, builder.add(at.out, first), inside)
+            stored, beyond = convert(first)
+            for out, codes in zip(outs, stored, strict=True):
+                emit.store_masked(codes, builder.add(out, first), inside)
             add_clipped(emit.count(builder.and_(beyond, inside)))
         return context.get_dummy_value()
 
-    return numba.void(form, maps, argument_type(Values)), generate
+    def quantize_values(typingctx: Any, form: Any, maps: Any, values: Any) -> Any:
+        return numba.void(form, maps, argument_type(Values)), generate
+
+    def quantize_both(typingctx: Any, form: Any, maps: Any, values: Any, odd: Any) -> Any:
+        return numba.void(form, maps, argument_type(Values), argument_type(OddValues)), generate
+
+    return kernel(quantize_both if both else quantize_values)
+
+
+quantize_values = _make_quantize(both=False)
+quantize_both = _make_quantize(both=True)

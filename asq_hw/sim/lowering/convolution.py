@@ -12,20 +12,24 @@ from asq_hw.network.layers import Conv, Linear
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.fixedpoint import exp2_table
+from asq_hw.numbers.odd_codes import odd_code_range
 from asq_hw.sim.instruction_sets import Kernel
 from asq_hw.sim.lowering.context import Context, summable_pixels
 from asq_hw.sim.lowering.memory_plan import block_pixels, pixels_at_once
+from asq_hw.sim.lowering.planes import difference_range
 from asq_hw.sim.lowering.tables import Tables
 from asq_hw.sim.lowering.weight_layout import arrange, quads_in_words
 from asq_hw.sim.records import (
     NO_ADAPTER,
     NO_EXPONENT,
+    NO_ODD_CODES,
     NOWHERE,
     AdapterRecord,
     CodesRecord,
     ConvolutionRecord,
     DotRecord,
     ExponentRecord,
+    OddCodesRecord,
     QuantizerRecord,
     RequantizationRecord,
     StageRecord,
@@ -73,6 +77,19 @@ def _quantizer(layer: Conv | Linear, context: Context) -> QuantizerRecord:
         step_fraction_bits=quantizer.step_fraction_bits,
         code_low=quantizer.grid.minimum,
         code_high=quantizer.grid.maximum,
+        odd=_odd_codes(layer, context),
+    )
+
+
+def _odd_codes(layer: Conv | Linear, context: Context) -> OddCodesRecord:
+    if layer.name not in context.layout.odd_indices:
+        return NO_ODD_CODES
+    low, high = odd_code_range(layer.quantizer.grid)
+    return OddCodesRecord(
+        code_low=low,
+        code_high=high,
+        least=difference_range(layer.quantizer.grid)[0],
+        indices_at=context.layout.odd_indices[layer.name],
     )
 
 
@@ -143,6 +160,7 @@ def _codes(layer: Conv | Linear, context: Context) -> CodesRecord:
         padding_y=region.padding[0],
         padding_x=region.padding[1],
         planes=len(packed.tables),
+        plane=region.plane,
         tables_at=context.tables.add_constants(packed.tables),
     )
 

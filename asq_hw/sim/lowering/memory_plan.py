@@ -65,7 +65,7 @@ _SLACK = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CodeMap:
-    """A padded map of codes, (height, width, planes, channels), among those of its compute type."""
+    """A padded map of codes, (planes, height, width, channels), among those of its compute type."""
 
     compute_type: ComputeType
     start: int
@@ -78,8 +78,13 @@ class CodeMap:
 
     @property
     def pixel(self) -> int:
-        """Codes of one pixel."""
-        return self.values.size * self.channels
+        """Codes of one pixel in a plane."""
+        return self.channels
+
+    @property
+    def plane(self) -> int:
+        """Codes of one plane, padding included."""
+        return self.height * self.width * self.channels
 
     @property
     def geometry(self) -> tuple[object, ...]:
@@ -95,7 +100,7 @@ class CodeMap:
     @property
     def held(self) -> int:
         """Codes, padding included."""
-        return self.height * self.width * self.pixel
+        return self.values.size * self.plane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,6 +109,8 @@ class Layout:
 
     maps: Mapping[str, int]
     indices: Mapping[str, int]
+    odd_indices: Mapping[str, int]
+    """Of layers whose activations have odd codes."""
     accumulators: Mapping[str, int]
     codes: Mapping[str, CodeMap]
     map_count: int
@@ -152,13 +159,17 @@ def plan_memory(
     maps = network.feature_maps()
     weighted = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
     places, map_count = _place_maps(network, maps, fused, keep=keep)
-    indices, accumulators, index_count, accumulator_count = {}, {}, 1, 1
+    indices, odd_indices, accumulators = {}, {}, {}
+    index_count, accumulator_count = 1, 1
     sums = dict.fromkeys(ComputeType, 0)
     for layer in weighted:
         source, made = maps[layer.source].size, maps[layer.name].size
-        indices[layer.name] = index_count if keep else 0
+        indices[layer.name] = first = index_count if keep else 0
+        if packed[layer.name].odd_codes:
+            odd_indices[layer.name] = first + source
+            source *= 2
         accumulators[layer.name] = accumulator_count if keep else 0
-        index_count = index_count + source if keep else max(index_count, source)
+        index_count = max(index_count, first + source)
         accumulator_count += made * packed[layer.name].parts if keep else 0
         kind = packed[layer.name].compute_type
         sums[kind] = max(sums[kind], sum_count(packed[layer.name]))
@@ -166,6 +177,7 @@ def plan_memory(
     return Layout(
         maps=places,
         indices=indices,
+        odd_indices=odd_indices,
         accumulators=accumulators,
         codes=_place_codes(weighted, maps, packed),
         map_count=map_count,
@@ -207,9 +219,10 @@ def sum_count(packed: PackedWeights) -> int:
     return vectors * block * LANES
 
 
-def transformed_row(channels: int) -> int:
-    """Bytes of one tile's channels in a plane of transformed codes: whole vectors."""
-    return -(-channels // TRANSFORM_CHANNELS) * TRANSFORM_CHANNELS
+def transformed_row(packed: PackedWeights) -> int:
+    """Bytes of one tile's channels in a plane of transformed codes: whole vectors of each plane."""
+    planes, channels = len(packed.tables), int(packed.weights.shape[4])
+    return planes * -(-channels // TRANSFORM_CHANNELS) * TRANSFORM_CHANNELS
 
 
 def pixels_at_once(packed: PackedWeights, layer: Conv | Linear) -> int:
@@ -234,7 +247,7 @@ def allocate(layout: Layout, rows: int) -> Memory:
     for region in layout.codes.values():
         if any(region.padding) and region.values.any():
             padded = codes[region.compute_type][region.start : region.start + region.held]
-            padded.reshape(-1, region.values.size, region.channels)[:] = region.values[:, None]
+            padded.reshape(region.values.size, -1)[:] = region.values[:, None]
     return Memory(**made, stop=np.zeros(1, dtype=np.uint8))
 
 
@@ -274,7 +287,7 @@ def _transformed_count(packed: PackedWeights) -> int:
     """Bytes of one plane of transformed codes, for a block of tiles."""
     if packed.method is not Method.WINOGRAD:
         return 0
-    return block_pixels(packed) * transformed_row(packed.weights.shape[4])
+    return block_pixels(packed) * transformed_row(packed)
 
 
 def _code_count(layout: Layout, kind: ComputeType) -> int:

@@ -1,10 +1,4 @@
-"""A layer's weights in the form that the dot products read.
-
-The two products become ordinary matrix products of integers here. With ``post-split`` a layer has
-twice the columns: even parts, then odd parts. With ``post-lut`` a layer has several planes of
-codes: ``q`` itself, and for every magnitude ``j`` of an odd part the table ``sqrt2(j * q, f)``;
-its weights are then the scaled even parts and the signs of the odd ones.
-"""
+"""A layer's weights in the form that the dot products read."""
 
 from __future__ import annotations
 
@@ -21,14 +15,14 @@ from asq_hw.numbers.fixedpoint import (
     SQRT2_FRACTION_BITS,
     SQRT2_MULTIPLIER,
     shift_right_half_up,
-    sqrt2_times,
     sqrt2_times_pair,
 )
 from asq_hw.numbers.products import Product
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.instruction_sets import LANES
 from asq_hw.sim.lowering.geometry import geometry
-from asq_hw.sim.program import CODE_VALUES, ComputeType, Method, Requantization
+from asq_hw.sim.lowering.planes import Planes, plane_count, planes_of
+from asq_hw.sim.program import ComputeType, Method, Requantization
 
 __all__ = ["WEIGHT_TYPES", "PackedWeights", "pack_weights", "packed_bytes", "transform_weights"]
 
@@ -54,12 +48,12 @@ class PackedWeights:
     method : Method
         How the dot products are computed.
     tables : (planes, 256) array
-        What stands in each plane for ``q - Qn``.
+        What stands in each plane, see `Planes`.
     padding : (planes,) array
-        What stands there for ``q = 0``.
+        What stands there for codes of 0.
     groups : int
         Groups of the packed form; small groups of the layer are joined, with zeros between.
-    weights : (groups, kH, kW, planes, I / groups, columns) array
+    weights : (groups, planes, kH, kW, I / groups, columns) array
         Of the compute type's integers. Columns of each part are padded with zeros to whole vectors.
     corrections : (groups, columns) array
         What sums begin with. Bytes are moved so that none is negative, by a zero point: this takes
@@ -70,6 +64,8 @@ class PackedWeights:
         How sums of bytes are requantized.
     split_bits : int
         Lower bits of the multipliers that are multiplied apart, but where `requantization` is WIDE.
+    odd_codes : bool
+        Whether the second plane holds what odd codes are above the first.
     """
 
     compute_type: ComputeType
@@ -82,6 +78,7 @@ class PackedWeights:
     parts: int
     requantization: Requantization
     split_bits: int
+    odd_codes: bool
 
     @property
     def columns(self) -> int:
@@ -94,11 +91,9 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vectors: bool) -> Pa
 
     Only the kernels made of vectors compute in bytes.
     """
-    parts, tables = _parts_and_tables(layer, product)
+    planes = planes_of(layer, product)
+    parts, tables = planes.weights, planes.tables
     groups = geometry(layer).groups
-    low = layer.quantizer.grid.minimum
-    codes = layer.quantizer.grid.maximum - low + 1
-    tables[:, codes:] = tables[:, codes - 1 : codes]  # never read; kept inside the range
     bounds = _bounds(layer, product) if vectors else None
     if bounds is not None and not _fits_requantization(bounds):
         bounds = None  # no bytes
@@ -106,7 +101,7 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vectors: bool) -> Pa
     halves = bounds is not None and split is not None and _fits_halves(bounds)
     method = Method.IMPLICIT_GEMM
     if bounds is not None:
-        method = _choose_method(layer, parts, codes - 1, halves=halves)
+        method = _choose_method(layer, planes, halves=halves)
     if method is Method.DEPTHWISE:
         weights, groups = _channel_columns(parts), 1
     else:
@@ -114,22 +109,24 @@ def pack_weights(layer: Conv | Linear, product: Product, *, vectors: bool) -> Pa
     kind = _choose_compute_type(weights, tables, bytes_allowed=bounds is not None)
     if kind is not ComputeType.INT8:
         assert method is Method.IMPLICIT_GEMM
-    corrections = np.zeros((groups, weights.shape[-1]), dtype=np.int64)
+    offsets = np.zeros(len(tables), dtype=np.int64)
     if kind is ComputeType.INT8:
         offsets = -tables.min(axis=1)
-        tables = tables + offsets[:, None]
-        corrections = -np.einsum("ghwpic,p->gc", weights, offsets)
+    corrections = np.zeros((groups, weights.shape[-1]), dtype=np.int64)
+    if offsets.any():
+        corrections -= np.einsum("gphwic,p->gc", weights, offsets)
     return PackedWeights(
         compute_type=kind,
         method=method,
-        tables=tables,
-        padding=tables[:, -low],
+        tables=tables + offsets[:, None],
+        padding=offsets,
         groups=groups,
         weights=weights.astype(WEIGHT_TYPES[kind]),
         corrections=corrections,
         parts=parts.shape[0],
         requantization=_choose_requantization(method, split, halves=halves),
         split_bits=split or 0,
+        odd_codes=product.uses_odd_codes(layer.weight_grid),
     )
 
 
@@ -206,18 +203,19 @@ def _choose_requantization(method: Method, split: int | None, *, halves: bool) -
     return Requantization.SPLIT
 
 
-def _choose_method(layer: Conv | Linear, parts: IntArray, span: int, *, halves: bool) -> Method:
-    """The fastest method that is exact for weights (parts, O, planes, I / groups, kH, kW).
+def _choose_method(layer: Conv | Linear, planes: Planes, *, halves: bool) -> Method:
+    """The fastest method that is exact for a layer's weights.
 
-    `span` is the largest ``q - Qn``; `halves` says whether pairs of sums can share lanes. Sums of a
-    depthwise layer's few products may fit 16 bits. In Winograd's tiles codes grow to four times
-    the span and are bytes still, weights must stay in signed bytes, and four times each sum must
-    fit 32 bits; what comes before may wrap around.
+    `halves` says whether pairs of sums can share lanes. Sums of a depthwise layer's few products
+    may fit 16 bits. In Winograd's tiles codes grow to four times their span and are bytes still,
+    weights must stay in signed bytes, and four times each sum must fit 32 bits; what comes before
+    may wrap around.
     """
-    outputs, planes, inputs = parts.shape[1:4]
-    if not isinstance(layer, Conv) or planes != 1:
+    parts, spans = planes.weights, planes.spans
+    outputs, _, inputs = parts.shape[1:4]
+    if not isinstance(layer, Conv) or int(spans.max()) >= 1 << 8:
         return Method.IMPLICIT_GEMM
-    reach = int(np.abs(parts).sum(axis=(2, 3, 4, 5)).max()) * span
+    reach = int((np.abs(parts).sum(axis=(3, 4, 5)) @ spans).max())
     if inputs == 1 and layer.groups == outputs > 1:
         narrow = fits_bits(parts, 8) and reach < 1 << 15
         return Method.DEPTHWISE if narrow and (halves or len(parts) == 1) else Method.IMPLICIT_GEMM
@@ -227,7 +225,7 @@ def _choose_method(layer: Conv | Linear, parts: IntArray, span: int, *, halves: 
         and layer.stride == (1, 1)
         and layer.dilation == (1, 1)
         and min(inputs, outputs) >= WINOGRAD_CHANNELS
-        and 4 * span < 1 << 8
+        and 4 * int(spans.max()) < 1 << 8
         and 4 * reach < 1 << 31
         and fits_bits(parts, 8)
         and fits_bits(transform_weights(parts.astype(np.int16)), 8)
@@ -245,40 +243,16 @@ def transform_weights(weights: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _channel_columns(parts: IntArray) -> IntArray:
-    """Weights (1, kH, kW, 1, 1, parts * channels) of a depthwise layer."""
-    count, channels = parts.shape[:2]
+    """Weights (1, planes, kH, kW, 1, parts * channels) of a depthwise layer."""
+    count, channels, planes = parts.shape[:3]
     width = -(-channels // (2 * LANES)) * 2 * LANES
-    weights = np.zeros((1, *parts.shape[4:], 1, 1, count, width), dtype=np.int64)
-    weights[0, :, :, 0, 0, :, :channels] = parts[:, :, 0, 0].transpose(2, 3, 0, 1)
+    weights = np.zeros((1, planes, *parts.shape[4:], 1, count, width), dtype=np.int64)
+    weights[0, :, :, :, 0, :, :channels] = parts[:, :, :, 0].transpose(2, 3, 4, 0, 1)
     return weights.reshape(*weights.shape[:5], count * width)
 
 
-def _parts_and_tables(layer: Conv | Linear, product: Product) -> tuple[IntArray, IntArray]:
-    """Weights (parts, O, planes, I / groups, kH, kW) and tables (planes, 256)."""
-    even, odd = layer.decoded_weights()
-    if isinstance(layer, Linear):
-        even, odd = even[:, :, None, None], odd[:, :, None, None]
-    values = layer.quantizer.grid.minimum + np.arange(CODE_VALUES, dtype=np.int64)
-    grid = layer.weight_grid
-    if not product.uses_lut(grid):
-        parts = np.stack([even, odd] if grid.uses_sqrt2 else [even])
-        return parts[:, :, None], values[None]
-    fraction = product.lut_fraction_bits
-    magnitudes = [int(value) for value in np.unique(np.abs(odd)) if value]
-    planes = [even << fraction] + [np.sign(odd) * (np.abs(odd) == j) for j in magnitudes]
-    entries = [
-        [
-            sqrt2_times(j * int(q), fraction) if q <= layer.quantizer.grid.maximum else 0
-            for q in values
-        ]
-        for j in magnitudes
-    ]
-    tables = np.array([values.tolist(), *entries], dtype=np.int64)
-    return np.stack(planes, axis=1)[None], tables
-
-
 def _join_groups(parts: IntArray, groups: int) -> tuple[IntArray, int]:
-    """Weights (groups, kH, kW, planes, I / groups, columns) of fewer groups, with zeros between.
+    """Weights (groups, planes, kH, kW, I / groups, columns) of fewer groups, with zeros between.
 
     Groups are joined while their columns fit one vector: a depthwise layer would otherwise fill
     one column in sixteen.
@@ -287,14 +261,14 @@ def _join_groups(parts: IntArray, groups: int) -> tuple[IntArray, int]:
     group_outputs = outputs // groups
     joined, width = _joined_groups(groups, group_outputs)
     merged = groups // joined
-    shape = (merged, *kernel, planes, joined * inputs, count * width)
+    shape = (merged, planes, *kernel, joined * inputs, count * width)
     weights = np.zeros(shape, dtype=np.int64)
     split = parts.reshape(count, merged, joined, group_outputs, planes, inputs, *kernel)
     for part in range(count):
         for j in range(joined):
             first = part * width + j * group_outputs
             # (merged, outputs, planes, inputs, kH, kW) to the order of the result
-            block = split[part, :, j].transpose(0, 4, 5, 2, 3, 1)
+            block = split[part, :, j].transpose(0, 2, 4, 5, 3, 1)
             weights[..., j * inputs : (j + 1) * inputs, first : first + group_outputs] = block
     return weights, merged
 
@@ -320,19 +294,16 @@ def packed_bytes(layer: Conv | Linear, product: Product) -> tuple[int, int]:
     """
     grid = layer.weight_grid
     groups, kernel = geometry(layer).groups, geometry(layer).kernel_size
-    parts, planes = (2 if grid.uses_sqrt2 else 1), 1
-    if product.uses_lut(grid):
-        odd = {abs(odd_part) for _, odd_part in grid.decode_table().values()}
-        parts, planes = 1, 1 + len(odd - {0})
+    parts, planes = (2 if product.has_pair(grid) else 1), plane_count(layer, product)
     joined, width = _joined_groups(groups, layer.out_channels // groups)
     inputs = layer.in_channels // groups
     taps = kernel[0] * kernel[1] * planes
     # Runs of a kernel's row, or of a group's inputs, are padded to whole quads.
     quads = groups // joined * taps * (joined * inputs + 3) * parts * width
     depthwise = taps * parts * (-(-layer.out_channels // (2 * LANES)) * 2 * LANES)
-    winograd = 16 * -(-inputs // 4) * 4 * parts * width if kernel == (3, 3) else 0
+    winograd = 16 * planes * -(-inputs // 4) * 4 * parts * width if kernel == (3, 3) else 0
     elements = max(quads, depthwise, winograd)
-    narrow = grid.stored_bits <= 8 and planes == 1
+    narrow = grid.stored_bits <= 8 and not product.uses_lut(grid)
     decoded = layer.weight_codes.size * (2 + parts * planes)
     return (4 if narrow else 32) * elements, 8 * (decoded + 2 * elements)
 
@@ -369,6 +340,6 @@ def _reach(weights: IntArray, magnitudes: IntArray) -> int:
     """Largest sum of products' magnitudes over all columns, in Python's integers."""
     reach = np.zeros((weights.shape[0], weights.shape[-1]), dtype=object)
     for plane, magnitude in enumerate(magnitudes):
-        total = np.abs(weights[:, :, :, plane]).sum(axis=(1, 2, 3))
+        total = np.abs(weights[:, plane]).sum(axis=(1, 2, 3))
         reach += total.astype(object) * int(magnitude)
     return int(reach.max())

@@ -86,7 +86,7 @@ def offset_keys(
     """
     _, height, width = shape
     if packed.method is Method.WINOGRAD:
-        row = transformed_row(packed.weights.shape[4])
+        row = transformed_row(packed)
         return (0, row), (0, *shape)
     stride = geometry(layer).stride
     return (1, *stride, height, width, region.width, region.pixel), (1, *shape)
@@ -123,7 +123,7 @@ def arrange(
         outputs = made.get(outputs_key, lambda: np.arange(shape[1] * shape[2]) * shape[0])
     match packed.method:
         case Method.WINOGRAD:
-            return _arrange_winograd(packed, layer, shape, windows=windows, outputs=outputs)
+            return _arrange_winograd(packed, shape, windows=windows, outputs=outputs)
         case Method.DEPTHWISE:
             return _arrange_depthwise(packed, layer, region, windows, outputs)
         case Method.IMPLICIT_GEMM:
@@ -139,7 +139,7 @@ def _arrange_gemm(
     windows: IntArray,
     outputs: IntArray,
 ) -> Panels:
-    quads, weights = _quads(packed, region.width, geometry(layer).dilation)
+    quads, weights = _quads(packed, region, geometry(layer).dilation)
     corrections = packed.corrections
     if packed.compute_type is ComputeType.INT8:
         vectors = corrections.reshape(len(corrections), packed.parts, -1, LANES)
@@ -181,33 +181,33 @@ def quads_in_words(panels: Panels) -> int:
 
 
 def _quads(
-    packed: PackedWeights, padded_width: int, dilation: tuple[int, int]
+    packed: PackedWeights, region: CodeMap, dilation: tuple[int, int]
 ) -> tuple[IntArray, NDArray[np.signedinteger[Any]]]:
     """Offsets of the quads in a window, and the weights (groups, ...) in their order.
 
     Runs of weights whose codes stand side by side are padded with zero weights to whole quads; what
-    the padding reads does not matter. In one group a run is a kernel's whole row, or where that has
-    gaps, a pixel.
+    the padding reads does not matter. In one group a run is a kernel's whole row in a plane, or
+    where that has gaps, a pixel.
     """
-    groups, height, width, planes, inputs, columns = packed.weights.shape
-    pixel = groups * inputs * planes
-    rows = np.arange(height)[:, None, None] * dilation[0] * padded_width * pixel
-    taps = np.arange(width)[:, None] * dilation[1] * pixel
-    if groups > 1:
-        outputs = taps + np.arange(planes) * groups * inputs
-        corrections, length = (rows + outputs).reshape(-1), inputs
-    elif dilation[1] > 1:
-        corrections, length = (rows + taps).reshape(-1), pixel
-    else:
-        corrections, length = rows.reshape(-1), width * pixel
+    groups, _, _, width, inputs, columns = packed.weights.shape
+    starts, length = _taps(packed, region, dilation).reshape(-1), inputs
+    if groups == 1 and dilation[1] == 1:
+        starts, length = starts[::width], width * inputs
     count = -(-length // 4)
-    runs = np.zeros((groups, corrections.size, 4 * count, columns), dtype=packed.weights.dtype)
-    runs[:, :, :length] = packed.weights.reshape(groups, corrections.size, length, columns)
-    quads = (corrections[:, None] + 4 * np.arange(count)).reshape(-1).astype(np.int64)
+    runs = np.zeros((groups, starts.size, 4 * count, columns), dtype=packed.weights.dtype)
+    runs[:, :, :length] = packed.weights.reshape(groups, starts.size, length, columns)
+    quads = (starts[:, None] + 4 * np.arange(count)).reshape(-1)
     if packed.compute_type is not ComputeType.INT8:
         return quads, runs
     vectors = runs.reshape(groups, quads.size, 4, packed.parts, -1, LANES)
     return quads, vectors.transpose(0, 4, 3, 1, 5, 2)
+
+
+def _taps(packed: PackedWeights, region: CodeMap, dilation: tuple[int, int]) -> IntArray:
+    """Where each plane's taps stand in a window, (planes, kH, kW)."""
+    planes, height, width = (np.arange(n, dtype=np.int64) for n in packed.weights.shape[1:4])
+    rows = height[:, None] * dilation[0] * region.width + width * dilation[1]
+    return np.asarray(planes[:, None, None] * region.plane + rows * region.pixel)
 
 
 def _windows(layer: Conv | Linear, shape: tuple[int, int, int], region: CodeMap) -> IntArray:
@@ -226,10 +226,7 @@ def _arrange_depthwise(
     windows: IntArray,
     outputs: IntArray,
 ) -> Panels:
-    height, width = packed.weights.shape[1:3]
-    down, across = geometry(layer).dilation
-    rows = np.arange(height, dtype=np.int64)[:, None] * down * region.width * region.pixel
-    taps = (rows + np.arange(width) * across * region.pixel).reshape(-1)
+    taps = _taps(packed, region, geometry(layer).dilation).reshape(-1)
     weights = packed.weights.reshape(taps.size, packed.parts, -1, 2 * LANES)
     corrections = packed.corrections.reshape(packed.parts, -1, 2 * LANES)
     return Panels(
@@ -253,41 +250,45 @@ def _winograd_outputs(shape: tuple[int, int, int]) -> IntArray:
 
 def _arrange_winograd(
     packed: PackedWeights,
-    layer: Conv | Linear,
     shape: tuple[int, int, int],
     *,
     windows: IntArray,
     outputs: IntArray,
 ) -> Panels:
-    """Weights (pairs, 16, 2, quads, 16, 4): of every pair of vectors, all 16 products."""
-    inputs, columns = packed.weights.shape[4:]
+    """Weights (pairs, 16, 2, quads, 16, 4): of every pair of vectors, all 16 products.
+
+    A tile's row of transformed codes holds one plane behind the other.
+    """
+    planes, inputs, columns = packed.weights.shape[1], *packed.weights.shape[4:]
     quads = -(-inputs // 4)
-    kernels = packed.weights[0, :, :, 0].transpose(2, 3, 0, 1).astype(np.int16)
+    kernels = packed.weights[0].transpose(0, 3, 4, 1, 2).astype(np.int16)
     count, wide = WINOGRAD_PRODUCTS, -(-columns // (2 * LANES)) * 2 * LANES
-    factors = np.zeros((4 * quads, wide, count), dtype=np.int16)
-    factors[:inputs, :columns] = transform_weights(kernels).reshape(inputs, columns, count)
+    factors = np.zeros((planes, 4 * quads, wide, count), dtype=np.int16)
+    made = transform_weights(kernels).reshape(planes, inputs, columns, count)
+    factors[:, :inputs, :columns] = made
     if packed.parts == 2:
-        pairs = factors.reshape(4 * quads, 2, -1, LANES, count).transpose(0, 2, 1, 3, 4)
+        pairs = factors.reshape(planes, 4 * quads, 2, -1, LANES, count).transpose(0, 1, 3, 2, 4, 5)
     else:
-        pairs = factors.reshape(4 * quads, -1, 2, LANES, count)
-    # What the transform adds to the exact tile of codes q: of the zero point, or of the offset.
-    grid = layer.quantizer.grid
-    added = np.full(count, 2 * (grid.maximum - grid.minimum), dtype=np.int64)
-    added[5] = -4 * grid.minimum
-    corrections = -pairs.sum(axis=0, dtype=np.int64) * added
-    ordered = pairs.reshape(quads, 4, -1, 2, LANES, count).transpose(2, 5, 3, 0, 4, 1)
+        pairs = factors.reshape(planes, 4 * quads, -1, 2, LANES, count)
+    # What the transform adds to the exact tile of each plane: of its zero point, or the offset.
+    offset = 2 * int(packed.tables.max())
+    added = np.full((planes, 1, 1, 1, count), offset, dtype=np.int64)
+    added[..., 5] = 4 * packed.padding[:, None, None, None]
+    corrections = -(pairs.sum(axis=1, dtype=np.int64) * added).sum(axis=0)
+    ordered = pairs.reshape(planes * quads, 4, -1, 2, LANES, count).transpose(2, 5, 3, 0, 4, 1)
+    starts = np.arange(planes, dtype=np.int64)[:, None] * (transformed_row(packed) // planes)
     down, across = -(-shape[1] // 2), -(-shape[2] // 2)
     return Panels(
         weights=ordered,
         corrections=corrections.transpose(0, 3, 1, 2),
-        quads=4 * np.arange(quads, dtype=np.int64),
+        quads=(starts + 4 * np.arange(quads)).reshape(-1),
         windows=windows,
         outputs=outputs,
         winograd=WinogradRecord(
             tiles=down * across,
             tiles_across=across,
-            row=transformed_row(inputs),
-            offset=int(added[0]),
+            row=transformed_row(packed),
+            offset=offset,
         ),
-        largest=2 * int(added[0]),
+        largest=2 * offset,
     )

@@ -180,7 +180,8 @@ def _integer_maps(network: IntegerNetwork, pixels: Tensor) -> dict[str, Tensor]:
     maps: dict[str, Tensor] = {}
     for layer in network.layers:
         sources = [maps[name] for name in layer.source_names] or [pixels.double()]
-        maps[layer.name] = run_layer(layer, sources, formats[layer.name].bits)
+        bits = formats[layer.name].bits
+        maps[layer.name] = run_layer(layer, sources, bits, network.trained_product)
     return maps
 
 

@@ -36,6 +36,7 @@ from asq_hw.network.layers import (
 )
 from asq_hw.network.names import MAX_NAME_LENGTH
 from asq_hw.numbers.fixedpoint import divide_half_up, quantize_multiplier
+from asq_hw.numbers.products import ProductKind
 from asq_hw.numbers.validation import IntArray
 from asq_hw.numbers.widths import BIAS_BITS, FEATURE_BITS, MULTIPLIER_BITS
 from asq_hw.train.checkpoints.soundness import check_network
@@ -168,9 +169,18 @@ def integer_network(
             references=references(),
             metadata=metadata,
             images=spec,
+            product=_product(operations),
         )
         compare(model, operations, network, calibration)
     return network
+
+
+def _product(operations: Sequence[Operation]) -> ProductKind:
+    """What a network's layers were trained for."""
+    weighted = [operation.weighted for operation in operations if operation.weighted is not None]
+    if any(layer.has_odd_codes for layer in weighted):
+        return ProductKind.POST_DUAL
+    return ProductKind.POST_SPLIT
 
 
 def _scores(layer: Layer) -> int | None:

@@ -39,11 +39,14 @@ from asq_hw.network.layers import (
 )
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.shared_exponent import SharedExponentStep
+from asq_hw.numbers.fixedpoint import SQRT2_MULTIPLIER
+from asq_hw.numbers.odd_codes import ODD_STEP_SHIFT, odd_code_range
+from asq_hw.numbers.products import Product
 
 __all__ = ["run_layer"]
 
 
-def run_layer(layer: Layer, sources: Sequence[Tensor], bits: int) -> Tensor:
+def run_layer(layer: Layer, sources: Sequence[Tensor], bits: int, product: Product) -> Tensor:
     """The integers of a layer's output.
 
     Parameters
@@ -54,12 +57,16 @@ def run_layer(layer: Layer, sources: Sequence[Tensor], bits: int) -> Tensor:
         Integers that it reads: the pixels for an input.
     bits : int
         Width of its output.
+    product : Product
+        How weights with the square root of two are multiplied.
 
     Returns
     -------
     float64 tensor of shape (N, O, H', W')
         Integers.
     """
+    if isinstance(layer, Conv | Linear):
+        return _weighted(layer, sources[0], bits, product)
     return _integers(layer, sources, bits)
 
 
@@ -72,12 +79,6 @@ def _integers(layer: LayerKind, sources: Sequence[Tensor], bits: int) -> Tensor:
 def _(layer: Input, sources: Sequence[Tensor], bits: int) -> Tensor:
     multiplier, offset = _channels(layer.multiplier), _channels(layer.offset)
     return _saturate(_shifted(sources[0] * multiplier + offset, layer.shift), bits)
-
-
-@_integers.register(Conv)
-@_integers.register(Linear)
-def _(layer: Conv | Linear, sources: Sequence[Tensor], bits: int) -> Tensor:
-    return _weighted(layer, sources[0], bits)
 
 
 @_integers.register
@@ -151,26 +152,35 @@ def _(layer: GlobalAveragePool, sources: Sequence[Tensor], bits: int) -> Tensor:
     return _saturate(_shifted(sums * layer.multiplier, layer.shift), bits)
 
 
-def _weighted(layer: Conv | Linear, x: Tensor, bits: int) -> Tensor:
-    step = _step(layer.quantizer, x)
-    codes = _half_up(x * 2.0**layer.quantizer.step_fraction_bits / step)
-    grid = layer.quantizer.grid
-    codes = codes.clamp(grid.minimum, grid.maximum)
+def _weighted(layer: Conv | Linear, x: Tensor, bits: int, product: Product) -> Tensor:
+    step, grid = _step(layer.quantizer, x), layer.quantizer.grid
+    codes = _codes(layer, x, step, (grid.minimum, grid.maximum))
     even, odd = (_double(part) for part in layer.decoded_weights())
-    weights = even + odd * math.sqrt(2)
-    if isinstance(layer, Linear):
-        dots = functional.conv2d(codes, weights[:, :, None, None])
+    if product.uses_odd_codes(layer.weight_grid):
+        odd_steps = _shifted(step * SQRT2_MULTIPLIER, ODD_STEP_SHIFT)
+        odd_codes = _codes(layer, x, odd_steps, odd_code_range(grid))
+        dots = _dot_products(layer, codes, even) + _dot_products(layer, odd_codes, odd)
     else:
-        dots = functional.conv2d(
-            codes,
-            weights,
-            stride=layer.stride,
-            padding=layer.padding,
-            dilation=layer.dilation,
-            groups=layer.groups,
-        )
+        dots = _dot_products(layer, codes, even + odd * math.sqrt(2))
     scale = _shifted(step * _channels(layer.multiplier), layer.narrow_shift)
     return _saturate(_shifted(dots * scale, layer.shift) + _channels(layer.bias), bits)
+
+
+def _codes(layer: Conv | Linear, x: Tensor, step: Tensor, ends: tuple[int, int]) -> Tensor:
+    return _half_up(x * 2.0**layer.quantizer.step_fraction_bits / step).clamp(*ends)
+
+
+def _dot_products(layer: Conv | Linear, codes: Tensor, weights: Tensor) -> Tensor:
+    if isinstance(layer, Linear):
+        return functional.conv2d(codes, weights[:, :, None, None])
+    return functional.conv2d(
+        codes,
+        weights,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+    )
 
 
 def _step(quantizer: ActivationQuantizer, x: Tensor) -> Tensor:

@@ -162,6 +162,11 @@ def _twin(
     )
     if isinstance(layer, nn.Conv2d):
         return QuantConv2d.from_float(
-            layer, activation_quantizer=activations, weight_quantizer=weights
+            layer,
+            activation_quantizer=activations,
+            weight_quantizer=weights,
+            product=how.product,
         )
-    return QuantLinear.from_float(layer, activation_quantizer=activations, weight_quantizer=weights)
+    return QuantLinear.from_float(
+        layer, activation_quantizer=activations, weight_quantizer=weights, product=how.product
+    )

@@ -49,6 +49,6 @@ class ConstantBetaActivationQuantizer(ActivationQuantizer):
         """Beta, which is learned in an adapter's place."""
         yield from self.beta.parameters()
 
-    def _quantize(self, x: Tensor) -> Tensor:
+    def _round(self, x: Tensor, ends: tuple[int, int], beta: Tensor | None) -> Tensor:
         step: Tensor = self.learned(self._gradient_scale(x)) * self.beta()
-        return round_uniform(x, step, self.grid.minimum, self.grid.maximum, loops=self.loops)
+        return round_uniform(x, step, *ends, loops=self.loops)

@@ -59,6 +59,8 @@ class DaqWeightQuantizer(UniformWeightQuantizer):
 class DaqActivationQuantizer(ActivationQuantizer):
     """DAQ on activations (Kim et al., arXiv:2108.06983); see `distance_aware_round`."""
 
+    has_odd_codes = False
+
     def _quantize(self, x: Tensor) -> Tensor:
         step: Tensor = self.learned(self._gradient_scale(x))
         ratio = (computed(x) / step).clamp(self.grid.minimum, self.grid.maximum)

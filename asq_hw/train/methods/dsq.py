@@ -76,6 +76,8 @@ class DsqActivationQuantizer(ActivationQuantizer):
     The interval and alpha are learned; the range is ``Qn`` to ``Qp`` intervals.
     """
 
+    has_odd_codes = False
+
     def __init__(self, *, bits: int, signed: bool, step_start: StepStart = StepStart.LSQ) -> None:
         super().__init__(bits=bits, signed=signed, step_start=step_start)
         self.alpha = nn.Parameter(torch.tensor(_ALPHA))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from asq_hw.errors import InputError
 from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.odd_codes import odd_code_range
 from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.quantizers.adapter import Adapter, channel_means
@@ -52,6 +53,9 @@ class BaseActivationQuantizer(ABC, Quantizer):
     adapter : Adapter or None
         What adapts the step to each sample; ASQ has one.
     """
+
+    has_odd_codes = False
+    """Whether there is `odd`."""
 
     is_initialised: Tensor  # checkpoints hold it in this spelling
     adapter: Adapter | None
@@ -99,6 +103,14 @@ class BaseActivationQuantizer(ABC, Quantizer):
             self._initialize(x.detach())
             self.is_initialised.fill_(True)
         return self._quantize(x)
+
+    def odd(self, x: Tensor) -> Tensor:
+        """The input by its odd codes, quantized for weights that are odd powers (``post-dual``).
+
+        That is ``sqrt(2) * x`` in the same steps, over ``sqrt(2)``. The quantizer has started: it
+        has quantized the same input before.
+        """
+        raise NotImplementedError
 
     def start(self, seen: Observation, how: StepStart) -> None:
         """Set what is learned from what was seen of the input, anew if it was set before."""
@@ -159,6 +171,8 @@ class ActivationQuantizer(OneStepActivationQuantizer):
         Where the step starts.
     """
 
+    has_odd_codes = True
+
     def __init__(
         self,
         *,
@@ -186,16 +200,27 @@ class ActivationQuantizer(OneStepActivationQuantizer):
         if self.adapter is not None:
             self.adapter.start(channel_means(x))
 
+    def odd(self, x: Tensor) -> Tensor:
+        """The input by its odd codes; nothing that watches the adapter sees it twice."""
+        beta: Tensor | None = None
+        if self.adapter is not None:
+            x, means = with_channel_means(x) if x.dim() == 4 else (x, x)
+            beta = self.adapter.forward(means)
+        root = math.sqrt(2)
+        return self._round(x * root, odd_code_range(self.grid), beta) / root
+
     def _quantize(self, x: Tensor) -> Tensor:
         beta: Tensor | None = None
         if self.adapter is not None:
             x, means = with_channel_means(x) if x.dim() == 4 else (x, x)
             beta = self.adapter(means)
+        return self._round(x, (self.grid.minimum, self.grid.maximum), beta)
+
+    def _round(self, x: Tensor, ends: tuple[int, int], beta: Tensor | None) -> Tensor:
         return round_uniform(
             x,
             self.learned.value,
-            self.grid.minimum,
-            self.grid.maximum,
+            *ends,
             beta=beta,
             floor=self.learned.floor,
             gradient_factor=self._gradient_scale(x),

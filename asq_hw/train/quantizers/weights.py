@@ -74,6 +74,12 @@ class IntegerWeightQuantizer(WeightQuantizer):
     def level_codes(self, weight: Tensor) -> Tensor:
         """The grid's codes of the quantized weights, int64, in the shape of `weight`."""
 
+    def are_odd(self, weight: Tensor) -> Tensor:
+        """Which quantized weights have a factor of the square root of two, bool."""
+        odd = torch.zeros(1 << self.grid.stored_bits, dtype=torch.bool, device=weight.device)
+        odd[[level.code for level in self.grid.levels if level.odd]] = True
+        return odd[self.level_codes(weight)]
+
 
 class ScaledWeightQuantizer(IntegerWeightQuantizer):
     """Base of those that learn their scale.

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from asq_hw.network.activation import ADAPTER_RATIO
 from asq_hw.numbers.encoding import Encoding
+from asq_hw.numbers.products import ProductKind
+from asq_hw.numbers.schemes import POST
 from asq_hw.train.methods.adapting import ADAPTER_START, AdapterKind, AdapterSettings, StepStart
 from asq_hw.train.methods.catalog import (
     ACTIVATION_METHODS,
@@ -28,6 +30,7 @@ CHOICES: Mapping[str, Choices] = {
     "encoding": Encoding,
     "step_start": StepStart,
     "adapter": AdapterKind,
+    "product": (ProductKind.POST_SPLIT, ProductKind.POST_DUAL),
 }
 """Keys whose values have names; from Python they may be given as plain strings."""
 
@@ -74,6 +77,9 @@ class Quantization:
         Whether each output channel learns an alpha (or step) of its own.
     step_start : StepStart
         Where LSQ's steps of weights and activations start.
+    product : ProductKind
+        How weights with odd powers of the square root of two multiply: ``post-dual`` quantizes
+        the input of their layers twice. The network file names it.
     adapter : AdapterKind
         What ASQ's beta is a function of.
     adapter_start : float
@@ -95,6 +101,7 @@ class Quantization:
     encoding: Encoding = Encoding.PACKED
     per_channel: bool = False
     step_start: StepStart = StepStart.LSQ
+    product: ProductKind = ProductKind.POST_SPLIT
     adapter: AdapterKind = AdapterKind.PAPER
     adapter_start: float = ADAPTER_START
     adapter_ratio: int = ADAPTER_RATIO
@@ -121,7 +128,9 @@ class Quantization:
         self.require(holds or getattr(self, key) == default, key, f"{default} where {where}")
 
     def _require_effect(self) -> None:
-        """Refuse a key for adapters where nothing would come of it."""
+        """Refuse a key for adapters, or a product, where nothing would come of it."""
+        is_post = POST.name in self.weight_names
+        self.require_default(is_post, "product", f"weights are {self.weights}")
         uses = [ACTIVATION_METHODS[name] for name in self.activation_names if name != NONE]
         has_adapter = any(use.has_adapter for use in uses)
         for key in ("adapter", "adapter_start", "adapter_ratio"):

@@ -58,4 +58,6 @@ def choose(key: str, value: object, choices: Choices) -> Any:
     """
     if not isinstance(value, str) or value not in list(choices):
         raise InputError(f"{key} must be one of {', '.join(choices)}, not {shown(value)}")
-    return str(value) if isinstance(choices, tuple) else choices(str(value))
+    if isinstance(choices, tuple):
+        return choices[choices.index(value)]
+    return choices(str(value))
