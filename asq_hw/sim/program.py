@@ -112,7 +112,7 @@ class Program(NamedTuple):
     convolutions: Table
     adds: Table
     places: Table
-    selections: Table
+    selects: Table
     products: Table
     lookups: Table
     relus: Table

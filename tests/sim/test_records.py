@@ -126,8 +126,8 @@ def test_what_no_vector_kernel_computes_is_an_error(
 def test_every_kind_of_step_has_a_table() -> None:
     tables = {name.rstrip("s") for name in Program._fields}
     assert {kind.name.lower() for kind in Kind} <= tables
-    plan = ["conv", "relu", "add", "max_pool", "average_pool", "pad", "multiply", "lookup"]
-    plan += ["flatten", "linear"]
+    plan = ["conv", "relu", "add", "max_pool", "average_pool", "pad", "multiply"]
+    plan += ["select", "lookup", "flatten", "linear"]
     network = networks.random_network(1, plan)
     images = networks.random_images(network, 1, 1)
     run = Run(network, images, product=Product(), kernel=Kernel.PORTABLE, keep=True)

@@ -98,7 +98,7 @@ def _compute(
     elif kind == Kind.PLACE:
         place(program.places[row], maps)
     elif kind == Kind.SELECT:
-        selection = program.selections[row]
+        selection = program.selects[row]
         channels = program.constants[selection.channels_at :]
         select(selection, channels, maps)
     elif kind == Kind.PRODUCT:

@@ -134,7 +134,7 @@ class Tables:
             convolutions=_table(ConvolutionRecord, self.records[ConvolutionRecord]),
             adds=_table(AddRecord, self.records[AddRecord]),
             places=_table(PlaceRecord, self.records[PlaceRecord]),
-            selections=_table(SelectRecord, self.records[SelectRecord]),
+            selects=_table(SelectRecord, self.records[SelectRecord]),
             products=_table(ProductRecord, self.records[ProductRecord]),
             lookups=_table(LookupRecord, self.records[LookupRecord]),
             relus=_table(ReluRecord, self.records[ReluRecord]),

@@ -27,6 +27,7 @@ from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import POST, UNIFORM
 from asq_hw.numbers.widths import BIAS_BITS, MULTIPLIER_BITS, STEP_BITS
+from tests.helpers import networks
 
 FORMAT = FeatureFormat(bits=12, fraction_bits=4)
 EIGHT = Grid(scheme=UNIFORM, bits=8)
@@ -244,3 +245,11 @@ def test_a_model_file_has_its_own_steps(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(InputError, match="has its own steps, so none can be chosen for it"):
         find_network(path, adapter_ratio=8)
+
+
+def test_a_dilated_convolution_is_counted_at_its_places():
+    """A 3 x 2 kernel over 5 x 3 pixels of an 8 x 7 map, with stride 1, has 4 x 5 places."""
+    gaps = networks.conv(np.ones((2, 1, 3, 2), dtype=np.int64), name="gaps", dilation=(2, 2))
+    shape = integer_network_shape(networks.network(networks.input_layer(8, 7), gaps))
+    assert (shape.layers[0].out_height, shape.layers[0].out_width) == (4, 5)
+    assert shape.layers[0].multiplications == 2 * 3 * 2 * 4 * 5
