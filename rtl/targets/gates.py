@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rtl.targets.target import Area, Resources, Statistics, Target
 from rtl.tools import ToolError
 
-__all__ = ["GATES"]
+__all__ = ["GATES", "RIPPLE_CARRY", "to_gates"]
 
-_RIPPLE_CARRY = """
+RIPPLE_CARRY = """
 (* techmap_celltype = "$lcu" *)
 module ripple_carry (P, G, CI, CO);
   parameter WIDTH = 1;
@@ -23,7 +23,8 @@ endmodule
 """Yosys' own gates for adders are fast and large (Brent-Kung); area is compared on small ones."""
 
 
-def _synthesize(top: str, dsp: bool) -> Sequence[str]:
+def to_gates(top: str) -> Sequence[str]:
+    """Yosys' commands from a design to simple gates and plain flip-flops, not yet priced."""
     return [
         f"synth -flatten -top {top} -run begin:fine",
         "opt -fast -full",
@@ -36,10 +37,11 @@ def _synthesize(top: str, dsp: bool) -> Sequence[str]:
         "opt_expr",
         "opt_merge",
         "opt_clean",
-        "abc -g cmos",
-        "opt_clean",
-        "delete t:$scopeinfo",
     ]
+
+
+def _synthesize(top: str, dsp: bool) -> Sequence[str]:
+    return [*to_gates(top), "abc -g cmos", "opt_clean", "delete t:$scopeinfo"]
 
 
 def _count(statistics: Statistics) -> Resources:
@@ -58,5 +60,5 @@ GATES = Target(
     area=Area(key="transistors", heading="transistors"),
     has_free_registers=False,
     statistics="stat -tech cmos -json",
-    files={"ripple_carry.v": _RIPPLE_CARRY},
+    files={"ripple_carry.v": RIPPLE_CARRY},
 )
