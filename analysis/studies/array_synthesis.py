@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import cast
 
@@ -84,6 +84,7 @@ class ArrayStudy(Study):
         operands.ACCUMULATOR_BITS.with_default(default_of(Array, "accumulator_bits")),
         WINDOW.several("0"),
     )
+    peers = ("target", "lanes", "channels", "window", "dataflow")
     columns = (
         Heading("target", "target"),
         Heading("lanes", "lanes", "d"),
@@ -97,6 +98,10 @@ class ArrayStudy(Study):
         Heading("area_ratio", "area / best uniform", ".3f"),
         FMAX,
     )
+
+    def is_base(self, row: Mapping[str, object]) -> bool:
+        """Uniform arrays."""
+        return ArrayKind(str(row["kind"])).is_uniform
 
     def plan(
         self, given: Given, targets: Sequence[Target], layer: LayerUnits | None = None
