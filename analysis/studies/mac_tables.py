@@ -19,6 +19,7 @@ from rtl.targets.target import Target
 __all__ = [
     "comparison",
     "dot_products",
+    "markdown",
     "operands",
     "read",
     "recoded",
@@ -100,7 +101,7 @@ def comparison(rows: Sequence[Row]) -> str:
             ratios = [f"{value / best[base]:.2f}" for base in ("best uniform", "plain uniform")]
             cells.append(f"{value:.0f}" + (f" ({', '.join(ratios)})" if "POST" in family else ""))
         lines.append(cells)
-    return _markdown(["", *_FAMILIES], lines)
+    return markdown(["", *_FAMILIES], lines)
 
 
 def recoded(rows: Sequence[Row]) -> str:
@@ -119,7 +120,7 @@ def recoded(rows: Sequence[Row]) -> str:
         placed = [row["idle_cyc"], row["luts"], f"{int(row['luts']) / min(bases):.2f}"]
         lines.append([*named, *placed, row["cells"], f"{float(row['fmax_mhz']):.0f}"])
     heads = ["scheme", "levels", "product", "weights", "sums made of", "idle cycles"]
-    return _markdown([*heads, "LUTs", "over uniform", "cells", "MHz"], lines, left=1)
+    return markdown([*heads, "LUTs", "over uniform", "cells", "MHz"], lines, left=1)
 
 
 def speed(rows: Sequence[Row]) -> str:
@@ -143,7 +144,7 @@ def speed(rows: Sequence[Row]) -> str:
             ratios = [a / b for a, b in zip(mine, base, strict=True)]
             lines.append([sums, name, *(f"{ratio:.2f}" for ratio in ratios)])
     heads = ["POST sums", "uniform multiplier", "products/s", "latency (ns)", "LUTs"]
-    return _markdown(heads, lines, left=2)
+    return markdown(heads, lines, left=2)
 
 
 def _bests(rows: Sequence[Row]) -> tuple[float, float, float]:
@@ -171,7 +172,7 @@ def units(rows: Sequence[Row]) -> str:
         lines += [_unit(row) for row in sorted(kept, key=lambda row: _latency_ns(row))]
     heads = ["scheme", "sums", "product", "clear", "pipeline", "segments", "LUTs", "FFs", "cells"]
     heads += ["MHz", "latency (cycles)", "latency (ns)", "million products/s"]
-    return _markdown(heads, lines, left=4)
+    return markdown(heads, lines, left=4)
 
 
 def _unit(row: Row) -> list[str]:
@@ -214,7 +215,7 @@ def _by_target(rows: Sequence[Row], keys: Sequence[str], names: Mapping[str, str
     heads = ["scheme", *(names[key] for key in keys)]
     for target in targets:
         heads += [_area(target), *([f"{target.title} MHz"] if target in timed else [])]
-    return _markdown(heads, lines, left=1 if keys == ("bits",) else 1 + len(keys))
+    return markdown(heads, lines, left=1 if keys == ("bits",) else 1 + len(keys))
 
 
 def dot_products(rows: Sequence[Row]) -> str:
@@ -233,7 +234,7 @@ def dot_products(rows: Sequence[Row]) -> str:
         ]
         for key, by in found.items()
     ]
-    return _markdown(["lanes", "scheme", *map(_area, targets)], lines, left=2)
+    return markdown(["lanes", "scheme", *map(_area, targets)], lines, left=2)
 
 
 def _measured(rows: Sequence[Row]) -> list[Target]:
@@ -275,7 +276,8 @@ def _beats(other: Row, row: Row) -> bool:
     return its != mine and all(a <= b for a, b in zip(its, mine, strict=True))
 
 
-def _markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
+def markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """A table; so many of its columns are texts."""
     rules = ["---" if index < left else "---:" for index in range(len(heads))]
     rows = [" | ".join(cells) for cells in (heads, rules, *lines)]
     return "".join(f"| {row} |\n" for row in rows).replace("|  |", "| |")

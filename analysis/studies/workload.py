@@ -23,7 +23,7 @@ from rtl.mac.schemes import Accumulation
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.verify.traced import images_for, trace
 
-__all__ = ["Workload", "nearest_codes", "traced_workload"]
+__all__ = ["Workload", "nearest_codes", "nearest_levels", "traced_workload"]
 
 Integers = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -209,16 +209,32 @@ def nearest_codes(weights: Values, values: Mapping[int, float]) -> Integers:
     codes = np.array(list(values), dtype=np.int64)
     levels = np.array(list(values.values()))
     order = np.argsort(levels)
-    codes, levels = codes[order], levels[order]
-    best, least = codes[np.zeros(len(weights), dtype=np.int64)], math.inf
-    unit = np.abs(weights).max() / np.abs(levels).max()
-    for scale in unit * _SCALES:
+    places, _ = _at_best_scale(weights, levels[order])
+    return codes[order][places]
+
+
+def nearest_levels(weights: Values, levels: Sequence[float]) -> Values:
+    """The nearest level to each weight, at the scale with the least squared error, and scaled.
+
+    Parameters are those of `nearest_codes`.
+    """
+    ordered = np.sort(np.array(levels))
+    places, scale = _at_best_scale(weights, ordered)
+    nearest: Values = ordered[places] * scale
+    return nearest
+
+
+def _at_best_scale(weights: Values, levels: Values) -> tuple[Integers, float]:
+    """Places among the levels, which ascend, and the scale."""
+    best, least, at = np.zeros(len(weights), dtype=np.int64), math.inf, 1.0
+    unit = float(np.abs(weights).max() / np.abs(levels).max())
+    for scale in (unit * _SCALES).tolist():
         scaled = levels * scale
         places = np.searchsorted((scaled[1:] + scaled[:-1]) / 2, weights)
         error = float(np.square(scaled[places] - weights).sum())
         if error < least:
-            best, least = codes[places], error
-    return best
+            best, least, at = places, error, scale
+    return best, at
 
 
 def traced_workload(units: LayerUnits, *, seed: int = 1) -> Workload:
