@@ -45,8 +45,9 @@ def own_weights() -> list[Integers]:
 
 def index_bits(layers: Sequence[Integers]) -> float:
     """Bits that name one of a dot product's activations, the mean over all weights."""
-    bits = sum(each.size * (each.shape[1] - 1).bit_length() for each in layers)
-    return bits / sum(each.size for each in layers)
+    bits = sum(each.size * (int(each.shape[1]) - 1).bit_length() for each in layers)
+    weights = sum(int(each.size) for each in layers)
+    return bits / weights
 
 
 def as_uniform(powers: Integers) -> Integers:

@@ -175,7 +175,19 @@ def sum_of(pipe: Pipe, addends: Sequence[Addend], name: str) -> Addend:
 
 
 def shifted_sum(pipe: Pipe, low: Addend, high: Addend, shift: int, name: str) -> Addend:
-    """``low + high * 2**shift`` of plain addends, with no adder for the lowest bits."""
+    """``low + high * 2**shift`` of plain addends, with no adder for the lowest bits.
+
+    Parameters
+    ----------
+    pipe : Pipe
+        Where the circuit is.
+    low, high : Addend
+        What is added, equally late.
+    shift : int
+        By how many bits `high` stands above `low`.
+    name : str
+        Beginning of names.
+    """
     upper = pipe.sum(
         Addend(value=low.value[shift:], largest=low.largest >> shift, at=low.at), high, name
     )

@@ -81,7 +81,10 @@ class DualLanes(_Powers):
         return (-even * full(bits) - odd * full(bits + 1) if negative(code) else 0,)
 
     def shared(self, pipe: Pipe, activation: Value, second: Value, name: str) -> Sequence[Value]:
-        """Both codes; the quantizer makes them, once for all channels."""
+        """Both codes; the quantizer makes them, once for all channels.
+
+        Parameters are those of `Lanes.shared`.
+        """
         return [register(pipe, activation, name), register(pipe, second, f"{name}_second")]
 
     def terms(self, pipe: Pipe, lanes: Sequence[LaneOperands], bits: int) -> Mapping[str, Addend]:

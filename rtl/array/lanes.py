@@ -91,6 +91,17 @@ class Lanes(ABC):
         """What is made of an activation once for all channels: words that all stand equally late.
 
         They are registered, whatever the pipe; `shared_stages` tells how often.
+
+        Parameters
+        ----------
+        pipe : Pipe
+            Where the circuit is.
+        activation : Value
+            Its code at the port.
+        second : Value
+            Its second code, of kinds that have one.
+        name : str
+            Beginning of names.
         """
         return [register(pipe, activation, name)]
 

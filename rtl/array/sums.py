@@ -61,7 +61,19 @@ class Sums(ABC):
     def build(
         self, m: Module, terms: Mapping[str, Value], marks: Marks, width: int
     ) -> Mapping[str, Signal]:
-        """The accumulators, and the registers of the finished sums."""
+        """The accumulators, and the registers of the finished sums.
+
+        Parameters
+        ----------
+        m : Module
+            Where they are.
+        terms : mapping of Value
+            What is added in each cycle, by name; unsigned.
+        marks : Marks
+            What is known of them.
+        width : int
+            Bits of every sum.
+        """
 
     @abstractmethod
     def model(self, terms: Terms, last: NDArray[np.bool_], ends: NDArray[np.bool_]) -> Terms:
@@ -87,7 +99,10 @@ class Plain(Sums):
     def build(
         self, m: Module, terms: Mapping[str, Value], marks: Marks, width: int
     ) -> Mapping[str, Signal]:
-        """An adder, an accumulator and a register for each."""
+        """An adder, an accumulator and a register for each.
+
+        Parameters are those of `Sums.build`.
+        """
         return {
             name: _held(m, _running(m, terms[name], marks.clears, width, name), marks.last, name)
             for name in self.terms
@@ -115,7 +130,10 @@ class InOrder(Sums):
     def build(
         self, m: Module, terms: Mapping[str, Value], marks: Marks, width: int
     ) -> Mapping[str, Signal]:
-        """What the accumulator holds at the mark waits for the rest."""
+        """What the accumulator holds at the mark waits for the rest.
+
+        Parameters are those of `Sums.build`.
+        """
         total = _running(m, terms["sum"], marks.clears | marks.ends, width, "sum")
         waiting = Signal(width, name="even_waiting")
         with m.If(marks.ends):
@@ -153,7 +171,10 @@ class Levels(Sums):
     def build(
         self, m: Module, terms: Mapping[str, Value], marks: Marks, width: int
     ) -> Mapping[str, Signal]:
-        """The running sum, and a cycle later the total of it."""
+        """The running sum, and a cycle later the total of it.
+
+        Parameters are those of `Sums.build`.
+        """
         now = _running(m, terms["sum"], marks.clears, width, "running")
         level = Signal(width, name="level", reset_less=True)
         m.d.sync += level.eq(now)
@@ -194,7 +215,10 @@ class RootLevels(Sums):
     def build(
         self, m: Module, terms: Mapping[str, Value], marks: Marks, width: int
     ) -> Mapping[str, Signal]:
-        """The power's sum, and a cycle later the two sums with it."""
+        """The power's sum, and a cycle later the two sums with it.
+
+        Parameters are those of `Sums.build`.
+        """
         now = _running(m, terms["sum"], marks.clears | marks.ends, width, "power")
         power = Signal(width, name="power_sum_held", reset_less=True)
         m.d.sync += power.eq(now)

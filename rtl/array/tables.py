@@ -99,7 +99,10 @@ class TableLanes(_Stored):
         return 2
 
     def shared(self, pipe: Pipe, activation: Value, second: Value, name: str) -> Sequence[Value]:
-        """The activation, and its entries for each odd power."""
+        """The activation, and its entries for each odd power.
+
+        Parameters are those of `Lanes.shared`.
+        """
         taken = register(pipe, activation, f"{name}_taken")
         bits = len(activation)
         entries = []

@@ -117,7 +117,10 @@ class TwosComplementLanes(_Rows):
         return (full(bits) << (WEIGHT_BITS - 1) if self.weights()[code][0] < 0 else 0,)
 
     def shared(self, pipe: Pipe, activation: Value, second: Value, name: str) -> Sequence[Value]:
-        """The activation and its inverse."""
+        """The activation and its inverse.
+
+        Parameters are those of `Lanes.shared`.
+        """
         return [register(pipe, activation, name), register(pipe, ~activation, f"{name}_inverse")]
 
     def terms(self, pipe: Pipe, lanes: Sequence[LaneOperands], bits: int) -> Mapping[str, Addend]:

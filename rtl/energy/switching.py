@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,48 +17,15 @@ from amaranth.back import rtlil
 from rtl.design import Design, Direction
 from rtl.emit.vectors import Vectors, row_fields
 from rtl.energy.changes import count_changes
-from rtl.energy.netlist import Netlist, Pin
+from rtl.energy.flow import Flow
+from rtl.energy.netlist import Netlist
 from rtl.tools import ToolError, find_iverilog, plain_folder, read_json, run_tool, run_yosys
 
-__all__ = ["Flow", "Switched", "switch"]
+__all__ = ["Switched", "switch"]
 
 _TIMEOUT_S = 1200
 _PERIOD = 100
 """Of the clock, in ns: longer than any path, so that all comes to rest."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
-    """How a family of chips' netlists are made and simulated.
-
-    Parameters
-    ----------
-    map : callable
-        Yosys' commands for a top module, by its name.
-    models : str
-        Verilog of the cells, with their delays.
-    unit : str
-        The delays' unit: ``1ns``, ``1ps``.
-    defines : sequence of str
-        Macros that the models want.
-    counts : callable
-        Whether changes of a net count that this pin drives.
-    capacitance_pf : mapping, optional
-        Of each input pin, by cell and pin; None where it is not known.
-    voltage : float, optional
-        Of the supply, in V.
-    files : mapping of str
-        Texts that the commands read, by file name.
-    """
-
-    map: Callable[[str], Sequence[str]]
-    models: str
-    unit: str
-    counts: Callable[[Pin], bool]
-    defines: Sequence[str] = ()
-    capacitance_pf: Mapping[Pin, float] | None = None
-    voltage: float | None = None
-    files: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

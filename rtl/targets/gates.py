@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rtl.energy.flow import Flow
+from rtl.energy.library import CellLibrary
 from rtl.targets.target import Area, Resources, Statistics, Target
 from rtl.tools import ToolError
 
-__all__ = ["GATES", "RIPPLE_CARRY", "to_gates"]
+__all__ = ["GATES"]
 
-RIPPLE_CARRY = """
+_RIPPLE_CARRY = """
 (* techmap_celltype = "$lcu" *)
 module ripple_carry (P, G, CI, CO);
   parameter WIDTH = 1;
@@ -23,7 +25,7 @@ endmodule
 """Yosys' own gates for adders are fast and large (Brent-Kung); area is compared on small ones."""
 
 
-def to_gates(top: str) -> Sequence[str]:
+def _to_gates(top: str) -> Sequence[str]:
     """Yosys' commands from a design to simple gates and plain flip-flops, not yet priced."""
     return [
         f"synth -flatten -top {top} -run begin:fine",
@@ -41,7 +43,7 @@ def to_gates(top: str) -> Sequence[str]:
 
 
 def _synthesize(top: str, dsp: bool) -> Sequence[str]:
-    return [*to_gates(top), "abc -g cmos", "opt_clean", "delete t:$scopeinfo"]
+    return [*_to_gates(top), "abc -g cmos", "opt_clean", "delete t:$scopeinfo"]
 
 
 def _count(statistics: Statistics) -> Resources:
@@ -52,6 +54,25 @@ def _count(statistics: Statistics) -> Resources:
     return Resources(ffs=ffs, transistors=int(transistors))
 
 
+def _switching() -> Flow:
+    library = CellLibrary.load()
+    return Flow(
+        map=lambda top: [
+            *_to_gates(top),
+            f"read_liberty -lib -ignore_miss_func {library.liberty}",
+            f"dfflibmap -liberty {library.liberty}",
+            f"abc -liberty {library.liberty}",
+            "opt_clean",
+        ],
+        models=library.models.read_text(encoding="utf-8", errors="replace"),
+        unit="1ns",
+        counts=lambda pin: True,
+        capacitance_pf=library.capacitance_pf,
+        voltage=library.voltage,
+        files=GATES.files,
+    )
+
+
 GATES = Target(
     name="gates",
     title="gates",
@@ -60,5 +81,6 @@ GATES = Target(
     area=Area(key="transistors", heading="transistors"),
     has_free_registers=False,
     statistics="stat -tech cmos -json",
-    files={"ripple_carry.v": RIPPLE_CARRY},
+    files={"ripple_carry.v": _RIPPLE_CARRY},
+    switching=_switching,
 )

@@ -112,7 +112,7 @@ def test_a_library_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_target_without_delays_is_refused() -> None:
-    with pytest.raises(InputError, match="is for gates, ecp5, ice40, not for xilinx"):
+    with pytest.raises(InputError, match="is for ecp5, ice40 and gates, not for xilinx"):
         check_flow(TARGETS.find("xilinx"))
 
 
