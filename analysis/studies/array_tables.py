@@ -71,7 +71,9 @@ def _sized(rows: Sequence[Row], target: str, lanes: str, channels: str) -> list[
 
 def side_by_side(rows: Sequence[Row]) -> str:
     """All kinds, those of a dataflow together; in brackets over the best uniform one."""
-    columns = [("ecp5", *LARGE), *((target, *SMALL) for target in ("ecp5", "ice40", "gates"))]
+    measured = {row["target"] for row in rows}
+    small = [(target, *SMALL) for target in ("ecp5", "ice40", "gates") if target in measured]
+    columns = [("ecp5", *LARGE), *small]
     lines = []
     for kind in sorted(ArrayKind, key=lambda kind: kind.gathers):
         cells = [kind.heading, str(Dataflow.GATHER if kind.gathers else Dataflow.BROADCAST)]

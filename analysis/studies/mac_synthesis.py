@@ -39,7 +39,7 @@ class Variants(StrEnum):
     RECODED = "recoded"
     """Weights in a code that suits the unit, and sums made of the target's cells where it has some;
     with every kind of sums, cleared a cycle ahead or in an idle one. The plain multiplier, too. For
-    gates masked or cleared in an idle cycle, beside the recommended ones."""
+    gates masked, beside the recommended parallel ones."""
     ALL = "all"
     """Every style, accumulation, clear, pipeline and number of segments."""
 
@@ -216,7 +216,8 @@ def units(
                     for mac in plain.variants()
                     if _is_recoded(mac, target) or _is_plain(mac)
                 ]
-                made += [] if target.has_free_registers else _recommended(plain, target)
+                if not target.has_free_registers:
+                    made += [mac for mac in _recommended(plain, target) if mac.interval_cyc == 1]
             case Variants.REGISTERED:
                 made += [mac for mac in plain.variants() if _is_registered(mac) or _is_plain(mac)]
             case Variants.RECOMMENDED:
@@ -274,8 +275,8 @@ def _is_recoded(mac: Mac, target: Target) -> bool:
     if mac.codes is Codes.STORED:
         return False
     if not target.has_free_registers:
-        fewest = 1 if mac.style is Style.STAGED or mac.is_cleared_first else 0
-        return mac.clear is not Clear.AHEAD and (mac.pipeline, mac.segments) == (fewest, 1)
+        fewest = 1 if mac.style is Style.STAGED else 0
+        return mac.clear is Clear.MASKED and (mac.pipeline, mac.segments) == (fewest, 1)
     if mac.clear is Clear.MASKED:
         return False
     return (mac.pipeline, mac.segments) == (2 if mac.style is Style.ROWS else 1, 1)

@@ -135,17 +135,19 @@ def best(rows: Sequence[Row]) -> str:
     In brackets over the best uniform one; what needs an order of the weights is over nothing.
     """
     steady = [row for row in rows if row["cycles_per_product"] == "1" and row["idle_cyc"] == "0"]
+    measured = {row["target"] for row in rows}
+    columns = [column for column in _COLUMNS if column[0] in measured]
     lines = []
     for name, belongs in _CLASSES.items():
         cells = [name]
-        for target, key, _ in _COLUMNS:
+        for target, key, _ in columns:
             value = _best_of(steady, target, key, belongs)
             cells.append(f"{value:.0f}")
             if name.startswith("POST, any"):
                 base = _best_of(steady, target, key, lambda row: row["scheme"] == "uniform")
                 cells[-1] += f" ({value / base:.2f})"
         lines.append(cells)
-    return markdown(["unit", *(heading for *_, heading in _COLUMNS)], lines)
+    return markdown(["unit", *(heading for *_, heading in columns)], lines)
 
 
 def _best_of(rows: Sequence[Row], target: str, key: str, belongs: Callable[[Row], bool]) -> float:
