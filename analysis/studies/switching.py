@@ -12,8 +12,9 @@ from analysis.studies.workload import Workload
 from asq_hw.errors import check_range
 from rtl.energy.flows import check_flow, flow_of
 from rtl.energy.switching import Switched, switch
+from rtl.tools import find_iverilog
 
-__all__ = ["ENERGY_COLUMNS", "switch_each", "with_energy"]
+__all__ = ["ENERGY_COLUMNS", "check_work", "switch_each", "with_energy"]
 
 ENERGY_COLUMNS = (
     Heading("energy_pj", "pJ / product", ".3f"),
@@ -24,6 +25,16 @@ ENERGY_COLUMNS = (
 )
 
 Row = dict[str, object]
+
+
+def check_work(planned: Sequence[Planned], workload: Workload) -> None:
+    """Raise what `switch_each` would, as far as it is known before any work is done."""
+    find_iverilog()
+    for target, design in planned:
+        check_flow(target)
+        workload.check(design)
+    for target in {each.name: each for each, _ in planned}.values():
+        flow_of(target)
 
 
 def switch_each(
@@ -51,8 +62,7 @@ def switch_each(
     InputError
         If a target has no cells with delays, or a design cannot do such work: before any is done.
     """
-    for target, _ in planned:
-        check_flow(target)
+    check_work(planned, workload)
     flows = {target.name: flow_of(target) for target, _ in planned}
     prepared = [workload.vectors(design) for _, design in planned]
 

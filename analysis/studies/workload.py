@@ -28,6 +28,7 @@ __all__ = ["Workload", "nearest_codes", "nearest_levels", "traced_workload"]
 Integers = NDArray[np.int64]
 Values = NDArray[np.float64]
 
+_ACTIVATION_BITS = 4
 _IMAGES = 20
 _PRODUCTS = 8000
 _SCALES = np.geomspace(0.05, 4, 400)
@@ -53,6 +54,20 @@ class Workload:
         """Of all dot products."""
         return sum(map(len, self.weights))
 
+    def check(self, design: Design) -> None:
+        """Raise InputError if a design cannot do such work."""
+        if not isinstance(design, Mac | Array) or not _is_one_channel(design):
+            raise InputError(
+                "switched energy is for single units and for arrays of one channel without a "
+                f"window, not for {design.stem}"
+            )
+        is_signed = isinstance(design, Mac) and design.activation_signed
+        if is_signed or design.activation_bits != _ACTIVATION_BITS:
+            raise InputError(
+                f"switched energy is for unsigned activations of {_ACTIVATION_BITS} bits, "
+                f"not for {design.stem}"
+            )
+
     def vectors(self, design: Design) -> Vectors:
         """The same dot products as a design's operations, one after the other, without a gap.
 
@@ -63,16 +78,11 @@ class Workload:
         InputError
             If the design is not one that takes weights and activations.
         """
-        match design:
-            case Mac():
-                return Vectors.of(design, self._of_mac(design))
-            case Array(channels=1, window=0):
-                return Vectors.of(design, self._of_array(design))
-            case _:
-                raise InputError(
-                    f"switched energy is for single units and for arrays of one channel, "
-                    f"not for {design.stem}"
-                )
+        self.check(design)
+        if isinstance(design, Mac):
+            return Vectors.of(design, self._of_mac(design))
+        assert isinstance(design, Array)
+        return Vectors.of(design, self._of_array(design))
 
     def _of_mac(self, mac: Mac) -> Rows:
         pairs = mac.weight_grid.decode_table()
@@ -147,6 +157,10 @@ class Workload:
         codes = nearest_codes(np.concatenate(self.weights), values)
         ends = np.cumsum([len(each) for each in self.weights])[:-1]
         return list(np.split(codes, ends))
+
+
+def _is_one_channel(design: Mac | Array) -> bool:
+    return isinstance(design, Mac) or (design.channels, design.window) == (1, 0)
 
 
 def _value(pair: tuple[int, int]) -> float:
@@ -258,8 +272,10 @@ def traced_workload(units: LayerUnits, *, seed: int = 1) -> Workload:
         raise InputError(
             f"layer {layer.name} must be a convolution of one group with 4-bit post weights"
         )
-    if (layer.quantizer.grid.bits, layer.quantizer.grid.signed) != (4, False):
-        raise InputError(f"activations of layer {layer.name} must be unsigned and have 4 bits")
+    if (layer.quantizer.grid.bits, layer.quantizer.grid.signed) != (_ACTIVATION_BITS, False):
+        raise InputError(
+            f"activations of layer {layer.name} must be unsigned and have {_ACTIVATION_BITS} bits"
+        )
     codes = trace(units, images_for(units.network, _IMAGES)).codes
     random = np.random.default_rng([seed, 5])
     table = grid.decode_table()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from inspect import Parameter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,8 @@ from asq_hw.cli.parameters import declared, of_option
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
-    from analysis.studies.study import Findings, Heading, Planned, Study
+    from analysis.studies.study import Findings, Heading, Planned
+    from analysis.studies.workload import Workload
     from rtl.targets.target import Target
     from rtl.units.unit import Unit
 
@@ -78,6 +80,7 @@ def run_synth(unit: Unit, values: dict[str, Any]) -> None:
     """Measure what the unit's study plans, and say what it finds."""
     from analysis.studies.registry import study_of
     from analysis.studies.study import measure_each
+    from analysis.studies.switching import ENERGY_COLUMNS, switch_each, with_energy
     from rtl.targets.registry import TARGETS
 
     study = study_of(unit)
@@ -91,35 +94,32 @@ def run_synth(unit: Unit, values: dict[str, Any]) -> None:
     layer = layer_of(study.layer, values)
     given = {option.name: option.value(values[option.name]) for option in study.options}
     planned = study.plan(given, targets, layer)
+    workload = _workload(planned, work_layer, seed) if energy else None
     with progress_bar("synthesizing", len(planned)) as progress:
         measured = measure_each(
             planned, seeds=seeds if pnr else 0, dsp=dsp, jobs=jobs, progress=progress
         )
     findings, columns = study.findings(planned, measured), study.columns
-    if energy:
-        findings, columns = _at_work(study, planned, findings, (work_layer, seed, jobs))
+    if workload is not None:
+        with progress_bar("working", len(planned)) as progress:
+            switched = switch_each(planned, workload, jobs=jobs, progress=progress)
+        rows = with_energy(findings.rows, switched, workload.products, study.peers, study.is_base)
+        rows = [row | {"layer": work_layer, "seed": seed} for row in rows]
+        findings = replace(findings, rows=rows)
+        columns = (*study.columns, *ENERGY_COLUMNS)
     _show(findings, columns, targets, form)
 
 
-def _at_work(
-    study: Study, planned: Sequence[Planned], findings: Findings, how: tuple[str, int, int | None]
-) -> tuple[Findings, Sequence[Heading]]:
-    """The same with what switches for each product."""
-    from analysis.studies.study import Findings
-    from analysis.studies.switching import ENERGY_COLUMNS, switch_each, with_energy
+def _workload(planned: Sequence[Planned], name: str, seed: int) -> Workload:
+    """What the designs are to work on; all that may be missing for it is missed now."""
+    from analysis.studies.switching import check_work
     from analysis.studies.workload import traced_workload
     from asq_hw.modelfile import load
     from rtl.quantizer.of_layer import LayerUnits
 
-    name, seed, jobs = how
-    layer = LayerUnits.of(load(model_path(BUNDLED)), name)
-    workload = traced_workload(layer, seed=seed)
-    with progress_bar("working", len(planned)) as progress:
-        switched = switch_each(planned, workload, jobs=jobs, progress=progress)
-    rows = with_energy(findings.rows, switched, workload.products, study.peers, study.is_base)
-    rows = [row | {"layer": name, "seed": seed} for row in rows]
-    made = Findings(rows=rows, others=findings.others, notes=findings.notes)
-    return made, (*study.columns, *ENERGY_COLUMNS)
+    workload = traced_workload(LayerUnits.of(load(model_path(BUNDLED)), name), seed=seed)
+    check_work(planned, workload)
+    return workload
 
 
 def _show(

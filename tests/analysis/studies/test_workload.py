@@ -104,6 +104,10 @@ def test_what_has_no_such_work_is_refused() -> None:
     dot = DotProduct(mac=Mac(scheme="uniform"), lanes=2)
     with pytest.raises(InputError, match="is for single units and for arrays of one channel"):
         WORK.vectors(dot)
+    with pytest.raises(InputError, match="unsigned activations of 4 bits, not for uniform_w4a3"):
+        WORK.vectors(Mac(scheme="uniform", activation_bits=3))
+    with pytest.raises(InputError, match="unsigned activations of 4 bits, not for array2x1_pot_a5"):
+        WORK.vectors(Array(kind=ArrayKind.POT, lanes=2, channels=1, activation_bits=5))
 
 
 def test_energy_is_for_a_product_and_over_the_best_peer() -> None:
