@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 from asq_hw.errors import InputError
 from asq_hw.sim.instruction_sets import Kernel, host_features
+from rtl.energy.library import LIBRARY_PACKAGE, library_folder
 from rtl.targets.registry import routers
 from rtl.tools import MissingToolError
 from rtl.trials import Problem, trials, try_tool
@@ -168,8 +169,14 @@ CATALOG: tuple[Requirement, ...] = (
     Requirement(
         name="iverilog",
         kind=Kind.PROGRAM,
-        enables="a second simulator of hardware",
+        enables="a second simulator of hardware, and switched energy",
         install="apt-get install iverilog",
+    ),
+    Requirement(
+        name=LIBRARY_PACKAGE,
+        kind=Kind.DATA,
+        enables="switched energy of gates, on this library's cells",
+        install=f"apt-get install {LIBRARY_PACKAGE}",
     ),
 )
 """Everything that any part of the toolkit uses, the required things first."""
@@ -204,6 +211,8 @@ def _find(requirement: Requirement) -> Finding:
             if program is None:
                 return _find_package(requirement)
             return Finding(requirement=requirement, place=program)
+        case Kind.DATA if requirement.name == LIBRARY_PACKAGE:
+            return _find_library(requirement)
         case Kind.DATA:
             return _find_fashion_mnist(requirement)
         case Kind.PROCESSOR:
@@ -232,4 +241,12 @@ def _find_fashion_mnist(requirement: Requirement) -> Finding:
 
         return Finding(requirement=requirement, place=str(fashion_mnist_folder()))
     except (ImportError, InputError):
+        return Finding(requirement=requirement)
+
+
+def _find_library(requirement: Requirement) -> Finding:
+    """Find the folder of the cell library that would be read."""
+    try:
+        return Finding(requirement=requirement, place=str(library_folder()))
+    except MissingToolError:
         return Finding(requirement=requirement)

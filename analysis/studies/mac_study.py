@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -47,6 +47,7 @@ class MacStudy(Study):
         operands.ACCUMULATOR_BITS,
         _VARIANTS,
     )
+    peers = ("target", "bits", "order")
     columns = (
         Heading("scheme", "scheme"),
         Heading("bits", "bits", "d"),
@@ -65,6 +66,10 @@ class MacStudy(Study):
         *RESOURCES,
         FMAX,
     )
+
+    def is_base(self, row: Mapping[str, object]) -> bool:
+        """Uniform units."""
+        return row["scheme"] == MacScheme.UNIFORM
 
     def plan(
         self, given: Given, targets: Sequence[Target], layer: LayerUnits | None = None

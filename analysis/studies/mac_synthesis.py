@@ -38,7 +38,8 @@ class Variants(StrEnum):
     cleared ahead, where that exists: what FPGAs are fastest with. The plain multiplier, too."""
     RECODED = "recoded"
     """Weights in a code that suits the unit, and sums made of the target's cells where it has some;
-    with every kind of sums, cleared a cycle ahead or in an idle one. The plain multiplier, too."""
+    with every kind of sums, cleared a cycle ahead or in an idle one. The plain multiplier, too. For
+    gates masked, beside the recommended parallel ones."""
     ALL = "all"
     """Every style, accumulation, clear, pipeline and number of segments."""
 
@@ -78,6 +79,7 @@ class Row:
             "accumulator_bits": mac.accumulator_bits,
             "style": str(mac.style),
             "accumulation": str(mac.accumulation),
+            "order": "by parity" if mac.accumulation is Accumulation.ORDERED else "any",
             "clear": str(mac.clear),
             "pipeline": mac.pipeline,
             "segments": mac.segments,
@@ -212,8 +214,10 @@ def units(
                 made += [
                     mac.on_cells(target.cells)
                     for mac in plain.variants()
-                    if _is_recoded(mac) or _is_plain(mac)
+                    if _is_recoded(mac, target) or _is_plain(mac)
                 ]
+                if not target.has_free_registers:
+                    made += [mac for mac in _recommended(plain, target) if mac.interval_cyc == 1]
             case Variants.REGISTERED:
                 made += [mac for mac in plain.variants() if _is_registered(mac) or _is_plain(mac)]
             case Variants.RECOMMENDED:
@@ -263,9 +267,17 @@ def _is_plain(mac: Mac) -> bool:
     return choices == (Style.DIRECT, Clear.MASKED, 1, 1)
 
 
-def _is_recoded(mac: Mac) -> bool:
-    """With every register that there can be, and nothing that masks a sum."""
-    if mac.codes is Codes.STORED or mac.clear is Clear.MASKED:
+def _is_recoded(mac: Mac, target: Target) -> bool:
+    """With every register that there can be, and nothing that masks a sum.
+
+    Where all is gates: with as few registers as there can be.
+    """
+    if mac.codes is Codes.STORED:
+        return False
+    if not target.has_free_registers:
+        fewest = 1 if mac.style is Style.STAGED else 0
+        return mac.clear is Clear.MASKED and (mac.pipeline, mac.segments) == (fewest, 1)
+    if mac.clear is Clear.MASKED:
         return False
     return (mac.pipeline, mac.segments) == (2 if mac.style is Style.ROWS else 1, 1)
 

@@ -17,8 +17,10 @@ from rtl.targets.registry import TARGETS
 from rtl.targets.target import Target
 
 __all__ = [
+    "best",
     "comparison",
     "dot_products",
+    "markdown",
     "operands",
     "read",
     "recoded",
@@ -69,9 +71,12 @@ def read(path: Path) -> list[dict[str, str]]:
 def tables(folder: Path) -> dict[str, str]:
     """Every table by its name, in the order of the document."""
     four = read(folder / "mac-4x4.csv")
+    recoded_rows = read(folder / "mac-recoded.csv")
     return {
+        "best": best(recoded_rows),
+        "recoded on ECP5": recoded(recoded_rows, "ecp5"),
+        "recoded on iCE40": recoded(recoded_rows, "ice40"),
         "comparison": comparison(four),
-        "recoded": recoded(read(folder / "mac-recoded.csv")),
         "speed": speed(four),
         "units": units(four),
         "widths": widths(read(folder / "mac-widths.csv")),
@@ -83,7 +88,8 @@ def tables(folder: Path) -> dict[str, str]:
 def comparison(rows: Sequence[Row]) -> str:
     """Each family's best unit by each measure; in brackets over uniform's best and the plain one.
 
-    Fewest is best, and for frequencies most.
+    Fewest is best, and for frequencies most. What needs an order of the weights is over nothing: no
+    uniform unit here has such an order.
     """
     lines = []
     for target, key, name in _METRICS:
@@ -98,28 +104,83 @@ def comparison(rows: Sequence[Row]) -> str:
         cells = [name]
         for family, value in best.items():
             ratios = [f"{value / best[base]:.2f}" for base in ("best uniform", "plain uniform")]
-            cells.append(f"{value:.0f}" + (f" ({', '.join(ratios)})" if "POST" in family else ""))
+            is_compared = "POST" in family and "ordered" not in family
+            cells.append(f"{value:.0f}" + (f" ({', '.join(ratios)})" if is_compared else ""))
         lines.append(cells)
-    return _markdown(["", *_FAMILIES], lines)
+    return markdown(["", *_FAMILIES], lines)
 
 
-def recoded(rows: Sequence[Row]) -> str:
+_CLASSES: dict[str, Callable[[Row], bool]] = {
+    "uniform, plain `*`": lambda row: _is_plain(row),
+    "uniform, 16 levels": lambda row: _is_uniform(row, "16") and not _is_plain(row),
+    "uniform, 15 levels": lambda row: _is_uniform(row, "15"),
+    "POST, any order, two adders": lambda row: row["accumulation"] == "pair",
+    "POST, any order, one adder": lambda row: row["accumulation"] == "shared",
+    "POST, even powers first": lambda row: row["accumulation"] == "ordered",
+}
+_COLUMNS = (
+    ("ecp5", "luts", "ECP5 LUTs"),
+    ("ecp5", "cells", "ECP5 cells"),
+    ("ecp5", "fmax_mhz", "ECP5 MHz"),
+    ("ice40", "luts", "iCE40 LUTs"),
+    ("ice40", "fmax_mhz", "iCE40 MHz"),
+    ("xilinx", "luts", "7-series LUTs"),
+    ("gates", "transistors", "transistors"),
+)
+
+
+def best(rows: Sequence[Row]) -> str:
+    """Each class's best unit by each measure, one product in each cycle and no cycle between sums.
+
+    In brackets over the best uniform one; what needs an order of the weights is over nothing.
+    """
+    steady = [row for row in rows if row["cycles_per_product"] == "1" and row["idle_cyc"] == "0"]
+    measured = {row["target"] for row in rows}
+    columns = [column for column in _COLUMNS if column[0] in measured]
+    lines = []
+    for name, belongs in _CLASSES.items():
+        cells = [name]
+        for target, key, _ in columns:
+            value = _best_of(steady, target, key, belongs)
+            cells.append(f"{value:.0f}")
+            if name.startswith("POST, any"):
+                base = _best_of(steady, target, key, lambda row: row["scheme"] == "uniform")
+                cells[-1] += f" ({value / base:.2f})"
+        lines.append(cells)
+    return markdown(["unit", *(heading for *_, heading in columns)], lines)
+
+
+def _best_of(rows: Sequence[Row], target: str, key: str, belongs: Callable[[Row], bool]) -> float:
+    values = [
+        float(row[key]) for row in rows if row["target"] == target and belongs(row) and row[key]
+    ]
+    return max(values) if key == "fmax_mhz" else min(values)
+
+
+def _is_uniform(row: Row, levels: str) -> bool:
+    return (row["scheme"], row["levels"]) == ("uniform", levels)
+
+
+def recoded(rows: Sequence[Row], target: str) -> str:
     """Units with weights in a code of their own, and over the smallest uniform one of their pace.
 
-    A unit that takes a product in every cycle is held against uniform ones that do so, too.
+    A unit that takes a product in every cycle is held against uniform ones that do so, too. One
+    that needs an order of the weights is held against none.
     """
     lines = []
-    for row in rows:
+    mine = [row for row in rows if row["target"] == target]
+    for row in mine:
         bases = [
             int(other["luts"])
-            for other in rows
+            for other in mine
             if other["scheme"] == "uniform" and int(other["idle_cyc"]) <= int(row["idle_cyc"])
         ]
+        over = f"{int(row['luts']) / min(bases):.2f}"
         named = [_label(row), *(row[key] for key in ("levels", "style", "codes", "made_of"))]
-        placed = [row["idle_cyc"], row["luts"], f"{int(row['luts']) / min(bases):.2f}"]
+        placed = [row["idle_cyc"], row["luts"], "-" if row["accumulation"] == "ordered" else over]
         lines.append([*named, *placed, row["cells"], f"{float(row['fmax_mhz']):.0f}"])
     heads = ["scheme", "levels", "product", "weights", "sums made of", "idle cycles"]
-    return _markdown([*heads, "LUTs", "over uniform", "cells", "MHz"], lines, left=1)
+    return markdown([*heads, "LUTs", "over uniform", "cells", "MHz"], lines, left=1)
 
 
 def speed(rows: Sequence[Row]) -> str:
@@ -136,14 +197,14 @@ def speed(rows: Sequence[Row]) -> str:
         "plain parallel": _is_plain,
     }
     lines = []
-    for sums in ("ordered", "pair", "shared"):
+    for sums in ("pair", "shared"):
         mine = _bests([row for row in routed if row["accumulation"] == sums])
         for name, belongs in bases.items():
             base = _bests([row for row in routed if belongs(row)])
             ratios = [a / b for a, b in zip(mine, base, strict=True)]
             lines.append([sums, name, *(f"{ratio:.2f}" for ratio in ratios)])
     heads = ["POST sums", "uniform multiplier", "products/s", "latency (ns)", "LUTs"]
-    return _markdown(heads, lines, left=2)
+    return markdown(heads, lines, left=2)
 
 
 def _bests(rows: Sequence[Row]) -> tuple[float, float, float]:
@@ -171,7 +232,7 @@ def units(rows: Sequence[Row]) -> str:
         lines += [_unit(row) for row in sorted(kept, key=lambda row: _latency_ns(row))]
     heads = ["scheme", "sums", "product", "clear", "pipeline", "segments", "LUTs", "FFs", "cells"]
     heads += ["MHz", "latency (cycles)", "latency (ns)", "million products/s"]
-    return _markdown(heads, lines, left=4)
+    return markdown(heads, lines, left=4)
 
 
 def _unit(row: Row) -> list[str]:
@@ -214,11 +275,11 @@ def _by_target(rows: Sequence[Row], keys: Sequence[str], names: Mapping[str, str
     heads = ["scheme", *(names[key] for key in keys)]
     for target in targets:
         heads += [_area(target), *([f"{target.title} MHz"] if target in timed else [])]
-    return _markdown(heads, lines, left=1 if keys == ("bits",) else 1 + len(keys))
+    return markdown(heads, lines, left=1 if keys == ("bits",) else 1 + len(keys))
 
 
 def dot_products(rows: Sequence[Row]) -> str:
-    """Area of dot-product units by lanes; in brackets over uniform's."""
+    """Area of dot-product units by lanes; in brackets over uniform's, where none is ordered."""
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         found.setdefault((row["lanes"], _label(row)), {})[row["target"]] = row
@@ -226,14 +287,15 @@ def dot_products(rows: Sequence[Row]) -> str:
     lines = [
         [
             *key,
-            *(
-                f"{by[target.name]['area']} ({float(by[target.name]['area_ratio']):.2f})"
-                for target in targets
-            ),
+            *(by[target.name]["area"] + _over_uniform(by[target.name]) for target in targets),
         ]
         for key, by in found.items()
     ]
-    return _markdown(["lanes", "scheme", *map(_area, targets)], lines, left=2)
+    return markdown(["lanes", "scheme", *map(_area, targets)], lines, left=2)
+
+
+def _over_uniform(row: Row) -> str:
+    return "" if row["accumulation"] == "ordered" else f" ({float(row['area_ratio']):.2f})"
 
 
 def _measured(rows: Sequence[Row]) -> list[Target]:
@@ -275,7 +337,8 @@ def _beats(other: Row, row: Row) -> bool:
     return its != mine and all(a <= b for a, b in zip(its, mine, strict=True))
 
 
-def _markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
+def markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """A table; so many of its columns are texts."""
     rules = ["---" if index < left else "---:" for index in range(len(heads))]
     rows = [" | ".join(cells) for cells in (heads, rules, *lines)]
     return "".join(f"| {row} |\n" for row in rows).replace("|  |", "| |")

@@ -72,11 +72,19 @@ class Study(ABC):
         What people see of a row, where a row has it.
     layer : LayerUse
         Whether the designs may be made for a network's layer.
+    peers : sequence of str
+        Keys of a row that designs share whose switched energy is compared; empty where that cannot
+        be measured.
     """
 
     options: Sequence[Option]
     columns: Sequence[Heading]
     layer: LayerUse = LayerUse.NEVER
+    peers: Sequence[str] = ()
+
+    def is_base(self, row: Mapping[str, object]) -> bool:
+        """Whether others are held against the design of a row."""
+        return False
 
     @abstractmethod
     def plan(

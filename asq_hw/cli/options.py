@@ -10,9 +10,9 @@ from typing import Annotated, TypeVar
 
 import typer
 
-import asq_hw
 from asq_hw.cli.output import OutputFormat
 from asq_hw.errors import InputError
+from asq_hw.files.packaged import PACKAGED_MODEL
 
 __all__ = [
     "BUNDLED",
@@ -38,12 +38,10 @@ Choice = TypeVar("Choice", bound=StrEnum)
 BUNDLED = "bundled"
 """What the packaged network and the packaged images are called on the command line."""
 
-_BUNDLED_MODEL = Path(asq_hw.__file__).parent / "bundled" / "fashion-mnist-resnet20-w4a4.asq"
-
 
 def model_path(name: str) -> Path:
     """Path of the model file that is named on the command line."""
-    return _BUNDLED_MODEL if name == BUNDLED else Path(name)
+    return PACKAGED_MODEL if name == BUNDLED else Path(name)
 
 
 def integer(text: str) -> int:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from inspect import Parameter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asq_hw.cli.layers import layer_of, layer_parameters
-from asq_hw.cli.options import FormatOption, integer
+from asq_hw.cli.options import BUNDLED, FormatOption, integer, model_path
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
 from asq_hw.cli.parameters import declared, of_option
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
-    from analysis.studies.study import Findings, Heading
+    from analysis.studies.study import Findings, Heading, Planned
+    from analysis.studies.workload import Workload
     from rtl.targets.target import Target
     from rtl.units.unit import Unit
 
 __all__ = ["run_synth", "synth_help", "synth_parameters"]
 
 _SEEDS = 3
+_WORK_LAYER = "layer2.1.conv1"
 
 
 def synth_help(unit: Unit) -> str:
@@ -46,6 +49,20 @@ def synth_parameters(unit: Unit) -> list[Parameter]:
     jobs = typer.Option(
         "--jobs", parser=integer, metavar="N", help="Units at a time; default: cores."
     )
+    energy = typer.Option(
+        "--energy",
+        metavar="",
+        help="Energy that switches at work on a layer of the packaged network, too.",
+    )
+    layer = typer.Option("--layer", metavar="L", help="The layer that --energy works on.")
+    seed = typer.Option(
+        "--seed", parser=integer, metavar="N", help="Draws other dot products for --energy."
+    )
+    at_work = [
+        declared("energy", Annotated[bool, energy], False),
+        declared("work_layer", Annotated[str, layer], _WORK_LAYER),
+        declared("seed", Annotated[int, seed], 1),
+    ]
     return [
         *layer_parameters(study.layer),
         *map(of_option, study.options),
@@ -54,6 +71,7 @@ def synth_parameters(unit: Unit) -> list[Parameter]:
         declared("seeds", Annotated[int, seeds], _SEEDS),
         declared("dsp", Annotated[bool, dsp], False),
         declared("jobs", Annotated[int | None, jobs], None),
+        *(at_work if study.peers else []),
         declared("form", FormatOption, OutputFormat.TABLE),
     ]
 
@@ -62,6 +80,7 @@ def run_synth(unit: Unit, values: dict[str, Any]) -> None:
     """Measure what the unit's study plans, and say what it finds."""
     from analysis.studies.registry import study_of
     from analysis.studies.study import measure_each
+    from analysis.studies.switching import ENERGY_COLUMNS, switch_each, with_energy
     from rtl.targets.registry import TARGETS
 
     study = study_of(unit)
@@ -71,14 +90,36 @@ def run_synth(unit: Unit, values: dict[str, Any]) -> None:
     )
     if pnr and seeds < 1:
         raise InputError(f"seeds must be at least 1, not {seeds}")
+    energy, work_layer, seed = (values.pop(name, None) for name in ("energy", "work_layer", "seed"))
     layer = layer_of(study.layer, values)
     given = {option.name: option.value(values[option.name]) for option in study.options}
     planned = study.plan(given, targets, layer)
+    workload = _workload(planned, work_layer, seed) if energy else None
     with progress_bar("synthesizing", len(planned)) as progress:
         measured = measure_each(
             planned, seeds=seeds if pnr else 0, dsp=dsp, jobs=jobs, progress=progress
         )
-    _show(study.findings(planned, measured), study.columns, targets, form)
+    findings, columns = study.findings(planned, measured), study.columns
+    if workload is not None:
+        with progress_bar("working", len(planned)) as progress:
+            switched = switch_each(planned, workload, jobs=jobs, progress=progress)
+        rows = with_energy(findings.rows, switched, workload.products, study.peers, study.is_base)
+        rows = [row | {"layer": work_layer, "seed": seed} for row in rows]
+        findings = replace(findings, rows=rows)
+        columns = (*study.columns, *ENERGY_COLUMNS)
+    _show(findings, columns, targets, form)
+
+
+def _workload(planned: Sequence[Planned], name: str, seed: int) -> Workload:
+    """What the designs are to work on; all that may be missing for it is missed now."""
+    from analysis.studies.switching import check_work
+    from analysis.studies.workload import traced_workload
+    from asq_hw.modelfile import load
+    from rtl.quantizer.of_layer import LayerUnits
+
+    workload = traced_workload(LayerUnits.of(load(model_path(BUNDLED)), name), seed=seed)
+    check_work(planned, workload)
+    return workload
 
 
 def _show(

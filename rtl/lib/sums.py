@@ -10,9 +10,9 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 from rtl.lib.cells import Cells
-from rtl.lib.cells.cells import Operands
+from rtl.lib.cells.cells import Inverted, Operands
 
-__all__ = ["add_chosen", "add_or_subtract", "once_or_twice"]
+__all__ = ["add_chosen", "add_inverted", "add_or_subtract", "once_or_twice"]
 
 
 def add_chosen(
@@ -84,6 +84,42 @@ def add_or_subtract(
         return _plain(base, added ^ subtracts.replicate(len(base)), carry)
     operands = Operands(base=base, chosen=subtracts, words=(added,), carry=_bit(carry))
     return cells.add_or_subtract(m, operands, name)
+
+
+def add_inverted(
+    m: Module,
+    cells: Cells | None,
+    words: tuple[Value, Value],
+    inverts: tuple[Value | None, Value | None],
+    width: int,
+    name: str,
+) -> Value:
+    """The sum of two unsigned words, each with all of its bits inverted where its `inverts` is 1.
+
+    Parameters
+    ----------
+    m : Module
+        Where the circuit is.
+    cells : Cells or None
+        What it is made of; None for the portable form.
+    words : tuple of Value
+        Unsigned; what stands above a word's own bits is 0 and stays so.
+    inverts : tuple of Value or None
+        A bit for each word; None for 0.
+    width : int
+        Bits of the sum.
+    name : str
+        Beginning of the names of cells and signals.
+    """
+    flips = []
+    for index, (word, inverts_it) in enumerate(zip(words, inverts, strict=True)):
+        flip = Signal(width, name=f"{name}_flip{index}")
+        m.d.comb += flip.eq(0 if inverts_it is None else inverts_it.replicate(len(word)))
+        flips.append(flip)
+    base, added = (_word(m, word, width, f"{name}_word{i}") for i, word in enumerate(words))
+    if cells is None:
+        return ((base ^ flips[0]) + (added ^ flips[1]))[:width]
+    return cells.add_inverted(m, Inverted(words=(base, added), flips=(flips[0], flips[1])), name)
 
 
 def _plain(base: Value, word: Value, carry: Value | None) -> Value:

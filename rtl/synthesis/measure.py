@@ -19,6 +19,9 @@ __all__ = ["MAX_SEEDS", "Measurement", "check_pins", "find_router", "measure"]
 
 MAX_SEEDS = 100
 
+_TIMEOUT_S = 3600
+"""An array of 256 products takes minutes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
@@ -125,7 +128,7 @@ def _synthesize(design: Design, target: Target, folder: Path, *, dsp: bool) -> R
         *target.synthesize(design.name, dsp),
         f"tee -q -o cells.json {target.statistics}",
     ]
-    run_yosys("\n".join(lines) + "\n", folder=folder)
+    run_yosys("\n".join(lines) + "\n", folder=folder, timeout_s=_TIMEOUT_S)
     return target.count(read_json(folder / "cells.json", "Yosys")["design"])
 
 

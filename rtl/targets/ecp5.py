@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rtl.energy.flow import Flow, only_modules, yosys_models
 from rtl.lib.cells import ECP5_CELLS
 from rtl.targets.nextpnr import Nextpnr
 from rtl.targets.target import (
@@ -35,6 +36,19 @@ def _count(statistics: Statistics) -> Resources:
     )
 
 
+_MODELS = ("LUT2", "LUT4", "PFUMX", "L6MUX21", "CCU2C", "TRELLIS_FF")
+
+
+def _switching() -> Flow:
+    models = yosys_models("ecp5", "common_sim.vh", "ccu2c_sim.vh")
+    return Flow(
+        map=lambda top: [*_synthesize(top, False), "flatten"],
+        models=only_modules(_MODELS, models),  # of others there are some that Icarus does not read
+        unit="1ps",
+        counts=lambda pin: pin in {("LUT4", "Z"), ("CCU2C", "S0"), ("CCU2C", "S1")},
+    )
+
+
 ECP5 = Target(
     name="ecp5",
     title="ECP5",
@@ -58,4 +72,5 @@ ECP5 = Target(
         cell="TRELLIS_COMB",
     ),
     cells=ECP5_CELLS,
+    switching=_switching,
 )

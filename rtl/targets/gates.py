@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rtl.energy.flow import Flow
+from rtl.energy.library import CellLibrary
 from rtl.targets.target import Area, Resources, Statistics, Target
 from rtl.tools import ToolError
 
@@ -23,7 +25,8 @@ endmodule
 """Yosys' own gates for adders are fast and large (Brent-Kung); area is compared on small ones."""
 
 
-def _synthesize(top: str, dsp: bool) -> Sequence[str]:
+def _to_gates(top: str) -> Sequence[str]:
+    """Yosys' commands from a design to simple gates and plain flip-flops, not yet priced."""
     return [
         f"synth -flatten -top {top} -run begin:fine",
         "opt -fast -full",
@@ -36,10 +39,11 @@ def _synthesize(top: str, dsp: bool) -> Sequence[str]:
         "opt_expr",
         "opt_merge",
         "opt_clean",
-        "abc -g cmos",
-        "opt_clean",
-        "delete t:$scopeinfo",
     ]
+
+
+def _synthesize(top: str, dsp: bool) -> Sequence[str]:
+    return [*_to_gates(top), "abc -g cmos", "opt_clean", "delete t:$scopeinfo"]
 
 
 def _count(statistics: Statistics) -> Resources:
@@ -48,6 +52,25 @@ def _count(statistics: Statistics) -> Resources:
         raise ToolError("Yosys has no price for some cells", str(statistics))
     ffs = statistics["num_cells_by_type"].get("$_DFF_P_", 0)
     return Resources(ffs=ffs, transistors=int(transistors))
+
+
+def _switching() -> Flow:
+    library = CellLibrary.load()
+    return Flow(
+        map=lambda top: [
+            *_to_gates(top),
+            f"read_liberty -lib -ignore_miss_func {library.liberty}",
+            f"dfflibmap -liberty {library.liberty}",
+            f"abc -liberty {library.liberty}",
+            "opt_clean",
+        ],
+        models=library.models.read_text(encoding="utf-8", errors="replace"),
+        unit="1ns",
+        counts=lambda pin: True,
+        capacitance_pf=library.capacitance_pf,
+        voltage=library.voltage,
+        files=GATES.files,
+    )
 
 
 GATES = Target(
@@ -59,4 +82,5 @@ GATES = Target(
     has_free_registers=False,
     statistics="stat -tech cmos -json",
     files={"ripple_carry.v": _RIPPLE_CARRY},
+    switching=_switching,
 )

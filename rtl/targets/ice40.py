@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rtl.energy.flow import Flow, yosys_models
 from rtl.targets.nextpnr import Nextpnr
 from rtl.targets.target import (
     NETLIST,
@@ -33,6 +34,16 @@ def _count(statistics: Statistics) -> Resources:
     )
 
 
+def _switching() -> Flow:
+    return Flow(
+        map=lambda top: [*_synthesize(top, False), "flatten"],
+        models=yosys_models("ice40", "cells_sim.v"),
+        unit="1ps",
+        counts=lambda pin: pin == ("SB_LUT4", "O"),
+        defines=("ICE40_HX", "NO_ICE40_DEFAULT_ASSIGNMENTS"),
+    )
+
+
 ICE40 = Target(
     name="ice40",
     title="iCE40",
@@ -55,4 +66,5 @@ ICE40 = Target(
         pins=206,
         cell="ICESTORM_LC",
     ),
+    switching=_switching,
 )

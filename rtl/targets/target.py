@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rtl.energy.flow import Flow
 from rtl.lib.cells import Cells
 
 __all__ = [
@@ -188,6 +189,8 @@ class Target:
     cells : Cells, optional
         Cells that add and choose at once, which units for it can be made of; None where ``+`` makes
         as good use of the chip.
+    switching : callable, optional
+        How its netlists are simulated with delays; None where its cells have none.
     """
 
     name: str
@@ -201,6 +204,7 @@ class Target:
     constraints: Constraints | None = None
     router: Router | None = None
     cells: Cells | None = None
+    switching: Callable[[], Flow] | None = None
 
     def __str__(self) -> str:
         return self.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtl.registry import Registry
 from rtl.units.adapter import ADAPTER
+from rtl.units.array import ARRAY
 from rtl.units.dot import DOT
 from rtl.units.mac import MAC
 from rtl.units.pooling import POOLING
@@ -17,6 +18,6 @@ UNITS: Registry[Unit] = Registry(
     "unit",
     Unit,  # type: ignore[type-abstract]  # what its instances are of
     group="asq_hw.units",
-    own=(MAC, DOT, QUANTIZER, REQUANTIZER, POOLING, ADAPTER),
+    own=(MAC, DOT, ARRAY, QUANTIZER, REQUANTIZER, POOLING, ADAPTER),
 )
 """Units in the order of help texts."""

@@ -10,7 +10,7 @@ from functools import partial
 from amaranth.hdl import Elaboratable, Module, Mux, Signal, Value
 
 from rtl.lib.cells import Cells
-from rtl.lib.sums import add_chosen, add_or_subtract, once_or_twice
+from rtl.lib.sums import add_chosen, add_inverted, add_or_subtract, once_or_twice
 from rtl.verify.checks import Check, Method, timed
 from rtl.verify.proofs import Proof, Setup, check_proof
 
@@ -26,6 +26,8 @@ class Form(StrEnum):
     """A word is added as it is, or shifted by one."""
     SIGNED = "signed"
     """A word is added or subtracted."""
+    INVERTED = "inverted"
+    """Two words are added, each as it is or inverted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,13 @@ class _Harness(Elaboratable):
         return m
 
     def _sum(self, m: Module, cells: Cells | None, name: str) -> Value:
+        total = Signal(self._proof.width, name=name)
+        if self._proof.form is Form.INVERTED:
+            # One bit narrower: what stands above a word is not inverted.
+            words, inverts = (self._base[:-1], self._one), (self._chosen, self._carry)
+            made = add_inverted(m, cells, words, inverts, len(total), f"{name}_chain")
+            m.d.comb += total.eq(made)
+            return total
         make: Callable[..., Value]
         match self._proof.form:
             case Form.CHOSEN:
@@ -112,7 +121,6 @@ class _Harness(Elaboratable):
                 make, words = add_chosen, once_or_twice(word, self._carry)
             case Form.SIGNED:
                 make, words = add_or_subtract, self._one
-        total = Signal(self._proof.width, name=name)
         m.d.comb += total.eq(
             make(m, cells, self._base, self._chosen, words, self._carry, f"{name}_chain")
         )

@@ -46,7 +46,8 @@ endmodule
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "inject"), [("596A", "96AA", "NO"), ("1234", "FEDC", "YES")]
+    ("first", "second", "inject"),
+    [("596A", "96AA", "NO"), ("6996", "6996", "NO"), ("1234", "FEDC", "YES")],
 )
 def test_a_cell_computes_what_yosys_says(
     first: str, second: str, inject: str, tmp_path: Path
@@ -60,7 +61,12 @@ def test_a_cell_computes_what_yosys_says(
 @pytest.mark.parametrize("width", [3, 24])
 def test_every_form_on_cells_is_the_portable_one(width: int) -> None:
     checks = check_cells(ECP5_CELLS, width)
-    assert [check.name.split()[-1] for check in checks] == ["chosen", "shifted", "signed"]
+    assert [check.name.split()[-1] for check in checks] == [
+        "chosen",
+        "shifted",
+        "signed",
+        "inverted",
+    ]
     assert [check.detail for check in checks if not check.passed] == []
 
 
@@ -81,6 +87,7 @@ def test_a_form_that_is_another_one_is_refuted(form: Form) -> None:
         model=ECP5_CELLS.model,
         add_chosen=swapped,
         add_or_subtract=swapped,
+        add_inverted=lambda m, operands, name: operands.words[0] + operands.words[1],
     )
     assert prove(SumProof(cells=wrong, form=form, width=5), wrong.model)[0] is Answer.REFUTED
 

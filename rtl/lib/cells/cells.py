@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from amaranth.hdl import Module, Value
 
-__all__ = ["Cells", "Circuit", "Operands"]
+__all__ = ["Cells", "Circuit", "Inverted", "Operands"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,22 @@ class Operands:
         return len(self.base)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inverted:
+    """Two words that a chain adds, each with some bits inverted; all of one width.
+
+    Parameters
+    ----------
+    words : tuple of Value
+        What is added.
+    flips : tuple of Value
+        Where a bit is 1, the word's bit counts inverted.
+    """
+
+    words: tuple[Value, Value]
+    flips: tuple[Value, Value]
+
+
 Circuit = Callable[["Module", Operands, str], "Value"]
 """Puts cells into a module, under names that begin with the text; returns the sum's bits."""
 
@@ -60,6 +76,8 @@ class Cells:
     add_or_subtract : callable
         ``base + (words[0] ^ chosen) + carry``, `chosen` in every bit: a difference where
         `chosen` and `carry` are 1.
+    add_inverted : callable
+        ``(words[0] ^ flips[0]) + (words[1] ^ flips[1])``.
     """
 
     name: str
@@ -67,6 +85,7 @@ class Cells:
     model: str
     add_chosen: Circuit
     add_or_subtract: Circuit
+    add_inverted: Callable[[Module, Inverted, str], Value]
 
     def __str__(self) -> str:
         return self.name

@@ -3,7 +3,8 @@
 A bit's sum is its table XOR the carry in. Where the table is 1 the carry goes on; where it is 0,
 the carry out is the same table with inputs C and D at 0, which is its lowest quarter (Lattice, FPGA
 Libraries Reference Guide). So a chain adds ``A + f(B, C, D)`` for every f that is 0 where C and D
-are 0: the table is ``A ^ f``, its quarter A.
+are 0: the table is ``A ^ f``, its quarter A. With ``A ^ B`` in place of A, B inverts what is added
+to ``f(C, D)``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rtl.lib.cells.cells import Cells, Operands
+from rtl.lib.cells.cells import Cells, Inverted, Operands
 
 if TYPE_CHECKING:
     from amaranth.hdl import Module, Value
@@ -50,6 +51,7 @@ def _table(function: Callable[[int, int, int], int]) -> int:
 
 _CHOSEN = _table(lambda b, c, d: c if b else d)
 _SIGNED = _table(lambda b, c, d: d & (b ^ c))
+_INVERTED = _table(lambda b, c, d: b ^ c ^ d)
 
 
 def _add_chosen(m: Module, operands: Operands, name: str) -> Value:
@@ -68,10 +70,20 @@ def _add_or_subtract(m: Module, operands: Operands, name: str) -> Value:
     return chain(m, _SIGNED, (operands.base, word, chosen, None), operands.carry, name)
 
 
+def _add_inverted(m: Module, operands: Inverted, name: str) -> Value:
+    from amaranth.hdl import Const
+
+    from rtl.lib.cells.ecp5_chain import chain
+
+    (base, word), (flips, others) = operands.words, operands.flips
+    return chain(m, _INVERTED, (base, flips, word, others), Const(0, 1), name)
+
+
 ECP5_CELLS = Cells(
     name="ecp5",
     title="carry cells of Lattice's ECP5 (CCU2C)",
     model=_MODEL,
     add_chosen=_add_chosen,
     add_or_subtract=_add_or_subtract,
+    add_inverted=_add_inverted,
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from analysis.studies.mac_tables import (
+    best,
     comparison,
     dot_products,
     main,
@@ -68,51 +68,8 @@ def test_a_ratio_is_over_the_best_unit_and_the_plain_one():
                 _row("post-split", target, area=90, mhz=mhz and mhz // 2, accumulation=sums),
             ]
     lines = comparison(rows).splitlines()
-    assert "| ECP5 LUTs | 100 | 50 | 60 (1.20, 0.60) | 70 (1.40, 0.70) | 40 (0.80, 0.40) |" in lines
-    assert "| iCE40 MHz | 50 | 100 |" + " 150 (1.50, 3.00) |" * 3 in lines
-
-
-def test_the_sentences_below_the_table_of_recoded_units_are_those_of_its_rows():
-    rows = read(DOCS / "data" / "mac-recoded.csv")
-    text = " ".join((DOCS / "mac.md").read_text(encoding="utf-8").split())
-    text = text.partition("## A choice inside the carry chain")[2].partition(" ## ")[0]
-
-    def best(key, scheme, sums, idle, *levels):
-        values = [
-            float(row[key])
-            for row in rows
-            if (row["scheme"], row["accumulation"], row["idle_cyc"]) == (scheme, sums, str(idle))
-            and row["levels"] in (levels or ("15", "16"))
-        ]
-        return round(max(values) if key == "fmax_mhz" else min(values))
-
-    def uniform(key, idle, *levels):
-        return best(key, "uniform", "single", idle, *levels)
-
-    def post(key, sums, idle):
-        return best(key, "post-split", sums, idle)
-
-    luts = [post("luts", "shared", 1), post("luts", "shared", 0)]
-    assert f"the POST unit has {luts[0]} LUTs, without one {luts[1]}" in text
-    assert f"has {uniform('luts', 0)} either way" in text
-    assert uniform("luts", 0) == uniform("luts", 1)
-    cells = [post("cells", "shared", 1), post("cells", "shared", 0)]
-    assert f"take {cells[0]} and {cells[1]} placed cells, the uniform ones" in text
-    assert f"uniform ones {uniform('cells', 0)}." in text
-    assert uniform("cells", 0) == uniform("cells", 1)
-    assert f"With 16 levels it has {uniform('luts', 0, '16')} LUTs" in text
-    assert f"**Ordered sums** have {post('luts', 'ordered', 0)} LUTs" in text
-    mhz = [post("fmax_mhz", "shared", 0), post("fmax_mhz", "ordered", 0), uniform("fmax_mhz", 0)]
-    words = f"{mhz[0]} MHz in any order, {mhz[1]} MHz in order, and {mhz[2]} MHz for the uniform"
-    assert words in text
-    mhz = [post("fmax_mhz", "shared", 1), post("fmax_mhz", "ordered", 1), uniform("fmax_mhz", 1)]
-    assert f"with them {mhz[0]}, {mhz[1]} and {mhz[2]} MHz, the last with 16 levels" in text
-    spread = max(
-        (max(seeds) - min(seeds)) / max(seeds)
-        for row in rows
-        if (seeds := json.loads(row["fmax_by_seed_mhz"]))
-    )
-    assert f"differ by up to {100 * spread:.0f} %" in text
+    assert "| ECP5 LUTs | 100 | 50 | 60 (1.20, 0.60) | 70 (1.40, 0.70) | 40 |" in lines
+    assert "| iCE40 MHz | 50 | 100 |" + " 150 (1.50, 3.00) |" * 2 + " 150 |" in lines
 
 
 def test_a_recoded_unit_is_held_against_uniform_ones_of_its_pace():
@@ -122,9 +79,35 @@ def test_a_recoded_unit_is_held_against_uniform_ones_of_its_pace():
         _row("uniform", "ecp5", area=20, mhz=200, idle_cyc="1", **named),
         _row("post-split", "ecp5", area=30, mhz=200, idle_cyc="0", **named),
         _row("post-split", "ecp5", area=30, mhz=200, idle_cyc="1", **named),
+        _row("post-split", "ecp5", area=9, mhz=200, idle_cyc="0", accumulation="ordered", **named),
+        _row("uniform", "ice40", area=5, mhz=200, idle_cyc="0", **named),
     ]
-    lines = recoded(rows).splitlines()[2:]
-    assert [line.split(" | ")[7] for line in lines] == ["1.00", "1.00", "0.75", "1.50"]
+    lines = recoded(rows, "ecp5").splitlines()[2:]
+    assert [line.split(" | ")[7] for line in lines] == ["1.00", "1.00", "0.75", "1.50", "-"]
+    assert len(recoded(rows, "ice40").splitlines()) == 3
+
+
+def test_the_best_of_a_class_is_over_the_best_uniform_unit_of_its_pace():
+    rows = []
+    for target in ("ecp5", "ice40", "xilinx", "gates"):
+        mhz = {"ecp5": 100, "ice40": 50}.get(target, "")
+        plain = {"style": "direct", "clear": "masked", "levels": "16"}
+        rows += [
+            _row("uniform", target, area=100, mhz=mhz, idle_cyc="0", **plain),
+            _row("uniform", target, area=40, mhz=mhz, idle_cyc="0", levels="16"),
+            _row("uniform", target, area=20, mhz=mhz and 2 * mhz, idle_cyc="0", levels="15"),
+            _row("uniform", target, area=5, mhz=mhz and 9 * mhz, idle_cyc="1", levels="15"),
+        ]
+        rows += [
+            _row("post-split", target, area=30, mhz=mhz, idle_cyc="0", levels="15", accumulation=a)
+            for a in ("pair", "shared", "ordered")
+        ]
+    lines = best(rows).splitlines()[2:]
+    assert lines[0].startswith("| uniform, plain `*` | 100 | 102 | 100 | 100 | 50 | 100 | 100 |")
+    assert lines[1].split(" | ")[1] == "40"
+    ratios = "| 30 (1.50) | 32 (1.45) | 100 (0.50) | 30 (1.50) | 50 (0.50) | 30 (1.50) | 30 (1.50)"
+    assert lines[3] == f"| POST, any order, two adders {ratios} |"
+    assert lines[5] == "| POST, even powers first | 30 | 32 | 100 | 30 | 50 | 30 | 30 |"
 
 
 def test_units_that_another_one_beats_in_everything_are_left_out():
@@ -151,9 +134,9 @@ def test_speed_is_over_serial_parallel_and_plain_units():
         ),
     ]
     assert speed(rows).splitlines()[2:5] == [
-        "| ordered | bit-serial | 4.00 | 0.50 | 0.62 |",
-        "| ordered | best parallel | 1.25 | 0.60 | 0.50 |",
-        "| ordered | plain parallel | 2.00 | 0.38 | 0.25 |",
+        "| pair | bit-serial | 4.00 | 0.50 | 0.62 |",
+        "| pair | best parallel | 1.25 | 0.60 | 0.50 |",
+        "| pair | plain parallel | 2.00 | 0.38 | 0.25 |",
     ]
 
 
@@ -162,12 +145,17 @@ def test_dot_products_are_arranged_by_lanes():
         _row(scheme, target, lanes=lanes, area=area, area_ratio=str(area / 100))
         | {"area": str(area), "accumulation": sums}
         for lanes in ("4", "8")
-        for scheme, sums, area in (("uniform", "single", 100), ("post-split", "pair", 130))
+        for scheme, sums, area in (
+            ("uniform", "single", 100),
+            ("post-split", "pair", 130),
+            ("post-split", "ordered", 60),
+        )
         for target in ("ecp5", "ice40", "xilinx", "gates")
     ]
     lines = dot_products(rows).splitlines()
-    assert len(lines) == 2 + 4
-    assert lines[-1] == "| 8 | post-split pair |" + " 130 (1.30) |" * 4
+    assert len(lines) == 2 + 6
+    assert lines[-2] == "| 8 | post-split pair |" + " 130 (1.30) |" * 4
+    assert lines[-1] == "| 8 | post-split ordered |" + " 60 |" * 4
 
 
 def test_a_file_that_is_missing_or_empty_is_refused(tmp_path):

@@ -1,0 +1,1 @@
+"""Arrays of multiply-accumulate units: channels that share their activations."""

@@ -1,0 +1,1 @@
+"""What switches in a mapped netlist while it works."""
