@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
+    CalibrationMethod,
     QuantFormat,
     QuantType,
     quantize_static,
@@ -75,7 +76,13 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         return None if image is None else {"images": image}
 
 
-def quantize_int8(floating: Path, target: Path, images: Pixels, form: Int8Form) -> None:
+def quantize_int8(
+    floating: Path,
+    target: Path,
+    images: Pixels,
+    form: Int8Form,
+    method: CalibrationMethod = CalibrationMethod.MinMax,
+) -> None:
     """Quantize a float32 ONNX network statically, calibrated on images."""
     prepared = floating.with_suffix(".prepared.onnx")
     if not prepared.exists():
@@ -88,6 +95,7 @@ def quantize_int8(floating: Path, target: Path, images: Pixels, form: Int8Form) 
         activation_type=form.activations,
         weight_type=QuantType.QInt8,
         per_channel=form.per_channel,
+        calibrate_method=method,
     )
 
 

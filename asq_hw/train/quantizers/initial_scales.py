@@ -27,6 +27,8 @@ __all__ = [
 
 _CANDIDATES = 64
 _CLIP_SAMPLES = 1 << 16
+_ROUNDED_TOGETHER = 1 << 15
+"""Weights that are rounded together, so that a few temporaries fit a core's cache."""
 
 
 def initial_step(x: Tensor, maximum: int) -> Tensor:
@@ -53,8 +55,8 @@ def _least_squares_steps(rows: Tensor, grid: Grid) -> Tensor:
     # An odd distance meets every column of a map whose width is a power of two.
     rows = rows[:, :: rows.shape[1] // _CLIP_SAMPLES | 1]
 
-    def rounded(step: Tensor) -> Tensor:
-        return (rows / step).round_().clamp_(grid.minimum, grid.maximum).mul_(step)
+    def rounded(some: Tensor, step: Tensor) -> Tensor:
+        return (some / step).round_().clamp_(grid.minimum, grid.maximum).mul_(step)
 
     return _of_least_error(rows.abs().amax(1) / grid.maximum, rows, rounded)
 
@@ -105,7 +107,7 @@ def initial_alphas(rows: Tensor, grid: Grid, start: StepStart) -> Tensor:
     return _of_least_error(
         rows.abs().amax(1),
         rows,
-        lambda alpha: table.round(rows / alpha) * alpha,
+        lambda some, alpha: table.round(some / alpha) * alpha,
         unit=table.values[-1],
     )
 
@@ -119,9 +121,9 @@ def initial_clip(x: Tensor, maximum: int) -> Tensor:
     flat = x.detach().flatten().abs().to(torch.float32)
     rows = flat[:: max(1, len(flat) // _CLIP_SAMPLES)][None]
 
-    def rounded(clip: Tensor) -> Tensor:
+    def rounded(some: Tensor, clip: Tensor) -> Tensor:
         step = clip / maximum
-        return (rows / step).round_().clamp_(max=maximum).mul_(step)
+        return (some / step).round_().clamp_(max=maximum).mul_(step)
 
     return _of_least_error(rows.amax(1), rows, rounded)[0]
 
@@ -133,15 +135,24 @@ def error_fractions(largest: Tensor) -> Tensor:
 
 
 def _of_least_error(
-    largest: Tensor, rows: Tensor, rounded: Callable[[Tensor], Tensor], unit: Tensor | None = None
+    largest: Tensor,
+    rows: Tensor,
+    rounded: Callable[[Tensor, Tensor], Tensor],
+    unit: Tensor | None = None,
 ) -> Tensor:
     """The scales ``(R,)`` with which rows ``(R, K)`` are rounded best; 1 where the largest is 0.
 
-    Tried are fractions of `largest`, divided by `unit`.
+    Tried are fractions of `largest`, divided by `unit`; `rounded` is given some rows, and a scale
+    for each.
     """
     scales = error_fractions(largest)
     scales = scales if unit is None else scales / unit
-    errors = [(rounded(scale[:, None]) - rows).square().sum(1) for scale in scales]
-    best = torch.stack(errors).argmin(0)
+    together = max(1, _ROUNDED_TOGETHER // rows.shape[1])
+    parts = zip(rows.split(together), scales.split(together, dim=1), strict=True)
+    errors = [
+        torch.stack([(rounded(some, scale[:, None]) - some).square_().sum(1) for scale in tried])
+        for some, tried in parts
+    ]
+    best = torch.cat(errors, dim=1).argmin(0)
     chosen = scales.gather(0, best[None])[0]
     return torch.where(scales[-1] > 0, chosen, torch.ones_like(chosen))
