@@ -96,10 +96,10 @@ MIDDLES: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray]]] = {
     ),
     "slice": (
         [quant("a", "q", "sr", "b4"), node("Slice", "q from to axes steps", "p"),
-         quant("v", "vq", "sv", "b8"), node("Conv", "p vq", "r")],
+         quant("v", "vq", "sv", "b8"), node("Conv", "p vq", "r", dilations=[1, 2])],
         {"from": np.array([1, 0, -4], I64), "to": np.array([3, 2**62, -1], I64),
          "axes": np.array([1, 2, 3], I64), "steps": np.array([1, 2, 2], I64),
-         "v": drawn(3, 2, 1, 1), "sv": number(0.01)},
+         "v": drawn(3, 2, 2, 1), "sv": number(0.01)},
     ),
     "average": (
         [quant("a", "q", "sr", "b4"),
@@ -275,8 +275,6 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
         "the_m: Mul must follow a convolution or linear layer, and be alone in that"),
     "behind relu": ([*HEAD, *RELU[:0], node("Relu", "a", "b"), node("Mul", "b two", "r"), *TAIL],
                     {"two": number(2)}, "the_r: Mul must follow a convolution or linear layer"),
-    "dilated": ([*HEAD[:2], node("Conv", "xq wq", "a", dilations=[2, 2]), *RELU, *TAIL], {},
-                "the_a: a dilated convolution has no integer form"),
     "not quantized": ([*HEAD, *RELU, TAIL[0], node("Flatten", "g", "f"), *TAIL[3:]], {},
                       "the_y: Gemm reads a map that went through no Quant node"),
     "no weights": ([quant("x", "r", "sx", "b8"), *TAIL[:2], node("Flatten", "gq", "y")], {},

@@ -11,7 +11,7 @@ from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.validation import IntArray
 
-__all__ = ["Dialect", "Step", "window_attributes"]
+__all__ = ["Dialect", "Step", "convolution_attributes", "window_attributes"]
 
 Step = int | str
 """One for all samples, or a tensor of one for each: int64 (N, 1, 1, 1)."""
@@ -78,6 +78,12 @@ class Dialect(ABC):
     @abstractmethod
     def dot(self, graph: GraphWriter, layer: Conv | Linear, codes: str, weights: IntArray) -> str:
         """Sums of products of codes and integer weights, int64 (N, O, H, W)."""
+
+
+def convolution_attributes(layer: Conv) -> dict[str, Any]:
+    """Attributes of a convolution."""
+    dilation = {"dilations": list(layer.dilation)}
+    return {**window_attributes(layer), **dilation, "group": layer.groups}
 
 
 def window_attributes(layer: Any) -> dict[str, list[int]]:

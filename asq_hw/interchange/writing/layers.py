@@ -25,7 +25,9 @@ from asq_hw.network.layers import (
     Input,
     Layer,
     Linear,
+    Lookup,
     MaxPool,
+    Multiply,
     Pad,
     Relu,
     Select,
@@ -151,6 +153,29 @@ def _add(writing: Writing, layer: Add) -> None:
     writing.dialect.saturated(writing.graph, total, writing.maps[layer.name].format, layer.name)
 
 
+def _multiply(writing: Writing, layer: Multiply) -> None:
+    graph = writing.graph
+    product = graph.op("Mul", *(writing.integers(source) for source in layer.sources))
+    writing.dialect.stored(graph, rshift(graph, product, layer.shift), layer.output, layer.name)
+
+
+def _lookup(writing: Writing, layer: Lookup) -> None:
+    graph, source = writing.graph, writing.maps[layer.source]
+    place = add(graph, writing.integers(layer.source), 1 << (source.format.bits - 1))
+    width = 1 << layer.shift
+    rest = graph.op("BitwiseAnd", place, graph.constant(width - 1))
+    segment = graph.op("Div", place, graph.constant(width))
+    rows, columns = layer.values.shape
+    if rows > 1:  # the tables of all channels behind one another
+        segment = add(graph, segment, _by_channel(np.arange(rows) * columns))
+    table = graph.constant(layer.values.reshape(-1))
+    below = graph.op("Gather", table, segment)
+    above = graph.op("Gather", table, add(graph, segment, 1))
+    left = graph.op("Mul", below, graph.op("Sub", graph.constant(width), rest))
+    total = graph.op("Add", left, graph.op("Mul", above, rest))
+    writing.dialect.stored(graph, rshift(graph, total, layer.shift), layer.output, layer.name)
+
+
 def _concat(writing: Writing, layer: Concat) -> None:
     writing.graph.op("Concat", *layer.sources, output=layer.name, axis=1)
 
@@ -253,9 +278,13 @@ LAYER_WRITERS: dict[type, LayerWriter] = {
         write=_input,
         fields=frozenset({"height", "width", "multiplier", "offset", "shift", "output"}),
     ),
-    Conv: LayerWriter(write=_weighted, fields=_WEIGHTED | {"stride", "padding", "groups"}),
+    Conv: LayerWriter(
+        write=_weighted, fields=_WEIGHTED | {"stride", "padding", "groups", "dilation"}
+    ),
     Linear: LayerWriter(write=_weighted, fields=_WEIGHTED),
     Add: LayerWriter(write=_add),
+    Multiply: LayerWriter(write=_multiply, fields=frozenset({"shift", "output"})),
+    Lookup: LayerWriter(write=_lookup, fields=frozenset({"shift", "values", "output"})),
     Concat: LayerWriter(write=_concat),
     Pad: LayerWriter(write=_pad, fields=frozenset({"channels", "rows", "columns"})),
     Select: LayerWriter(write=_select, fields=frozenset({"channels", "first", "stride", "size"})),

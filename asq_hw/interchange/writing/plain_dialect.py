@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from asq_hw.errors import InputError
-from asq_hw.interchange.writing.dialect import Dialect, Step, window_attributes
+from asq_hw.interchange.writing.dialect import Dialect, Step, convolution_attributes
 from asq_hw.interchange.writing.digits import digits
 from asq_hw.interchange.writing.graph import GraphWriter
 from asq_hw.interchange.writing.integers import add, clamp, multiply, rdiv
@@ -131,10 +131,6 @@ def _products(
     if isinstance(layer, Linear):
         matrix = graph.constant(digit.T + _MIDDLE, np.uint8)
         return graph.op("MatMulInteger", codes, matrix, *points)
-    attributes: dict[str, Any] = {
-        **window_attributes(layer),
-        "pads": [0, 0, 0, 0],
-        "group": layer.groups,
-    }
+    attributes = {**convolution_attributes(layer), "pads": [0, 0, 0, 0]}
     kernel = graph.constant(digit + _MIDDLE, np.uint8)
     return graph.op("ConvInteger", codes, kernel, *points, **attributes)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from asq_hw.errors import InputError
-from asq_hw.interchange.writing.dialect import Dialect, Step, window_attributes
+from asq_hw.interchange.writing.dialect import Dialect, Step, convolution_attributes
 from asq_hw.interchange.writing.digits import dot_reach, fewest_digits
 from asq_hw.interchange.writing.graph import GraphWriter
 from asq_hw.interchange.writing.integers import multiply
@@ -166,5 +166,5 @@ def _weights(graph: GraphWriter, layer: Conv | Linear, part: IntArray, *, is_who
 def _products(graph: GraphWriter, layer: Conv | Linear, codes: str, values: str) -> str:
     if isinstance(layer, Linear):
         return graph.op("MatMul", codes, values)
-    attributes: dict[str, Any] = {**window_attributes(layer), "group": layer.groups}
+    attributes: dict[str, Any] = convolution_attributes(layer)
     return graph.op("Conv", codes, values, **attributes)

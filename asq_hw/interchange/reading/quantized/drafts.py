@@ -171,7 +171,7 @@ class WeightedDraft(Draft):
     weights : int64 array
         (O, I / groups, kH, kW), or (O, I).
     factor, offset : float64 array of shape (O,)
-    stride, padding : pair of int
+    stride, padding, dilation : pair of int
     groups : int
     """
 
@@ -182,6 +182,7 @@ class WeightedDraft(Draft):
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
 
     @property
     def bound(self) -> float:
@@ -223,7 +224,13 @@ class WeightedDraft(Draft):
         }
         if self.weights.ndim == 2:
             return Linear(**fields)
-        return Conv(**fields, stride=self.stride, padding=self.padding, groups=self.groups)
+        return Conv(
+            **fields,
+            stride=self.stride,
+            padding=self.padding,
+            groups=self.groups,
+            dilation=self.dilation,
+        )
 
 
 def _quantizer(name: str, codes: ActivationCodes, source: FeatureFormat) -> ActivationQuantizer:

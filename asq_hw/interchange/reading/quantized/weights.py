@@ -67,6 +67,7 @@ def weighted(reading: Reading, node: Node, inputs: Sequence[Fixed | Map | None])
         stride=(1, 1) if window is None else window.stride,
         padding=(0, 0) if window is None else window.padding or (0, 0),
         groups=groups,
+        dilation=(1, 1) if window is None else window.dilation,
     )
     return Map(draft=reading.keep(draft), rank=rank)
 
@@ -105,8 +106,6 @@ def _windows(reading: Reading, node: Node, value: Map, weights: _Weights) -> tup
         raise node.refused("Conv must have images")
     height, width = weights.codes.shape[2:]
     window = window_of(node, value.shape, (height, width))
-    if window.dilation != (1, 1):
-        raise node.refused("a dilated convolution has no integer form")
     if window.padding is not None:
         return value, window
     left, right, above, below = window.sides
@@ -131,8 +130,10 @@ def _shape(
     padding = window.padding or (0, 0)
     _, *sizes = value.draft.shape
     height, width = (
-        window_positions(size, taps, stride, pad)
-        for size, taps, stride, pad in zip(sizes, kernel, window.stride, padding, strict=True)
+        window_positions(size, (taps - 1) * distance + 1, stride, pad)
+        for size, taps, distance, stride, pad in zip(
+            sizes, kernel, window.dilation, window.stride, padding, strict=True
+        )
     )
     if height < 1 or width < 1:
         raise node.refused(f"a window of {tuple(kernel)} does not fit into {value.draft.shape}")
