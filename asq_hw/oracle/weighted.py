@@ -60,7 +60,19 @@ def _in_python_order(ends: tuple[int, int]) -> tuple[int, ...]:
 def accumulate(
     layer: Conv | Linear, tables: ProductTables, codes: Tensor, odd_codes: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    """Every accumulator of one sample, each (O, H, W); of odd codes, one that adds both sums."""
+    """Every accumulator of one sample, each (O, H, W).
+
+    Parameters
+    ----------
+    layer : Conv or Linear
+        Weights and windows.
+    tables : ProductTables
+        Its products.
+    codes : tensor
+        The sample's ``q``.
+    odd_codes : tensor, optional
+        Its ``qO``, where there are such: then one accumulator adds both sums.
+    """
     if odd_codes is None:
         return _sums(layer, tables, codes)
     parts = zip(tables, (codes, odd_codes), strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, get_args
 
 import numpy as np
@@ -28,7 +28,7 @@ from asq_hw.interchange.writing.steps import STEP_WRITERS
 from asq_hw.network.activation import FixedStep, Step
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import LAYER_KINDS, Flatten, GlobalAveragePool, MaxPool, Relu
-from asq_hw.numbers.products import Product
+from asq_hw.numbers.products import Product, ProductKind
 from tests.helpers.networks import networks, random_images
 from tests.helpers.onnx_runs import integers_of, run_onnx, run_qonnx, run_qonnx_nodes, session
 
@@ -246,6 +246,13 @@ def many_products(count: int) -> IntegerNetwork:
             shift=12,
         ),
     )
+
+
+@pytest.mark.parametrize("to", DIALECT_NAMES)
+def test_a_network_of_another_product_is_refused(to: str, bundled: IntegerNetwork) -> None:
+    other = replace(bundled, product=ProductKind.POST_DUAL)
+    with pytest.raises(InputError, match="product = .*post-dual.* of IntegerNetwork has no form"):
+        to_model(other, DIALECTS[to])
 
 
 def test_sums_of_more_products_than_32_bits_hold_are_refused() -> None:

@@ -12,12 +12,16 @@ import asq_hw
 from asq_hw.errors import check_range
 from asq_hw.interchange.writing.dialect import Dialect
 from asq_hw.interchange.writing.graph import GraphWriter
+from asq_hw.interchange.writing.known import check_known
 from asq_hw.interchange.writing.layers import Writing, write_layer
 from asq_hw.network.graph import IntegerNetwork
 
 __all__ = ["MAX_BATCH", "to_model"]
 
 MAX_BATCH = 1 << 16
+
+_FIELDS = frozenset({"name", "layers", "references", "metadata", "images"})
+"""Of a network; the product that it was trained for must be ``post-split``."""
 
 _IR_VERSION = 8
 """Of files with operators of opset 18."""
@@ -44,6 +48,7 @@ def to_model(network: IntegerNetwork, dialect: Dialect, batch_size: int = 1) -> 
         If something in the network has no form in the dialect.
     """
     check_range("batch size", batch_size, 1, MAX_BATCH)
+    check_known(network.name, network, _FIELDS)
     maps = network.feature_maps()
     pixels, scores, classes = (_free(name, maps) for name in ("pixels", "scores", "classes"))
     graph = GraphWriter()

@@ -108,7 +108,24 @@ class QuantConv2d(_QuantizedLayer, nn.Conv2d):
         weight_quantizer: WeightQuantizer | None,
         product: ProductKind = ProductKind.POST_SPLIT,
     ) -> Self:
-        """Make the quantized twin of a layer; it takes over all that is the layer's."""
+        """Make the quantized twin of a layer; it takes over all that is the layer's.
+
+        Parameters
+        ----------
+        layer : nn.Module
+            In floating point.
+        activation_quantizer : BaseActivationQuantizer or None
+            Of its input.
+        weight_quantizer : WeightQuantizer or None
+            Of its weights.
+        product : ProductKind
+            How weights with the square root of two multiply.
+
+        Raises
+        ------
+        InputError
+            If the product needs odd codes, and the activations' method makes none.
+        """
         twin = cls(
             layer.in_channels,
             layer.out_channels,
@@ -147,7 +164,24 @@ class QuantLinear(_QuantizedLayer, nn.Linear):
         weight_quantizer: WeightQuantizer | None,
         product: ProductKind = ProductKind.POST_SPLIT,
     ) -> Self:
-        """Make the quantized twin of a layer; it takes over all that is the layer's."""
+        """Make the quantized twin of a layer; it takes over all that is the layer's.
+
+        Parameters
+        ----------
+        layer : nn.Module
+            In floating point.
+        activation_quantizer : BaseActivationQuantizer or None
+            Of its input.
+        weight_quantizer : WeightQuantizer or None
+            Of its weights.
+        product : ProductKind
+            How weights with the square root of two multiply.
+
+        Raises
+        ------
+        InputError
+            If the product needs odd codes, and the activations' method makes none.
+        """
         twin = cls(layer.in_features, layer.out_features, bias=layer.bias is not None)
         return twin.become(layer, activation_quantizer, weight_quantizer, product)
 
