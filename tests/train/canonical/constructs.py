@@ -690,7 +690,6 @@ CONSTRUCTS: dict[str, Callable[[], nn.Module]] = {
 """Networks that take images of 3 x 8 x 8."""
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "GELU": (lambda: body(lambda self, x: F.gelu(self.c(x)), c=conv()), "gelu"),
     "layer norm": (
         lambda: body(lambda self, x: self.n(x), n=nn.LayerNorm([4, 8, 8])),
         "layer_norm",
