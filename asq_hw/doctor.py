@@ -147,6 +147,9 @@ CATALOG: tuple[Requirement, ...] = (
         ["tensorboard"], enables="curves of a training, drawn while it runs", install=_TRAIN
     ),
     *_packages(["pillow"], enables="data sets of images in folders", install=_TRAIN),
+    *_packages(
+        ["onnx"], enables="import, convert, networks in ONNX", install="pip install 'asq-hw[onnx]'"
+    ),
     Requirement(
         name="fashion-mnist",
         kind=Kind.DATA,

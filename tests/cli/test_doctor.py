@@ -94,7 +94,7 @@ def test_every_core_dependency_is_in_the_catalog() -> None:
     core = {line.split(">")[0] for line in project["dependencies"]}
     optional = {
         line.split(">")[0]
-        for extra in ("train", "eda")
+        for extra in ("train", "eda", "onnx")
         for line in project["optional-dependencies"][extra]
     }
     assert core <= known.keys()

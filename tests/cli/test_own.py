@@ -119,9 +119,9 @@ def test_what_quantize_is_told_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("train", "a network must be named: FILE.py:BUILDER, or a recipe with --recipe"),
+        ("train", "a network must be named: FILE.py:BUILDER, NET.onnx, or a recipe with --recipe"),
         ("train mynet.py:build", "--data must name the images that mynet.py:build is for"),
-        ("train mynet --data digits", "must be given as FILE.py:BUILDER, not 'mynet'"),
+        ("train mynet --data digits", "must be given as FILE.py:BUILDER or NET.onnx, not 'mynet'"),
         ("train mynet.py:build --data digits --bits 9", "weight_bits must be 2..8, not 9"),
         ("train mynet.py:build --data digits --mean x", "--mean must be numbers such as"),
         ("train mynet.py:broken --data digits", "(mynet.py:32): ValueError: no weights"),
