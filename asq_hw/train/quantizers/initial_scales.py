@@ -148,7 +148,7 @@ def _of_least_error(
     scales = error_fractions(largest)
     scales = scales if unit is None else scales / unit
     together = max(1, _ROUNDED_TOGETHER // rows.shape[1])
-    parts = zip(rows.split(together), scales.split(together, dim=1), strict=True)
+    parts = zip(torch.split(rows, together), torch.split(scales, together, dim=1), strict=True)
     errors = [
         torch.stack([(rounded(some, scale[:, None]) - some).square_().sum(1) for scale in tried])
         for some, tried in parts
