@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from analysis.studies.mac_tables import markdown, read
@@ -16,8 +16,11 @@ from rtl.targets.registry import TARGETS
 
 __all__ = [
     "best_uniform",
+    "changes",
     "dataflows",
     "energy",
+    "energy_band",
+    "other_draws",
     "ratio",
     "side_by_side",
     "sizes",
@@ -33,13 +36,14 @@ LARGE, SMALL = ("16", "16"), ("4", "4")
 
 def tables(folder: Path) -> dict[str, str]:
     """Every table by its name, in the order of the document."""
-    arrays = read(folder / "arrays.csv")
+    arrays, units = read(folder / "arrays.csv"), read(folder / "energy-mac.csv")
     return {
         "arrays": side_by_side(arrays),
         "sizes": sizes(arrays),
         "windows": windows(arrays),
         "dataflows": dataflows(),
-        "energy of units": energy(read(folder / "energy-mac.csv")),
+        "energy of units": energy(units),
+        "changes of units": changes(units),
         "energy of arrays": energy(read(folder / "energy-array.csv")),
     }
 
@@ -166,6 +170,38 @@ def energy(rows: Sequence[Row]) -> str:
     return markdown(
         ["gates", "order", "pJ a product", "of them the clock", "over uniform"], lines, left=2
     )
+
+
+def changes(rows: Sequence[Row]) -> str:
+    """ECP5: changes at outputs of look-up tables, and over the best uniform unit of that order."""
+    lines = []
+    for row in rows:
+        if row["target"] == "ecp5":
+            over = row["changes_ratio"]
+            named = [*_named(row), row["style"], row["codes"], row["clear"]]
+            counted = [row["luts"], f"{float(row['changes']):.1f}"]
+            lines.append([*named, *counted, f"{float(over):.2f}" if over else "-"])
+    heads = ["ECP5", "order", "product", "weights", "clear", "LUTs", "changes a product"]
+    return markdown([*heads, "over uniform"], lines, left=5)
+
+
+def energy_band(rows: Sequence[Row], belongs: Callable[[Row], bool]) -> str:
+    """Over the best uniform unit: the least of each layer, and the band of those."""
+    by_layer: dict[str, list[float]] = {}
+    for row in rows:
+        if row["target"] == "gates" and row["seed"] == "1" and belongs(row):
+            by_layer.setdefault(row["layer"], []).append(float(row["energy_ratio"]))
+    return _band([str(min(ratios)) for ratios in by_layer.values()], ".2f")
+
+
+def other_draws(rows: Sequence[Row], key: str) -> float:
+    """How much rows of other dot products of the same layer differ at the most, as a share."""
+    by_unit: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        if row["target"] == "gates" and row[key]:
+            by_unit.setdefault((row["unit"], row["layer"]), {})[row["seed"]] = float(row[key])
+    pairs = [each for each in by_unit.values() if len(each) > 1]
+    return max((max(each.values()) / min(each.values()) - 1 for each in pairs), default=0.0)
 
 
 def _named(row: Row) -> tuple[str, str]:

@@ -74,8 +74,7 @@ def tables(folder: Path) -> dict[str, str]:
     recoded_rows = read(folder / "mac-recoded.csv")
     return {
         "best": best(recoded_rows),
-        "recoded on ECP5": recoded(recoded_rows, "ecp5"),
-        "recoded on iCE40": recoded(recoded_rows, "ice40"),
+        "recoded": recoded(recoded_rows),
         "comparison": comparison(four),
         "speed": speed(four),
         "units": units(four),
@@ -161,18 +160,17 @@ def _is_uniform(row: Row, levels: str) -> bool:
     return (row["scheme"], row["levels"]) == ("uniform", levels)
 
 
-def recoded(rows: Sequence[Row], target: str) -> str:
+def recoded(rows: Sequence[Row]) -> str:
     """Units with weights in a code of their own, and over the smallest uniform one of their pace.
 
     A unit that takes a product in every cycle is held against uniform ones that do so, too. One
     that needs an order of the weights is held against none.
     """
     lines = []
-    mine = [row for row in rows if row["target"] == target]
-    for row in mine:
+    for row in rows:
         bases = [
             int(other["luts"])
-            for other in mine
+            for other in rows
             if other["scheme"] == "uniform" and int(other["idle_cyc"]) <= int(row["idle_cyc"])
         ]
         over = f"{int(row['luts']) / min(bases):.2f}"
