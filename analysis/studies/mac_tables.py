@@ -72,9 +72,11 @@ def tables(folder: Path) -> dict[str, str]:
     """Every table by its name, in the order of the document."""
     four = read(folder / "mac-4x4.csv")
     recoded_rows = read(folder / "mac-recoded.csv")
+    ice40 = read(folder / "mac-ice40.csv")
     return {
         "best": best(recoded_rows),
         "recoded": recoded(recoded_rows),
+        "iCE40": recoded([row for row in ice40 if row["cycles_per_product"] == "1"]),
         "comparison": comparison(four),
         "speed": speed(four),
         "units": units(four),
