@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.network.activation import ActivationQuantizer, FixedStep, Step
+from asq_hw.network.activation import ActivationQuantizer, AdapterStage, FixedStep, Step
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Input, Layer, Linear
@@ -19,6 +19,7 @@ from asq_hw.oracle.codes import grid_codes
 
 __all__ = [
     "Requantization",
+    "adapter_stage",
     "arbitrary",
     "codes_for",
     "conv",
@@ -243,3 +244,23 @@ def _weighted(
             fraction_bits=requantization.get("fraction_bits", 0),
         ),
     }
+
+
+def adapter_stage(
+    weight: list[list[int]],
+    bias: list[int],
+    *,
+    multiplier: int = 1,
+    shift: int = 0,
+    minimum: int = 0,
+    maximum: int = 65535,
+) -> AdapterStage:
+    """One linear layer of an adapter, without a scale or bounds unless they are given."""
+    return AdapterStage(
+        weight=np.array(weight),
+        bias=np.array(bias),
+        multiplier=multiplier,
+        shift=shift,
+        minimum=minimum,
+        maximum=maximum,
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.conformance import exponents, functions, networks, weights
+from asq_hw.conformance import exponents, functions, moves, networks, weights
 from asq_hw.conformance.builders import arbitrary
 from asq_hw.modelfile.file import version_of
 from asq_hw.network.graph import IntegerNetwork
@@ -118,8 +118,8 @@ EXAMPLES: tuple[Example, ...] = (
         "shared-exponent", "steps from the largest magnitude", exponents.shared_exponent, noise=3
     ),
     _example("residual", "every layer kind of version 1 in one network", networks.residual),
-    _example("moved", "zeros on some sides of maps, maps behind one another", networks.moved),
-    _example("selected", "channels, rows and columns of maps", networks.selected, noise=2),
+    _example("moved", "zeros on some sides of maps, maps behind one another", moves.moved),
+    _example("selected", "channels, rows and columns of maps", moves.selected, noise=2),
     _example("functions", "functions by tables, products of maps", functions.functions, noise=2),
     _example("dilated", "convolutions with gaps in their windows", functions.dilated),
     _example("color", "three channels of pixels, classes with names", networks.color),

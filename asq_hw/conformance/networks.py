@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from asq_hw.conformance.builders import (
+    adapter_stage,
     arbitrary,
     codes_for,
     conv,
@@ -16,19 +15,16 @@ from asq_hw.conformance.builders import (
     quantizer,
 )
 from asq_hw.datasets.cifar import CLASSES as CIFAR10_CLASSES
-from asq_hw.network.activation import AdapterStage, AdaptiveStep
+from asq_hw.network.activation import AdaptiveStep
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import (
     Add,
     AveragePool,
-    Concat,
     Flatten,
     GlobalAveragePool,
     MaxPool,
-    Pad,
     Relu,
-    Select,
 )
 from asq_hw.numbers.products import ProductKind
 
@@ -37,32 +33,11 @@ __all__ = [
     "adaptive_one_stage",
     "adaptive_two_stages",
     "color",
-    "moved",
     "narrow",
     "plain_layers",
     "residual",
-    "selected",
     "wide",
 ]
-
-
-def _stage(
-    weight: list[list[int]],
-    bias: list[int],
-    *,
-    multiplier: int = 1,
-    shift: int = 0,
-    minimum: int = 0,
-    maximum: int = 65535,
-) -> AdapterStage:
-    return AdapterStage(
-        weight=np.array(weight),
-        bias=np.array(bias),
-        multiplier=multiplier,
-        shift=shift,
-        minimum=minimum,
-        maximum=maximum,
-    )
 
 
 def plain_layers() -> IntegerNetwork:
@@ -160,7 +135,7 @@ def adaptive_one_stage() -> IntegerNetwork:
     step = AdaptiveStep(
         pool_multiplier=10923,
         pool_shift=16,
-        stages=(_stage([[127]], [4000], multiplier=3, shift=6, minimum=40, maximum=600),),
+        stages=(adapter_stage([[127]], [4000], multiplier=3, shift=6, minimum=40, maximum=600),),
     )
     return network(
         "adaptive_one_stage",
@@ -185,14 +160,14 @@ def adaptive_two_stages() -> IntegerNetwork:
         pool_multiplier=21845,
         pool_shift=17,
         stages=(
-            _stage(
+            adapter_stage(
                 [arbitrary(11, 8, -128, 127), arbitrary(12, 8, -128, 127)],
                 [100, -2000],
                 multiplier=181,
                 shift=9,
                 maximum=30000,
             ),
-            _stage([[3, -2]], [9000], multiplier=47, shift=15, minimum=1, maximum=60),
+            adapter_stage([[3, -2]], [9000], multiplier=47, shift=15, minimum=1, maximum=60),
         ),
     )
     return network(
@@ -299,97 +274,6 @@ def residual() -> IntegerNetwork:
             shift=3,
             bias=[0, 100, -100],
         ),
-    )
-
-
-def moved() -> IntegerNetwork:
-    """Zeros on some sides of maps, and maps behind one another, one of them twice."""
-    step = AdaptiveStep(
-        pool_multiplier=21845,
-        pool_shift=20,
-        stages=(
-            _stage([list(range(-3, 6))], [900], multiplier=1, shift=4, minimum=30, maximum=200),
-        ),
-    )
-    return network(
-        "moved",
-        input_layer(4, 5, multiplier=[2], offset=[-255]),
-        Pad(name="around", source="input", rows=(2, 0), columns=(0, 3)),
-        conv(
-            "conv",
-            "around",
-            "post 4 packed",
-            codes_for("post 4 packed", (3, 1, 3, 3), 21),
-            quantizer(4, 31, signed=True),
-            stride=(2, 2),
-            multiplier=[900, -1100, 700],
-            narrow_shift=4,
-            shift=8,
-            bias=[5, -9, 0],
-        ),
-        Pad(name="deeper", source="conv", channels=(1, 2)),
-        Relu(name="relu", source="conv"),
-        Concat(name="joined", sources=("relu", "deeper")),
-        conv(
-            "mixing",
-            "joined",
-            "pot 4 packed",
-            codes_for("pot 4 packed", (2, 9, 2, 2), 22),
-            quantizer(4, step, signed=True, step_fraction_bits=2),
-            padding=(1, 0),
-            multiplier=[60, -45],
-            narrow_shift=3,
-            shift=6,
-        ),
-        Concat(name="twice", sources=("mixing", "mixing")),
-        Pad(name="corner", source="twice", channels=(1, 0), rows=(0, 1), columns=(1, 0)),
-        GlobalAveragePool(name="scores", source="corner", multiplier=5461, shift=15),
-    )
-
-
-def selected() -> IntegerNetwork:
-    """Channels that are split, shuffled and listed twice; crops, and every n-th row and column."""
-    return network(
-        "selected",
-        input_layer(7, 6, multiplier=[2], offset=[-255]),
-        _select("crop", "input", [0, 0], first=(1, 1), stride=(1, 2), size=(6, 2)),
-        conv(
-            "conv",
-            "crop",
-            "post 4 packed",
-            codes_for("post 4 packed", (4, 2, 3, 1), 51),
-            quantizer(4, 31, signed=True),
-            padding=(1, 0),
-            multiplier=[900, -1100, 700, 350],
-            narrow_shift=4,
-            shift=8,
-            bias=[5, -9, 0, 77],
-        ),
-        _select("left", "conv", [0, 1], size=(6, 2)),
-        _select("right", "conv", [3, 2], size=(6, 2)),
-        Concat(name="joined", sources=("right", "left")),
-        _select("shuffled", "joined", [0, 2, 1, 3, 2], first=(1, 0), stride=(2, 1), size=(3, 1)),
-        GlobalAveragePool(name="means", source="shuffled", multiplier=21845, shift=16),
-        _select("scores", "means", [4, 0, 2], size=(1, 1)),
-    )
-
-
-def _select(
-    name: str,
-    source: str,
-    channels: list[int],
-    *,
-    first: tuple[int, int] = (0, 0),
-    stride: tuple[int, int] = (1, 1),
-    size: tuple[int, int],
-) -> Select:
-    return Select(
-        name=name,
-        source=source,
-        channels=np.array(channels),
-        first=first,
-        stride=stride,
-        size=size,
     )
 
 

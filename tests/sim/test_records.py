@@ -17,8 +17,9 @@ from asq_hw.sim import records
 from asq_hw.sim.engine import Run
 from asq_hw.sim.instruction_sets import Kernel
 from asq_hw.sim.kernel_choice import available_kernels
+from asq_hw.sim.plain_records import AddRecord
 from asq_hw.sim.program import ComputeType, Kind, Method, Program, Requantization
-from asq_hw.sim.records import AddRecord, OutputRange, table_type
+from asq_hw.sim.records import OutputRange, table_type
 from tests.helpers import networks
 
 BUNDLED = Path(asq_hw.__file__).parent / "bundled" / "fashion-mnist-resnet20-w4a4.asq"

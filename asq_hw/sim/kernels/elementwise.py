@@ -9,7 +9,7 @@ from asq_hw.compiler import jit
 from asq_hw.sim.instruction_sets import LANES, Form
 from asq_hw.sim.kernels.elementwise_vector import VALUES, Addition, add_values
 from asq_hw.sim.kernels.llvm import address
-from asq_hw.sim.records import AddRecord, FlattenRecord, PlaceRecord, ReluRecord, SelectRecord
+from asq_hw.sim.plain_records import AddRecord, FlattenRecord, PlaceRecord, ReluRecord, SelectRecord
 
 __all__ = ["add", "flatten", "place", "relu", "select"]
 

@@ -9,7 +9,7 @@ from asq_hw.compiler import jit
 from asq_hw.sim.instruction_sets import LANES, Form
 from asq_hw.sim.kernels.llvm import address
 from asq_hw.sim.kernels.pool_vector import sum_channels
-from asq_hw.sim.records import AveragePoolRecord, MaxPoolRecord, WindowRecord
+from asq_hw.sim.plain_records import AveragePoolRecord, MaxPoolRecord, WindowRecord
 
 __all__ = ["average_pool", "max_pool", "sum_pixels", "sum_rows"]
 

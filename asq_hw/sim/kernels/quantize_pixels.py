@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.compiler import jit
+from asq_hw.sim.plain_records import InputRecord
 from asq_hw.sim.program import Program
-from asq_hw.sim.records import InputRecord
 
 __all__ = ["quantize_pixels"]
 

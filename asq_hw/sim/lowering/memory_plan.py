@@ -16,8 +16,8 @@ from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear, Relu
 from asq_hw.network.log_linear import LogLinearStep
-from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.instruction_sets import LANES
+from asq_hw.sim.lowering.code_map import SLACK, CodeMap
 from asq_hw.sim.lowering.geometry import geometry
 from asq_hw.sim.lowering.packing import PackedWeights
 from asq_hw.sim.program import (
@@ -30,7 +30,6 @@ from asq_hw.sim.program import (
 )
 
 __all__ = [
-    "CodeMap",
     "Layout",
     "aligned",
     "allocate",
@@ -59,48 +58,6 @@ _CODES: Mapping[ComputeType, tuple[str, npt.DTypeLike]] = {
 
 _ALIGN = 64
 """Bytes of a cache line; maps start at multiples of as many values."""
-_SLACK = 64
-"""Codes behind a padded map that a last quad may read, with weights of zero."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CodeMap:
-    """A padded map of codes, (planes, height, width, channels), among those of its compute type."""
-
-    compute_type: ComputeType
-    start: int
-    height: int
-    width: int
-    padding: tuple[int, int]
-    channels: int
-    values: IntArray
-    """What the padding holds in each plane."""
-
-    @property
-    def pixel(self) -> int:
-        """Codes of one pixel in a plane."""
-        return self.channels
-
-    @property
-    def plane(self) -> int:
-        """Codes of one plane, padding included."""
-        return self.height * self.width * self.channels
-
-    @property
-    def geometry(self) -> tuple[object, ...]:
-        """Everything but the place."""
-        shape = (self.height, self.width, self.channels)
-        return (self.compute_type, *shape, self.padding, tuple(self.values.tolist()))
-
-    @property
-    def size(self) -> int:
-        """Codes, what may be read behind them included: a tile may reach a row too far."""
-        return self.held + (self.width + 1) * self.pixel + _SLACK
-
-    @property
-    def held(self) -> int:
-        """Codes, padding included."""
-        return self.values.size * self.plane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -267,7 +224,7 @@ def _arrays(layout: Layout, rows: int) -> dict[str, tuple[tuple[int, ...], npt.D
     }
     narrow_or_wide = np.int16 if layout.narrow else np.int32
     return {
-        "maps": ((rows, layout.map_count + _SLACK), narrow_or_wide),
+        "maps": ((rows, layout.map_count + SLACK), narrow_or_wide),
         "indices": ((rows, layout.index_count), np.uint8),
         "accumulators": ((rows, layout.accumulator_count), np.int64),
         **codes,

@@ -20,7 +20,7 @@ from asq_hw.network.layers import (
 )
 from asq_hw.numbers.fixedpoint import integer_range
 from asq_hw.sim.lowering.context import Context, relu_ends, summable_pixels
-from asq_hw.sim.records import (
+from asq_hw.sim.plain_records import (
     AddRecord,
     AveragePoolRecord,
     FlattenRecord,

@@ -13,11 +13,9 @@ from asq_hw.sim.instruction_sets import LANES
 from asq_hw.sim.lowering.memory_plan import aligned
 from asq_hw.sim.lowering.packing import WEIGHT_TYPES
 from asq_hw.sim.lowering.weight_layout import Offsets
-from asq_hw.sim.program import ComputeType, Kind, Program, Table
-from asq_hw.sim.records import (
+from asq_hw.sim.plain_records import (
     AddRecord,
     AveragePoolRecord,
-    ConvolutionRecord,
     FlattenRecord,
     InputRecord,
     LookupRecord,
@@ -26,10 +24,9 @@ from asq_hw.sim.records import (
     ProductRecord,
     ReluRecord,
     SelectRecord,
-    StageRecord,
-    StepRecord,
-    table_type,
 )
+from asq_hw.sim.program import ComputeType, Kind, Program, Table
+from asq_hw.sim.records import ConvolutionRecord, StageRecord, StepRecord, table_type
 
 __all__ = ["LayerRecord", "Tables"]
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.instruction_sets import LANES
+from asq_hw.sim.lowering.code_map import CodeMap
 from asq_hw.sim.lowering.geometry import geometry
-from asq_hw.sim.lowering.memory_plan import CodeMap, transformed_row
+from asq_hw.sim.lowering.memory_plan import transformed_row
 from asq_hw.sim.lowering.packing import PackedWeights, transform_weights
 from asq_hw.sim.program import PIXEL_TILE, WINOGRAD_PRODUCTS, ComputeType, Method
 from asq_hw.sim.records import NO_WINOGRAD, WinogradRecord

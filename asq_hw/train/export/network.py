@@ -43,6 +43,7 @@ from asq_hw.train.checkpoints.soundness import check_network
 from asq_hw.train.evaluation import predict
 from asq_hw.train.export.calibration import Calibration, calibrate
 from asq_hw.train.export.comparison import compare
+from asq_hw.train.export.formats import feature_formats, pixel_reach
 from asq_hw.train.export.integer_layers import integer_weighted
 from asq_hw.train.export.source import WeightedSource
 from asq_hw.train.export.tables import integer_lookup
@@ -51,9 +52,6 @@ from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.recipes import Recipe
 
 __all__ = ["export_network", "integer_network", "network_name"]
-
-_HEADROOM = 1.5
-"""Feature maps get room for values this much larger than calibration saw."""
 
 
 def export_network(
@@ -158,7 +156,7 @@ def integer_network(
         check_network(model)
         operations = trace(model)
         ranges = calibrate(model, operations, calibration)
-        formats = _formats(operations, ranges, feature_bits, _pixel_reach(spec))
+        formats = feature_formats(operations, ranges, feature_bits, pixel_reach(spec))
         exporter = _Exporter(formats=formats, ranges=ranges, images=spec)
         layers = tuple(exporter.layer(operation) for operation in operations)
         if images is None and len(spec.classes) != _scores(layers[-1]):
@@ -193,57 +191,6 @@ def network_name(wanted: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_.]+", "_", wanted)
     name = re.sub(r"\.+", ".", name).strip(".") or "network"
     return f"{'_' if name[0].isdigit() else ''}{name}"[:MAX_NAME_LENGTH].rstrip(".")
-
-
-def _pixel_reach(images: ImageSpec) -> float:
-    """Largest magnitude that any pixel, 0 to 255, has for the network."""
-    return max(
-        max(abs(mean), abs(1 - mean)) / std
-        for mean, std in zip(images.mean, images.std, strict=True)
-    )
-
-
-def _formats(
-    operations: Sequence[Operation], ranges: Calibration, feature_bits: int, pixel_reach: float
-) -> dict[str, FeatureFormat]:
-    """One format for each set of feature maps that must share one, with room for all of them."""
-    leader = {operation.name: operation.name for operation in operations}
-
-    def find(name: str) -> str:
-        while leader[name] != name:
-            name = leader[name]
-        return name
-
-    for operation in operations:
-        if operation.kind.keeps_format:
-            for source in operation.sources:
-                leader[find(source)] = find(operation.name)
-    reach: dict[str, float] = {}
-    for operation in operations:
-        top = find(operation.name)
-        is_input = operation.kind is OperationKind.INPUT
-        magnitude = pixel_reach if is_input else ranges.magnitude(operation.name)
-        reach[top] = max(reach.get(top, 0.0), magnitude)
-    fractions = {top: _fraction_bits(magnitude, feature_bits) for top, magnitude in reach.items()}
-    products = [o for o in operations if o.kind is OperationKind.MULTIPLY]
-    for _ in operations:  # what one product's map gives up, another one's sources may share
-        for operation in products:
-            most = sum(fractions[find(source)] for source in operation.sources)
-            top = find(operation.name)
-            fractions[top] = max(-32, min(fractions[top], most))
-    return {
-        operation.name: FeatureFormat(
-            bits=feature_bits, fraction_bits=fractions[find(operation.name)]
-        )
-        for operation in operations
-    }
-
-
-def _fraction_bits(magnitude: float, bits: int) -> int:
-    """The most fraction bits with which ``magnitude * headroom`` fits a signed integer."""
-    if magnitude <= 0:
-        return bits - 1
-    return max(-32, min(32, bits - 1 - math.ceil(math.log2(magnitude * _HEADROOM))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from asq_hw.errors import InputError
 from asq_hw.train.graph.canonical.capture import Capture, user_sources
 from asq_hw.train.graph.canonical.findings import Finding, FindingKind, Refusal
 from asq_hw.train.graph.canonical.naming import layer_names
+from asq_hw.train.graph.canonical.scaling import channels_of, scale_outputs
 from asq_hw.train.graph.canonical.values import (
     Shape,
     Value,
@@ -365,8 +366,8 @@ class Call:
             raise Refusal(f"{self.operator} with a constant that differs within a channel")
         if bool((factors == 1).all()) and bool((offsets == 0).all()):
             return value
-        if value.maker is not None and _channels(value.maker) == value.shape[0]:
-            _scale(value.maker, factors, offsets)
+        if value.maker is not None and channels_of(value.maker) == value.shape[0]:
+            scale_outputs(value.maker, factors, offsets)
             self.note(FindingKind.REWRITTEN, f"{self.operator} is computed by the layer before it")
             return value
         return self._own_scale(self.builder.solid(value), factors, offsets)
@@ -384,27 +385,3 @@ class Call:
 
 Rule = Callable[[Call], Value]
 """Makes a call's value; raises Refusal."""
-
-
-def _channels(maker: nn.Module) -> int:
-    if isinstance(maker, nn.BatchNorm2d):
-        return maker.num_features
-    if isinstance(maker, ChannelScale):
-        return maker.factors.numel()
-    assert isinstance(maker, nn.Conv2d | nn.Linear)
-    return maker.weight.shape[0]
-
-
-@torch.no_grad()
-def _scale(maker: nn.Module, factors: Tensor, offsets: Tensor) -> None:
-    """Let a layer's outputs be multiplied by factors, and offsets be added, one a channel."""
-    if isinstance(maker, ChannelScale):
-        maker.factors.mul_(factors)
-        maker.offsets.mul_(factors).add_(offsets)
-        return
-    assert isinstance(maker, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
-    weight = maker.weight
-    weight.mul_(factors.reshape(-1, *[1] * (weight.dim() - 1)))
-    if maker.bias is None:
-        maker.bias = nn.Parameter(torch.zeros(weight.shape[0]))
-    maker.bias.mul_(factors).add_(offsets)
