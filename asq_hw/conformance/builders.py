@@ -255,7 +255,17 @@ def adapter_stage(
     minimum: int = 0,
     maximum: int = 65535,
 ) -> AdapterStage:
-    """One linear layer of an adapter, without a scale or bounds unless they are given."""
+    """One linear layer of an adapter, without a scale or bounds unless they are given.
+
+    Parameters
+    ----------
+    weight : nested list of shape (outputs, inputs)
+    bias : list of shape (outputs,)
+    multiplier, shift : int
+        The scale of its outputs, ``multiplier * 2**-shift``.
+    minimum, maximum : int
+        What they are clamped to.
+    """
     return AdapterStage(
         weight=np.array(weight),
         bias=np.array(bias),

@@ -37,7 +37,19 @@ def folded(node: Node, inputs: Sequence[Constant | None], graph: Graph) -> Const
 
 
 def axes_of(node: Node, inputs: Sequence[Constant | None], graph: Graph, since: int) -> list[int]:
-    """Axes: an attribute, or from opset `since` on an input."""
+    """Axes: an attribute, or from opset `since` on an input.
+
+    Parameters
+    ----------
+    node : Node
+        Whose they are.
+    inputs : sequence of array or None
+        What it is given; None where that is no constant, or left out.
+    graph : Graph
+        Its opset says which.
+    since : int
+        The first opset in which they are the second input.
+    """
     if graph.opset < since:
         return node.integers("axes", [])
     second = inputs[1] if len(inputs) > 1 else None

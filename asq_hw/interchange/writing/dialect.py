@@ -48,13 +48,35 @@ class Dialect(ABC):
     def stored(
         self, graph: GraphWriter, integers: str, form: FeatureFormat, output: str | None = None
     ) -> str:
-        """The map of int64 integers that need not fit its bits: they saturate."""
+        """The map of int64 integers that need not fit its bits: they saturate.
+
+        Parameters
+        ----------
+        graph : GraphWriter
+        integers : str
+            An int64 tensor.
+        form : FeatureFormat
+            Of the map.
+        output : str, optional
+            Name of what is made.
+        """
 
     @abstractmethod
     def saturated(
         self, graph: GraphWriter, tensor: str, form: FeatureFormat, output: str | None = None
     ) -> str:
-        """A map whose values need not fit its bits."""
+        """A map whose values need not fit its bits.
+
+        Parameters
+        ----------
+        graph : GraphWriter
+        tensor : str
+            Values as this dialect holds them.
+        form : FeatureFormat
+            Of the map.
+        output : str, optional
+            Name of what is made.
+        """
 
     @abstractmethod
     def number(self, graph: GraphWriter, value: int, form: FeatureFormat) -> str:
@@ -73,11 +95,35 @@ class Dialect(ABC):
         quantizer: ActivationQuantizer,
         step: Step,
     ) -> str:
-        """Activation codes of a map, as `dot` takes them."""
+        """Activation codes of a map, as `dot` takes them.
+
+        Parameters
+        ----------
+        graph : GraphWriter
+        tensor : str
+            The map.
+        form : FeatureFormat
+            The map's.
+        quantizer : ActivationQuantizer
+            What quantizes it.
+        step : int or str
+            Its step.
+        """
 
     @abstractmethod
     def dot(self, graph: GraphWriter, layer: Conv | Linear, codes: str, weights: IntArray) -> str:
-        """Sums of products of codes and integer weights, int64 (N, O, H, W)."""
+        """Sums of products of codes and integer weights, int64 (N, O, H, W).
+
+        Parameters
+        ----------
+        graph : GraphWriter
+        layer : Conv or Linear
+            Whose they are.
+        codes : str
+            What `codes` made.
+        weights : int64 array
+            Of the layer's shape.
+        """
 
 
 def convolution_attributes(layer: Conv) -> dict[str, Any]:

@@ -53,6 +53,16 @@ def rdiv(graph: GraphWriter, numerator: str, denominator: str) -> str:
 def clamp(graph: GraphWriter, value: str, low: int, high: int, output: str | None = None) -> str:
     """The integer of ``low .. high`` that is nearest.
 
+    Parameters
+    ----------
+    graph : GraphWriter
+    value : str
+        An int64 tensor.
+    low, high : int
+        Both ends are allowed.
+    output : str, optional
+        Name of what is made.
+
     By comparisons: ONNX Runtime's Clip, Min and Max get some int64 wrong that 32 bits do not hold.
     """
     least, most = graph.constant(low), graph.constant(high)

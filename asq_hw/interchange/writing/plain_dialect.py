@@ -49,14 +49,20 @@ class PlainDialect(Dialect):
     def stored(
         self, graph: GraphWriter, integers: str, form: FeatureFormat, output: str | None = None
     ) -> str:
-        """Clamped."""
+        """Clamped.
+
+        Parameters are those of `Dialect.stored`.
+        """
         low, high = integer_range(form.bits)
         return clamp(graph, integers, low, high, output)
 
     def saturated(
         self, graph: GraphWriter, tensor: str, form: FeatureFormat, output: str | None = None
     ) -> str:
-        """Clamped."""
+        """Clamped.
+
+        Parameters are those of `Dialect.saturated`.
+        """
         return self.stored(graph, tensor, form, output)
 
     def number(self, graph: GraphWriter, value: int, form: FeatureFormat) -> str:
@@ -77,7 +83,10 @@ class PlainDialect(Dialect):
         quantizer: ActivationQuantizer,
         step: Step,
     ) -> str:
-        """Bytes."""
+        """Bytes.
+
+        Parameters are those of `Dialect.codes`.
+        """
         del form
         divisor = graph.constant(step) if isinstance(step, int) else step
         shifted = multiply(graph, tensor, 1 << quantizer.step_fraction_bits)
@@ -86,7 +95,10 @@ class PlainDialect(Dialect):
         return graph.cast(add(graph, codes, _zero_point(grid)), np.uint8)
 
     def dot(self, graph: GraphWriter, layer: Conv | Linear, codes: str, weights: IntArray) -> str:
-        """Sums of products of bytes."""
+        """Sums of products of bytes.
+
+        Parameters are those of `Dialect.dot`.
+        """
         count = weights[0].size
         if count > _MOST_PRODUCTS:
             raise InputError(

@@ -44,14 +44,20 @@ class QonnxDialect(Dialect):
     def stored(
         self, graph: GraphWriter, integers: str, form: FeatureFormat, output: str | None = None
     ) -> str:
-        """In their unit; a ``Quant`` node saturates."""
+        """In their unit; a ``Quant`` node saturates.
+
+        Parameters are those of `Dialect.stored`.
+        """
         real = _scaled(graph, graph.cast(integers, np.float32), 2.0**-form.fraction_bits)
         return self.saturated(graph, real, form, output)
 
     def saturated(
         self, graph: GraphWriter, tensor: str, form: FeatureFormat, output: str | None = None
     ) -> str:
-        """By a ``Quant`` node, for which every value is whole already."""
+        """By a ``Quant`` node, for which every value is whole already.
+
+        Parameters are those of `Dialect.saturated`.
+        """
         unit = graph.constant(2.0**-form.fraction_bits, np.float32)
         return _quant(graph, tensor, unit, form.bits, signed=True, output=output)
 
@@ -74,7 +80,7 @@ class QonnxDialect(Dialect):
         """A ``Quant`` node with the step as its scale, and what it makes over that scale.
 
         Ties go up. Unsigned codes are rounded half up, from 0 on. For signed ones, half a step is
-        added and the sum is rounded down.
+        added and the sum is rounded down. Parameters are those of `Dialect.codes`.
         """
         unit = 2.0 ** -(quantizer.step_fraction_bits + form.fraction_bits)
         scale = (
@@ -94,7 +100,10 @@ class QonnxDialect(Dialect):
         return graph.op("Div", quantized, scale)
 
     def dot(self, graph: GraphWriter, layer: Conv | Linear, codes: str, weights: IntArray) -> str:
-        """Sums in floating point that stay exact."""
+        """Sums in floating point that stay exact.
+
+        Parameters are those of `Dialect.dot`.
+        """
         grid = layer.quantizer.grid
         found = fewest_digits(weights, lambda digit: dot_reach(digit, grid) <= _EXACT)
         if found is None:

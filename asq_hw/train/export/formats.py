@@ -10,13 +10,13 @@ from asq_hw.network.images import ImageSpec
 from asq_hw.train.export.calibration import Calibration
 from asq_hw.train.graph.operations import Operation, OperationKind
 
-__all__ = ["feature_formats", "pixel_reach"]
+__all__ = ["feature_formats", "reach_of_pixels"]
 
 _HEADROOM = 1.5
 """Feature maps get room for values this much larger than calibration saw."""
 
 
-def pixel_reach(images: ImageSpec) -> float:
+def reach_of_pixels(images: ImageSpec) -> float:
     """Largest magnitude that any pixel, 0 to 255, has for the network."""
     return max(
         max(abs(mean), abs(1 - mean)) / std
@@ -27,7 +27,24 @@ def pixel_reach(images: ImageSpec) -> float:
 def feature_formats(
     operations: Sequence[Operation], ranges: Calibration, feature_bits: int, pixel_reach: float
 ) -> dict[str, FeatureFormat]:
-    """One format for each set of feature maps that must share one, with room for all of them."""
+    """One format for each set of feature maps that must share one, with room for all of them.
+
+    Parameters
+    ----------
+    operations : sequence of Operation
+        The whole network.
+    ranges : Calibration
+        What its maps reach on the calibration images.
+    feature_bits : int
+        Width of every map.
+    pixel_reach : float
+        Largest magnitude of the network's input.
+
+    Returns
+    -------
+    dict of str to FeatureFormat
+        By operation.
+    """
     leader = {operation.name: operation.name for operation in operations}
 
     def find(name: str) -> str:

@@ -43,7 +43,7 @@ from asq_hw.train.checkpoints.soundness import check_network
 from asq_hw.train.evaluation import predict
 from asq_hw.train.export.calibration import Calibration, calibrate
 from asq_hw.train.export.comparison import compare
-from asq_hw.train.export.formats import feature_formats, pixel_reach
+from asq_hw.train.export.formats import feature_formats, reach_of_pixels
 from asq_hw.train.export.integer_layers import integer_weighted
 from asq_hw.train.export.source import WeightedSource
 from asq_hw.train.export.tables import integer_lookup
@@ -156,7 +156,7 @@ def integer_network(
         check_network(model)
         operations = trace(model)
         ranges = calibrate(model, operations, calibration)
-        formats = feature_formats(operations, ranges, feature_bits, pixel_reach(spec))
+        formats = feature_formats(operations, ranges, feature_bits, reach_of_pixels(spec))
         exporter = _Exporter(formats=formats, ranges=ranges, images=spec)
         layers = tuple(exporter.layer(operation) for operation in operations)
         if images is None and len(spec.classes) != _scores(layers[-1]):

@@ -45,6 +45,15 @@ def convolution(call: Call) -> nn.Module:
 def fill(call: Call, layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> None:
     """Give a layer its weights.
 
+    Parameters
+    ----------
+    call : Call
+        The node that it is made of, for messages.
+    layer : nn.Conv2d or nn.Linear
+        Changed in place.
+    weight : Tensor of the layer's shape
+    bias : Tensor of as many numbers as there are outputs, or None
+
     Raises
     ------
     InputError

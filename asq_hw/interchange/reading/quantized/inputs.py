@@ -23,7 +23,24 @@ def only_map(node: Node, inputs: Inputs) -> Map:
 
 
 def constant(node: Node, inputs: Inputs, place: int, what: str) -> Constant:
-    """An input that must be a constant."""
+    """An input that must be a constant.
+
+    Parameters
+    ----------
+    node : Node
+        Whose input it is.
+    inputs : sequence
+        All of them.
+    place : int
+        Its number.
+    what : str
+        Its name in messages.
+
+    Raises
+    ------
+    InputError
+        If it is a map, or left out.
+    """
     found = inputs[place] if place < len(inputs) else None
     if not isinstance(found, Fixed):
         raise node.refused(f"{what} must be a constant")

@@ -29,7 +29,21 @@ __all__ = ["clip", "concat", "flatten", "moved", "pad", "relu", "reshape", "sele
 def moved(
     reading: Reading, node: Node, value: Map, shape: Shape, make: Callable[[str, str], Layer]
 ) -> Map:
-    """A layer that moves values, or chooses among them: codes of them stay what they are."""
+    """A layer that moves values, or chooses among them: codes of them stay what they are.
+
+    Parameters
+    ----------
+    reading : Reading
+        The network that is being read.
+    node : Node
+        What the layer is called like.
+    value : Map
+        What it reads.
+    shape : (int, int, int)
+        Of what it makes.
+    make : callable
+        Makes the layer of its name and its source's.
+    """
     draft = PlainDraft(
         name=reading.free_name(node.name),
         sources=(value.draft,),
