@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from asq_hw.errors import InputError
 from asq_hw.guard import guarded
 from benchmarks.timing import Section, machine, show
 
@@ -98,7 +99,10 @@ def _measure(options: argparse.Namespace, name: str, folder: Path) -> dict[str, 
     )
     with TemporaryDirectory() as work:
         started = time.perf_counter()
-        classify = CONTENDERS[name].quantize(problem, Path(work))
+        try:
+            classify = CONTENDERS[name].quantize(problem, Path(work))
+        except ModuleNotFoundError as error:
+            raise InputError(f"{error.name} is not installed: pip install {error.name}") from None
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         classes = classify(problem.test)
