@@ -585,8 +585,11 @@ def windows(
     """(N, C, H', W', kH, kW) of a padded (N, C, H, W)."""
     (py, px), (sy, sx) = layer.padding, layer.stride
     padded = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)), constant_values=fill)
-    views = sliding_window_view(padded, layer.kernel_size, axis=(2, 3))
-    return views[:, :, ::sy, ::sx]
+    dy, dx = layer.dilation if isinstance(layer, Conv) else (1, 1)
+    height, width = layer.kernel_size
+    span = ((height - 1) * dy + 1, (width - 1) * dx + 1)
+    views = sliding_window_view(padded, span, axis=(2, 3))
+    return views[:, :, ::sy, ::sx, ::dy, ::dx]
 
 
 def sums_in_numpy(layer: Conv, codes: NDArray[np.int64], weights: NDArray[np.int64]) -> object:

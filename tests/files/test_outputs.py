@@ -64,7 +64,7 @@ PAIRS = [
 def test_every_path_of_every_command_is_known_as_read_or_written() -> None:
     paths = {name_of(each) for _, found in parameters() for each in found if is_path(each)}
     assert paths == READ | WRITTEN
-    known = {"simulate", "quantize", "train", "export", "rtl"}
+    known = {"simulate", "quantize", "import", "train", "export", "rtl"}
     assert {words[0] for words, _, _ in PAIRS} == known
 
 

@@ -373,6 +373,8 @@ LAYER_KINDS = (
     "conv",
     "conv",
     "conv",
+    "conv",
+    "conv",
     "depthwise",
     "linear",
     "add",

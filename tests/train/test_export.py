@@ -198,7 +198,7 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     ("middle", "message"),
     [
-        (nn.Sigmoid(), "middle: Sigmoid has no integer form"),
+        (nn.Softmax2d(), "middle: Softmax2d has no integer form"),
         (nn.AdaptiveAvgPool2d(2), "middle: adaptive pooling must be global"),
         (nn.MaxPool2d(1, dilation=2), "middle: max pooling must have no dilation"),
     ],

@@ -75,5 +75,5 @@ def test_the_document_holds_the_printed_table_and_its_figures(capsys):
     assert main([]) == 0
     assert capsys.readouterr().out in text
     figures = re.findall(r"!\[[^]]*]\(([^)]+)\)", text)
-    assert len(figures) == 2
+    assert len(figures) == 3
     assert all((document.parent / figure).is_file() for figure in figures)

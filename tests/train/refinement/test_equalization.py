@@ -72,7 +72,7 @@ def ranges(made: nn.Module, first: str, second: str) -> tuple[Tensor, Tensor]:
 
 def test_the_function_stays_and_ranges_become_equal() -> None:
     made = asq_hw.prepare(Net().eval(), IMAGES)
-    with unquantized(made):
+    with torch.no_grad(), unquantized(made):
         before = made(IMAGES)
         assert equalize(made) == len(PAIRS)
         after = made(IMAGES)
