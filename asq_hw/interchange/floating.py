@@ -55,8 +55,6 @@ def load_onnx(path: str | os.PathLike[str]) -> fx.GraphModule:
     try:
         graph = graph_of(model)
         module = to_module(graph)
-        if next(module.parameters(), None) is None:
-            raise InputError("the network has no parameters: nothing can be quantized")
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     module.meta[IMAGE_SHAPE] = graph.shape
