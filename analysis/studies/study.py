@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
-from asq_hw.errors import check_range
+from analysis.studies.jobs import side_by_side
 from rtl.design import Design
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.synthesis.measure import Measurement, check_pins, find_router, measure
@@ -199,20 +197,7 @@ def measure_each(
         target, design = planned[place]
         return measure(design, target, seeds=seeds if target.router else 0, dsp=dsp)
 
-    workers = os.cpu_count() or 1 if jobs is None else jobs
-    check_range("jobs", workers, 1, 256)
-    # Threads, not processes: each only waits for the tools that it started.
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        runs = [pool.submit(one, place) for place in range(len(planned))]
-        try:
-            for done, run in enumerate(as_completed(runs), start=1):
-                run.result()  # what failed ends the others
-                if progress is not None:
-                    progress(done)
-            return [run.result() for run in runs]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    return side_by_side(one, len(planned), jobs=jobs, progress=progress)
 
 
 def area_of(measurement: Measurement, target: Target) -> int:

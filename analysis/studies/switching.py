@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import cast
 
+from analysis.studies.jobs import side_by_side
 from analysis.studies.study import Heading, Planned
 from analysis.studies.workload import Workload
-from asq_hw.errors import check_range
 from rtl.energy.flows import check_flow, flow_of
 from rtl.energy.switching import Switched, switch
 from rtl.tools import find_iverilog
@@ -70,19 +68,7 @@ def switch_each(
         target, design = planned[place]
         return switch(design, flows[target.name], prepared[place])
 
-    workers = os.cpu_count() or 1 if jobs is None else jobs
-    check_range("jobs", workers, 1, 256)
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        runs = [pool.submit(one, place) for place in range(len(planned))]
-        try:
-            for done, run in enumerate(as_completed(runs), start=1):
-                run.result()  # what failed ends the others
-                if progress is not None:
-                    progress(done)
-            return [run.result() for run in runs]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    return side_by_side(one, len(planned), jobs=jobs, progress=progress)
 
 
 def with_energy(

@@ -166,21 +166,7 @@ class QuantLinear(_QuantizedLayer, nn.Linear):
     ) -> Self:
         """Make the quantized twin of a layer; it takes over all that is the layer's.
 
-        Parameters
-        ----------
-        layer : nn.Module
-            In floating point.
-        activation_quantizer : BaseActivationQuantizer or None
-            Of its input.
-        weight_quantizer : WeightQuantizer or None
-            Of its weights.
-        product : ProductKind
-            How weights with the square root of two multiply.
-
-        Raises
-        ------
-        InputError
-            If the product needs odd codes, and the activations' method makes none.
+        Parameters are those of `QuantConv2d.from_float`.
         """
         twin = cls(layer.in_features, layer.out_features, bias=layer.bias is not None)
         return twin.become(layer, activation_quantizer, weight_quantizer, product)
