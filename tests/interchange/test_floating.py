@@ -251,6 +251,13 @@ REFUSED: list[tuple[str, list[onnx.NodeProto], dict[str, np.ndarray], str]] = [
      "a map must not be empty"),
     ("places", [node("MaxPool", "x", "y i", name="pool", kernel_shape=[2, 2])], {},
      "pool: places of the largest values"),
+    ("attribute", one("Relu", slope=0.5), {}, "the_y: Relu with slope = 0.5 has no integer form"),
+    ("training", one("Dropout", "x r t"), {"r": np.array(0.5, F32), "t": np.array(True)},
+     "the_y: dropout must be exported in evaluation mode"),
+    ("both_pads", one("MaxPool", kernel_shape=[2, 2], auto_pad="VALID", pads=[1, 0, 0, 0]), {},
+     r"the_y: pads must be four integers from 0 on, not \[1, 0, 0, 0\] with VALID"),
+    ("of_constants", [node("Sqrt", "c", "d", tables=[1, 2]), *one("Mul", "x d")],
+     {"c": np.array(4, F32)}, r"the_d: Sqrt with tables = \[1, 2\] has no integer form"),
 ]  # fmt: skip
 
 

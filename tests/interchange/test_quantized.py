@@ -279,6 +279,20 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
                       "the_y: Gemm reads a map that went through no Quant node"),
     "no weights": ([quant("x", "r", "sx", "b8"), *TAIL[:2], node("Flatten", "gq", "y")], {},
                    "a network must have weights, and this one has none"),
+    "trained batch norm": (
+        [*HEAD, node("BatchNormalization", "a n n n n", "r", training_mode=1), *TAIL],
+        {"n": drawn(3, low=1, high=2)},
+        "the_r: BatchNormalization with training_mode = 1 has no integer form"),
+    "dilated average": (
+        [*HEAD, node("AveragePool", "a", "r", kernel_shape=[2, 2], dilations=[2, 2]), *TAIL], {},
+        "the_r: a dilated pool has no integer form"),
+    "trained dropout": (
+        [*HEAD, node("Dropout", "a half yes", "r"), *TAIL],
+        {"half": number(0.5), "yes": np.array(True)},
+        "the_r: dropout must be exported in evaluation mode"),
+    "attribute of a quantizer": (
+        [*HEAD, quant("a", "r", "sr", "b8", saturating=0), *TAIL], {},
+        r"the_r: qonnx\.custom_op\.general\.Quant with saturating = 0 has no integer form"),
     "not a vector": ([*HEAD, node("Relu", "a", "y")], {}, "a network's last layer must make"),
 }  # fmt: skip
 

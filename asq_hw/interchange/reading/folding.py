@@ -28,12 +28,14 @@ def folded(node: Node, inputs: Sequence[Constant | None], graph: Graph) -> Const
         return None
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(function(node, inputs, graph))
+            made = np.asarray(function(node, inputs, graph))
     except InputError:
         raise
     except (ValueError, IndexError, TypeError, KeyError, OverflowError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise node.refused(f"{node.operator} fails: {reason}") from None
+    node.check_all_read()
+    return made
 
 
 def axes_of(node: Node, inputs: Sequence[Constant | None], graph: Graph, since: int) -> list[int]:
@@ -74,8 +76,7 @@ def _check_size(node: Node, size: int) -> None:
 def _constant(node: Node, inputs: Sequence[Constant], graph: Graph) -> Any:
     del inputs, graph
     for key in ("value", "value_float", "value_int", "value_floats", "value_ints"):
-        if key in node.attributes:
-            value = node.attributes[key]
+        if (value := node.get(key)) is not None:
             kind = np.float32 if "float" in key else np.int64
             return value if key == "value" else np.asarray(value, dtype=kind)
     raise node.refused("a constant must have a value")
@@ -92,10 +93,12 @@ def _identity(node: Node, inputs: Sequence[Constant], graph: Graph) -> Constant:
 
 
 def _reshape(node: Node, inputs: Sequence[Constant], graph: Graph) -> Constant:
-    del node, graph
+    del graph
     target = [int(size) for size in inputs[1].reshape(-1)]
-    own = inputs[0].shape
-    return inputs[0].reshape([own[i] if size == 0 else size for i, size in enumerate(target)])
+    own, is_literal = inputs[0].shape, bool(node.integer("allowzero", 0))
+    return inputs[0].reshape(
+        [own[i] if size == 0 and not is_literal else size for i, size in enumerate(target)]
+    )
 
 
 def _transpose(node: Node, inputs: Sequence[Constant], graph: Graph) -> Constant:
@@ -131,7 +134,7 @@ def _constant_of_shape(node: Node, inputs: Sequence[Constant], graph: Graph) -> 
     del graph
     shape = [int(size) for size in inputs[0].reshape(-1)]
     _check_size(node, math.prod(shape))
-    value = node.attributes.get("value", np.zeros(1, dtype=np.float32))
+    value = node.get("value", np.zeros(1, dtype=np.float32))
     return np.full(shape, value.reshape(-1)[0], dtype=value.dtype)
 
 

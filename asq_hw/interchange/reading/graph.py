@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ Constant = NDArray[Any]
 
 MAX_ELEMENTS = 1 << 28
 """Most elements of a constant, and of one image's map."""
+
+_WITHOUT_EFFECT = frozenset({"momentum", "ratio", "saturate", "seed", "storage_order"})
+"""Attributes that change nothing of what a trained network's maps are."""
 
 _MAX_NODES = 10_000
 _MAX_NAME = 1000
@@ -41,6 +44,8 @@ class Node:
         Tensors; an empty string where an optional one is left out.
     attributes : mapping of str
         Numbers, strings, lists of them, and arrays.
+    defaults : mapping of str
+        What ONNX says of attributes that a node leaves out, where it says something.
     """
 
     name: str
@@ -48,6 +53,8 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    _read: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
     def output(self) -> str:
@@ -58,30 +65,42 @@ class Node:
         """The error that names the node."""
         return InputError(f"{self.name}: {reason}")
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """An attribute, whatever it is."""
+        self._read.add(key)
+        return self.attributes.get(key, default)
+
+    def check_all_read(self) -> None:
+        """Raise InputError if an attribute says something that nobody has asked for."""
+        for key, value in self.attributes.items():
+            if key in self._read or key in _WITHOUT_EFFECT or self.defaults.get(key) == value:
+                continue
+            raise self.refused(f"{self.operator} with {key} = {value!r} has no integer form")
+
     def integers(self, key: str, default: Sequence[int]) -> list[int]:
         """An attribute that is a list of integers."""
-        found = self.attributes.get(key, list(default))
+        found = self.get(key, list(default))
         if not isinstance(found, list) or not all(isinstance(value, int) for value in found):
             raise self.refused(f"{key} must be integers, not {found!r}")
         return found
 
     def integer(self, key: str, default: int) -> int:
         """An attribute that is an integer."""
-        found = self.attributes.get(key, default)
+        found = self.get(key, default)
         if not isinstance(found, int):
             raise self.refused(f"{key} must be an integer, not {found!r}")
         return found
 
     def number(self, key: str, default: float) -> float:
         """An attribute that is a number."""
-        found = self.attributes.get(key, default)
+        found = self.get(key, default)
         if not isinstance(found, int | float) or not math.isfinite(found):
             raise self.refused(f"{key} must be a number, not {found!r}")
         return float(found)
 
     def text(self, key: str, default: str) -> str:
         """An attribute that is a string."""
-        found = self.attributes.get(key, default)
+        found = self.get(key, default)
         if not isinstance(found, str):
             raise self.refused(f"{key} must be a string, not {found!r}")
         return found
@@ -144,7 +163,7 @@ def graph_of(model: onnx.ModelProto) -> Graph:
             f"{len(graph.output)}"
         )
     batch, shape = _image(inputs[0])
-    nodes = [_node(one) for one in graph.node]
+    nodes = [_node(one, opset_of(model)) for one in graph.node]
     _check_order(nodes, {inputs[0].name, *constants})
     scores = graph.output[0].name
     used = _used(nodes, scores)
@@ -211,7 +230,7 @@ def _image(info: onnx.ValueInfoProto) -> tuple[int | None, tuple[int, int, int]]
     return batch or None, (channels, height, width)
 
 
-def _node(node: onnx.NodeProto) -> Node:
+def _node(node: onnx.NodeProto, opset: int) -> Node:
     operator = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
     name = node.name or next(iter(node.output), "") or operator
     if not node.output or not node.output[0]:
@@ -230,7 +249,20 @@ def _node(node: onnx.NodeProto) -> Node:
         inputs=tuple(node.input),
         outputs=tuple(node.output),
         attributes=attributes,
+        defaults=_defaults(node, opset),
     )
+
+
+def _defaults(node: onnx.NodeProto, opset: int) -> dict[str, Any]:
+    """Of ONNX's own operators; what others have must be asked for."""
+    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset, ""):
+        return {}
+    declared = onnx.defs.get_schema(node.op_type, opset, "").attributes.values()
+    return {
+        one.name: _value(node.op_type, one.default_value)
+        for one in declared
+        if one.default_value.type != onnx.AttributeProto.UNDEFINED
+    }
 
 
 def _value(name: str, attribute: onnx.AttributeProto) -> Any:

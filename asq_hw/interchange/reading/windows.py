@@ -73,13 +73,12 @@ def _sides(
     stride: tuple[int, int],
     dilation: tuple[int, int],
 ) -> tuple[int, int, int, int]:
-    mode = node.text("auto_pad", "NOTSET")
+    mode, pads = node.text("auto_pad", "NOTSET"), node.integers("pads", (0, 0, 0, 0))
+    if len(pads) != 4 or min(pads) < 0 or (mode != "NOTSET" and any(pads)):
+        raise node.refused(f"pads must be four integers from 0 on, not {pads} with {mode}")
     if mode == "VALID":
         return 0, 0, 0, 0
     if mode == "NOTSET":
-        pads = node.integers("pads", (0, 0, 0, 0))
-        if len(pads) != 4 or min(pads) < 0:
-            raise node.refused(f"pads must be four integers from 0 on, not {pads}")
         above, left, below, right = pads
         return left, right, above, below
     if mode not in ("SAME_UPPER", "SAME_LOWER"):

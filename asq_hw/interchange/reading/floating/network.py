@@ -100,6 +100,7 @@ class _Builder:
         if (named := self.sizes & set(node.inputs)) and node.operator != "Reshape":
             raise node.refused(f"{min(named)!r}, the size of a batch, must not be computed with")
         module = operator(Call(node=node, graph=self.source, inputs=inputs))
+        node.check_all_read()
         tensors = [one for one in inputs if isinstance(one, Tensor)]
         self.tensors[node.output] = self._run(node, module.eval(), tensors)
         target = self._name(node)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asq_hw.interchange.reading.dropout import check_dropout
 from asq_hw.interchange.reading.floating.call import Call
 from asq_hw.interchange.reading.floating.modules import Function, WithConstant, clamped
 from asq_hw.interchange.reading.floating.windows import (
@@ -50,7 +51,8 @@ def _gemm(call: Call) -> nn.Module:
     if weight.dim() != 2 or len(call.shape) != 2 or call.shape[1] != weight.shape[1]:
         raise node.refused(f"weights {tuple(weight.shape)} do not fit {call.shape}")
     bias = call.constant(2, "bias")
-    vector = None if bias is None else call.as_tensor(bias, "bias") * node.number("beta", 1.0)
+    beta = node.number("beta", 1.0)
+    vector = None if bias is None else call.as_tensor(bias, "bias") * beta
     if vector is not None and vector.numel() == 1:
         vector = vector.reshape(-1).expand(len(weight)).clone()
     made = nn.Linear(weight.shape[1], weight.shape[0], bias=vector is not None)
@@ -87,8 +89,11 @@ def _hard_sigmoid(call: Call) -> nn.Module:
 
 def _clip(call: Call) -> nn.Module:
     if call.graph.opset < 11:
-        keys = [key if key in call.node.attributes else None for key in ("min", "max")]
-        low, high = (None if key is None else call.node.number(key, 0.0) for key in keys)
+        given = [call.node.get(key) is not None for key in ("min", "max")]
+        low, high = (
+            call.node.number(key, 0.0) if is_given else None
+            for key, is_given in zip(("min", "max"), given, strict=True)
+        )
     else:
         low, high = call.scalar(1, "the lower bound"), call.scalar(2, "the upper bound")
     return clamped(low, high)
@@ -108,8 +113,9 @@ def _over_maps(function: Callable[..., Tensor], call: Call) -> nn.Module:
 
 def _reduce_mean(call: Call) -> nn.Module:
     axes, keep = call.axes(18), bool(call.node.integer("keepdims", 1))
+    is_nothing = call.node.integer("noop_with_empty_axes", 0)
     if not axes:
-        if call.node.integer("noop_with_empty_axes", 0):
+        if is_nothing:
             return nn.Identity()
         raise call.node.refused("what is computed over several images has no integer form")
     return Function(lambda x: torch.mean(x, axes, keepdim=keep))
@@ -248,6 +254,12 @@ def _cast(call: Call) -> nn.Module:
     return nn.Identity()
 
 
+def _dropout(call: Call) -> nn.Module:
+    call.tensor(0)
+    check_dropout(call.node, call.constant(2, "whether it is trained"))
+    return nn.Identity()
+
+
 def _unchanged(call: Call) -> nn.Module:
     call.tensor(0)
     return nn.Identity()
@@ -288,6 +300,6 @@ OPERATORS: dict[str, Operator] = {
     "Slice": _slice,
     "Cast": _cast,
     "Identity": _unchanged,
-    "Dropout": _unchanged,
+    "Dropout": _dropout,
 }
 """By operator."""

@@ -117,7 +117,7 @@ def pad(reading: Reading, node: Node, inputs: Inputs) -> Map:
     """``Pad`` with zeros, which are codes of every scale."""
     value = only_map(node, inputs)
     if node.text("mode", "constant") != "constant" or value.rank != 4:
-        raise node.refused("a map must be _padded with zeros")
+        raise node.refused("a map must be padded with zeros")
     if reading.graph.opset < 11:
         pads, filled = node.integers("pads", []), node.number("value", 0.0)
     else:
@@ -125,7 +125,7 @@ def pad(reading: Reading, node: Node, inputs: Inputs) -> Map:
         has_value = len(inputs) > 2 and inputs[2] is not None
         filled = float(constant(node, inputs, 2, "the value").reshape(-1)[0]) if has_value else 0.0
     if len(inputs) > 3 or len(pads) != 8 or pads[0] or pads[4] or min(pads) < 0 or filled:
-        raise node.refused(f"a map must be _padded with zeros, by 8 numbers from 0 on, not {pads}")
+        raise node.refused(f"a map must be padded with zeros, by 8 numbers from 0 on, not {pads}")
     return _padded(reading, node, value, (pads[1], pads[5]), (pads[2], pads[6]), (pads[3], pads[7]))
 
 
@@ -214,6 +214,8 @@ def reshape(reading: Reading, node: Node, inputs: Inputs) -> Map:
     """``Reshape`` to a vector, or to what a map is."""
     value = only_map(node, inputs)
     target = [int(one) for one in constant(node, inputs, 1, "the shape").reshape(-1)]
+    if node.integer("allowzero", 0) and 0 in target:
+        raise node.refused("a map must not be empty")
     size, own = math.prod(value.shape), value.shape
     known = [own[i] if one == 0 and i < len(own) else one for i, one in enumerate(target)]
     # As many images as there are: one here.

@@ -152,6 +152,7 @@ class Reading:
             function = operators[node.operator]
             assert callable(function)
             self._values[node.output] = function(self, node, inputs)
+            node.check_all_read()
             return
         constants = [one for one in inputs if not isinstance(one, Map)]
         self._values[node.output] = self._folded(node, constants)
@@ -165,7 +166,9 @@ class Reading:
     def _folded(self, node: Node, inputs: Sequence[Fixed | None]) -> Fixed:
         arrays = [None if one is None else one.values for one in inputs]
         if node.operator in QUANT_OPERATORS:
-            return _quantized(node, arrays)
+            fixed = _quantized(node, arrays)
+            node.check_all_read()
+            return fixed
         made = folded(node, arrays, self.graph)
         if made is None:
             raise node.refused(f"{node.operator} of constants is not computed")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from asq_hw.interchange.reading.dropout import check_dropout
 from asq_hw.interchange.reading.graph import Node
 from asq_hw.interchange.reading.quantized.behind import affine, batch_norm
 from asq_hw.interchange.reading.quantized.drafts import PlainDraft
-from asq_hw.interchange.reading.quantized.inputs import Inputs, only_map
+from asq_hw.interchange.reading.quantized.inputs import Inputs, constant, only_map
 from asq_hw.interchange.reading.quantized.moving import (
     clip,
     concat,
@@ -69,6 +70,13 @@ def _add(reading: Reading, node: Node, inputs: Inputs) -> Map:
     return Map(draft=reading.keep(draft), rank=maps[0].rank)
 
 
+def _dropout(reading: Reading, node: Node, inputs: Inputs) -> Map:
+    del reading
+    training = inputs[2] if len(inputs) > 2 else None
+    check_dropout(node, None if training is None else constant(node, inputs, 2, "its training"))
+    return only_map(node, inputs)
+
+
 def _passed(reading: Reading, node: Node, inputs: Inputs) -> Map:
     del reading
     return only_map(node, inputs)
@@ -101,7 +109,7 @@ OPERATORS: dict[str, Operator] = {
     "Reshape": reshape,
     "Squeeze": squeeze,
     "Identity": _passed,
-    "Dropout": _passed,
+    "Dropout": _dropout,
     **dict.fromkeys(("Softmax", "LogSoftmax", "Sigmoid"), _last),
 }
 """By operator."""

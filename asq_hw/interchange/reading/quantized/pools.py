@@ -32,8 +32,6 @@ def max_pool(reading: Reading, node: Node, inputs: Inputs) -> Map:
     value = only_map(node, inputs)
     window = window_of(node, value.shape, node.integers("kernel_shape", []))
     padding, shape = _pool_padding(node, value, window)
-    if window.dilation != (1, 1):
-        raise node.refused("a dilated pool has no integer form")
     return moved(
         reading,
         node,
@@ -51,6 +49,8 @@ def max_pool(reading: Reading, node: Node, inputs: Inputs) -> Map:
 
 def _pool_padding(node: Node, value: Map, window: Window) -> tuple[tuple[int, int], Shape]:
     """The padding, the same on both sides, and the shape of what a pool makes."""
+    if window.dilation != (1, 1):
+        raise node.refused("a dilated pool has no integer form")
     if window.padding is None:
         raise node.refused("a pool must have the same padding on both sides")
     channels, *sizes = value.draft.shape
@@ -78,7 +78,8 @@ def average_pool(reading: Reading, node: Node, inputs: Inputs) -> Map:
     value = only_map(node, inputs)
     window = window_of(node, value.shape, node.integers("kernel_shape", []))
     padding, shape = _pool_padding(node, value, window)
-    if any(padding) and not node.integer("count_include_pad", 0):
+    is_counted = node.integer("count_include_pad", 0)
+    if any(padding) and not is_counted:
         raise node.refused("an average must count the padding, or have none")
     multiplier, shift = _mean(math.prod(window.kernel))
     return _averaged(
@@ -144,5 +145,6 @@ def reduce_mean(reading: Reading, node: Node, inputs: Inputs) -> Map:
     axes = sorted(axis % len(value.shape) for axis in axes_of(node, arrays, reading.graph, 18))
     if value.rank != 4 or axes != [2, 3]:
         raise node.refused("a mean must be taken over height and width")
+    node.get("noop_with_empty_axes")  # there are axes
     made = global_average_pool(reading, node, inputs[:1])
     return Map(draft=made.draft, rank=4 if node.integer("keepdims", 1) else 2)

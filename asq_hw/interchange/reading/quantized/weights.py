@@ -35,14 +35,14 @@ def weighted(reading: Reading, node: Node, inputs: Sequence[Fixed | Map | None])
         raise node.refused(f"{node.operator} must have a map as its first input")
     codes = reading.codes_of(node, value)
     weights = _weights(node, inputs[1] if len(inputs) > 1 else None)
-    gain, offset = 1.0, np.zeros(len(weights.codes))
+    gain, share, offset = 1.0, 1.0, np.zeros(len(weights.codes))
     if node.operator == "Gemm":
-        gain = node.number("alpha", 1.0)
+        gain, share = node.number("alpha", 1.0), node.number("beta", 1.0)
     bias = inputs[2] if len(inputs) > 2 else None
     if isinstance(bias, Map):
         raise node.refused("bias must be a constant")
     if bias is not None:
-        offset = _bias(node, bias, len(offset))
+        offset = _bias(node, bias, len(offset)) * share
     window = None
     if node.operator == "Conv":
         value, window = _windows(reading, node, value, weights)
@@ -97,7 +97,7 @@ def _bias(node: Node, bias: Fixed, outputs: int) -> NDArray[np.float64]:
         numbers = np.repeat(numbers, outputs)
     if numbers.size != outputs or not np.isfinite(numbers).all():
         raise node.refused(f"bias must be {outputs} finite numbers, not {numbers.size}")
-    return np.array(numbers * (node.number("beta", 1.0) if node.operator == "Gemm" else 1.0))
+    return np.array(numbers)
 
 
 def _windows(reading: Reading, node: Node, value: Map, weights: _Weights) -> tuple[Map, Window]:
