@@ -163,6 +163,12 @@ CATALOG: tuple[Requirement, ...] = (
         enables="fast simulation of hardware",
         install=_EDA,
     ),
+    Requirement(
+        name="ccache",
+        kind=Kind.PROGRAM,
+        enables="fast simulation of hardware that compiles in seconds",
+        install="apt-get install ccache",
+    ),
     *(
         requirement
         for package, router in routers().items()

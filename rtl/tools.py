@@ -329,9 +329,34 @@ def _plain_link(path: Path) -> Path:
     return link
 
 
+@cache
+def _compiler_cache() -> str | None:
+    """ccache, where it is installed and works.
+
+    Most of what is compiled for a simulation is Verilator's own run-time library, always the same.
+    """
+    program = shutil.which("ccache")
+    if program is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="asq-hw-ccache-", dir=plain_folder()) as folder:
+        (Path(folder) / "empty.cpp").write_text("")
+        command = [program, "g++", "-c", "empty.cpp", "-o", "empty.o"]
+        try:
+            run_tool(command, folder=Path(folder), timeout_s=60)
+            produced(Path(folder) / "empty.o", "ccache")
+        except ToolError:
+            return None
+    return program
+
+
 def run_verilator(arguments: Sequence[str | Path], *, folder: Path, timeout_s: float = 300) -> str:
-    """Run Verilator in `folder`; returns what it printed."""
+    """Run Verilator in `folder`; returns what it printed.
+
+    Its makefiles compile through what the variable ``OBJCACHE`` names, or else through ccache.
+    """
     program, environment = find_verilator()
+    if "OBJCACHE" not in os.environ and (compiler_cache := _compiler_cache()) is not None:
+        environment = {**environment, "OBJCACHE": compiler_cache}
     return run_tool(
         [program, *arguments],
         folder=folder,

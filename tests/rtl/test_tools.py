@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,6 +180,55 @@ def test_a_verilator_that_cannot_do_it_is_passed_over_or_named(
 def test_a_verilator_that_is_new_enough_goes_first(fake: Fake) -> None:
     program = fake("verilator", "#!/bin/sh\necho 'Verilator 5.006 2023-01-22 rev'")
     assert find_verilator() == (str(program), {})
+
+
+# What compiles behind Verilator
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
+    """Environments that Verilator is called with; nothing runs but ccache."""
+    given: list[dict[str, str]] = []
+    run = tools.run_tool
+
+    def note(command: Sequence[str | Path], **how: Any) -> str:
+        if not str(command[0]).endswith("ccache"):
+            given.append(dict(how.get("environment") or {}))
+            return ""
+        return run(command, **how)
+
+    tools._compiler_cache.cache_clear()
+    monkeypatch.setattr(tools, "find_verilator", lambda: ("verilator", {"A": "1"}))
+    monkeypatch.setattr(tools, "run_tool", note)
+    monkeypatch.delenv("OBJCACHE", raising=False)
+    yield given
+    tools._compiler_cache.cache_clear()
+
+
+def test_what_was_compiled_once_is_kept_by_ccache(
+    fake: Fake, asked: list[dict[str, str]], tmp_path: Path
+) -> None:
+    program = fake("ccache", '#!/bin/sh\nexec "$@"')
+    tools.run_verilator([], folder=tmp_path)
+    assert asked == [{"A": "1", "OBJCACHE": str(program)}]
+
+
+@pytest.mark.parametrize("script", ["#!/bin/sh\nexit 1", "#!/bin/sh\nexit 0"])
+def test_a_ccache_that_does_not_compile_is_left_out(
+    script: str, fake: Fake, asked: list[dict[str, str]], tmp_path: Path
+) -> None:
+    fake("ccache", script)
+    tools.run_verilator([], folder=tmp_path)
+    assert asked == [{"A": "1"}]
+
+
+def test_a_compiler_cache_of_ones_own_goes_first(
+    fake: Fake, asked: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake("ccache", '#!/bin/sh\nexec "$@"')
+    monkeypatch.setenv("OBJCACHE", "sccache")
+    tools.run_verilator([], folder=tmp_path)
+    assert asked == [{"A": "1"}]
 
 
 # Blanks
