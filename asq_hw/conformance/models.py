@@ -82,6 +82,9 @@ EXAMPLES: tuple[Example, ...] = (
         networks.plain_layers,
     ),
     _example("uniform", "every code of uniform weights of 2, 4, 5 and 8 bits", weights.uniform),
+    _example(
+        "symmetric", "every code of symmetric weights of 2, 4, 5 and 8 bits", weights.symmetric
+    ),
     _example("pot", "every code of POT weights in all three encodings", weights.pot),
     _example("apot", "every code of APoT weights of 2 to 8 bits", weights.apot),
     _example("post-split", "every code of POST weights, odd parts joined once", weights.post),

@@ -478,6 +478,12 @@ def test_other_grids_have_one_exact_accumulator(product: Product) -> None:
     assert accumulators_of(zero_free, [3], product) == [[[[3]]]]
 
 
+def test_symmetric_codes_are_a_sign_above_a_magnitude() -> None:
+    # 4 bits: 0b0111 is 7, 0b1111 is -7, 0b1001 is -1; two's complement has -1 and -7 there.
+    layer = linear([[0b0111], [0b1111], [0b1001]], scheme="symmetric", bits=4)
+    assert output_of(layer, [[[3]]], input_layer(1, 1)) == [[[21]], [[-21]], [[-3]]]
+
+
 def test_apot_codes_add_their_fields() -> None:
     # 4 bits: a two-bit term with the exponents 1, 2, 4 and a one-bit term with 3, over 2**-4.
     # Code 0b011 is field 1 (8) and field 1 (2); 0b110 is field 3 (1); 0b1011 is -(8 + 2).
@@ -667,7 +673,7 @@ def test_drawn_networks_reach_what_they_are_drawn_for() -> None:
 
     look()
     kinds = {*LAYER_KINDS.values(), *get_args(Step)}
-    words = {"uniform", "pot", "post", "apot", "packed", "paper", "zero-free"}
+    words = {"uniform", "symmetric", "pot", "post", "apot", "packed", "paper", "zero-free"}
     numbers = set(range(2, 9)) | {("activations", bits) for bits in range(2, 9)}
     assert kinds | words | numbers | {True, False, ("stages", 1), ("stages", 2)} <= seen
     assert all(count >= 10 for count in counts.values()), counts
