@@ -110,6 +110,9 @@ EXAMPLES: tuple[Example, ...] = (
         "adaptive-two-stages", "ASQ steps from two layers", networks.adaptive_two_stages, noise=3
     ),
     _example(
+        "adaptive-shared", "one ASQ adapter for several layers", networks.adaptive_shared, noise=3
+    ),
+    _example(
         "adaptive-dual",
         "ASQ steps, and odd codes of each",
         networks.adaptive_dual,

@@ -29,6 +29,7 @@ from asq_hw.network.graph import RESERVED_NAME, IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import Conv, Input, Layer, Linear
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.numbers.schemes import SYMMETRIC
@@ -42,6 +43,7 @@ _VERSION_WITH_IMAGES = 2
 _VERSION_WITH_EXPONENTS = 3
 _VERSION_WITH_PRODUCT = 5
 _VERSION_WITH_SYMMETRIC = 6
+_VERSION_WITH_SHARED_ADAPTER = 6
 MAX_LAYERS = 10_000
 MAX_SMALL_ELEMENTS = 1 << 22
 """Most elements of all tensors but weight codes and references: they grow to 64 bits each."""
@@ -161,9 +163,15 @@ def _version_of_grid(layer: Layer) -> int:
 
 
 def _version_of_step(layer: Layer) -> int:
-    steps = (LogLinearStep, SharedExponentStep)
-    has_exponents = isinstance(layer, Conv | Linear) and isinstance(layer.quantizer.step, steps)
-    return _VERSION_WITH_EXPONENTS if has_exponents else 1
+    if not isinstance(layer, Conv | Linear):
+        return 1
+    match layer.quantizer.step:
+        case LogLinearStep() | SharedExponentStep():
+            return _VERSION_WITH_EXPONENTS
+        case SharedAdapterStep():
+            return _VERSION_WITH_SHARED_ADAPTER
+        case _:
+            return 1
 
 
 class _Tensors:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from asq_hw import oracle
 from asq_hw.errors import InputError
-from asq_hw.network.activation import AdapterStage, AdaptiveStep, Step
+from asq_hw.network.activation import AdapterStage, AdaptiveStep, FixedStep, Step
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import (
@@ -31,6 +31,7 @@ from asq_hw.network.layers import (
     Relu,
 )
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.oracle.arithmetic import exp2
@@ -285,6 +286,36 @@ def test_a_log_linear_step() -> None:
     assert step_of(step(highest=800), image) == 9
     assert step_of(step(lowest=3000), image) == 3371
     assert step_of(step(offset=-(2**31)), image) == 1
+
+
+def test_a_shared_adapter_gives_the_first_layers_step_times_a_constant() -> None:
+    # The first layer's step is 13, as above: 13 * 5 / 2 = 32.5 -> 33, or the nearer end.
+    image = [[[1, 2], [3, 4]], [[-3, -3], [0, 0]]]
+
+    def step(**changes: int) -> int:
+        fields = {"multiplier": 5, "shift": 1, "minimum": 1, "maximum": 65535} | changes
+        first = conv([[[[0]], [[0]]]], name="first", activations=quantizer(8, one_stage()))
+        taken = quantizer(8, SharedAdapterStep(layer="first", **fields))  # type: ignore[arg-type]
+        second = conv([[[[0]]]], name="second", source="first", activations=taken)
+        net = network(signed_input(2, 2, 2), first, second)
+        made = oracle.trace(net, pixels(from_signed(image)))
+        return int(made.steps["second"][0])
+
+    assert step() == 33
+    assert step(maximum=30) == 30
+    assert step(minimum=40) == 40
+    assert step(multiplier=5, shift=2) == 16  # 16.25
+
+
+@pytest.mark.parametrize("source", ["first", "input", "second", "nobody"])
+def test_a_shared_adapter_is_that_of_an_earlier_layer_with_one(source: str) -> None:
+    fixed = conv([[[[0]]]], name="first", activations=quantizer(8, FixedStep(step=3)))
+    step = SharedAdapterStep(layer=source, multiplier=1, shift=0, minimum=1, maximum=9)
+    second = conv([[[[0]]]], name="second", source="first", activations=quantizer(8, step))
+    with pytest.raises(
+        InputError, match=f"second: its step must come from .*, not from '{source}'"
+    ):
+        network(signed_input(1, 1, 1), fixed, second)
 
 
 @pytest.mark.parametrize(

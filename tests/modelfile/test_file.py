@@ -458,7 +458,7 @@ DELETE = object()
         ("stem.0", "output/more", 1, "stem.0: output has an unknown field 'more'"),
         ("stem.0", "weights/bits", 17, "stem.0: bits must be 2..8, not 17"),
         ("stem.0", "weights/bits", 3, "stem.0: 4 is no code of 3-bit post weights"),
-        ("stem.0", "weights/scheme", "log", "stem.0: scheme must be one of uniform, pot, post,"),
+        ("stem.0", "weights/scheme", "log", "stem.0: scheme must be one of uniform, symmetric,"),
         ("stem.0", "weights/encoding", "raw", "stem.0: encoding must be one of packed, paper,"),
         ("head", "weights/encoding", "paper", "head: grid paper is for pot and post"),
         ("head", "quantizer/bits", True, "head: quantizer: bits must be an integer, not true"),
