@@ -92,7 +92,8 @@ class StoredCounts:
         Weights and biases of the adapters.
     adapter_scale_bits : int
         One multiplier for the channel means and one for each of the adapter's linear layers;
-        the last one holds the learned step size s.
+        the last one holds the learned step size s. A layer that takes the adapter of its block
+        has one multiplier.
     buffer_bits : int
         The feature map that is kept until the mean of its last channel, or its largest value, is
         known. One layer runs at a time, so a network needs its largest, not their sum.
@@ -109,7 +110,8 @@ class StoredCounts:
     adapter_multiplications : int
         Of the adapters' linear layers; there are as many additions.
     adapter_operation_bits : int
-        The same, weighted, and one multiplication and bias addition for each adapter output.
+        The same, weighted, and one multiplication and bias addition for each adapter output; one
+        multiplication where a layer takes the adapter of its block.
     threshold_additions : int
         To build ``2**b - 1`` odd multiples of the step: all but the first are one addition.
     comparisons : int
@@ -222,18 +224,21 @@ def stored_counts(layer: LayerShape, weight_bits: int, activation_bits: int) -> 
     """What one layer holds and does, with weights and input codes of the given widths."""
     channels = layer.in_channels if layer.has_adapter else 0
     inputs = layer.inputs if layer.has_adapter else 0
-    updates = layer.out_channels if layer.has_adapter else 0
-    threshold_additions = (1 << activation_bits) - 2 if layer.has_adapter else 0
-    comparisons = activation_bits * inputs + (layer.inputs if layer.shares_exponent else 0)
+    updates = layer.out_channels if layer.has_adaptive_step else 0
+    threshold_additions = (1 << activation_bits) - 2 if layer.has_adaptive_step else 0
+    compared = layer.inputs if layer.has_adaptive_step else 0
+    comparisons = activation_bits * compared + (layer.inputs if layer.shares_exponent else 0)
+    shared_bits = MULTIPLIER_BITS if layer.shares_adapter else 0
     rescale_bits = MULTIPLIER_BITS + BIAS_BITS
     return StoredCounts(
         weight_bits=layer.weights * weight_bits,
         multiplier_bits=layer.out_channels * MULTIPLIER_BITS,
         bias_bits=layer.out_channels * BIAS_BITS,
-        step_bits=0 if layer.waits_for_input else STEP_BITS,
+        step_bits=0 if layer.waits_for_input or layer.shares_adapter else STEP_BITS,
         adapter_weight_bits=layer.adapter_weights * ADAPTER_BITS,
         adapter_bias_bits=layer.adapter_outputs * BIAS_BITS,
-        adapter_scale_bits=(1 + layer.adapter_stages) * MULTIPLIER_BITS if layer.has_adapter else 0,
+        adapter_scale_bits=shared_bits
+        + ((1 + layer.adapter_stages) * MULTIPLIER_BITS if layer.has_adapter else 0),
         buffer_bits=layer.inputs * layer.feature_bits if layer.waits_for_input else 0,
         multiplications=layer.multiplications,
         multiply_accumulate_bits=2 * layer.multiplications * weight_bits,
@@ -243,7 +248,9 @@ def stored_counts(layer: LayerShape, weight_bits: int, activation_bits: int) -> 
         pooling_bits=inputs * layer.feature_bits + channels * MULTIPLIER_BITS,
         adapter_multiplications=layer.adapter_weights,
         adapter_operation_bits=(
-            2 * layer.adapter_weights * ADAPTER_BITS + layer.adapter_outputs * rescale_bits
+            2 * layer.adapter_weights * ADAPTER_BITS
+            + layer.adapter_outputs * rescale_bits
+            + shared_bits
         ),
         threshold_additions=threshold_additions,
         comparisons=comparisons,

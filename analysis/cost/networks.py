@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 
 from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
-from analysis.cost.topologies import Steps, named_network
+from analysis.cost.topologies import AdapterPer, Steps, named_network
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ADAPTER_RATIO, AdaptiveStep
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.network.topologies import PUBLISHED
 
@@ -25,6 +26,7 @@ def find_network(
     input_size: int | None = None,
     steps: Steps = Steps.PAPER,
     adapter_ratio: int = ADAPTER_RATIO,
+    adapter_per: AdapterPer = AdapterPer.LAYER,
 ) -> NetworkShape:
     """The layer shapes of a network known by name or of a model file.
 
@@ -38,6 +40,8 @@ def find_network(
         What gives the activation steps of a network known by name.
     adapter_ratio : int
         Channels for each hidden value of its adapters.
+    adapter_per : AdapterPer
+        Whether the layers of a block share one.
 
     Raises
     ------
@@ -53,14 +57,20 @@ def find_network(
     """
     name = str(name_or_path)
     if name in PUBLISHED:
-        return named_network(name, input_size=input_size, steps=steps, adapter_ratio=adapter_ratio)
+        return named_network(
+            name,
+            input_size=input_size,
+            steps=steps,
+            adapter_ratio=adapter_ratio,
+            adapter_per=adapter_per,
+        )
     # Unlike Path.exists, this takes any text: empty, too long, with a null character.
     if not os.path.exists(name):
         known = ", ".join(PUBLISHED)
         raise InputError(f"network must be one of {known} or a model file, not {name[:80]!r}")
     if input_size is not None:
         raise InputError(f"input is fixed by the model file {name!r}, so it cannot be {input_size}")
-    if (steps, adapter_ratio) != (Steps.PAPER, ADAPTER_RATIO):
+    if (steps, adapter_ratio, adapter_per) != (Steps.PAPER, ADAPTER_RATIO, AdapterPer.LAYER):
         raise InputError(f"the model file {name!r} has its own steps, so none can be chosen for it")
     from asq_hw import modelfile  # numpy, which a named network does not need
 
@@ -71,7 +81,8 @@ def integer_network_shape(network: IntegerNetwork) -> NetworkShape:
     """The layer shapes of an integer network.
 
     Layers with an adaptive (ASQ) or a log-linear step have an adapter and all others have none; a
-    log-linear step counts as one linear layer, its offset as the bias. The first and
+    log-linear step counts as one linear layer, its offset as the bias; a layer that takes the
+    adapter of its block has one multiplier for it. The first and
     the last layer with weights are unquantized, as in the paper, unless they have an adapter.
     """
     maps = network.feature_maps()
@@ -93,6 +104,7 @@ def _layer_shape(layer: Conv | Linear, source: FeatureMap, *, is_end: bool) -> L
         adapter_hidden = step.stages[0].weight.shape[0] if len(step.stages) == 2 else 0
     if isinstance(step, LogLinearStep):
         adapter_hidden = 0
+    shares_adapter = isinstance(step, SharedAdapterStep)
     is_convolution = isinstance(layer, Conv)
     return LayerShape(
         name=layer.name,
@@ -106,8 +118,9 @@ def _layer_shape(layer: Conv | Linear, source: FeatureMap, *, is_end: bool) -> L
         groups=layer.groups if isinstance(layer, Conv) else 1,
         in_height=height,
         in_width=width,
-        quantized=not is_end or adapter_hidden is not None,
+        quantized=not is_end or adapter_hidden is not None or shares_adapter,
         adapter_hidden=adapter_hidden,
+        shares_adapter=shares_adapter,
         shares_exponent=isinstance(step, SharedExponentStep),
         feature_bits=source.format.bits,
         weight_grid=layer.weight_grid,

@@ -39,6 +39,8 @@ class LayerShape:
     adapter_hidden : int or None
         Hidden width of the ASQ adapter that reads this layer's input; 0 is a single linear
         layer, None is no adapter (a step size that is fixed, or a shared exponent).
+    shares_adapter : bool
+        Whether the step is another layer's, times a constant: that of the adapter of its block.
     shares_exponent : bool
         Whether the step is a power of two from the largest value of this layer's input.
     feature_bits : int
@@ -62,6 +64,7 @@ class LayerShape:
     in_width: int = 1
     quantized: bool = True
     adapter_hidden: int | None = None
+    shares_adapter: bool = False
     shares_exponent: bool = False
     feature_bits: int = FEATURE_BITS
     weight_grid: Grid | None = None
@@ -106,6 +109,11 @@ class LayerShape:
     def has_adapter(self) -> bool:
         """Whether an ASQ adapter reads this layer's input."""
         return self.adapter_hidden is not None
+
+    @property
+    def has_adaptive_step(self) -> bool:
+        """Whether an adapter, its own or its block's, gives each sample a step."""
+        return self.has_adapter or self.shares_adapter
 
     @property
     def waits_for_input(self) -> bool:

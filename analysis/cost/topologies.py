@@ -18,7 +18,7 @@ from asq_hw.network.activation import ADAPTER_RATIO, adapter_hidden_width
 from asq_hw.network.topologies import PUBLISHED, TOPOLOGIES
 from asq_hw.network.topologies.layers import Block, Convolution, MaxPool, Plan
 
-__all__ = ["Steps", "named_network"]
+__all__ = ["AdapterPer", "Steps", "named_network"]
 
 _MAX_SIZE = 1 << 14
 _MAX_CHANNELS = 1 << 10
@@ -37,6 +37,15 @@ class Steps(StrEnum):
     """Constants."""
 
 
+class AdapterPer(StrEnum):
+    """What has an adapter of its own."""
+
+    LAYER = "layer"
+    """Each layer, as in the paper."""
+    BLOCK = "block"
+    """Each block: its first layer computes the step, and the others take it, times a constant."""
+
+
 def named_network(
     name: str,
     *,
@@ -44,6 +53,7 @@ def named_network(
     input_channels: int | None = None,
     steps: Steps = Steps.PAPER,
     adapter_ratio: int = ADAPTER_RATIO,
+    adapter_per: AdapterPer = AdapterPer.LAYER,
 ) -> NetworkShape:
     """The layer shapes of a network known by name.
 
@@ -57,6 +67,8 @@ def named_network(
         What gives the activation steps of the quantized layers.
     adapter_ratio : int
         Channels for each hidden value of the paper's adapters.
+    adapter_per : AdapterPer
+        Whether the layers of a block share one adapter.
 
     Raises
     ------
@@ -73,7 +85,7 @@ def named_network(
         raise InputError(f"input of {name} must be {plan.stride}..{_MAX_SIZE}, not {size}")
     if not 1 <= channels <= _MAX_CHANNELS:
         raise InputError(f"input channels must be 1..{_MAX_CHANNELS}, not {channels}")
-    first, *others = _convolutions(plan, size)
+    first, *others = _convolutions(plan, size, adapter_per)
     if not 1 <= adapter_ratio <= _MAX_CHANNELS:
         raise InputError(f"adapter-ratio must be 1..{_MAX_CHANNELS}, not {adapter_ratio}")
     if steps is not Steps.PAPER and adapter_ratio != ADAPTER_RATIO:
@@ -81,6 +93,8 @@ def named_network(
             f"adapter-ratio is of the paper's adapters: with steps {steps} it cannot be "
             f"{adapter_ratio}"
         )
+    if steps not in (Steps.PAPER, Steps.LOG_LINEAR) and adapter_per is not AdapterPer.LAYER:
+        raise InputError(f"adapter-per is of adapters: with steps {steps} it cannot be block")
     quantized = (
         replace(_with_steps(layer, steps, adapter_ratio), quantized=True) for layer in others
     )
@@ -88,6 +102,8 @@ def named_network(
 
 
 def _with_steps(layer: LayerShape, steps: Steps, ratio: int) -> LayerShape:
+    if layer.shares_adapter:
+        return layer
     match steps:
         case Steps.PAPER:
             hidden = adapter_hidden_width(layer.in_channels, ratio)
@@ -102,15 +118,21 @@ def _with_steps(layer: LayerShape, steps: Steps, ratio: int) -> LayerShape:
             assert_never(steps)
 
 
-def _convolutions(plan: Plan, size: int) -> Iterator[LayerShape]:
-    """The convolutions, on an image of that height and width, as if none were quantized."""
+def _convolutions(plan: Plan, size: int, per: AdapterPer) -> Iterator[LayerShape]:
+    """The convolutions, on an image of that height and width, as if none were quantized.
+
+    Where there is one adapter for a block, all of its layers but the first share it.
+    """
     for step in plan.steps:
         if isinstance(step, MaxPool):
             size = (size + 2 * step.padding - step.kernel_size) // step.stride + 1
             continue
         branches = step.branches if isinstance(step, Block) else ((step,),)
         chains = [list(_chain(branch, size)) for branch in branches]
-        yield from chain.from_iterable(chains)
+        layers = list(chain.from_iterable(chains))
+        shares = isinstance(step, Block) and per is AdapterPer.BLOCK
+        yield layers[0]
+        yield from (replace(layer, shares_adapter=shares) for layer in layers[1:])
         size = chains[0][-1].out_height
 
 

@@ -300,15 +300,15 @@ def _recommended(plain: Mac, target: Target) -> list[Mac]:
     """Registers are free where each look-up table has one, and dear where all is gates."""
     gates = not target.has_free_registers
     # A multiplier is as fast as a shift with one more register, and no larger.
-    pipeline = 0 if gates else 2 if plain.scheme.multiplies else 1
+    pipeline = 0 if gates else 2 if plain.style is Style.ROWS else 1
     made = []
     for accumulation in plain.scheme.accumulations:
         masked = gates or accumulation is Accumulation.SHARED
         clear = Clear.MASKED if masked else Clear.AHEAD
-        styles = (Style.DIRECT, Style.SELECT, Style.TABLE) if gates else (plain.style,)
+        combinational = (Style.DIRECT, Style.SELECT, Style.TABLE) if gates else ()
         tried = (
             plain.variant(style=style, accumulation=accumulation, clear=clear, pipeline=pipeline)
-            for style in styles
+            for style in (*combinational, plain.style)
         )
         made += [mac for mac in tried if mac is not None][:1]
     if plain.scheme.multiplies:

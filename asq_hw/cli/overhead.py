@@ -101,6 +101,15 @@ def overhead(
             help="Channels for each hidden value of an adapter; the paper's have 4.",
         ),
     ] = 4,
+    adapter_per: Annotated[
+        str,
+        typer.Option(
+            "--adapter-per",
+            metavar="layer|block",
+            help="What has an adapter of its own; one for the layers of a block is beyond the "
+            "paper.",
+        ),
+    ] = "layer",
     per_layer: Annotated[
         bool, typer.Option("--per-layer", metavar="", help="One row for each layer.")
     ] = False,
@@ -109,7 +118,7 @@ def overhead(
     """Count what the ASQ adapters add to a network (paper, Eq. 10-16 and Table 1)."""
     from analysis.cost import overhead as counting
     from analysis.cost.networks import find_network
-    from analysis.cost.topologies import Steps
+    from analysis.cost.topologies import AdapterPer, Steps
 
     named = model_path(network) if network == BUNDLED else network
     result = counting.overhead(
@@ -118,6 +127,7 @@ def overhead(
             input_size=input_size,
             steps=choose(Steps, "steps", steps),
             adapter_ratio=adapter_ratio,
+            adapter_per=choose(AdapterPer, "adapter-per", adapter_per),
         ),
         bits=None if bits is None else integers("bits", bits),
         convention=choose(counting.Convention, "convention", convention),

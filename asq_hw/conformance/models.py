@@ -82,6 +82,9 @@ EXAMPLES: tuple[Example, ...] = (
         networks.plain_layers,
     ),
     _example("uniform", "every code of uniform weights of 2, 4, 5 and 8 bits", weights.uniform),
+    _example(
+        "symmetric", "every code of symmetric weights of 2, 4, 5 and 8 bits", weights.symmetric
+    ),
     _example("pot", "every code of POT weights in all three encodings", weights.pot),
     _example("apot", "every code of APoT weights of 2 to 8 bits", weights.apot),
     _example("post-split", "every code of POST weights, odd parts joined once", weights.post),
@@ -105,6 +108,9 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     _example(
         "adaptive-two-stages", "ASQ steps from two layers", networks.adaptive_two_stages, noise=3
+    ),
+    _example(
+        "adaptive-shared", "one ASQ adapter for several layers", networks.adaptive_shared, noise=3
     ),
     _example(
         "adaptive-dual",

@@ -23,14 +23,17 @@ from asq_hw.network.layers import (
     AveragePool,
     Flatten,
     GlobalAveragePool,
+    Layer,
     MaxPool,
     Relu,
 )
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.numbers.products import ProductKind
 
 __all__ = [
     "adaptive_dual",
     "adaptive_one_stage",
+    "adaptive_shared",
     "adaptive_two_stages",
     "color",
     "narrow",
@@ -152,6 +155,38 @@ def adaptive_one_stage() -> IntegerNetwork:
         ),
         GlobalAveragePool(name="scores", source="conv", multiplier=1, shift=1),
     )
+
+
+def adaptive_shared() -> IntegerNetwork:
+    """One adapter for three layers, and constants that round and clamp its step."""
+    step = AdaptiveStep(
+        pool_multiplier=10923,
+        pool_shift=16,
+        stages=(adapter_stage([[127]], [4000], multiplier=3, shift=6, minimum=40, maximum=600),),
+    )
+    layers: list[Layer] = [input_layer(2, 3, multiplier=[2], offset=[-255])]
+    for number, taken in enumerate(
+        (
+            step,
+            SharedAdapterStep(layer="conv0", multiplier=5, shift=1, minimum=1, maximum=65535),
+            SharedAdapterStep(layer="conv0", multiplier=40001, shift=18, minimum=9, maximum=80),
+        )
+    ):
+        layers.append(
+            conv(
+                f"conv{number}",
+                layers[-1].name,
+                "uniform 4 packed",
+                codes_for("uniform 4 packed", (2, 1 if number == 0 else 2, 1, 1), 31 + number),
+                quantizer(4, taken, signed=True, step_fraction_bits=3 - number),
+                multiplier=[700, -900],
+                narrow_shift=5,
+                shift=9,
+                bias=[-3, 4],
+            )
+        )
+    layers.append(GlobalAveragePool(name="scores", source="conv2", multiplier=1, shift=1))
+    return network("adaptive_shared", *layers)
 
 
 def adaptive_two_stages() -> IntegerNetwork:

@@ -15,7 +15,7 @@ from asq_hw.conformance.builders import (
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import GlobalAveragePool, Layer
 
-__all__ = ["apot", "negative_odd", "post", "post_paper", "pot", "ties", "uniform"]
+__all__ = ["apot", "negative_odd", "post", "post_paper", "pot", "symmetric", "ties", "uniform"]
 
 
 def _of_every_code(
@@ -51,6 +51,12 @@ def uniform() -> IntegerNetwork:
     """Uniform weights of 2 to 8 bits."""
     grids = ["uniform 8 packed", "uniform 2 packed", "uniform 5 packed", "uniform 4 packed"]
     return _of_every_code("uniform", grids, signed=False, shifts={grids[0]: 6})
+
+
+def symmetric() -> IntegerNetwork:
+    """Symmetric weights of 2 to 8 bits."""
+    grids = [f"symmetric {bits} packed" for bits in (8, 2, 5, 4)]
+    return _of_every_code("symmetric", grids, signed=True, shifts={grids[0]: 6})
 
 
 def pot() -> IntegerNetwork:

@@ -27,6 +27,7 @@ from asq_hw.network.layers.kind import Form, Stored
 from asq_hw.network.layers.weighted import WeightedLayer
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.names import check_name
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
@@ -150,6 +151,14 @@ def _encode_quantizer(quantizer: ActivationQuantizer, tensors: NamedTensors) -> 
             tensors["log_linear.weight"] = ("I8", step.weight)
         case SharedExponentStep():
             fields["shared_exponent"] = {"minimum": step.lowest, "maximum": step.highest}
+        case SharedAdapterStep():
+            fields["shared_adapter"] = {
+                "layer": step.layer,
+                "multiplier": step.multiplier,
+                "shift": step.shift,
+                "minimum": step.minimum,
+                "maximum": step.maximum,
+            }
         case _:
             assert_never(step)
     return fields
@@ -307,6 +316,9 @@ def _decode_step(name: str, fields: Fields, tensors: TensorSource) -> Step:
     if fields.has("shared_exponent"):
         with citing("R-shared-exponent"):
             return _decode_shared_exponent(fields.nested("shared_exponent"))
+    if fields.has("shared_adapter"):
+        with citing("R-shared-adapter"):
+            return _decode_shared_adapter(fields.nested("shared_adapter"))
     return FixedStep(step=fields.integer("step"))
 
 
@@ -327,6 +339,18 @@ def _decode_log_linear(name: str, fields: Fields, tensors: TensorSource) -> LogL
 
 def _decode_shared_exponent(fields: Fields) -> SharedExponentStep:
     step = SharedExponentStep(lowest=fields.integer("minimum"), highest=fields.integer("maximum"))
+    fields.finish()
+    return step
+
+
+def _decode_shared_adapter(fields: Fields) -> SharedAdapterStep:
+    step = SharedAdapterStep(
+        layer=fields.string("layer"),
+        multiplier=fields.integer("multiplier"),
+        shift=fields.integer("shift"),
+        minimum=fields.integer("minimum"),
+        maximum=fields.integer("maximum"),
+    )
     fields.finish()
     return step
 

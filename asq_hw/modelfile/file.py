@@ -29,17 +29,21 @@ from asq_hw.network.graph import RESERVED_NAME, IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import Conv, Input, Layer, Linear
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.products import Product, ProductKind
+from asq_hw.numbers.schemes import SYMMETRIC
 
 __all__ = ["FORMAT", "VERSION", "ModelFileError", "load", "save", "version_of"]
 
 FORMAT = "asq-hw integer network"
-VERSION = 5
+VERSION = 6
 """The latest; every version from 1 on is read."""
 _VERSION_WITH_IMAGES = 2
 _VERSION_WITH_EXPONENTS = 3
 _VERSION_WITH_PRODUCT = 5
+_VERSION_WITH_SYMMETRIC = 6
+_VERSION_WITH_SHARED_ADAPTER = 6
 MAX_LAYERS = 10_000
 MAX_SMALL_ELEMENTS = 1 << 22
 """Most elements of all tensors but weight codes and references: they grow to 64 bits each."""
@@ -150,13 +154,24 @@ def version_of(network: IntegerNetwork) -> int:
 
 
 def _version_of(layer: Layer) -> int:
-    return max(layer.version(), _version_of_step(layer))
+    return max(layer.version(), _version_of_step(layer), _version_of_grid(layer))
+
+
+def _version_of_grid(layer: Layer) -> int:
+    is_symmetric = isinstance(layer, Conv | Linear) and layer.weight_grid.scheme is SYMMETRIC
+    return _VERSION_WITH_SYMMETRIC if is_symmetric else 1
 
 
 def _version_of_step(layer: Layer) -> int:
-    steps = (LogLinearStep, SharedExponentStep)
-    has_exponents = isinstance(layer, Conv | Linear) and isinstance(layer.quantizer.step, steps)
-    return _VERSION_WITH_EXPONENTS if has_exponents else 1
+    if not isinstance(layer, Conv | Linear):
+        return 1
+    match layer.quantizer.step:
+        case LogLinearStep() | SharedExponentStep():
+            return _VERSION_WITH_EXPONENTS
+        case SharedAdapterStep():
+            return _VERSION_WITH_SHARED_ADAPTER
+        case _:
+            return 1
 
 
 class _Tensors:
@@ -232,6 +247,7 @@ def _check_version(layer: Layer, version: int) -> None:
     for what, needed, rule in (
         ("kind", layer.since, layer.rule()),
         ("step size", _version_of_step(layer), "R-quantizer"),
+        ("scheme", _version_of_grid(layer), "R-weights"),
         (" and ".join(layer.optional_fields()), layer.version(), layer.rule()),
     ):
         if version < needed:

@@ -14,6 +14,7 @@ from asq_hw.errors import InputError, check_range
 from asq_hw.network.bounds import check_fits
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM
@@ -159,7 +160,7 @@ class AdaptiveStep:
             reach = stage.maximum
 
 
-Step = FixedStep | AdaptiveStep | LogLinearStep | SharedExponentStep
+Step = FixedStep | AdaptiveStep | LogLinearStep | SharedExponentStep | SharedAdapterStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -193,8 +194,8 @@ class ActivationQuantizer:
         bits = source.format.bits
         check_fits(name, "step comparison", 1 << (bits + self.step_fraction_bits + 1))
         match self.step:
-            case FixedStep() | SharedExponentStep():
-                pass  # constants; features are only compared
+            case FixedStep() | SharedExponentStep() | SharedAdapterStep():
+                pass  # no sums of features; a step of 16 bits times 16 bits fits
             case AdaptiveStep() | LogLinearStep():
                 self.step.check_widths(name, source)
             case _:

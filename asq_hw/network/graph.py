@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asq_hw.errors import InputError, citing
+from asq_hw.network.activation import AdaptiveStep
 from asq_hw.network.feature_map import FeatureMap, Shape
 from asq_hw.network.images import ImageSpec
-from asq_hw.network.layers import Input, Layer
+from asq_hw.network.layers import Conv, Input, Layer, Linear
+from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.names import check_name
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.numbers.validation import check_codes
 
@@ -87,6 +90,8 @@ class IntegerNetwork:
                 references[dataset] = check_codes(f"reference classes for {dataset}", classes, 1)
         object.__setattr__(self, "references", MappingProxyType(references))
         scores = self.feature_maps()[self.output.name].shape
+        with citing("R-shared-adapter"):
+            _check_shared_adapters(self.layers)
         if scores[1:] != (1, 1):
             raise InputError(
                 f"{self.output.name}: a network's last layer must make (C, 1, 1), not {scores}"
@@ -165,6 +170,22 @@ class IntegerNetwork:
         """Multiply-accumulates of one sample for each layer, 0 where there are none."""
         maps = self.feature_maps()
         return {layer.name: layer.macs(maps[layer.name]) for layer in self.layers}
+
+
+def _check_shared_adapters(layers: Iterable[Layer]) -> None:
+    """Raise InputError where a step comes from no earlier layer with an adapter."""
+    with_adapter: set[str] = set()
+    for layer in layers:
+        if not isinstance(layer, Conv | Linear):
+            continue
+        match layer.quantizer.step:
+            case AdaptiveStep() | LogLinearStep():
+                with_adapter.add(layer.name)
+            case SharedAdapterStep(layer=other) if other not in with_adapter:
+                raise InputError(
+                    f"{layer.name}: its step must come from an earlier layer with an adapter, "
+                    f"not from {other!r}"
+                )
 
 
 def _check_images(images: ImageSpec, network: IntegerNetwork, scores: int) -> None:

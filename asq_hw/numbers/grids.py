@@ -8,8 +8,8 @@ so nothing about a grid is ever rounded: the trainer's levels, the simulator's d
 table, the hardware's decoder and the storage cost are all read from the same object.
 
 The clipping threshold alpha is 1 throughout; a layer's own alpha is part of its scale.
-Uniform and APoT grids have no level at exactly 1 that is also dyadic for every width, so
-they are given on the dyadic grid itself: uniform levels are ``q * 2**-(bits - 1)`` (signed)
+Uniform, symmetric and APoT grids have no level at exactly 1 that is also dyadic for every width,
+so they are given on the dyadic grid itself: uniform levels are ``q * 2**-(bits - 1)`` (signed)
 or ``q * 2**-bits`` (unsigned), and APoT levels are the plain sums of powers of two, before
 the paper's constant that stretches the largest to alpha.
 """
@@ -22,8 +22,7 @@ from functools import cache
 from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.levels import Level
-from asq_hw.numbers.schemes import UNIFORM, GridShape, Scheme, scheme_named
-from asq_hw.numbers.schemes.uniform import code_range
+from asq_hw.numbers.schemes import GridShape, Scheme, scheme_named
 
 __all__ = ["MAX_BITS", "MIN_BITS", "Grid"]
 
@@ -44,8 +43,8 @@ class Grid:
     signed : bool
         Whether negative levels exist. Only uniform grids can be unsigned.
     encoding : Encoding
-        Which levels of an exponential grid (POT, POST) are kept. Uniform and APoT grids
-        fit their bits and take only ``packed``.
+        Which levels of an exponential grid (POT, POST) are kept. The other grids fit their
+        bits and take only ``packed``.
 
     Raises
     ------
@@ -102,15 +101,13 @@ class Grid:
 
     @property
     def minimum(self) -> int:
-        """Smallest integer of a uniform grid, Qn in Eq. 1."""
-        self._require_uniform()
-        return code_range(self.shape)[0]
+        """Smallest integer of a grid of integers, Qn in Eq. 1."""
+        return self._integer_range[0]
 
     @property
     def maximum(self) -> int:
-        """Largest integer of a uniform grid, Qp in Eq. 1."""
-        self._require_uniform()
-        return code_range(self.shape)[1]
+        """Largest integer of a grid of integers, Qp in Eq. 1."""
+        return self._integer_range[1]
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -141,9 +138,11 @@ class Grid:
         """Integer pair (even, odd) over the common `shift`, by code. Missing codes are invalid."""
         return {level.code: self.integer_pair(level) for level in self.levels}
 
-    def _require_uniform(self) -> None:
-        if self.scheme is not UNIFORM:
-            raise InputError(f"integer bounds exist for uniform grids, not for {self.scheme}")
+    @property
+    def _integer_range(self) -> tuple[int, int]:
+        if self.scheme.integer_range is None:
+            raise InputError(f"integer bounds exist for grids of integers, not for {self.scheme}")
+        return self.scheme.integer_range(self.shape)
 
 
 @cache

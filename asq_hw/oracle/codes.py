@@ -65,11 +65,14 @@ def _level(scheme: str, bits: int, encoding: str, code: int) -> Level | None:
         return code - 2**bits if code >= 2 ** (bits - 1) else code, 0, bits - 1
     stored = bits + 1 if encoding == "paper" else bits
     negative, magnitude = divmod(code, 2 ** (stored - 1))
-    level = (
-        _apot_magnitude(bits - 1, magnitude)
-        if scheme == "apot"
-        else _power_magnitude(scheme, bits, encoding, magnitude)
-    )
+    level: Level | None
+    match scheme:
+        case "symmetric":
+            level = magnitude, 0, bits - 1
+        case "apot":
+            level = _apot_magnitude(bits - 1, magnitude)
+        case _:
+            level = _power_magnitude(scheme, bits, encoding, magnitude)
     if level is None or not negative:
         return level
     even, odd, shift = level

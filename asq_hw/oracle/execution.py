@@ -159,7 +159,12 @@ def _run_weighted(
     result: OracleTrace,
 ) -> list[Tensor]:
     """The layer's outputs, sample by sample; everything on the way goes to `result`."""
-    steps = [step_size(layer.quantizer, sample) for sample in source]
+    steps = [
+        step_size(
+            layer.quantizer, sample, {name: int(made[n]) for name, made in result.steps.items()}
+        )
+        for n, sample in enumerate(source)
+    ]
     read = list(zip(steps, source, strict=True))
     codes = [quantize(layer.quantizer, step, x) for step, x in read]
     result.steps[layer.name] = np.array(steps, dtype=np.int64)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from typing import assert_never
 
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.oracle.arithmetic import R2, clamp, exp2, rshift
 from asq_hw.oracle.codes import code_range, odd_code_range
@@ -15,8 +17,18 @@ from asq_hw.oracle.plain import Tensor, each
 __all__ = ["quantize", "quantize_odd", "step_size"]
 
 
-def step_size(quantizer: ActivationQuantizer, source: Tensor) -> int:
-    """``D`` of one sample."""
+def step_size(quantizer: ActivationQuantizer, source: Tensor, earlier: Mapping[str, int]) -> int:
+    """``D`` of one sample.
+
+    Parameters
+    ----------
+    quantizer : ActivationQuantizer
+        The layer's.
+    source : nested lists (C, H, W)
+        ``X``.
+    earlier : mapping of str to int
+        The sample's steps in the layers before.
+    """
     step = quantizer.step
     match step:
         case FixedStep():
@@ -35,6 +47,9 @@ def step_size(quantizer: ActivationQuantizer, source: Tensor) -> int:
             exponent = _floor_log2(max(1, largest)) - _floor_log2(code_range(quantizer)[1])
             exponent += quantizer.step_fraction_bits
             return 1 << clamp(exponent, step.lowest, step.highest)
+        case SharedAdapterStep():
+            shared = rshift(earlier[step.layer] * step.multiplier, step.shift)
+            return clamp(shared, step.minimum, step.maximum)
         case _:
             assert_never(step)
 

@@ -171,3 +171,5 @@ class Sample(NamedTuple):
     """Whether intermediate tensors stay."""
     statistics: NDArray[np.int64]
     """The step's, (len(Statistic),)."""
+    layers: NDArray[np.int64]
+    """The same of all layers, (layers, len(Statistic)); those that ran have theirs."""

@@ -22,6 +22,7 @@ __all__ = [
     "NO_ADAPTER",
     "NO_EXPONENT",
     "NO_ODD_CODES",
+    "NO_SHARED_STEP",
     "NO_WINOGRAD",
     "AdapterRecord",
     "CodesRecord",
@@ -32,6 +33,7 @@ __all__ = [
     "OutputRange",
     "QuantizerRecord",
     "RequantizationRecord",
+    "SharedStepRecord",
     "StageRecord",
     "StepRecord",
     "WinogradRecord",
@@ -120,6 +122,20 @@ class ExponentRecord(NamedTuple):
 NO_EXPONENT = ExponentRecord(shift=0, lowest=0, highest=NOWHERE)
 
 
+class SharedStepRecord(NamedTuple):
+    """A step size that is another layer's, times a constant."""
+
+    layer: int
+    """The other layer's number in the network; `NOWHERE` where the step size is another."""
+    multiplier: int
+    shift: int
+    minimum: int
+    maximum: int
+
+
+NO_SHARED_STEP = SharedStepRecord(layer=NOWHERE, multiplier=0, shift=0, minimum=0, maximum=0)
+
+
 class OddCodesRecord(NamedTuple):
     """The second codes of activations, which are kept as what they are above the first ones."""
 
@@ -141,6 +157,7 @@ class QuantizerRecord(NamedTuple):
     """Where it is fixed."""
     adapter: AdapterRecord
     exponent: ExponentRecord
+    shared: SharedStepRecord
     step_fraction_bits: int
     code_low: int
     code_high: int

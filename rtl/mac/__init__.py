@@ -1,1 +1,1 @@
-"""Multiply-accumulate units: uniform, POT, APoT and the two products of POST."""
+"""Multiply-accumulate units: uniform, symmetric, POT, APoT and the two products of POST."""

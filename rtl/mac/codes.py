@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import SYMMETRIC
 
 __all__ = ["Codes", "port_codes"]
 
@@ -46,6 +47,8 @@ def _at_port(codes: Codes, grid: Grid, code: int) -> int | None:
         case Codes.INVERTED:
             return code ^ (2 * sign - 1)
         case Codes.SIGN_MAGNITUDE:
+            if grid.scheme is SYMMETRIC:
+                return code ^ (sign - 1)
             magnitude = 2 * sign - code if code & sign else code
             return None if magnitude == sign else code & sign | magnitude ^ (sign - 1)
         case Codes.EXPONENT:

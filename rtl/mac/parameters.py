@@ -55,7 +55,8 @@ class MacParameters(MacDesign):
     scheme : MacScheme
         Weight grid and product.
     weight_bits : int
-        Nominal width of a weight: 2 to 8 (``uniform``, ``apot``), 2 to 5 (``pot``), 3 to 5 (POST).
+        Nominal width of a weight: 2 to 8 (``uniform``, ``symmetric``, ``apot``), 2 to 5 (``pot``),
+        3 to 5 (POST).
     activation_bits : int
         2 to 8.
     activation_signed : bool
@@ -150,6 +151,8 @@ class MacParameters(MacDesign):
         match self.style:
             case Style.STAGED:
                 return (Codes.EXPONENT,)
+            case Style.ROWS if self.scheme is MacScheme.SYMMETRIC:
+                return (Codes.SIGN_MAGNITUDE,)
             case Style.ROWS:
                 return (Codes.STORED, Codes.INVERTED, Codes.SIGN_MAGNITUDE)
             case _:

@@ -122,6 +122,11 @@ class MacScheme(StrEnum):
         ),
     )
     """Integers: the unit that every other one is measured against."""
+    SYMMETRIC = (
+        "symmetric",
+        _Declared(grid=schemes.SYMMETRIC, weight_bits=(MIN_BITS, MAX_BITS), styles=(Style.ROWS,)),
+    )
+    """Integers without the lowest one: an array multiplier of the magnitude; the sum subtracts."""
     POT = (
         "pot",
         _Declared(

@@ -18,6 +18,7 @@ from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.fixedpoint import exp2, integer_range, shift_right_half_up
 from asq_hw.numbers.products import Product
@@ -167,6 +168,8 @@ class LayerUnits:
                 raise InputError(f"layer {name} has a log-linear step, which has no circuit")
             case SharedExponentStep():
                 raise InputError(f"layer {name} has no adapter: its step is a shared exponent's")
+            case SharedAdapterStep(layer=first):
+                raise InputError(f"layer {name} has no adapter of its own: it takes {first}'s")
             case _:
                 assert_never(step)
 
@@ -194,6 +197,8 @@ class LayerUnits:
                 low = exp2(step.lowest)
             case SharedExponentStep():
                 low = 1 << step.lowest
+            case SharedAdapterStep():
+                low = step.minimum
             case _:
                 assert_never(step)
         return Range(low=low, high=step.maximum)

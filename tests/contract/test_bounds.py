@@ -16,6 +16,7 @@ from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import AveragePool, Conv, GlobalAveragePool, Layer, Linear
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.oracle.arithmetic import R2, exp2, rshift, sqrt2
@@ -89,6 +90,8 @@ def largest_step(step: Step) -> int:
             return exp2(step.highest)
         case SharedExponentStep():
             return int(2**step.highest)
+        case SharedAdapterStep():
+            return step.maximum
 
 
 def bounds_of_step(layer: Conv | Linear, source: FeatureMap) -> Iterator[Bound]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from asq_hw import oracle
 from asq_hw.errors import InputError
-from asq_hw.network.activation import AdapterStage, AdaptiveStep, Step
+from asq_hw.network.activation import AdapterStage, AdaptiveStep, FixedStep, Step
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import (
@@ -31,6 +31,7 @@ from asq_hw.network.layers import (
     Relu,
 )
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.oracle.arithmetic import exp2
@@ -287,6 +288,36 @@ def test_a_log_linear_step() -> None:
     assert step_of(step(offset=-(2**31)), image) == 1
 
 
+def test_a_shared_adapter_gives_the_first_layers_step_times_a_constant() -> None:
+    # The first layer's step is 13, as above: 13 * 5 / 2 = 32.5 -> 33, or the nearer end.
+    image = [[[1, 2], [3, 4]], [[-3, -3], [0, 0]]]
+
+    def step(**changes: int) -> int:
+        fields = {"multiplier": 5, "shift": 1, "minimum": 1, "maximum": 65535} | changes
+        first = conv([[[[0]], [[0]]]], name="first", activations=quantizer(8, one_stage()))
+        taken = quantizer(8, SharedAdapterStep(layer="first", **fields))  # type: ignore[arg-type]
+        second = conv([[[[0]]]], name="second", source="first", activations=taken)
+        net = network(signed_input(2, 2, 2), first, second)
+        made = oracle.trace(net, pixels(from_signed(image)))
+        return int(made.steps["second"][0])
+
+    assert step() == 33
+    assert step(maximum=30) == 30
+    assert step(minimum=40) == 40
+    assert step(multiplier=5, shift=2) == 16  # 16.25
+
+
+@pytest.mark.parametrize("source", ["first", "input", "second", "nobody"])
+def test_a_shared_adapter_is_that_of_an_earlier_layer_with_one(source: str) -> None:
+    fixed = conv([[[[0]]]], name="first", activations=quantizer(8, FixedStep(step=3)))
+    step = SharedAdapterStep(layer=source, multiplier=1, shift=0, minimum=1, maximum=9)
+    second = conv([[[[0]]]], name="second", source="first", activations=quantizer(8, step))
+    with pytest.raises(
+        InputError, match=f"second: its step must come from .*, not from '{source}'"
+    ):
+        network(signed_input(1, 1, 1), fixed, second)
+
+
 @pytest.mark.parametrize(
     ("values", "bits", "signed", "fraction_bits", "expected"),
     [
@@ -478,6 +509,12 @@ def test_other_grids_have_one_exact_accumulator(product: Product) -> None:
     assert accumulators_of(zero_free, [3], product) == [[[[3]]]]
 
 
+def test_symmetric_codes_are_a_sign_above_a_magnitude() -> None:
+    # 4 bits: 0b0111 is 7, 0b1111 is -7, 0b1001 is -1; two's complement has -1 and -7 there.
+    layer = linear([[0b0111], [0b1111], [0b1001]], scheme="symmetric", bits=4)
+    assert output_of(layer, [[[3]]], input_layer(1, 1)) == [[[21]], [[-21]], [[-3]]]
+
+
 def test_apot_codes_add_their_fields() -> None:
     # 4 bits: a two-bit term with the exponents 1, 2, 4 and a one-bit term with 3, over 2**-4.
     # Code 0b011 is field 1 (8) and field 1 (2); 0b110 is field 3 (1); 0b1011 is -(8 + 2).
@@ -667,7 +704,7 @@ def test_drawn_networks_reach_what_they_are_drawn_for() -> None:
 
     look()
     kinds = {*LAYER_KINDS.values(), *get_args(Step)}
-    words = {"uniform", "pot", "post", "apot", "packed", "paper", "zero-free"}
+    words = {"uniform", "symmetric", "pot", "post", "apot", "packed", "paper", "zero-free"}
     numbers = set(range(2, 9)) | {("activations", bits) for bits in range(2, 9)}
     assert kinds | words | numbers | {True, False, ("stages", 1), ("stages", 2)} <= seen
     assert all(count >= 10 for count in counts.values()), counts

@@ -24,7 +24,16 @@ from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.grids import _levels as original_levels
 from asq_hw.numbers.levels import Level
 from asq_hw.numbers.products import Product
-from asq_hw.numbers.schemes import UNIFORM, GridShape, apot, exponential, post, pot, uniform
+from asq_hw.numbers.schemes import (
+    UNIFORM,
+    GridShape,
+    apot,
+    exponential,
+    post,
+    pot,
+    symmetric,
+    uniform,
+)
 from asq_hw.numbers.schemes.exponential import exponential_levels
 from asq_hw.sim import TraceBatch, simulate
 from tests.helpers.networks import LAYER_KINDS, random_images, random_network
@@ -43,6 +52,7 @@ SHARED = (
     pot,
     products,
     shared_exponent,
+    symmetric,
     uniform,
     weighted,
     windows,

@@ -42,6 +42,7 @@ from asq_hw.network.layers import (
     Select,
 )
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
@@ -215,7 +216,7 @@ def log_linear_step(channels: int = 1, **changes: int) -> LogLinearStep:
 
 
 def network_of_every_step() -> IntegerNetwork:
-    """A network with both kinds of steps that are exponents, behind one whose step is fixed."""
+    """A network with every kind of step but an adapter's."""
     return network(
         input_layer(3, 3, 2),
         conv(
@@ -231,7 +232,17 @@ def network_of_every_step() -> IntegerNetwork:
             activations=quantizer(4, SharedExponentStep(lowest=1, highest=9), signed=True),
             output_bits=16,
         ),
-        conv([[[[1]], [[2]]]], name="fixed", source="shared_exponent", activations=quantizer(8, 3)),
+        conv(
+            np.arange(4).reshape(2, 2, 1, 1),
+            name="shared_adapter",
+            source="shared_exponent",
+            activations=quantizer(
+                4,
+                SharedAdapterStep(layer="log_linear", multiplier=3, shift=1, minimum=2, maximum=99),
+            ),
+            output_bits=16,
+        ),
+        conv([[[[1]], [[2]]]], name="fixed", source="shared_adapter", activations=quantizer(8, 3)),
     )
 
 
@@ -829,7 +840,16 @@ class _Builder:
         fraction_bits = self.integer(max(0, 4 - least), min(24, 18 - least))
         step_bits = min(max(1, least + fraction_bits + self.integer(-3, 0)), 16)
         step: Step
-        if self.often(0.4):
+        adapted = [
+            layer
+            for layer in self.layers
+            if isinstance(layer, Conv | Linear)
+            and isinstance(layer.quantizer.step, AdaptiveStep | LogLinearStep)
+        ]
+        if adapted and self.often(0.3):
+            first = adapted[self.integer(0, len(adapted) - 1)]
+            step = self.shared_step(first, step_bits)
+        elif self.often(0.4):
             step = self.adaptive_step(source, step_bits)
         elif self.often(0.3):
             step = self.log_linear_step(source, step_bits)
@@ -863,6 +883,19 @@ class _Builder:
                 self.stage(1, hidden, hidden_bits - 1, step_bits, ends),
             )
         return AdaptiveStep(pool_multiplier=pool_multiplier, pool_shift=pool_shift, stages=stages)
+
+    def shared_step(self, first: Conv | Linear, step_bits: int) -> SharedAdapterStep:
+        """The step of an earlier layer, brought to about `step_bits` bits."""
+        multiplier = self.integer(1, 65535)
+        bits = (multiplier * first.quantizer.step.maximum).bit_length()
+        low = self.integer(1, 2**step_bits - 1) if self.often(0.3) else 1
+        return SharedAdapterStep(
+            layer=first.name,
+            multiplier=multiplier,
+            shift=min(62, max(0, bits - step_bits + self.integer(-1, 1))),
+            minimum=low,
+            maximum=self.integer(low, 65535) if self.often(0.3) else 65535,
+        )
 
     def log_linear_step(self, source: _Made, step_bits: int) -> LogLinearStep:
         channels, height, width = source.shape

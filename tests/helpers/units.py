@@ -41,6 +41,7 @@ def two_stage_adapter(*, first_weight: int = 7) -> Adapter:
 
 UNITS: tuple[Design, ...] = (
     *(Mac(scheme=scheme) for scheme in ("uniform", "pot", "apot", "post-lut", "post-split")),
+    Mac(scheme="symmetric", clear="ahead", cells=ECP5_CELLS),
     *(Mac(scheme="uniform", style=s) for s in ("array", "direct", "booth", "table", "serial")),
     *(Mac(scheme="post-split", accumulation=sums) for sums in ("shared", "ordered")),
     Mac(scheme="post-split", style="select", clear="ahead", segments=3, activation_signed=True),

@@ -17,6 +17,8 @@ from asq_hw.interchange.quantized import load_qonnx
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.fixedpoint import divide_half_up
+from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.schemes import SYMMETRIC, UNIFORM
 from tests.helpers.onnx_files import QUANT_DOMAIN, drawn, model, node
 from tests.helpers.onnx_runs import run_qonnx
 
@@ -183,6 +185,9 @@ def test_weights_are_the_codes_of_their_quant_nodes(tmp_path: Path) -> None:
     even, odd = conv.decoded_weights()
     expected = np.clip(np.round(BASE["w"] / BASE["sw"]), -7, 7)
     assert even.tolist() == expected.tolist() and not odd.any()
+    assert conv.weight_grid == Grid(scheme=SYMMETRIC, bits=4)  # its range is narrow
+    head = next(layer for layer in network.layers if isinstance(layer, Linear))
+    assert head.weight_grid == Grid(scheme=UNIFORM, bits=3)
 
 
 def test_pixels_alone_are_codes_where_they_have_one_scale(tmp_path: Path) -> None:

@@ -153,6 +153,19 @@ def test_uniform_weights_go_through_a_quant_node(bundled: IntegerNetwork) -> Non
     assert quantized == {"conv1", "fc"}
 
 
+@pytest.mark.parametrize(("name", "narrow"), [("uniform", 0), ("symmetric", 1)])
+def test_weights_without_a_lowest_level_have_a_narrow_range(name: str, narrow: int) -> None:
+    network = next(example.network for example in EXAMPLES if example.name == name)
+    model = to_model(network, DIALECTS["qonnx"])
+    constants = {one.name for one in model.graph.initializer}
+    found = [
+        [attribute.i for attribute in node.attribute if attribute.name == "narrow"]
+        for node in model.graph.node
+        if node.op_type == "Quant" and node.input[0] in constants
+    ]
+    assert found == [[narrow]] * 4
+
+
 @pytest.mark.parametrize("to", DIALECT_NAMES)
 def test_one_network_gives_one_file(to: str, bundled: IntegerNetwork, tmp_path: object) -> None:
     first, second = (f"{tmp_path}/{name}" for name in ("a.onnx", "b.onnx"))

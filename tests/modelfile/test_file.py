@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from safetensors.numpy import load_file
 
+from asq_hw.conformance.models import EXAMPLES
 from asq_hw.errors import InputError
 from asq_hw.modelfile import ModelFileError, load, safetensors, save
 from asq_hw.network.graph import IntegerNetwork
@@ -313,11 +314,21 @@ def test_images_that_the_network_does_not_take(
     assert refusal(model).startswith(message)
 
 
+def test_symmetric_weights_need_version_6(tmp_path: Path) -> None:
+    path = tmp_path / "model.asq"
+    example = next(one for one in EXAMPLES if one.name == "symmetric")
+    save(example.network, path)
+    assert split(path.read_bytes())[0]["__metadata__"]["version"] == "6"
+    edit_header(path, lambda header: header["__metadata__"].update({"version": "5"}))
+    with pytest.raises(ModelFileError, match="branch0: its scheme needs version 6, not 5"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("6", "version 6 is newer than this program reads (5)"),
-        ("10", "version 10 is newer than this program reads (5)"),
+        ("7", "version 7 is newer than this program reads (6)"),
+        ("10", "version 10 is newer than this program reads (6)"),
         ("0", "version '0' is no version of a model file"),
         ("one", "version 'one' is no version of a model file"),
         ("9" * 5000, f"version '{'9' * 40}' is no version of a model file"),
@@ -447,7 +458,7 @@ DELETE = object()
         ("stem.0", "output/more", 1, "stem.0: output has an unknown field 'more'"),
         ("stem.0", "weights/bits", 17, "stem.0: bits must be 2..8, not 17"),
         ("stem.0", "weights/bits", 3, "stem.0: 4 is no code of 3-bit post weights"),
-        ("stem.0", "weights/scheme", "log", "stem.0: scheme must be one of uniform, pot, post,"),
+        ("stem.0", "weights/scheme", "log", "stem.0: scheme must be one of uniform, symmetric,"),
         ("stem.0", "weights/encoding", "raw", "stem.0: encoding must be one of packed, paper,"),
         ("head", "weights/encoding", "paper", "head: grid paper is for pot and post"),
         ("head", "quantizer/bits", True, "head: quantizer: bits must be an integer, not true"),

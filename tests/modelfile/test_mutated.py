@@ -25,8 +25,8 @@ WILD: list[object] = [
     "", "x", "input", "stem.0", "head", "../../etc/passwd", "\0", "\ud800", "é" * 70, "x" * 3000,
     [], [1], [1, 1], [0, 0], [3, 3], [64, 64], [2**40, 2**40], ["input"], ["input", "input"],
     [[]], [None] * 50,
-    {}, {"bits": 8}, {"kind": "conv"}, "uniform", "pot", "post", "apot", "packed", "paper",
-    "zero-free",
+    {}, {"bits": 8}, {"kind": "conv"}, "uniform", "symmetric", "pot", "post", "apot",
+    "packed", "paper", "zero-free",
     "conv", "linear", "add", "relu", "flatten", "max_pool", "average_pool", "global_average_pool",
     json.loads("[" * 200 + "]" * 200),
 ]  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import pytest
 
 from asq_hw.network.topologies import PUBLISHED, TOPOLOGIES
-from asq_hw.network.topologies.layers import Block, Convolution
+from asq_hw.network.topologies.layers import Block, Convolution, Plan
 from asq_hw.network.topologies.mobilenet import MobileNetV2
 from asq_hw.network.topologies.resnet import ResNet
 
@@ -72,6 +73,25 @@ def test_a_narrower_resnet_by_hand() -> None:
 
 
 def test_the_papers_networks_are_published_in_one_form_and_ours_is_not() -> None:
-    assert set(TOPOLOGIES) - set(PUBLISHED) == {"digits", "resnet20-a"}
+    assert set(TOPOLOGIES) - set(PUBLISHED) == {"digits", "mobilenetv2-32", "resnet20-a"}
     for topology in TOPOLOGIES.values():
         assert topology.variant_of is None or topology.variant_of in PUBLISHED
+
+
+def test_mobilenet_for_small_images_differs_in_strides_alone() -> None:
+    """It halves 32 x 32 three times, to 4 x 4; the published one five times."""
+    small, published = (
+        TOPOLOGIES[name].plan(num_classes=10) for name in ("mobilenetv2-32", "mobilenetv2")
+    )
+    assert (small.stride, published.stride) == (8, 32)
+
+    def layers(plan: Plan) -> list[Convolution]:
+        steps = [step.branches[0] if isinstance(step, Block) else (step,) for step in plan.steps]
+        return [
+            replace(layer, stride=1)
+            for step in steps
+            for layer in step
+            if isinstance(layer, Convolution)
+        ]
+
+    assert layers(small) == layers(published)

@@ -9,13 +9,13 @@ from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Grid
 from asq_hw.numbers.levels import Level
-from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM
+from asq_hw.numbers.schemes import APOT, POST, POT, SYMMETRIC, UNIFORM
 
 ALL_BITS = range(MIN_BITS, MAX_BITS + 1)
 EXPONENTIAL = (POT, POST)
 ALL_GRIDS = [
     *(Grid(scheme=UNIFORM, bits=b, signed=s) for b in ALL_BITS for s in (True, False)),
-    *(Grid(scheme=APOT, bits=b) for b in ALL_BITS),
+    *(Grid(scheme=s, bits=b) for s in (SYMMETRIC, APOT) for b in ALL_BITS),
     *(Grid(scheme=s, bits=b, encoding=e) for s in EXPONENTIAL for b in ALL_BITS for e in Encoding),
 ]
 
@@ -69,6 +69,20 @@ def test_unsigned_uniform_levels_are_zero_to_qp_steps():
 def test_uniform_codes_are_twos_complement():
     by_code = {level.code: level.even for level in Grid(scheme=UNIFORM, bits=3).levels}
     assert by_code == {0: 0, 1: 1, 2: 2, 3: 3, 4: -4, 5: -3, 6: -2, 7: -1}
+
+
+def test_symmetric_codes_are_sign_and_magnitude():
+    grid = Grid(scheme=SYMMETRIC, bits=3)
+    by_code = {level.code: level.even for level in grid.levels}
+    assert by_code == {0: 0, 1: 1, 2: 2, 3: 3, 5: -1, 6: -2, 7: -3}
+    assert dyadics(grid) == [Fraction(q, 4) for q in (-3, -2, -1, 0, 1, 2, 3)]
+    assert (grid.minimum, grid.maximum) == (-3, 3)
+
+
+@pytest.mark.parametrize("bits", ALL_BITS)
+def test_symmetric_levels_are_those_of_uniform_but_the_lowest(bits):
+    uniform, symmetric = (dyadics(Grid(scheme=s, bits=bits)) for s in (UNIFORM, SYMMETRIC))
+    assert symmetric == uniform[1:]
 
 
 @pytest.mark.parametrize("bits", ALL_BITS)
@@ -272,13 +286,13 @@ def test_bits_of_another_type(bits):
         Grid(scheme=POST, bits=bits)
 
 
-@pytest.mark.parametrize("scheme", [POT, POST, APOT])
+@pytest.mark.parametrize("scheme", [SYMMETRIC, POT, POST, APOT])
 def test_only_uniform_can_be_unsigned(scheme):
     with pytest.raises(InputError, match=f"an unsigned grid must be uniform, not {scheme}"):
         Grid(scheme=scheme, bits=4, signed=False)
 
 
-@pytest.mark.parametrize("scheme", [UNIFORM, APOT])
+@pytest.mark.parametrize("scheme", [UNIFORM, SYMMETRIC, APOT])
 @pytest.mark.parametrize("encoding", [Encoding.PAPER, Encoding.ZERO_FREE])
 def test_encodings_are_for_exponential_grids(scheme, encoding):
     with pytest.raises(InputError, match=f"grid {encoding} is for pot and post, not for {scheme}"):
@@ -286,14 +300,14 @@ def test_encodings_are_for_exponential_grids(scheme, encoding):
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(InputError, match="uniform, pot, post, apot, not 'posit'"):
+    with pytest.raises(InputError, match="uniform, symmetric, pot, post, apot, not 'posit'"):
         Grid(scheme="posit", bits=4)
     with pytest.raises(InputError, match="packed, paper, zero-free, not 'dense'"):
         Grid(scheme="post", bits=4, encoding="dense")
 
 
 @pytest.mark.parametrize("scheme", [POT, POST, APOT])
-def test_integer_bounds_are_for_uniform_grids(scheme):
+def test_integer_bounds_are_for_grids_of_integers(scheme):
     grid = Grid(scheme=scheme, bits=4)
     with pytest.raises(InputError, match=f"not for {scheme}"):
         _ = grid.minimum

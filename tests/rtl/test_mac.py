@@ -55,6 +55,7 @@ UNITS = [
     Mac(scheme="uniform", weight_bits=8, style="booth", pipeline=2, activation_bits=2),
     Mac(scheme="uniform", weight_bits=7, style="rows", clear="ahead", activation_bits=2),
     Mac(scheme="uniform", weight_bits=6, style="serial", activation_bits=2),
+    Mac(scheme="symmetric", weight_bits=7, pipeline=2, activation_bits=2),
     Mac(scheme="apot", weight_bits=8, pipeline=2, activation_bits=2),
     Mac(scheme="apot", weight_bits=2, style="select", activation_bits=2),
     Mac(scheme="post-split", weight_bits=5, activation_bits=2),
@@ -241,7 +242,14 @@ def test_the_longest_sum_fits_and_the_next_does_not(scheme, bits):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scheme": "ternary"}, "scheme must be one of uniform, pot, apot, post-lut, post-split"),
+        (
+            {"scheme": "ternary"},
+            "scheme must be one of uniform, symmetric, pot, apot, post-lut, post-split",
+        ),
+        (
+            {"scheme": "symmetric", "codes": "stored"},
+            "codes of style rows must be one of sign-magnitude, not stored",
+        ),
         ({"scheme": "uniform", "weight_bits": 9}, "must be an integer in 2..8, not 9"),
         ({"scheme": "post-split", "weight_bits": 6}, "must be an integer in 3..5, not 6"),
         (

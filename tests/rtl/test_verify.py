@@ -460,6 +460,6 @@ def test_sets_of_units_leave_out_what_does_not_exist() -> None:
     units = MAC.designs({**given, "weight_bits": (2, 4)})
     widths = {(unit.scheme, unit.weight_bits) for unit in units}
     assert widths == {
-        *product((MacScheme.UNIFORM, MacScheme.POT, MacScheme.APOT), (2, 4)),
+        *product((MacScheme.UNIFORM, MacScheme.SYMMETRIC, MacScheme.POT, MacScheme.APOT), (2, 4)),
         *product((MacScheme.POST_LUT, MacScheme.POST_SPLIT), (4,)),
     }

@@ -8,7 +8,7 @@ from torch.nn import functional
 from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM, Scheme
+from asq_hw.numbers.schemes import APOT, POST, POT, SYMMETRIC, UNIFORM, Scheme
 from asq_hw.train.graph.conversion import LayerRole, layer_roles, quantize
 from asq_hw.train.models import build, names
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
@@ -111,7 +111,7 @@ def test_inner_layers_follow_the_recipe(per_channel: bool) -> None:
 
 @pytest.mark.parametrize(
     ("weights", "scheme"),
-    [("lsq", UNIFORM), ("pot", POT), ("post", POST), ("apot", APOT)],
+    [("lsq", UNIFORM), ("symmetric", SYMMETRIC), ("pot", POT), ("post", POST), ("apot", APOT)],
 )
 def test_each_weight_method_has_its_grid(weights: str, scheme: Scheme) -> None:
     chosen = recipe(weights=weights, encoding="zero-free")

@@ -214,6 +214,27 @@ def test_lsq_by_hand() -> None:
     assert to_step.item() == pytest.approx(-1.5 / math.sqrt(12))
 
 
+def test_symmetric_weights_and_gradients_by_hand() -> None:
+    """Eq. 7 with Qn = -3 and Qp = 3 at 3 bits, s = 0.5; the gradient scale is 1 / sqrt(4 * 3).
+
+    w      -2    -1.4   0.3   1.6
+    w / s  -4    -2.8   0.6   3.2
+    codes  -3    -3     1     3
+    d/ds   -3    -0.2   0.4   3
+
+    As sign and magnitude -3 is 7, 1 is 1, 3 is 3; two's complement would have -4 and -3 as 4, 5.
+    """
+    w = torch.tensor([[-2.0, -1.4, 0.3, 1.6]], requires_grad=True)
+    quantizer = make_weights("symmetric", w, bits=3)
+    nn.init.constant_(quantizer.learned.value, 0.5)
+    quantized = quantizer(w)
+    assert quantized.tolist() == [[-1.5, -1.5, 0.5, 1.5]]
+    to_w, to_step = torch.autograd.grad(quantized.sum(), [w, quantizer.learned.value])
+    assert to_w.tolist() == [[0, 1, 1, 0]]
+    assert to_step.item() == pytest.approx((-3 - 0.2 + 0.4 + 3) / math.sqrt(12))
+    assert quantizer.level_codes(w).tolist() == [[7, 7, 1, 3]]
+
+
 def test_apot_levels_and_gradients_by_hand() -> None:
     """APoT's Eq. 5 at 5 bits: a sign and two terms of 2 bits (k = 2, n = 2).
 

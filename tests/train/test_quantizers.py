@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM
+from asq_hw.numbers.schemes import APOT, POST, POT, SYMMETRIC, UNIFORM
 from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.quantizers.activations import ActivationQuantizer
 from asq_hw.train.quantizers.adapter import (
@@ -29,7 +29,7 @@ from asq_hw.train.quantizers.initial_scales import (
 from asq_hw.train.quantizers.weights import UniformWeightQuantizer, make_weight_quantizer
 
 GRIDS = [
-    *(Grid(scheme=UNIFORM, bits=bits) for bits in (2, 4, 8)),
+    *(Grid(scheme=scheme, bits=bits) for scheme in (UNIFORM, SYMMETRIC) for bits in (2, 4, 8)),
     *(
         Grid(scheme=scheme, bits=bits, encoding=encoding)
         for scheme in (POT, POST)

@@ -45,11 +45,12 @@ def check(network: IntegerNetwork, seed: int, product: Product) -> None:
     traced = oracle.trace(network, pixels, product)
     maps = traced.feature_maps
     made = network.feature_maps()
+    steps: dict[str, torch.Tensor] = {}
     for layer in network.layers:
         sources = [maps[name] for name in layer.source_names] or [pixels]
         given_to_it = [torch.from_numpy(np.array(one, dtype=np.float64)) for one in sources]
         bits = made[layer.name].format.bits
-        found = run_layer(layer, given_to_it, bits, product).numpy()
+        found = run_layer(layer, given_to_it, bits, product, steps).numpy()
         expected = maps[layer.name]
         assert found.shape == expected.shape
         sums = traced.accumulators.get(layer.name, ())

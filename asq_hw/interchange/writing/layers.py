@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from asq_hw.interchange.writing.dialect import Dialect, Step, window_attributes
 from asq_hw.interchange.writing.graph import GraphWriter
 from asq_hw.interchange.writing.integers import add, multiply, rshift
 from asq_hw.interchange.writing.known import check_known
-from asq_hw.interchange.writing.steps import write_step
+from asq_hw.interchange.writing.steps import Quantizing, write_step
 from asq_hw.network.feature_map import FeatureMap
 from asq_hw.network.layers import (
     Add,
@@ -56,12 +56,15 @@ class Writing:
         Shape and format of each layer's output, which is called like the layer.
     pixels : str
         The graph's input, uint8 (N, C, H, W).
+    steps : dict of str to Step
+        Of the layers so far.
     """
 
     graph: GraphWriter
     dialect: Dialect
     maps: Mapping[str, FeatureMap]
     pixels: str
+    steps: dict[str, Step] = field(default_factory=dict)
 
     def integers(self, name: str) -> str:
         """X of a layer's output, int64."""
@@ -113,7 +116,16 @@ def _input(writing: Writing, layer: Input) -> None:
 def _weighted(writing: Writing, layer: Conv | Linear) -> None:
     graph, dialect = writing.graph, writing.dialect
     form = writing.maps[layer.source].format
-    step = write_step(graph, layer.name, layer.quantizer, lambda: writing.integers(layer.source))
+    step = write_step(
+        layer.name,
+        Quantizing(
+            graph=graph,
+            quantizer=layer.quantizer,
+            integers=lambda: writing.integers(layer.source),
+            earlier=writing.steps,
+        ),
+    )
+    writing.steps[layer.name] = step
     codes = dialect.codes(graph, layer.source, form, layer.quantizer, step)
     even, odd = layer.decoded_weights()
     total, fraction = dialect.dot(graph, layer, codes, even), 0

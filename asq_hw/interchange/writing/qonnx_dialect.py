@@ -17,7 +17,7 @@ from asq_hw.interchange.writing.integers import multiply
 from asq_hw.network.activation import ActivationQuantizer
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.layers import Conv, Linear
-from asq_hw.numbers.schemes import UNIFORM
+from asq_hw.numbers.schemes import SYMMETRIC
 from asq_hw.numbers.validation import IntArray
 
 __all__ = ["QUANT_DOMAIN", "QonnxDialect"]
@@ -143,6 +143,7 @@ def _quant(
     bits: int,
     *,
     signed: bool,
+    narrow: bool = False,
     rounding: str = "ROUND",
     output: str | None = None,
 ) -> str:
@@ -156,20 +157,21 @@ def _quant(
         output=output,
         domain=QUANT_DOMAIN,
         signed=int(signed),
-        narrow=0,
+        narrow=int(narrow),
         rounding_mode=rounding,
     )
 
 
 def _weights(graph: GraphWriter, layer: Conv | Linear, part: IntArray, *, is_whole: bool) -> str:
-    """Weights as the values that codes stand for; uniform ones through a ``Quant`` node."""
+    """Weights as the values that codes stand for; integers through a ``Quant`` node."""
     matrix = part.T if isinstance(layer, Linear) else part
     values = graph.constant(matrix * 2.0 ** -_shift(layer), np.float32)
     grid = layer.weight_grid
-    if grid.scheme is not UNIFORM or not is_whole:
+    if grid.scheme.integer_range is None or not is_whole:
         return values
     scale = graph.constant(2.0 ** -_shift(layer), np.float32)
-    return _quant(graph, values, scale, grid.bits, signed=True)
+    narrow = grid.scheme is SYMMETRIC
+    return _quant(graph, values, scale, grid.bits, signed=True, narrow=narrow)
 
 
 def _products(graph: GraphWriter, layer: Conv | Linear, codes: str, values: str) -> str:

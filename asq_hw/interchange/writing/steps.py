@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ from asq_hw.interchange.writing.integers import add, clamp, multiply, rshift
 from asq_hw.interchange.writing.known import check_known
 from asq_hw.network.activation import ActivationQuantizer, AdapterStage, AdaptiveStep, FixedStep
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.fixedpoint import exp2
 from asq_hw.numbers.widths import MAX_FEATURE_BITS
 
-__all__ = ["STEP_WRITERS", "write_step"]
+__all__ = ["STEP_WRITERS", "Quantizing", "write_step"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,70 +30,76 @@ class StepWriter:
     Parameters
     ----------
     write : callable
-        Takes the graph, the quantizer, its step and X (int64); returns the step.
+        Takes what is in hand, and a step; returns its tensor or constant.
     fields : frozenset of str
         What it takes into account.
     """
 
-    write: Callable[[GraphWriter, ActivationQuantizer, Any, Callable[[], str]], Step]
+    write: Callable[[Quantizing, Any], Step]
     fields: frozenset[str]
 
 
-def write_step(
-    graph: GraphWriter, layer: str, quantizer: ActivationQuantizer, integers: Callable[[], str]
-) -> Step:
-    """A quantizer's step ``D``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantizing:
+    """What a step is written from.
 
     Parameters
     ----------
     graph : GraphWriter
-    layer : str
-        For messages.
     quantizer : ActivationQuantizer
+        The step's.
     integers : callable
         Makes X of the map that is quantized, int64, where it is needed.
+    earlier : mapping of str to Step
+        The steps of the layers before.
+    """
+
+    graph: GraphWriter
+    quantizer: ActivationQuantizer
+    integers: Callable[[], str]
+    earlier: Mapping[str, Step]
+
+
+def write_step(layer: str, given: Quantizing) -> Step:
+    """A quantizer's step ``D``.
+
+    Parameters
+    ----------
+    layer : str
+        For messages.
+    given : Quantizing
+        What it is written from.
 
     Raises
     ------
     InputError
         If it has no form in ONNX.
     """
+    quantizer = given.quantizer
     writer = STEP_WRITERS.get(type(quantizer.step))
     if writer is None:
         raise InputError(f"{layer}: {type(quantizer.step).__name__} has no form in ONNX")
     check_known(layer, quantizer, frozenset({"grid", "step", "step_fraction_bits"}))
     check_known(layer, quantizer.step, writer.fields)
-    return writer.write(graph, quantizer, quantizer.step, integers)
+    return writer.write(given, quantizer.step)
 
 
-def _fixed(
-    graph: GraphWriter, quantizer: ActivationQuantizer, step: FixedStep, integers: object
-) -> Step:
-    del graph, quantizer, integers
+def _fixed(given: Quantizing, step: FixedStep) -> Step:
+    del given
     return step.step
 
 
-def _adaptive(
-    graph: GraphWriter,
-    quantizer: ActivationQuantizer,
-    step: AdaptiveStep,
-    integers: Callable[[], str],
-) -> Step:
-    del quantizer
-    values = _means(graph, step, integers())
+def _adaptive(given: Quantizing, step: AdaptiveStep) -> Step:
+    graph = given.graph
+    values = _means(graph, step, given.integers())
     for stage in step.stages:
         values = _stage(graph, stage, values)
     return _by_sample(graph, values)
 
 
-def _log_linear(
-    graph: GraphWriter,
-    quantizer: ActivationQuantizer,
-    step: LogLinearStep,
-    integers: Callable[[], str],
-) -> Step:
-    del quantizer
-    means = _means(graph, step, integers())
+def _log_linear(given: Quantizing, step: LogLinearStep) -> Step:
+    graph = given.graph
+    means = _means(graph, step, given.integers())
     total = graph.op("MatMul", means, graph.constant(step.weight[:, None]))
     scaled = rshift(graph, multiply(graph, total, step.multiplier), step.shift)
     exponent = clamp(graph, add(graph, scaled, step.offset), step.lowest, step.highest)
@@ -101,13 +108,16 @@ def _log_linear(
     return _by_sample(graph, graph.op("Gather", graph.constant(table), place))
 
 
-def _shared_exponent(
-    graph: GraphWriter,
-    quantizer: ActivationQuantizer,
-    step: SharedExponentStep,
-    integers: Callable[[], str],
-) -> Step:
-    magnitude = graph.op("Abs", integers())
+def _shared_adapter(given: Quantizing, step: SharedAdapterStep) -> Step:
+    graph, first = given.graph, given.earlier[step.layer]
+    assert isinstance(first, str), "an adapter's step is a tensor"
+    scaled = rshift(graph, multiply(graph, first, step.multiplier), step.shift)
+    return clamp(graph, scaled, step.minimum, step.maximum)
+
+
+def _shared_exponent(given: Quantizing, step: SharedExponentStep) -> Step:
+    graph, quantizer = given.graph, given.quantizer
+    magnitude = graph.op("Abs", given.integers())
     axes = graph.constant([1, 2, 3])
     largest = graph.op("ReduceMax", magnitude, axes, keepdims=1)
     # The exponent is how many powers of two from 2 on the largest value reaches.
@@ -158,6 +168,10 @@ STEP_WRITERS: dict[type, StepWriter] = {
                 "highest",
             }
         ),
+    ),
+    SharedAdapterStep: StepWriter(
+        write=_shared_adapter,
+        fields=frozenset({"layer", "multiplier", "shift", "minimum", "maximum"}),
     ),
     SharedExponentStep: StepWriter(write=_shared_exponent, fields=frozenset({"lowest", "highest"})),
 }

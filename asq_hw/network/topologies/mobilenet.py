@@ -5,7 +5,9 @@ Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", arXiv:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from asq_hw.network.topologies.layers import Block, Classifier, Convolution, Plan, Step
 from asq_hw.network.topologies.topology import Topology
@@ -23,6 +25,10 @@ _STAGES = (
 )
 """Expansion, channels, blocks, first stride (Table 2)."""
 
+_SMALL_STAGES = (_STAGES[0], (6, 24, 2, 1), *_STAGES[2:])
+"""For small images, with a stem that keeps their size: three halvings in place of five."""
+
+_SOURCE = "Sandler et al., arXiv:1801.04381"
 _STEM = 32
 _HEAD = 1280
 
@@ -121,12 +127,18 @@ class MobileNetV2(Plan):
         return (self.conv1, *self.blocks, self.conv2)
 
 
-def _mobilenetv2(width: int, in_channels: int, num_classes: int) -> MobileNetV2:
+def _mobilenetv2(
+    stages: Sequence[tuple[int, int, int, int]],
+    stride: int,
+    width: int,
+    in_channels: int,
+    num_classes: int,
+) -> MobileNetV2:
     """The network whose stem has `width` channels: 32 in the paper's, and all others scale."""
     channels = _scaled(_STEM, width)
-    conv1 = Convolution(name="conv1", in_channels=in_channels, out_channels=channels, stride=2)
+    conv1 = Convolution(name="conv1", in_channels=in_channels, out_channels=channels, stride=stride)
     blocks = []
-    for stage, (expansion, stage_channels, count, first_stride) in enumerate(_STAGES):
+    for stage, (expansion, stage_channels, count, first_stride) in enumerate(stages):
         out_channels = _scaled(stage_channels, width)
         for block in range(count):
             blocks.append(
@@ -158,10 +170,19 @@ def _scaled(channels: int, width: int) -> int:
 TOPOLOGIES = (
     Topology(
         name="mobilenetv2",
-        source="Sandler et al., arXiv:1801.04381",
-        make_plan=_mobilenetv2,
+        source=_SOURCE,
+        make_plan=partial(_mobilenetv2, _STAGES, 2),
         width=_STEM,
         image_size=224,
         num_classes=1000,
+    ),
+    Topology(
+        name="mobilenetv2-32",
+        source=_SOURCE,
+        variant_of="mobilenetv2",
+        make_plan=partial(_mobilenetv2, _SMALL_STAGES, 1),
+        width=_STEM,
+        image_size=32,
+        num_classes=10,
     ),
 )

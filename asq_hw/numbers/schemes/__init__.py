@@ -13,12 +13,23 @@ from asq_hw.numbers.schemes.apot import APOT
 from asq_hw.numbers.schemes.post import POST
 from asq_hw.numbers.schemes.pot import POT
 from asq_hw.numbers.schemes.scheme import GridShape, Scheme
+from asq_hw.numbers.schemes.symmetric import SYMMETRIC
 from asq_hw.numbers.schemes.uniform import UNIFORM
 
-__all__ = ["APOT", "POST", "POT", "SCHEMES", "UNIFORM", "GridShape", "Scheme", "scheme_named"]
+__all__ = [
+    "APOT",
+    "POST",
+    "POT",
+    "SCHEMES",
+    "SYMMETRIC",
+    "UNIFORM",
+    "GridShape",
+    "Scheme",
+    "scheme_named",
+]
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
-    {scheme.name: scheme for scheme in (UNIFORM, POT, POST, APOT)}
+    {scheme.name: scheme for scheme in (UNIFORM, SYMMETRIC, POT, POST, APOT)}
 )
 """Every scheme by its name."""
 

@@ -46,6 +46,9 @@ class Scheme:
         Those that its grids can have, the default first.
     can_be_unsigned : bool
         Whether there are grids without negative levels.
+    integer_range : callable, optional
+        Where the levels are consecutive integers times a power of two: from a grid's shape to
+        the smallest and the largest of them, Qn and Qp in Eq. 1.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Scheme:
     make_levels: Callable[[GridShape], list[Level]]
     encodings: tuple[Encoding, ...] = (Encoding.PACKED,)
     can_be_unsigned: bool = False
+    integer_range: Callable[[GridShape], tuple[int, int]] | None = None
 
     def __str__(self) -> str:
         return self.name

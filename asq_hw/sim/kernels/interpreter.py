@@ -67,8 +67,9 @@ def interpreter() -> Interpreter:
                 if memory.stop[0]:
                     return False
                 step = program.steps[s]
-                counts = batch.statistics[n, step.layer]
-                sample = Sample(row=row, keep=batch.keep, statistics=counts)
+                layers = batch.statistics[n]
+                counts = layers[step.layer]
+                sample = Sample(row=row, keep=batch.keep, statistics=counts, layers=layers)
                 _compute(step, program, memory, batch.images[n], sample, form)
             scores = batch.scores[n]
             scores[:] = memory.maps[row, batch.output : batch.output + scores.shape[0]]

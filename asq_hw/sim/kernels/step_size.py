@@ -11,7 +11,7 @@ from asq_hw.sim.instruction_sets import LANES, Form
 from asq_hw.sim.kernels.llvm import address
 from asq_hw.sim.kernels.pool import sum_pixels, sum_rows
 from asq_hw.sim.kernels.step_size_vector import HALF_BITS, MAX_PRODUCTS, multiply_row
-from asq_hw.sim.program import ComputeType, Memory, Program
+from asq_hw.sim.program import ComputeType, Memory, Program, Sample, Statistic
 from asq_hw.sim.records import NOWHERE, ConvolutionRecord, StageRecord
 
 __all__ = ["step_size"]
@@ -26,9 +26,9 @@ Vector = NDArray[np.int64]
 
 @jit
 def step_size(
-    layer: ConvolutionRecord, program: Program, maps: Maps, memory: Memory, form: Form
+    layer: ConvolutionRecord, program: Program, memory: Memory, sample: Sample, form: Form
 ) -> int:
-    """``D``: the file's, or what adapter or exponent make of the source.
+    """``D``: the file's, what adapter or exponent make of the source, or another layer's.
 
     Parameters
     ----------
@@ -36,17 +36,19 @@ def step_size(
         The layer.
     program : Program
         Tables that the layer's record points into.
-    maps : array
-        The sample's feature maps.
     memory : Memory
         The thread's arrays.
+    sample : Sample
+        Which sample of the batch, and the steps of the layers before.
     form : Portable, Avx2 or Vnni
         Which instructions the loops are compiled to; only its type matters.
     """
-    adapter, vectors = layer.quantizer.adapter, memory.vectors
+    adapter, vectors, maps = layer.quantizer.adapter, memory.vectors, memory.maps[sample.row]
     if adapter.stages == 0:
         if layer.quantizer.exponent.highest != NOWHERE:
             return _shared_exponent_step(layer, maps)
+        if layer.quantizer.shared.layer != NOWHERE:
+            return _shared_adapter_step(layer, sample)
         return layer.quantizer.step_size
     in_bytes = layer.compute_type == ComputeType.INT8
     _mean_channels(layer, maps, memory, form)
@@ -70,6 +72,16 @@ def _power(powers: Vector, exponent: int) -> int:
     dropped = _MOST_DROPPED - (exponent >> EXP2_FRACTION_BITS)
     entry = powers[exponent & (_FRACTIONS - 1)]
     return (entry + ((np.int64(1) << dropped) >> 1)) >> dropped  # type: ignore[no-any-return]
+
+
+@jit
+def _shared_adapter_step(layer: ConvolutionRecord, sample: Sample) -> int:
+    """The other layer's step, times the constant."""
+    shared = layer.quantizer.shared
+    step = sample.layers[shared.layer, Statistic.STEP_SIZE]
+    half = (np.int64(1) << shared.shift) >> 1
+    scaled = (step * shared.multiplier + half) >> shared.shift
+    return min(max(scaled, shared.minimum), shared.maximum)  # type: ignore[no-any-return]
 
 
 @jit

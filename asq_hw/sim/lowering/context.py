@@ -26,6 +26,8 @@ class Context:
     """A network's maps and packed weights, where all of them stand, and the tables that grow."""
 
     tables: Tables
+    numbers: Mapping[str, int]
+    """Of layers, in the order of execution."""
     maps: Mapping[str, FeatureMap]
     layout: Layout
     packed: Mapping[str, PackedWeights]

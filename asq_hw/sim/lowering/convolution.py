@@ -10,6 +10,7 @@ import numpy as np
 from asq_hw.network.activation import AdapterStage, AdaptiveStep, FixedStep
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.fixedpoint import exp2_table
 from asq_hw.numbers.odd_codes import odd_code_range
@@ -23,6 +24,7 @@ from asq_hw.sim.records import (
     NO_ADAPTER,
     NO_EXPONENT,
     NO_ODD_CODES,
+    NO_SHARED_STEP,
     NOWHERE,
     AdapterRecord,
     CodesRecord,
@@ -32,6 +34,7 @@ from asq_hw.sim.records import (
     OddCodesRecord,
     QuantizerRecord,
     RequantizationRecord,
+    SharedStepRecord,
     StageRecord,
 )
 
@@ -56,7 +59,7 @@ def convolution_record(layer: Conv | Linear, context: Context) -> ConvolutionRec
 
 def _quantizer(layer: Conv | Linear, context: Context) -> QuantizerRecord:
     quantizer = layer.quantizer
-    step_size, adapter, exponent = 0, NO_ADAPTER, NO_EXPONENT
+    step_size, adapter, exponent, shared = 0, NO_ADAPTER, NO_EXPONENT, NO_SHARED_STEP
     match quantizer.step:
         case FixedStep(step=step):
             step_size = step
@@ -68,12 +71,21 @@ def _quantizer(layer: Conv | Linear, context: Context) -> QuantizerRecord:
             exponent = ExponentRecord(
                 shift=quantizer.exponent_shift, lowest=lowest, highest=highest
             )
+        case SharedAdapterStep() as other:
+            shared = SharedStepRecord(
+                layer=context.numbers[other.layer],
+                multiplier=other.multiplier,
+                shift=other.shift,
+                minimum=other.minimum,
+                maximum=other.maximum,
+            )
         case _:
             assert_never(quantizer.step)
     return QuantizerRecord(
         step_size=step_size,
         adapter=adapter,
         exponent=exponent,
+        shared=shared,
         step_fraction_bits=quantizer.step_fraction_bits,
         code_low=quantizer.grid.minimum,
         code_high=quantizer.grid.maximum,

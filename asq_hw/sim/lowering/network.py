@@ -102,6 +102,7 @@ def lower(
     budget.check(taken := plan_bytes(network, packed, layout))
     context = Context(
         tables=Tables(),
+        numbers={layer.name: number for number, layer in enumerate(network.layers)},
         maps=network.feature_maps(),
         layout=layout,
         packed=packed,

@@ -178,10 +178,11 @@ def _integer_maps(network: IntegerNetwork, pixels: Tensor) -> dict[str, Tensor]:
     """Every layer's integers."""
     formats = {name: made.format for name, made in network.feature_maps().items()}
     maps: dict[str, Tensor] = {}
+    steps: dict[str, Tensor] = {}
     for layer in network.layers:
         sources = [maps[name] for name in layer.source_names] or [pixels.double()]
         bits = formats[layer.name].bits
-        maps[layer.name] = run_layer(layer, sources, bits, network.trained_product)
+        maps[layer.name] = run_layer(layer, sources, bits, network.trained_product, steps)
     return maps
 
 

@@ -17,6 +17,7 @@ from asq_hw.network.activation import (
     Step,
 )
 from asq_hw.network.log_linear import MAX_EXPONENT, LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.fixedpoint import EXP2_FRACTION_BITS, quantize_multiplier
 from asq_hw.numbers.widths import (
@@ -33,6 +34,7 @@ from asq_hw.train.quantizers.activations import (
 )
 from asq_hw.train.quantizers.adapter import BETA_FLOOR, PaperAdapter, weight_scale
 from asq_hw.train.quantizers.log_linear import LARGEST_EXPONENT, LogLinearAdapter
+from asq_hw.train.quantizers.shared_adapter import SharedAdapter
 
 __all__ = ["activation_quantizer"]
 
@@ -71,6 +73,8 @@ def _integer_step(
             return _adaptive_step(origin, adapter, step)
         case LogLinearAdapter() as adapter:
             return _log_linear_step(origin, adapter, step)
+        case SharedAdapter():
+            return _shared_adapter_step(origin, step)
         case adapter:
             raise InputError(f"{origin.name}: {type(adapter).__name__} has no integer form")
 
@@ -154,6 +158,19 @@ def _log_linear_step(
         offset=round(fractions * (level + still)),
         lowest=lowest,
         highest=highest,
+    )
+
+
+def _shared_adapter_step(origin: WeightedSource, step: float) -> SharedAdapterStep:
+    """The first layer's step times the ratio of both learned steps, in units of the integers."""
+    assert origin.first is not None
+    multiplier, shift = _multiplier(origin.name, step / origin.first.unit)
+    return SharedAdapterStep(
+        layer=origin.first.layer,
+        multiplier=multiplier,
+        shift=shift,
+        minimum=max(1, math.floor(BETA_FLOOR * step + 0.5)),
+        maximum=(1 << STEP_BITS) - 1,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -45,10 +45,13 @@ from asq_hw.train.export.calibration import Calibration, calibrate
 from asq_hw.train.export.comparison import compare
 from asq_hw.train.export.formats import feature_formats, reach_of_pixels
 from asq_hw.train.export.integer_layers import integer_weighted
-from asq_hw.train.export.source import WeightedSource
+from asq_hw.train.export.source import FirstStep, WeightedSource
 from asq_hw.train.export.tables import integer_lookup
 from asq_hw.train.graph.operations import Operation, OperationKind, trace
 from asq_hw.train.modes import evaluation_mode
+from asq_hw.train.quantizers.activations import OneStepActivationQuantizer
+from asq_hw.train.quantizers.adapter import Adapter
+from asq_hw.train.quantizers.shared_adapter import SharedAdapter
 from asq_hw.train.recipes import Recipe
 
 __all__ = ["export_network", "integer_network", "network_name"]
@@ -198,6 +201,8 @@ class _Exporter:
     formats: dict[str, FeatureFormat]
     ranges: Calibration
     images: ImageSpec
+    first_steps: dict[Adapter, FirstStep] = field(default_factory=dict)
+    """Of the layers that were made, by their adapters."""
 
     def layer(self, operation: Operation) -> Layer:
         """The integer layer of one traced operation."""
@@ -241,7 +246,9 @@ class _Exporter:
     def _weighted(self, operation: Operation) -> Layer:
         source = operation.sources[0]
         assert operation.weighted is not None
-        return integer_weighted(
+        quantizer = operation.weighted.activation_quantizer
+        adapter = None if quantizer is None else quantizer.adapter
+        layer = integer_weighted(
             WeightedSource(
                 name=operation.name,
                 source=source,
@@ -254,8 +261,18 @@ class _Exporter:
                 positions=self.ranges.positions[source],
                 largest_step=self.ranges.step.get(operation.name, 0.0),
                 largest_hidden=self.ranges.hidden.get(operation.name, 0.0),
+                first=self._first_step(adapter),
             )
         )
+        if adapter is not None and isinstance(quantizer, OneStepActivationQuantizer):
+            bits = self.formats[source].fraction_bits + layer.quantizer.step_fraction_bits
+            unit = float(quantizer.step().detach()) * 2.0**bits
+            self.first_steps[adapter] = FirstStep(layer=layer.name, unit=unit)
+        return layer
+
+    def _first_step(self, adapter: Adapter | None) -> FirstStep | None:
+        """What a layer that takes another one's adapter has to know of that layer."""
+        return self.first_steps[adapter.first] if isinstance(adapter, SharedAdapter) else None
 
     def _add(self, operation: Operation) -> Add:
         return Add(name=operation.name, sources=(operation.sources[0], operation.sources[1]))

@@ -7,7 +7,7 @@ far below what the comparison looks for. The judge of executors is `asq_hw.oracl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any, assert_never
 
@@ -38,6 +38,7 @@ from asq_hw.network.layers import (
     Select,
 )
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.fixedpoint import SQRT2_MULTIPLIER
 from asq_hw.numbers.odd_codes import ODD_STEP_SHIFT, odd_code_range
@@ -46,7 +47,13 @@ from asq_hw.numbers.products import Product
 __all__ = ["run_layer"]
 
 
-def run_layer(layer: Layer, sources: Sequence[Tensor], bits: int, product: Product) -> Tensor:
+def run_layer(
+    layer: Layer,
+    sources: Sequence[Tensor],
+    bits: int,
+    product: Product,
+    steps: dict[str, Tensor],
+) -> Tensor:
     """The integers of a layer's output.
 
     Parameters
@@ -59,6 +66,8 @@ def run_layer(layer: Layer, sources: Sequence[Tensor], bits: int, product: Produ
         Width of its output.
     product : Product
         How weights with the square root of two are multiplied.
+    steps : dict of str to float64 tensors
+        The steps of the layers before; this one's is added.
 
     Returns
     -------
@@ -66,7 +75,8 @@ def run_layer(layer: Layer, sources: Sequence[Tensor], bits: int, product: Produ
         Integers.
     """
     if isinstance(layer, Conv | Linear):
-        return _weighted(layer, sources[0], bits, product)
+        steps[layer.name] = _step(layer.quantizer, sources[0], steps)
+        return _weighted(layer, sources[0], steps[layer.name], bits, product)
     return _integers(layer, sources, bits)
 
 
@@ -152,8 +162,8 @@ def _(layer: GlobalAveragePool, sources: Sequence[Tensor], bits: int) -> Tensor:
     return _saturate(_shifted(sums * layer.multiplier, layer.shift), bits)
 
 
-def _weighted(layer: Conv | Linear, x: Tensor, bits: int, product: Product) -> Tensor:
-    step, grid = _step(layer.quantizer, x), layer.quantizer.grid
+def _weighted(layer: Conv | Linear, x: Tensor, step: Tensor, bits: int, product: Product) -> Tensor:
+    grid = layer.quantizer.grid
     codes = _codes(layer, x, step, (grid.minimum, grid.maximum))
     even, odd = (_double(part) for part in layer.decoded_weights())
     if product.uses_odd_codes(layer.weight_grid):
@@ -183,7 +193,7 @@ def _dot_products(layer: Conv | Linear, codes: Tensor, weights: Tensor) -> Tenso
     )
 
 
-def _step(quantizer: ActivationQuantizer, x: Tensor) -> Tensor:
+def _step(quantizer: ActivationQuantizer, x: Tensor, earlier: Mapping[str, Tensor]) -> Tensor:
     """``D`` of each sample, of shape (N, 1, 1, 1), or (1, 1, 1, 1) where it is the same."""
     step = quantizer.step
     match step:
@@ -203,6 +213,9 @@ def _step(quantizer: ActivationQuantizer, x: Tensor) -> Tensor:
             largest = x.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
             exponent = torch.frexp(largest).exponent - 1 + quantizer.exponent_shift
             return torch.exp2(exponent.clamp(step.lowest, step.highest).double())
+        case SharedAdapterStep():
+            shared = _shifted(earlier[step.layer] * step.multiplier, step.shift)
+            return shared.clamp(step.minimum, step.maximum)
         case _:
             assert_never(step)
 

@@ -13,9 +13,17 @@ from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.numbers.widths import BIAS_BITS
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 
-__all__ = ["Real", "WeightedSource", "integer_bias", "real_array"]
+__all__ = ["FirstStep", "Real", "WeightedSource", "integer_bias", "real_array"]
 
 Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstStep:
+    """The layer whose adapter another one takes, and its integer step where beta is 1."""
+
+    layer: str
+    unit: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +32,7 @@ class WeightedSource:
 
     `low` and `high` are each output channel's extremes in calibration, `positions` the source's
     height times width; `largest_step` and, where there is an adapter with hidden values,
-    `largest_hidden` are what calibration saw.
+    `largest_hidden` are what calibration saw. `first` is the layer whose adapter it takes.
     """
 
     name: str
@@ -38,6 +46,7 @@ class WeightedSource:
     positions: int
     largest_step: float
     largest_hidden: float
+    first: FirstStep | None = None
 
 
 def integer_bias(name: str, values: Real) -> NDArray[np.int64]:

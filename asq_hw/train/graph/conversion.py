@@ -18,7 +18,10 @@ from asq_hw.train.graph.quantizable import weighted_nodes
 from asq_hw.train.graph.signs import has_hooks, unsigned_nodes
 from asq_hw.train.methods.factory import activation_quantizer, weight_quantizer
 from asq_hw.train.methods.method import ActivationSettings, WeightSettings
+from asq_hw.train.quantizers.activations import BaseActivationQuantizer
+from asq_hw.train.quantizers.adapter import Adapter
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
+from asq_hw.train.quantizers.shared_adapter import SharedAdapter
 from asq_hw.train.recipes.quantization import LayerSettings, Quantization
 
 __all__ = ["LayerRole", "layer_roles", "quantize"]
@@ -111,6 +114,7 @@ def quantize(model: nn.Module, how: Quantization) -> nn.Module:
     roles = layer_roles(model)
     _check_rules(roles, how)
     twins: dict[nn.Module, nn.Module] = {}
+    shared = _Blocks(how)
     for name, role in roles.items():
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Conv2d | nn.Linear)
@@ -118,12 +122,44 @@ def quantize(model: nn.Module, how: Quantization) -> nn.Module:
             twins[layer] = _twin(layer, how.of_layer(name, is_edge=role.is_edge), role, how)
         except InputError as error:
             raise InputError(f"layer {name}: {error}") from None
+        shared.add(name, twins[layer])
+    shared.check()
     # Only now, where nothing can be refused any more, and under every name a layer has.
     for parent in list(model.modules()):
         for child, module in parent._modules.items():
             if module in twins:
                 parent._modules[child] = twins[module]
     return model
+
+
+class _Blocks:
+    """Blocks of layers, each with the adapter of its first."""
+
+    def __init__(self, how: Quantization) -> None:
+        self._how = how
+        self._first: dict[str, Adapter] = {}
+        self._is_shared = False
+
+    def add(self, name: str, layer: nn.Module) -> None:
+        """Let a layer take the adapter of its block, if that has one."""
+        block, quantizer = self._how.block_of(name), layer.activation_quantizer
+        if block is None or not isinstance(quantizer, BaseActivationQuantizer):
+            return
+        if quantizer.adapter is None:
+            return
+        if block in self._first:
+            quantizer.adapter = SharedAdapter(self._first[block])
+            self._is_shared = True
+        else:
+            self._first[block] = quantizer.adapter
+
+    def check(self) -> None:
+        """Make sure that the pattern of blocks, if there is one, joins some layers."""
+        if self._how.adapter_block and not self._is_shared:
+            raise InputError(
+                f"{self._how.SUBJECT}adapter_block must match the beginning of the names of "
+                f"several layers with adapters, not {self._how.adapter_block!r}"
+            )
 
 
 def _check_rules(names: Iterable[str], how: Quantization) -> None:

@@ -46,6 +46,13 @@ METHODS = (
         activations=Use(maker="lsq:activation_quantizer", has_integer_form=True),
     ),
     Method(
+        name="symmetric",
+        title="LSQ, symmetric",
+        levels="uniform without the lowest level, learned step",
+        source="arXiv:1902.08153, narrow range",
+        weights=Use(maker="symmetric:weight_quantizer", has_integer_form=True),
+    ),
+    Method(
         name="lsq+",
         title="LSQ+",
         levels="uniform, learned step and, for activations, offset",

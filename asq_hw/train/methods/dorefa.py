@@ -11,7 +11,7 @@ from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.train.methods.method import ActivationSettings, WeightSettings
 from asq_hw.train.quantizers.activations import OneStepActivationQuantizer
 from asq_hw.train.quantizers.gradients import computed, straight_round
-from asq_hw.train.quantizers.weights import IntegerWeightQuantizer, uniform_codes
+from asq_hw.train.quantizers.weights import IntegerWeightQuantizer, integer_codes
 
 __all__ = [
     "DorefaActivationQuantizer",
@@ -64,7 +64,7 @@ class DorefaWeightQuantizer(IntegerWeightQuantizer):
     def level_codes(self, weight: Tensor) -> Tensor:
         """The grid's two's complement codes, int64, in the shape of `weight`."""
         with torch.no_grad():
-            return uniform_codes(self._integers(weight), self.grid)
+            return integer_codes(self._integers(weight), self.grid)
 
 
 class DorefaActivationQuantizer(OneStepActivationQuantizer):

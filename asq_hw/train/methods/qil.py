@@ -14,8 +14,8 @@ from asq_hw.train.quantizers.gradients import computed, straight_round
 from asq_hw.train.quantizers.positive import PositiveParameter
 from asq_hw.train.quantizers.weights import (
     IntegerWeightQuantizer,
+    integer_codes,
     per_output_channel,
-    uniform_codes,
 )
 
 __all__ = [
@@ -81,7 +81,7 @@ class QilWeightQuantizer(IntegerWeightQuantizer):
     def level_codes(self, weight: Tensor) -> Tensor:
         """The grid's two's complement codes, int64, in the shape of `weight`."""
         with torch.no_grad():
-            return uniform_codes(self._integers(weight), self.grid)
+            return integer_codes(self._integers(weight), self.grid)
 
 
 class QilActivationQuantizer(BaseActivationQuantizer):

@@ -202,19 +202,21 @@ class ActivationQuantizer(OneStepActivationQuantizer):
 
     def odd(self, x: Tensor) -> Tensor:
         """The input by its odd codes; nothing that watches the adapter sees it twice."""
-        beta: Tensor | None = None
-        if self.adapter is not None:
-            x, means = with_channel_means(x) if x.dim() == 4 else (x, x)
-            beta = self.adapter.forward(means)
+        x, means = self._with_means(x)
+        beta = None if self.adapter is None else self.adapter.forward(means)
         root = math.sqrt(2)
         return self._round(x * root, odd_code_range(self.grid), beta) / root
 
     def _quantize(self, x: Tensor) -> Tensor:
-        beta: Tensor | None = None
-        if self.adapter is not None:
-            x, means = with_channel_means(x) if x.dim() == 4 else (x, x)
-            beta = self.adapter(means)
+        x, means = self._with_means(x)
+        beta = None if self.adapter is None else self.adapter(means)
         return self._round(x, (self.grid.minimum, self.grid.maximum), beta)
+
+    def _with_means(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The input, and what the adapter reads of it."""
+        if self.adapter is None or not self.adapter.reads_input or x.dim() != 4:
+            return x, x
+        return with_channel_means(x)
 
     def _round(self, x: Tensor, ends: tuple[int, int], beta: Tensor | None) -> Tensor:
         return round_uniform(

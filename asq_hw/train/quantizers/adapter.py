@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -86,12 +86,34 @@ def channel_means(x: Tensor) -> Tensor:
 
 
 class Adapter(ABC, nn.Module):
-    """Base: a map from a sample's feature map to one positive factor, ``beta`` (paper, Eq. 4)."""
+    """Base: a map from a sample's feature map to one positive factor, ``beta`` (paper, Eq. 4).
+
+    Attributes
+    ----------
+    keeps_latest : bool
+        Whether other layers take what it gave.
+    latest : float tensor of shape (N,), or None
+        What it gave at last, for these; copies begin without.
+    """
+
+    reads_input: ClassVar[bool] = True
+    """Whether beta depends on this layer's own input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keeps_latest = False
+        self.latest: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` or ``(N, C)`` to beta of shape ``(N,)``, at least `BETA_FLOOR`."""
         with _in_full_precision(x.device.type):
-            return self._beta(channel_means(x))
+            beta = self._beta(channel_means(x) if self.reads_input else x)
+        if self.keeps_latest:
+            self.latest = beta
+        return beta
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"latest": None}
 
     def start(self, means: Tensor) -> None:
         """See the first batch's channel means ``(N, C)``, without learning from them."""

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.schemes import UNIFORM
 from asq_hw.train.methods.adapting import StepStart
 from asq_hw.train.quantizers.initial_scales import first_steps, initial_alphas
 from asq_hw.train.quantizers.levels import level_table
@@ -28,9 +27,9 @@ __all__ = [
     "ScaledWeightQuantizer",
     "UniformWeightQuantizer",
     "WeightQuantizer",
+    "integer_codes",
     "make_weight_quantizer",
     "per_output_channel",
-    "uniform_codes",
 ]
 
 
@@ -161,19 +160,20 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
         )
 
     def scale(self) -> Tensor:
-        """``step * 2**(bits - 1)``: a uniform grid's levels are ``q * 2**-(bits - 1)``."""
+        """``step * 2**(bits - 1)``: the grid's levels are ``q * 2**-(bits - 1)``."""
         return self.step().detach() * 2.0 ** (self.grid.bits - 1)
 
     def level_codes(self, weight: Tensor) -> Tensor:
-        """The grid's two's complement codes, int64, in the shape of `weight`."""
+        """The grid's codes of the quantized weights, int64, in the shape of `weight`."""
         with torch.no_grad():
-            return uniform_codes(torch.round(weight / self.step()), self.grid)
+            return integer_codes(torch.round(weight / self.step()), self.grid)
 
 
-def uniform_codes(integers: Tensor, grid: Grid) -> Tensor:
-    """The two's complement codes of integers, clipped to a uniform grid, as int64."""
-    bounded = integers.clamp(grid.minimum, grid.maximum).to(torch.int64)
-    return bounded.remainder(1 << grid.bits)
+def integer_codes(integers: Tensor, grid: Grid) -> Tensor:
+    """The codes of integers, clipped to a grid of integers, as int64."""
+    places = integers.clamp(grid.minimum, grid.maximum).to(torch.int64) - grid.minimum
+    codes = [level.code for level in grid.ordered_levels]
+    return torch.tensor(codes, device=integers.device)[places]
 
 
 class GridWeightQuantizer(ScaledWeightQuantizer):
@@ -215,6 +215,5 @@ def make_weight_quantizer(
     grid: Grid, weight: Tensor, *, per_channel: bool
 ) -> ScaledWeightQuantizer:
     """Make the quantizer that fits a signed grid: LSQ's, or the nearest level's."""
-    uniform = grid.scheme is UNIFORM
-    kind = UniformWeightQuantizer if uniform else GridWeightQuantizer
+    kind = GridWeightQuantizer if grid.scheme.integer_range is None else UniformWeightQuantizer
     return kind(grid, weight, per_channel=per_channel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from asq_hw.network.activation import ADAPTER_RATIO
@@ -86,6 +87,10 @@ class Quantization:
         Deviation of an adapter's last weights at first.
     adapter_ratio : int
         Channels for each hidden value of the paper's adapter.
+    adapter_block : str
+        Which layers share an adapter: those of one block, which is the beginning of their names, up
+        to a dot, that matches this pattern, as ``layer*.*`` does for ``layer1.0.conv2``. The first
+        of a block computes beta, and its others take it. Empty: each layer has its own.
     layers : tuple of LayerRule
         Methods and widths of single layers, the first and the last included.
     """
@@ -105,6 +110,7 @@ class Quantization:
     adapter: AdapterKind = AdapterKind.PAPER
     adapter_start: float = ADAPTER_START
     adapter_ratio: int = ADAPTER_RATIO
+    adapter_block: str = ""
     layers: tuple[LayerRule, ...] = ()
 
     def __post_init__(self) -> None:
@@ -125,7 +131,8 @@ class Quantization:
     def require_default(self, holds: bool, key: str, where: str) -> None:
         """Refuse a value that is not the default where nothing would come of it."""
         default = next(field.default for field in fields(self) if field.name == key)
-        self.require(holds or getattr(self, key) == default, key, f"{default} where {where}")
+        rule = f"{'empty' if default == '' else default} where {where}"
+        self.require(holds or getattr(self, key) == default, key, rule)
 
     def _require_effect(self) -> None:
         """Refuse a key for adapters, or a product, where nothing would come of it."""
@@ -133,7 +140,7 @@ class Quantization:
         self.require_default(is_post, "product", f"weights are {self.weights}")
         uses = [ACTIVATION_METHODS[name] for name in self.activation_names if name != NONE]
         has_adapter = any(use.has_adapter for use in uses)
-        for key in ("adapter", "adapter_start", "adapter_ratio"):
+        for key in ("adapter", "adapter_start", "adapter_ratio", "adapter_block"):
             self.require_default(has_adapter, key, f"activations are {self.activations}")
         is_paper = self.adapter is AdapterKind.PAPER
         self.require_default(is_paper, "adapter_ratio", f"adapter is {self.adapter}")
@@ -175,6 +182,14 @@ class Quantization:
         return AdapterSettings(
             kind=self.adapter, start=self.adapter_start, ratio=self.adapter_ratio
         )
+
+    def block_of(self, name: str) -> str | None:
+        """The block, by its name, whose layers a layer shares an adapter with; None if none."""
+        if not self.adapter_block:
+            return None
+        parts = name.split(".")
+        beginnings = (".".join(parts[:count]) for count in range(1, len(parts)))
+        return next((one for one in beginnings if fnmatchcase(one, self.adapter_block)), None)
 
     @property
     def is_quantized(self) -> bool:

@@ -7,7 +7,7 @@ from analysis.cost.counts import stored_counts
 from analysis.cost.networks import find_network, integer_network_shape
 from analysis.cost.overhead import Convention, overhead
 from analysis.cost.shapes import LayerKind
-from analysis.cost.topologies import named_network
+from analysis.cost.topologies import AdapterPer, Steps, named_network
 from asq_hw import modelfile
 from asq_hw.errors import InputError
 from asq_hw.network.activation import (
@@ -22,6 +22,7 @@ from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.layers import Conv, GlobalAveragePool, Input, Linear
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
@@ -253,3 +254,45 @@ def test_a_dilated_convolution_is_counted_at_its_places():
     shape = integer_network_shape(networks.network(networks.input_layer(8, 7), gaps))
     assert (shape.layers[0].out_height, shape.layers[0].out_width) == (4, 5)
     assert shape.layers[0].multiplications == 2 * 3 * 2 * 4 * 5
+
+
+def test_a_shared_adapter_costs_a_multiplier():
+    """Behind an adapter of 8 + 2 hidden: what the second layer of a block holds and does."""
+    shared = SharedAdapterStep(layer="first", multiplier=3, shift=1, minimum=1, maximum=9)
+    network = IntegerNetwork(
+        name="block",
+        layers=(
+            Input(
+                name="image",
+                height=5,
+                width=5,
+                multiplier=np.ones(8, dtype=np.int64),
+                offset=np.zeros(8, dtype=np.int64),
+                shift=0,
+                output=FORMAT,
+            ),
+            convolution("stem", "image", (8, 8, 1, 1), FixedStep(step=3)),
+            convolution("first", "stem", (8, 8, 1, 1), adapter(8, 2)),
+            convolution("second", "first", (6, 8, 1, 1), shared),
+            convolution("last", "second", (6, 6, 1, 1), FixedStep(step=3)),
+            GlobalAveragePool(name="scores", source="last", multiplier=1, shift=4),
+        ),
+    )
+    second = stored_counts(integer_network_shape(network).layers[2], 4, 4)
+    assert (second.adapter_weight_bits, second.adapter_bias_bits, second.step_bits) == (0, 0, 0)
+    assert second.adapter_scale_bits == second.adapter_operation_bits == 16
+    assert (second.pooling_bits, second.buffer_bits) == (0, 0)
+    assert (second.threshold_additions, second.comparisons) == (14, 4 * 8 * 25)
+    assert (second.multiplier_updates, second.multiplier_update_bits) == (6, 6 * 16)
+
+
+def test_named_blocks_share_the_adapter_of_their_first_layer():
+    plain = named_network("resnet20")
+    shared = named_network("resnet20", adapter_per=AdapterPer.BLOCK)
+    assert [layer.name for layer in shared.layers] == [layer.name for layer in plain.layers]
+    own = [layer.name for layer in shared.layers if layer.has_adapter]
+    assert own == [f"layer{stage}.{block}.conv1" for stage in (1, 2, 3) for block in range(3)]
+    taken = [layer.name for layer in shared.layers if layer.shares_adapter]
+    assert {*own, *taken} == {layer.name for layer in plain.layers if layer.has_adapter}
+    with pytest.raises(InputError, match="with steps fixed it cannot be block"):
+        named_network("resnet20", steps=Steps.FIXED, adapter_per=AdapterPer.BLOCK)

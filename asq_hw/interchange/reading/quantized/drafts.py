@@ -25,7 +25,7 @@ from asq_hw.network.graph import PIXEL_MAX
 from asq_hw.network.layers import Conv, Input, Layer, Linear
 from asq_hw.numbers.fixedpoint import integer_range, quantize_multiplier
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Grid
-from asq_hw.numbers.schemes import UNIFORM
+from asq_hw.numbers.schemes import UNIFORM, Scheme
 from asq_hw.numbers.widths import (
     BIAS_BITS,
     MAX_FEATURE_BITS,
@@ -171,6 +171,8 @@ class WeightedDraft(Draft):
     weights : int64 array
         (O, I / groups, kH, kW), or (O, I).
     factor, offset : float64 array of shape (O,)
+    scheme : Scheme
+        Of the weights: one whose levels are integers.
     stride, padding, dilation : pair of int
     groups : int
     """
@@ -179,6 +181,7 @@ class WeightedDraft(Draft):
     weights: NDArray[np.int64]
     factor: Reals
     offset: Reals
+    scheme: Scheme = UNIFORM
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     groups: int = 1
@@ -209,13 +212,14 @@ class WeightedDraft(Draft):
         if round(largest * (1 << shift)) >> (MULTIPLIER_BITS - 1):
             raise InputError(f"{self.name}: its outputs are too large beside its inputs")
         narrow = max(0, shift - MAX_REQUANTIZATION_SHIFT)
-        bits = _weight_bits(self.name, self.weights)
+        grid = _weight_grid(self.name, self.weights, self.scheme)
+        level_codes = np.array([level.code for level in grid.ordered_levels], dtype=np.uint16)
         fields: dict[str, Any] = {
             "name": self.name,
             "source": self.sources[0].name,
             "quantizer": quantizer,
-            "weight_grid": Grid(scheme=UNIFORM, bits=bits),
-            "weight_codes": (self.weights & ((1 << bits) - 1)).astype(np.uint16),
+            "weight_grid": grid,
+            "weight_codes": level_codes[self.weights - grid.minimum],
             "multiplier": np.array([round(value * (1 << shift)) for value in targets]),
             "narrow_shift": narrow,
             "shift": shift - narrow,
@@ -245,12 +249,13 @@ def _quantizer(name: str, codes: ActivationCodes, source: FeatureFormat) -> Acti
     )
 
 
-def _weight_bits(name: str, weights: NDArray[np.int64]) -> int:
+def _weight_grid(name: str, weights: NDArray[np.int64], scheme: Scheme) -> Grid:
+    """The grid of the fewest bits."""
     low, high = int(weights.min()), int(weights.max())
     for bits in range(MIN_BITS, MAX_BITS + 1):
-        least, most = integer_range(bits)
-        if least <= low and high <= most:
-            return bits
+        grid = Grid(scheme=scheme, bits=bits)
+        if grid.minimum <= low and high <= grid.maximum:
+            return grid
     raise InputError(f"{name}: weights must be signed codes of {MAX_BITS} bits, not {low}..{high}")
 
 

@@ -178,7 +178,7 @@ class Reading:
         codes, scales = (
             folded(node, [part, *arrays[1:]], self.graph) for part in (first.codes, first.scales)
         )
-        return Fixed(values=made, codes=codes, scales=scales)
+        return Fixed(values=made, codes=codes, scales=scales, scheme=first.scheme)
 
     def free_name(self, wanted: str) -> str:
         """A valid name that no layer has yet."""
@@ -258,7 +258,8 @@ def _quantized(node: Node, arrays: Sequence[Constant | None]) -> Fixed:
     except ValueError:
         raise node.refused(f"a scale of {quant.scale.shape} does not fit {values.shape}") from None
     codes = quant.codes(values)
-    return Fixed(values=(codes * scales).astype(np.float32), codes=codes, scales=scales)
+    real = (codes * scales).astype(np.float32)
+    return Fixed(values=real, codes=codes, scales=scales, scheme=quant.scheme)
 
 
 def _pixel_codes(image: InputDraft) -> ActivationCodes | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from asq_hw.interchange.reading.graph import Constant, Node
 from asq_hw.numbers.fixedpoint import integer_range
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
+from asq_hw.numbers.schemes import SYMMETRIC, UNIFORM, Scheme
 
 __all__ = ["QUANT_OPERATORS", "ActivationCodes", "Quant", "quant_of"]
 
@@ -77,6 +78,11 @@ class Quant:
         if not self.narrow:
             return low, high
         return (low + 1, high) if self.signed else (low, high - 1)
+
+    @property
+    def scheme(self) -> Scheme:
+        """Whose levels the codes are."""
+        return SYMMETRIC if self.signed and self.narrow else UNIFORM
 
     def codes(self, values: Constant) -> NDArray[np.int64]:
         """Codes of constants, rounded as the node says."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from asq_hw.interchange.reading.graph import Constant
 from asq_hw.interchange.reading.quantized.drafts import Draft
 from asq_hw.interchange.reading.quantized.quant import ActivationCodes
+from asq_hw.numbers.schemes import UNIFORM, Scheme
 
 __all__ = ["Fixed", "Map"]
 
@@ -25,11 +26,14 @@ class Fixed:
         Where a ``Quant`` node made it: its codes; `values` is these times `scales`.
     scales : float64 array or None
         Of the same shape.
+    scheme : Scheme
+        Whose codes they are: a narrow range is symmetric.
     """
 
     values: Constant
     codes: NDArray[np.int64] | None = field(default=None)
     scales: NDArray[np.float64] | None = field(default=None)
+    scheme: Scheme = field(default=UNIFORM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

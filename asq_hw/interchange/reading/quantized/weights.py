@@ -16,16 +16,18 @@ from asq_hw.interchange.reading.windows import Window, window_of
 from asq_hw.network.feature_map import Shape
 from asq_hw.network.layers import Pad
 from asq_hw.network.layers.windows import window_positions
+from asq_hw.numbers.schemes import Scheme
 
 __all__ = ["weighted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Weights:
-    """Codes, the output channels first, and the scale of each of these."""
+    """Codes, the output channels first, the scale of each of these, and whose codes they are."""
 
     codes: NDArray[np.int64]
     scale: NDArray[np.float64]
+    scheme: Scheme
 
 
 def weighted(reading: Reading, node: Node, inputs: Sequence[Fixed | Map | None]) -> Map:
@@ -62,6 +64,7 @@ def weighted(reading: Reading, node: Node, inputs: Sequence[Fixed | Map | None])
         shape=_shape(node, value, window, outputs, weights.codes.shape[2:]),
         codes=codes,
         weights=weights.codes,
+        scheme=weights.scheme,
         factor=weights.scale * codes.scale * gain,
         offset=offset,
         stride=(1, 1) if window is None else window.stride,
@@ -88,7 +91,9 @@ def _weights(node: Node, given: Fixed | Map | None) -> _Weights:
     rows = scales.reshape(len(scales), -1)
     if (rows != rows[:, :1]).any():
         raise node.refused("weights must have one scale, or one for each output channel")
-    return _Weights(codes=np.ascontiguousarray(codes), scale=np.array(rows[:, 0]))
+    return _Weights(
+        codes=np.ascontiguousarray(codes), scale=np.array(rows[:, 0]), scheme=given.scheme
+    )
 
 
 def _bias(node: Node, bias: Fixed, outputs: int) -> NDArray[np.float64]:
