@@ -15,7 +15,7 @@ from asq_hw.conformance.builders import (
     quantizer,
 )
 from asq_hw.datasets.cifar import CLASSES as CIFAR10_CLASSES
-from asq_hw.network.activation import AdaptiveStep
+from asq_hw.network.activation import AdaptiveStep, Step
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import (
@@ -165,13 +165,12 @@ def adaptive_shared() -> IntegerNetwork:
         stages=(adapter_stage([[127]], [4000], multiplier=3, shift=6, minimum=40, maximum=600),),
     )
     layers: list[Layer] = [input_layer(2, 3, multiplier=[2], offset=[-255])]
-    for number, taken in enumerate(
-        (
-            step,
-            SharedAdapterStep(layer="conv0", multiplier=5, shift=1, minimum=1, maximum=65535),
-            SharedAdapterStep(layer="conv0", multiplier=40001, shift=18, minimum=9, maximum=80),
-        )
-    ):
+    steps: list[Step] = [
+        step,
+        SharedAdapterStep(layer="conv0", multiplier=5, shift=1, minimum=1, maximum=65535),
+        SharedAdapterStep(layer="conv0", multiplier=40001, shift=18, minimum=9, maximum=80),
+    ]
+    for number, taken in enumerate(steps):
         layers.append(
             conv(
                 f"conv{number}",

@@ -36,6 +36,7 @@ from asq_hw.sim import tensor_shapes
 from asq_hw.sim.tensors import tensor_type
 from tests.helpers.modelfiles import join, split
 from tests.helpers.networks import (
+    network_of_a_block,
     network_of_every_kind,
     network_of_every_step,
     network_of_functions,
@@ -182,6 +183,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "R-stage": (1, "quantizer", "adapter", "stages", 0),
     "R-log-linear": (1, "quantizer", "log_linear"),
     "R-shared-exponent": (2, "quantizer", "shared_exponent"),
+    "R-shared-adapter": (2, "quantizer", "shared_adapter"),
 }
 """Where an object of each table stands among the layers of `network_for` it."""
 
@@ -194,6 +196,8 @@ def network_for(rule: str) -> IntegerNetwork:
         return network_of_selected_maps()
     if rule in ("R-multiply", "R-lookup"):
         return network_of_functions()
+    if rule == "R-shared-adapter":
+        return network_of_a_block()
     steps = ("R-log-linear", "R-shared-exponent")
     return network_of_every_step() if rule in steps else network_of_every_kind()
 
@@ -224,7 +228,7 @@ def test_tables_name_exactly_the_fields_that_are_written(tmp_path: Path) -> None
         fields = {row.field for row in rows if not row.field.startswith("tensor ")}
         written = set(part_of(graph, rule)) - {"kind", "name", "sources"}
         if rule == "R-quantizer":
-            others = {"adapter", "log_linear", "shared_exponent"}
+            others = {"adapter", "log_linear", "shared_exponent", "shared_adapter"}
             assert fields - written == others
             fields -= others
         if rule == "R-conv":
@@ -237,7 +241,7 @@ def test_tables_name_exactly_the_fields_that_are_written(tmp_path: Path) -> None
 def test_the_page_names_exactly_the_kinds() -> None:
     kinds = {kind.rule() for kind in LAYER_KINDS.values()}
     objects = {"R-output", "R-weights", "R-quantizer", "R-adapter", "R-stage"}
-    objects |= {"R-log-linear", "R-shared-exponent"}
+    objects |= {"R-log-linear", "R-shared-exponent", "R-shared-adapter"}
     assert set(TABLES) - objects | {"R-add", "R-concat", "R-flatten"} == kinds
 
 
@@ -455,7 +459,7 @@ def test_tables_cover_their_source(
     assert caught.value.rule == "R-lookup"
 
 
-BOUNDED = ("R-stage", "R-log-linear", "R-shared-exponent")
+BOUNDED = ("R-stage", "R-log-linear", "R-shared-exponent", "R-shared-adapter")
 """Tables with a minimum and a maximum that bound each other."""
 RANGES = [row for rows in TABLES.values() for row in rows if row.low is not None]
 
@@ -492,10 +496,11 @@ def test_a_quantizer_has_one_step(tmp_path: Path) -> None:
     steps = {"step": 3, "adapter": graph["layers"][1]["quantizer"]["adapter"]}
     for layer in (1, 2):
         steps |= exponents["layers"][layer]["quantizer"]
+    steps |= whole_graph(tmp_path, "R-shared-adapter")["layers"][2]["quantizer"]
     for made in (graph, exponents):
         modelfile.save(network_for("R-log-linear" if made is exponents else ""), tmp_path / "m")
         for layer in (1, 2):
-            for field in ("step", "adapter", "log_linear", "shared_exponent"):
+            for field in ("step", "adapter", "log_linear", "shared_exponent", "shared_adapter"):
                 both = copy.deepcopy(made)
                 if field in both["layers"][layer]["quantizer"]:
                     continue
@@ -503,14 +508,19 @@ def test_a_quantizer_has_one_step(tmp_path: Path) -> None:
                 assert refusal(tmp_path / "m", both)[1] in ("R-quantizer", "R-tensors"), field
 
 
-def test_steps_that_are_exponents_need_their_version(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("made", "version"), [(network_of_every_step, 3), (network_of_a_block, 6)])
+def test_steps_need_their_version(
+    made: Callable[[], IntegerNetwork], version: int, tmp_path: Path
+) -> None:
     path = tmp_path / "model.asq"
-    modelfile.save(network_of_every_step(), path)
+    modelfile.save(made(), path)
     header, body = split(path.read_bytes())
-    assert header["__metadata__"]["version"] == "3"
-    header["__metadata__"]["version"] = "2"
+    assert header["__metadata__"]["version"] == str(version)
+    header["__metadata__"]["version"] = str(version - 1)
     path.write_bytes(join(header, body))
-    with pytest.raises(ModelFileError, match="needs version 3, not 2") as caught:
+    with pytest.raises(
+        ModelFileError, match=f"needs version {version}, not {version - 1}"
+    ) as caught:
         modelfile.load(path)
     assert caught.value.rule == "R-quantizer"
 
@@ -551,7 +561,9 @@ def test_widths_are_the_pages() -> None:
     assert rows == {
         "step `D`, a stage's outputs, `minimum`, `maximum`": str(widths.STEP_BITS),
         "`multiplier` of a layer": str(widths.MULTIPLIER_BITS),
-        "`multiplier` of pooling, adapter and log-linear step": str(widths.MULTIPLIER_BITS),
+        "`multiplier` of pooling, adapter, log-linear step and shared adapter": str(
+            widths.MULTIPLIER_BITS
+        ),
         "biases, an input's multipliers, offsets, a table's values": str(widths.BIAS_BITS),
         "weights of adapters and log-linear steps": str(widths.ADAPTER_BITS),
     }
@@ -749,11 +761,12 @@ def test_what_the_reader_takes_the_schema_takes(seed: int) -> None:
     makers = (
         network_of_every_kind,
         network_of_every_step,
+        network_of_a_block,
         network_of_moved_maps,
         network_of_selected_maps,
         network_of_functions,
     )
-    network = makers[rng.choice(5, p=(0.45, 0.2, 0.1, 0.1, 0.15))]()
+    network = makers[rng.choice(6, p=(0.4, 0.15, 0.1, 0.1, 0.1, 0.15))]()
     graph = graph_of(network)
     places = places_in(graph)
     parent, key = places[rng.integers(len(places))]

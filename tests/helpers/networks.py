@@ -216,15 +216,10 @@ def log_linear_step(channels: int = 1, **changes: int) -> LogLinearStep:
 
 
 def network_of_every_step() -> IntegerNetwork:
-    """A network with every kind of step but an adapter's."""
+    """A network with both kinds of steps that are exponents, behind one whose step is fixed."""
     return network(
         input_layer(3, 3, 2),
-        conv(
-            np.arange(4).reshape(2, 2, 1, 1),
-            name="log_linear",
-            activations=quantizer(4, log_linear_step(2), step_fraction_bits=2),
-            output_bits=16,
-        ),
+        _log_linear(),
         conv(
             np.arange(36).reshape(2, 2, 3, 3) % 8,
             name="shared_exponent",
@@ -232,17 +227,27 @@ def network_of_every_step() -> IntegerNetwork:
             activations=quantizer(4, SharedExponentStep(lowest=1, highest=9), signed=True),
             output_bits=16,
         ),
-        conv(
-            np.arange(4).reshape(2, 2, 1, 1),
-            name="shared_adapter",
-            source="shared_exponent",
-            activations=quantizer(
-                4,
-                SharedAdapterStep(layer="log_linear", multiplier=3, shift=1, minimum=2, maximum=99),
-            ),
-            output_bits=16,
-        ),
-        conv([[[[1]], [[2]]]], name="fixed", source="shared_adapter", activations=quantizer(8, 3)),
+        conv([[[[1]], [[2]]]], name="fixed", source="shared_exponent", activations=quantizer(8, 3)),
+    )
+
+
+def network_of_a_block() -> IntegerNetwork:
+    """A network with a step that comes from another layer's adapter."""
+    step = SharedAdapterStep(layer="log_linear", multiplier=3, shift=1, minimum=2, maximum=99)
+    taken = quantizer(4, step, step_fraction_bits=3)
+    return network(
+        input_layer(3, 3, 2),
+        _log_linear(),
+        conv([[[[1]], [[2]]]], name="shared", source="log_linear", activations=taken),
+    )
+
+
+def _log_linear() -> Conv:
+    return conv(
+        np.arange(4).reshape(2, 2, 1, 1),
+        name="log_linear",
+        activations=quantizer(4, log_linear_step(2), step_fraction_bits=2),
+        output_bits=16,
     )
 
 
