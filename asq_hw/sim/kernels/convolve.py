@@ -152,34 +152,48 @@ def _add_both_planes(
     """The same of two planes, of which a quad of either that is all 0 adds nothing.
 
     The difference of a small code is 0 more often than the code: 0.5 to 1.06 steps are 1 in both.
+    Places are unsigned, as a signed one is compared with 0 each time, in case it counts from the
+    end: with half as many columns as two sums have, that is a fifth of the time.
     """
-    columns, quads_at, plane = layer.dot.columns, layer.dot.quads_at, layer.codes.plane
-    quads = layer.dot.quads // 2
-    behind = 4 * quads * columns
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    columns, plane = np.uint64(layer.dot.columns), np.uint64(layer.codes.plane)
+    quads, quads_at = layer.dot.quads // 2, layer.dot.quads_at
+    behind, start = four * np.uint64(quads) * columns, np.uint64(panel)
     for k in range(quads):
-        quad = window + constants[quads_at + k]
-        a, b, c, d = codes[quad], codes[quad + 1], codes[quad + 2], codes[quad + 3]
+        quad = np.uint64(window + constants[quads_at + k])
+        a, b, c, d = codes[quad], codes[quad + one], codes[quad + two], codes[quad + three]
         other = quad + plane
-        e, f, g, h = codes[other], codes[other + 1], codes[other + 2], codes[other + 3]
-        start = panel + 4 * k * columns
-        w = weights[start : start + behind + 4 * columns]
+        e, f, g, h = codes[other], codes[other + one], codes[other + two], codes[other + three]
         has_codes, has_differences = (a | b | c | d) != 0, (e | f | g | h) != 0
+        w1, w2, w3 = start + columns, start + two * columns, start + three * columns
+        v0, v1, v2, v3 = start + behind, w1 + behind, w2 + behind, w3 + behind
         if has_codes and has_differences:
             for j in range(columns):
-                v = behind + j
                 row[j] += (
-                    a * w[j] + b * w[columns + j] + c * w[2 * columns + j] + d * w[3 * columns + j]
+                    a * weights[start + j]
+                    + b * weights[w1 + j]
+                    + c * weights[w2 + j]
+                    + d * weights[w3 + j]
                 ) + (
-                    e * w[v] + f * w[columns + v] + g * w[2 * columns + v] + h * w[3 * columns + v]
+                    e * weights[v0 + j]
+                    + f * weights[v1 + j]
+                    + g * weights[v2 + j]
+                    + h * weights[v3 + j]
                 )
         elif has_codes:
             for j in range(columns):
                 row[j] += (
-                    a * w[j] + b * w[columns + j] + c * w[2 * columns + j] + d * w[3 * columns + j]
+                    a * weights[start + j]
+                    + b * weights[w1 + j]
+                    + c * weights[w2 + j]
+                    + d * weights[w3 + j]
                 )
         elif has_differences:
             for j in range(columns):
-                v = behind + j
                 row[j] += (
-                    e * w[v] + f * w[columns + v] + g * w[2 * columns + v] + h * w[3 * columns + v]
+                    e * weights[v0 + j]
+                    + f * weights[v1 + j]
+                    + g * weights[v2 + j]
+                    + h * weights[v3 + j]
                 )
+        start += four * columns
