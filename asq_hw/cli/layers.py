@@ -78,7 +78,7 @@ def layer_of(use: LayerUse, values: dict[str, Any]) -> LayerUnits | None:
     from asq_hw.modelfile import load
 
     units = LayerUnits.of(load(model_path(model)), layer, adaptive=use is LayerUse.ALWAYS)
-    return _multiplied(units, values.pop(_PRODUCT))
+    return _multiplied([units], values.pop(_PRODUCT))[0]
 
 
 def layers_of(unit: Unit, values: dict[str, Any]) -> Sequence[LayerUnits | None]:
@@ -90,14 +90,13 @@ def layers_of(unit: Unit, values: dict[str, Any]) -> Sequence[LayerUnits | None]
 
     del values[_LAYER]
     every = LayerUnits.every(load(model_path(values.pop(_MODEL))), adaptive=unit.is_adaptive)
-    product = values.pop(_PRODUCT)
-    return [_multiplied(units, product) for units in every]
+    return _multiplied(every, values.pop(_PRODUCT))
 
 
-def _multiplied(units: LayerUnits, product: str | None) -> LayerUnits:
-    """The layer in its network run with a product, which must be one that its widths allow."""
+def _multiplied(layers: Sequence[LayerUnits], product: str | None) -> Sequence[LayerUnits]:
+    """A network's layers where it runs with a product, which must be one that its widths allow."""
     if product is None:
-        return units
+        return layers
     made = Product(kind=choose(ProductKind, "product", product))
-    units.network.check_product(made)
-    return replace(units, product=made)
+    layers[0].network.check_product(made)
+    return [replace(units, product=made) for units in layers]
