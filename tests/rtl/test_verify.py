@@ -219,7 +219,7 @@ def test_a_tool_that_fails_is_a_failed_check_with_its_reason(
 
 
 @needs_yosys
-@pytest.mark.parametrize("mac", [*MACS[:6], SERIAL, *CLEARED], ids=lambda mac: mac.name)
+@pytest.mark.parametrize("mac", [*MACS[:7], SERIAL, *CLEARED], ids=lambda mac: mac.name)
 def test_products_and_sums_are_proven_and_their_twins_refuted(mac: MacDesign) -> None:
     checks = MAC.rungs([mac], {}, Effort())[Method.FORMAL]()
     assert [check.name.split()[1] for check in checks[:3]] == ["product", "sum", "overflow"]
