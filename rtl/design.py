@@ -11,6 +11,7 @@ cycles later with ``valid_out`` high. Clock and reset are ``clk`` (rising edge) 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from asq_hw.errors import InputError
 from asq_hw.numbers.fixedpoint import integer_range
 from asq_hw.numbers.grids import Grid
+from asq_hw.numbers.odd_codes import odd_code_range
 from asq_hw.numbers.products import Product
 from rtl.digest import digest, unit_name
 from rtl.identifiers import check_identifier
@@ -284,8 +286,9 @@ class MacDesign(Design):
     """A multiply-accumulate unit: what the proofs know of it, beside its ports.
 
     Data inputs are ``start`` (1: this product begins a new sum), ``activation`` (an integer of
-    `activation_grid`) and ``weight`` (a code of `weight_grid`, or what `weight_codes` has for it;
-    the valid ones are the port's `Port.values`). Outputs are ``accumulator``, or ``even`` and
+    `activation_grid`), ``second`` where the product has odd codes of activations, and ``weight`` (a
+    code of `weight_grid`, or what `weight_codes` has for it; the valid ones are the port's
+    `Port.values`). Outputs are ``accumulator``, or ``even`` and
     ``odd``; each holds the sum after its operation, modulo its own width. Where
     `Design.interval_cyc` is more than 1, sums change between one product and the next.
     """
@@ -309,6 +312,16 @@ class MacDesign(Design):
     @abstractmethod
     def product(self) -> Product:
         """Which product a grid with the square root of two has; others have only one."""
+
+    @property
+    def operands(self) -> Mapping[str, range]:
+        """An activation's codes, by port: ``activation``, and ``second`` for the odd ones."""
+        grid = self.activation_grid
+        made = {"activation": range(grid.minimum, grid.maximum + 1)}
+        if self.product.uses_odd_codes(self.weight_grid):
+            low, high = odd_code_range(grid)
+            made["second"] = range(low, high + 1)
+        return made
 
     @property
     def settle_cyc(self) -> int:
@@ -338,15 +351,13 @@ class MacDesign(Design):
     def _all_pairs(
         self, random: np.random.Generator, rows: Rows, count: int
     ) -> dict[str, NDArray[np.int64]]:
-        """The rows' weights and activations, every pair among the first `count` if they suffice."""
-        weights, activations = (
-            {p.name: p for p in self.inputs}[k] for k in ("weight", "activation")
-        )
-        if len(weights.legal_values) * len(activations.legal_values) > count:
+        """Weights with an activation's codes, all among the first `count` if they suffice."""
+        names = ("weight", *self.operands)
+        values = {port.name: port.legal_values for port in self.inputs}
+        if math.prod(len(values[name]) for name in names) > count:
             return {}
-        pairs = np.array(list(product(weights.legal_values, activations.legal_values)), np.int64)
-        changed = {"weight": rows["weight"].copy(), "activation": rows["activation"].copy()}
-        changed["weight"][: len(pairs)], changed["activation"][: len(pairs)] = random.permutation(
-            pairs
-        ).T
+        every = np.array(list(product(*(values[name] for name in names))), np.int64)
+        changed = {name: rows[name].copy() for name in names}
+        for name, column in zip(names, random.permutation(every).T, strict=True):
+            changed[name][: len(every)] = column
         return changed

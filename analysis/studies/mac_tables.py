@@ -117,6 +117,7 @@ _CLASSES: dict[str, Callable[[Row], bool]] = {
     "uniform, 15 levels": lambda row: _is_uniform(row, "15"),
     "POST, any order, two adders": lambda row: row["accumulation"] == "pair",
     "POST, any order, one adder": lambda row: row["accumulation"] == "shared",
+    "POST, any order, dual step": lambda row: row["scheme"] == "post-dual",
     "POST, even powers first": lambda row: row["accumulation"] == "ordered",
 }
 _COLUMNS = (

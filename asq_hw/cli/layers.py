@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from inspect import Parameter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asq_hw.cli.options import BUNDLED, model_path
+from asq_hw.cli.options import BUNDLED, choose, model_path
 from asq_hw.cli.parameters import declared
 from asq_hw.errors import InputError
+from asq_hw.numbers.products import Product, ProductKind
 
 if TYPE_CHECKING:
     from rtl.quantizer.of_layer import LayerUnits
@@ -23,6 +25,7 @@ EVERY_LAYER = "all"
 
 _MODEL = "model"
 _LAYER = "layer"
+_PRODUCT = "product"
 
 
 def layer_parameters(use: LayerUse, *, takes_all: bool = False) -> list[Parameter]:
@@ -46,9 +49,15 @@ def layer_parameters(use: LayerUse, *, takes_all: bool = False) -> list[Paramete
     )
     model = typer.Argument(metavar="MODEL", help=f"Model file; {BUNDLED} is the packaged network.")
     layer = typer.Option("--layer", metavar=metavar, help=help)
+    product = typer.Option(
+        "--product",
+        metavar="|".join(ProductKind),
+        help="How MODEL multiplies by odd powers; default: as it was trained to.",
+    )
     return [
         declared(_MODEL, Annotated[str, model], BUNDLED),
         declared(_LAYER, Annotated[str | None, layer], None),
+        declared(_PRODUCT, Annotated[str | None, product], None),
     ]
 
 
@@ -63,10 +72,13 @@ def layer_of(use: LayerUse, values: dict[str, Any]) -> LayerUnits | None:
     if layer is None and use is LayerUse.OPTIONAL:
         if model != BUNDLED:
             raise InputError(f"layer must be named with --layer for the model {model}")
+        if values.pop(_PRODUCT) is not None:
+            raise InputError("product is that of a layer, which must be named with --layer")
         return None
     from asq_hw.modelfile import load
 
-    return LayerUnits.of(load(model_path(model)), layer, adaptive=use is LayerUse.ALWAYS)
+    units = LayerUnits.of(load(model_path(model)), layer, adaptive=use is LayerUse.ALWAYS)
+    return _multiplied([units], values.pop(_PRODUCT))[0]
 
 
 def layers_of(unit: Unit, values: dict[str, Any]) -> Sequence[LayerUnits | None]:
@@ -77,4 +89,14 @@ def layers_of(unit: Unit, values: dict[str, Any]) -> Sequence[LayerUnits | None]
     from rtl.quantizer.of_layer import LayerUnits
 
     del values[_LAYER]
-    return LayerUnits.every(load(model_path(values.pop(_MODEL))), adaptive=unit.is_adaptive)
+    every = LayerUnits.every(load(model_path(values.pop(_MODEL))), adaptive=unit.is_adaptive)
+    return _multiplied(every, values.pop(_PRODUCT))
+
+
+def _multiplied(layers: Sequence[LayerUnits], product: str | None) -> Sequence[LayerUnits]:
+    """A network's layers where it runs with a product, which must be one that its widths allow."""
+    if product is None:
+        return layers
+    made = Product(kind=choose(ProductKind, "product", product))
+    layers[0].network.check_product(made)
+    return [replace(units, product=made) for units in layers]

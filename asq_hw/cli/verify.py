@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asq_hw.cli.layers import layer_parameters, layers_of
+from asq_hw.cli.layers import EVERY_LAYER, layer_parameters, layers_of
 from asq_hw.cli.options import FormatOption, choose, integer
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show
 from asq_hw.cli.parameters import declared, of_option
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
+    from rtl.quantizer.of_layer import LayerUnits
+    from rtl.units.option import Given
     from rtl.units.unit import Rungs, Unit
     from rtl.verify.checks import Check
 
@@ -29,7 +31,7 @@ COLUMNS = (
     Column(key="detail", heading="detail"),
 )
 
-_MOST = {"cycles": 1 << 26, "mutants": 2000, "steps": 1 << 12}
+_MOST = {"cycles": 1 << 26, "mutants": 2000, "steps": 1 << 12, "images": 10_000}
 """Counts that a run can finish."""
 
 
@@ -43,7 +45,9 @@ def verify_help(unit: Unit) -> str:
 
 def verify_parameters(unit: Unit) -> list[Parameter]:
     """The options of the designs to check, and how much is done."""
+    from rtl.units.unit import LayerUse
     from rtl.verify.checks import Method
+    from rtl.verify.met import IMAGES
     from rtl.verify.mutation import MUTANTS
 
     method = typer.Option(
@@ -55,12 +59,21 @@ def verify_parameters(unit: Unit) -> list[Parameter]:
         "--cycles", parser=integer, metavar="N", help="Operations of a cosim run."
     )
     mutants = typer.Option("--mutants", parser=integer, metavar="N", help="Mutants of each design.")
+    images = typer.Option("--images", parser=integer, metavar="N", help="Of the rung network.")
+    whole = typer.Option(
+        "--whole", metavar="", help="The rung network with every element, not a drawn part."
+    )
+    in_network = [
+        declared("images", Annotated[int, images], IMAGES),
+        declared("whole", Annotated[bool, whole], False),
+    ]
     return [
         *layer_parameters(unit.layer, takes_all=True),
         *map(of_option, unit.verify_options),
         declared("method", Annotated[str | None, method], None),
         declared("cycles", Annotated[int, cycles], unit.operations),
         declared("mutants", Annotated[int, mutants], MUTANTS),
+        *(in_network if unit.layer is not LayerUse.NEVER else []),
         declared("form", FormatOption, OutputFormat.TABLE),
     ]
 
@@ -72,14 +85,20 @@ def run_verify(unit: Unit, values: dict[str, Any]) -> None:
     are printed one by one, as soon as there is one.
     """
     from rtl.units.unit import Effort, in_order
+    from rtl.verify.met import IMAGES, Extent
 
     for name, most in _MOST.items():
         if not 1 <= values.get(name, 1) <= most:
             raise InputError(f"{name} must be 1..{most}, not {values[name]}")
     method, form = values.pop("method"), values.pop("form")
-    effort = Effort(operations=values.pop("cycles"), mutants=values.pop("mutants"))
+    extent = Extent(images=values.pop("images", IMAGES), whole=values.pop("whole", False))
+    effort = Effort(operations=values.pop("cycles"), mutants=values.pop("mutants"), extent=extent)
+    goes_through_all = values.get("layer") == EVERY_LAYER
     layers = layers_of(unit, values)
     given = {option.name: option.value(values[option.name]) for option in unit.verify_options}
+    left_out: list[str] = []
+    if goes_through_all:
+        layers, left_out = _needing(unit, given, layers)
     climbs = [
         _chosen(in_order(unit.rungs(unit.designs(given, layer), given, effort, layer)), method)
         for layer in layers
@@ -89,15 +108,28 @@ def run_verify(unit: Unit, values: dict[str, Any]) -> None:
     for layer, runs in zip(layers, climbs, strict=True):
         made = _climb("Verifying" if layer is None else f"Verifying {layer.layer.name}", runs)
         if as_they_come:
-            show(_report(made), form)
+            show(_report(made, ()), form)
         checks += made
     passed = f"{sum(check.passed for check in checks)} of {len(checks)} checks passed."
+    notes = [*(f"Passed over: {reason}." for reason in left_out), passed]
     if as_they_come:
-        print(passed)
+        print("\n".join(notes))
     else:
-        show(_report(checks, passed), form)
+        show(_report(checks, left_out, *notes), form)
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
+
+
+def _needing(
+    unit: Unit, given: Given, layers: Sequence[LayerUnits | None]
+) -> tuple[Sequence[LayerUnits | None], list[str]]:
+    """Of all layers those that need such a unit, and why the others do not."""
+    reasons = {layer: "" if layer is None else unit.passes_over(given, layer) for layer in layers}
+    left_out = [reason for reason in reasons.values() if reason]
+    needing = [layer for layer, reason in reasons.items() if not reason]
+    if not needing:
+        raise InputError(f"no layer needs {unit.title} of this kind: {left_out[0]}")
+    return needing, left_out
 
 
 def _climb(what: str, runs: Sequence[Callable[[], list[Check]]]) -> list[Check]:
@@ -123,7 +155,7 @@ def _chosen(rungs: Rungs, method: str | None) -> list[Callable[[], list[Check]]]
     return [rungs[rung]]
 
 
-def _report(checks: Sequence[Check], *notes: str) -> Report:
+def _report(checks: Sequence[Check], left_out: Sequence[str], *notes: str) -> Report:
     rows = [
         {
             "name": check.name,
@@ -140,6 +172,6 @@ def _report(checks: Sequence[Check], *notes: str) -> Report:
             columns=COLUMNS,
             rows=[row | {"passed": "yes" if row["passed"] else "NO"} for row in rows],
         ),
-        document={"checks": rows},
+        document={"checks": rows, "passed_over": list(left_out)},
         notes=notes,
     )

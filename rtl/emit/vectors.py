@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rtl.design import Design, Port, Rows
 
-__all__ = ["FIELD_SEPARATOR", "Field", "Vectors", "row_fields"]
+__all__ = ["FIELD_SEPARATOR", "Field", "Vectors", "fields_of", "row_fields"]
 
 FIELD_SEPARATOR = "_"
 """Between the fields of a row; ``$readmemh`` reads over it."""
@@ -35,9 +35,14 @@ class Field:
 
 def row_fields(design: Design) -> tuple[Field, ...]:
     """Fields of a row from the highest to the lowest: the ports in their order."""
+    return fields_of(design.ports)
+
+
+def fields_of(ports: Sequence[Port]) -> tuple[Field, ...]:
+    """The same for a row of these ports."""
     fields: list[Field] = []
     low = 0
-    for port in reversed(design.ports):
+    for port in reversed(ports):
         fields.append(Field(port=port, low=low))
         low += 4 * fields[-1].digits
     return tuple(reversed(fields))

@@ -46,8 +46,7 @@ class MacComponent(wiring.Component):
         m.submodules.product = unit = unit_class(mac)(mac)
         m.d.comb += [
             unit.valid.eq(self.valid_in),
-            unit.activation.eq(self.activation),
-            unit.weight.eq(self.weight),
+            *(getattr(unit, name).eq(getattr(self, name)) for name in (*mac.operands, "weight")),
         ]
         cycles = _adder_cyc(mac)
         valid = delay_line(m, self.valid_in, cycles + mac.segments, "valid")

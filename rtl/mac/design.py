@@ -14,7 +14,7 @@ from rtl.design import Parameter, Rows
 from rtl.mac.codes import Codes
 from rtl.mac.combinations import MAX_PIPELINE
 from rtl.mac.component import MacComponent, latency_cyc
-from rtl.mac.parameters import SEGMENT_COUNTS, MacParameters, term_table
+from rtl.mac.parameters import SEGMENT_COUNTS, MacParameters, met_by, term_table
 from rtl.mac.schemes import Accumulation, Clear, Style
 from rtl.mac.serial import SerialMacComponent, serial_latency_cyc
 from rtl.pace import Pause
@@ -151,9 +151,11 @@ class Mac(MacParameters):
 
     def reference(self, inputs: Rows) -> dict[str, NDArray[np.int64]]:
         """The sums after each product, from the grid's integers."""
-        terms = _dense_terms(self)[
-            inputs["activation"] - self.activation_grid.minimum, inputs["weight"]
-        ]
+        weights = inputs["weight"]
+        met = inputs["activation"]
+        if "second" in self.operands:
+            met = np.where(_meets_second(self)[weights], inputs["second"], met)
+        terms = _dense_terms(self)[met - _least_code(self), weights]
         running = np.cumsum(terms, axis=0)
         # What had been summed before the sum began that each row belongs to; 0 after a reset.
         rows = np.arange(len(terms))
@@ -165,13 +167,25 @@ class Mac(MacParameters):
 
 
 def _dense_terms(mac: Mac) -> NDArray[np.int64]:
-    """The same as an array: (activations, codes, accumulators); invalid codes have 0."""
-    grid = mac.activation_grid
+    """`term_table` as an array: (activations, codes, accumulators); invalid codes have 0."""
+    least, most = _least_code(mac), max(codes[-1] for codes in mac.operands.values())
     codes = 1 << mac.weight_grid.stored_bits
-    dense = np.zeros((1 << grid.bits, codes, len(mac.accumulators)), dtype=np.int64)
+    dense = np.zeros((most - least + 1, codes, len(mac.accumulators)), dtype=np.int64)
     for (activation, code), terms in term_table(mac).items():
-        dense[activation - grid.minimum, code] = terms
+        dense[activation - least, code] = terms
     return dense
+
+
+def _least_code(mac: Mac) -> int:
+    return min(codes[0] for codes in mac.operands.values())
+
+
+def _meets_second(mac: Mac) -> NDArray[np.bool_]:
+    """Of each code at the weight's port: whether it meets the activation's second code."""
+    meets = np.zeros(1 << mac.weight_grid.stored_bits, dtype=np.bool_)
+    for code in mac.weight_codes:
+        meets[code] = met_by(mac, code) == "second"
+    return meets
 
 
 def _wrapped(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:

@@ -81,14 +81,14 @@ class DotProduct(Design):
 
     @property
     def ports(self) -> tuple[Port, ...]:
-        """``activation0``, ``weight0``, ... and ``last`` in; the sums out."""
+        """``activation0``, ``weight0``, ..., perhaps ``second0``, and ``last`` in; the sums out."""
         ports = {port.name: port for port in self.mac.inputs}
         lanes = [
             replace(
                 ports[name], name=f"{name}{lane}", meaning=f"{ports[name].meaning}, lane {lane}"
             )
             for lane in range(self.lanes)
-            for name in ("activation", "weight")
+            for name in (*self.mac.operands, "weight")
         ]
         last = Port(
             name="last", width=1, direction=Direction.IN, meaning="these products end a sum"
@@ -123,7 +123,7 @@ class DotProduct(Design):
         operations = len(inputs["last"])
         rows = {
             name: np.stack([inputs[f"{name}{lane}"] for lane in range(self.lanes)], axis=1)
-            for name in ("activation", "weight")
+            for name in (*self.mac.operands, "weight")
         }
         start = np.zeros((operations, self.lanes), dtype=np.int64)
         start[:1, 0] = 1
@@ -182,8 +182,10 @@ class DotProductComponent(wiring.Component):
             m.submodules[f"lane{lane}"] = unit = unit_class(mac)(mac)
             m.d.comb += [
                 unit.valid.eq(self.valid_in),
-                unit.activation.eq(getattr(self, f"activation{lane}")),
-                unit.weight.eq(getattr(self, f"weight{lane}")),
+                *(
+                    getattr(unit, name).eq(getattr(self, f"{name}{lane}"))
+                    for name in (*mac.operands, "weight")
+                ),
             ]
             for name, mine in terms.items():
                 value = Signal(unit.value.shape(), name=f"{name}_lane{lane}")

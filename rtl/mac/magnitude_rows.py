@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Signal, Value
 
 from rtl.mac.parameters import MacParameters
-from rtl.mac.product import ProductUnit
+from rtl.mac.product import Operands, ProductUnit
 
 __all__ = ["MagnitudeRows", "add_shifted_rows", "reset_row"]
 
@@ -28,8 +28,9 @@ class MagnitudeRows(ProductUnit):
         """One behind each level of the tree but the last."""
         return max(0, (mac.weight_bits - 2).bit_length() - 1)
 
-    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+    def build(self, m: Module, taken: Operands) -> None:
         """Sum the rows, and let the sign keep pace with them."""
+        activation, weight = taken.activation, taken.weight
         rows: list[Value] = [
             reset_row(m, activation, bit, f"row{i}") for i, bit in enumerate(weight[:-1])
         ]

@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from rtl.mac.codes import Codes
 from rtl.mac.magnitude_rows import add_shifted_rows, reset_row
 from rtl.mac.parameters import MacParameters, term_table
-from rtl.mac.product import ProductUnit
+from rtl.mac.product import Operands, ProductUnit
 
 __all__ = [
     "ArrayMultiplier",
@@ -24,16 +24,18 @@ __all__ = [
 class DirectMultiplier(ProductUnit):
     """``activation * weight`` as the synthesis tool builds it."""
 
-    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+    def build(self, m: Module, taken: Operands) -> None:
         """Multiply."""
+        activation, weight = taken.activation, taken.weight
         m.d.comb += self.value.eq(activation * weight.as_signed())
 
 
 class TableMultiplier(ProductUnit):
     """A table of all products."""
 
-    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+    def build(self, m: Module, taken: Operands) -> None:
         """Look the product up."""
+        activation, weight = taken.activation, taken.weight
         width = len(activation)
         with m.Switch(Cat(activation, weight)):
             for (value, code), (term,) in term_table(self._mac).items():
@@ -49,8 +51,9 @@ class BoothMultiplier(ProductUnit):
         """One, behind the digits."""
         return 1
 
-    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+    def build(self, m: Module, taken: Operands) -> None:
         """Sum the digits' partial products."""
+        activation, weight = taken.activation, taken.weight
         bits = Cat(Const(0, 1), weight, weight[-1])
         partial = [
             self.step(m, self._digit(m, activation, bits[i : i + 3]), f"digit{i}") << i
@@ -92,8 +95,9 @@ class RowMultiplier(ProductUnit):
         """One behind each level of the tree but the last."""
         return (mac.weight_bits - 1).bit_length() - 1
 
-    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+    def build(self, m: Module, taken: Operands) -> None:
         """Sum the rows."""
+        activation, weight = taken.activation, taken.weight
         is_inverted = self._mac.codes is Codes.INVERTED
         make_row, add_rows = (reset_row, _add_upper_bits) if is_inverted else (_row, _add_neighbors)
         rows: list[Value] = []
@@ -125,8 +129,9 @@ class ArrayMultiplier(ProductUnit):
         """One behind each adder but the last."""
         return mac.weight_bits - 2
 
-    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+    def build(self, m: Module, taken: Operands) -> None:
         """Add row after row."""
+        activation, weight = taken.activation, taken.weight
         factor: Value = activation
         bits: Value = weight
         done: list[Value] = []

@@ -28,6 +28,7 @@ __all__ = [
     "SEGMENT_COUNTS",
     "MacParameters",
     "Term",
+    "met_by",
     "term_table",
 ]
 
@@ -235,8 +236,20 @@ class MacParameters(MacDesign):
 
     @property
     def ports(self) -> tuple[Port, ...]:
-        """``start``, ``valid_in``, ``activation``, ``weight``; the sums and ``valid_out``."""
+        """``start``, ``valid_in``, activation, ``weight``; the sums and ``valid_out``."""
         grid = self.weight_grid
+        second = [
+            Port(
+                name="second",
+                width=self.activation_bits + 1,
+                signed=self.activation_signed,
+                direction=Direction.IN,
+                meaning="its second code, which odd powers meet",
+                values=codes,
+            )
+            for name, codes in self.operands.items()
+            if name == "second"
+        ]
         return (
             VALID_IN,
             Port(
@@ -252,6 +265,7 @@ class MacParameters(MacDesign):
                 direction=Direction.IN,
                 meaning="activation, an integer",
             ),
+            *second,
             Port(
                 name="weight",
                 width=grid.stored_bits,
@@ -307,14 +321,16 @@ class MacParameters(MacDesign):
 
 @cache
 def term_table(mac: MacParameters) -> Mapping[tuple[int, int], Term]:
-    """What each (activation, code at the weight's port) adds to each accumulator."""
+    """What each (activation, code at the weight's port) adds to each accumulator.
+
+    An activation with two codes stands there with the one that the weight meets.
+    """
     grid, product = mac.weight_grid, mac.product
     pairs = grid.decode_table()
-    activations = range(mac.activation_grid.minimum, mac.activation_grid.maximum + 1)
     table: dict[tuple[int, int], Term] = {}
     for code, stored in mac.weight_codes.items():
         even, odd = pairs[stored]
-        for activation in activations:
+        for activation in mac.operands[met_by(mac, code)]:
             if mac.has_pair:
                 table[activation, code] = (activation * even, activation * odd)
             elif product.uses_lut(grid):
@@ -322,6 +338,12 @@ def term_table(mac: MacParameters) -> Mapping[tuple[int, int], Term]:
             else:
                 table[activation, code] = (activation * (even + odd),)  # one of them is 0
     return MappingProxyType(table)
+
+
+def met_by(mac: MacParameters, code: int) -> str:
+    """The port of the activation's code that a weight meets, of the code at the weight's port."""
+    _, odd = mac.weight_grid.decode_table()[mac.weight_codes[code]]
+    return "second" if odd and "second" in mac.operands else "activation"
 
 
 def _widths(ranges: tuple[tuple[int, int], ...], length: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ its outputs. What follows must register it.
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 
 from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import wiring
@@ -17,7 +18,24 @@ from rtl.lib.delay import register
 from rtl.mac.combinations import MAX_PIPELINE
 from rtl.mac.parameters import MacParameters, term_table
 
-__all__ = ["ProductUnit"]
+__all__ = ["Operands", "ProductUnit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operands:
+    """What a product is made of.
+
+    Parameters
+    ----------
+    activation, weight : Signal
+        The pair.
+    second : Signal, optional
+        The activation's second code, where there is one.
+    """
+
+    activation: Signal
+    weight: Signal
+    second: Signal | None = None
 
 
 class ProductUnit(wiring.Component):
@@ -31,6 +49,8 @@ class ProductUnit(wiring.Component):
         Where it is 0, the activation is taken as 0, and so is the product.
     activation, weight : in
         An operand pair of `mac`.
+    second : in
+        The activation's second code, where `mac` has such.
     value : out, signed
         The product, or for negative products of some units its bits inverted.
     negative : out, 1
@@ -59,8 +79,7 @@ class ProductUnit(wiring.Component):
         ports = {port.name: port for port in mac.ports}
         members = {
             "valid": In(1),
-            "activation": In(ports["activation"].shape),
-            "weight": In(ports["weight"].shape),
+            **{name: In(ports[name].shape) for name in (*mac.operands, "weight")},
             "value": Out(signed(limit.bit_length() + 1)),
             "negative": Out(1),
             "odd": Out(1),
@@ -92,14 +111,14 @@ class ProductUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Register the operands and hand them to `build`."""
         m = Module()
-        activation = Signal(self.activation.shape())
-        weight = Signal(self.weight.shape())
-        m.d.sync += [activation.eq(self.activation), weight.eq(self.weight)]
+        names = (*self._mac.operands, "weight")
+        taken = {name: Signal(getattr(self, name).shape(), name=name) for name in names}
+        m.d.sync += [taken[name].eq(getattr(self, name)) for name in names]
         # With the activation at 0 every product is 0, whatever the weight; but what is unknown at
         # the inputs must not even pass through: in four-state simulation 0 times X is X.
         with m.If(~self.valid):
-            m.d.sync += [activation.eq(0), weight.eq(0)]
-        self.build(m, activation, weight)
+            m.d.sync += [signal.eq(0) for signal in taken.values()]
+        self.build(m, Operands(**taken))
         return m
 
     def step(self, m: Module, value: Value, name: str) -> Value:
@@ -109,5 +128,5 @@ class ProductUnit(wiring.Component):
         return register(m, value, name)
 
     @abstractmethod
-    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+    def build(self, m: Module, taken: Operands) -> None:
         """Drive the outputs from the registered operands."""

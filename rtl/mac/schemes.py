@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from asq_hw.errors import InputError
 from asq_hw.numbers import schemes
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from asq_hw.numbers.products import ProductKind
@@ -163,6 +164,16 @@ class MacScheme(StrEnum):
         ),
     )
     """The same grid, exact: even and odd powers are summed apart, as integers."""
+    POST_DUAL = (
+        "post-dual",
+        _Declared(
+            grid=schemes.POST,
+            weight_bits=(3, 5),
+            styles=(*_SHIFTERS, Style.STAGED),
+            product=ProductKind.POST_DUAL,
+        ),
+    )
+    """The same grid; odd powers meet the activation's second code, so that there is one sum."""
 
     def __new__(cls, name: str, declared: _Declared | None = None) -> Self:
         """A member is its name, with what is declared of it as attributes."""
@@ -176,6 +187,22 @@ class MacScheme(StrEnum):
         member.product = declared.product
         return member
 
+    @staticmethod
+    def for_product(grid: Scheme, product: ProductKind) -> MacScheme:
+        """That of units for a grid whose odd powers, if it has any, are multiplied in a way.
+
+        Raises
+        ------
+        InputError
+            If no unit has such a grid.
+        """
+        for scheme in MacScheme:
+            if scheme.grid_scheme is grid and (
+                not scheme.counts_roots or scheme.product is product
+            ):
+                return scheme
+        raise InputError(f"there is no multiply-accumulate unit for {grid} weights")
+
     @property
     def multiplies(self) -> bool:
         """Whether a weight is an integer like any other, as a multiplier takes it."""
@@ -185,6 +212,11 @@ class MacScheme(StrEnum):
     def splits(self) -> bool:
         """Whether even and odd products are summed apart."""
         return self.accumulations == _EVEN_AND_ODD
+
+    @property
+    def counts_roots(self) -> bool:
+        """Whether a weight's power is one of the square root of two."""
+        return self.grid_scheme is schemes.POST
 
     @property
     def rounds(self) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import reduce
 from operator import add, or_
+from typing import NamedTuple
 
 from amaranth.hdl import Cat, Module, Signal, Value
 
 from asq_hw.numbers.schemes import APOT
-from rtl.mac.parameters import MacParameters, term_table
-from rtl.mac.product import ProductUnit
+from rtl.mac.parameters import MacParameters, met_by, term_table
+from rtl.mac.product import Operands, ProductUnit
 from rtl.mac.schemes import Style
 
 __all__ = ["MagnitudeTable", "ShiftUnit"]
@@ -20,7 +21,8 @@ class ShiftUnit(ProductUnit):
     """Activation shifted by the weight's exponent, its bits inverted where the sign is 1.
 
     Every shift amount has a copy of the activation that is 0 unless the weight has that amount,
-    so that the shifter is an OR; APoT adds one such OR for each of its terms. With style ``shift``
+    so that the shifter is an OR; APoT adds one such OR for each of its terms. A second code of the
+    activation has copies of its own. With style ``shift``
     the copies are registers that the weight resets, with ``select`` they are AND gates.
     """
 
@@ -36,19 +38,23 @@ class ShiftUnit(ProductUnit):
         """One, behind the shifters."""
         return 1
 
-    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+    def build(self, m: Module, taken: Operands) -> None:
         """Clear the copies, and join them."""
+        activation, weight = taken.activation, taken.weight
         index = weight[:-1]
         domain = m.d.sync if self._mac.style is Style.SHIFT else m.d.comb
         shifted = []
-        for term, amounts in enumerate(_shift_amounts(self._mac)):
+        for term, made in enumerate(_shifts(self._mac)):
             copies: list[Value] = []
-            for amount, chosen in sorted(amounts.items()):
-                copy = Signal(activation.shape(), name=f"term{term}_shift{amount}")
-                domain += copy.eq(activation)
+            for shift, chosen in sorted(made.items()):
+                code = taken.second if shift.of_second else activation
+                assert code is not None
+                which = "second" if shift.of_second else "shift"
+                copy = Signal(code.shape(), name=f"term{term}_{which}{shift.amount}")
+                domain += copy.eq(code)
                 with m.If(~_is_among(index, chosen)):
                     domain += copy.eq(0)
-                copies.append(copy << amount)
+                copies.append(copy << shift.amount)
             shifted.append(self.step(m, reduce(or_, copies), f"term{term}"))
         self._finish(m, reduce(add, shifted), index, weight[-1])
 
@@ -82,8 +88,9 @@ class MagnitudeTable(ProductUnit):
         """One, behind the table."""
         return 1
 
-    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
+    def build(self, m: Module, taken: Operands) -> None:
         """Look the magnitude up and apply the sign."""
+        activation, weight = taken.activation, taken.weight
         width, indices = len(activation), 1 << len(weight) - 1
         magnitude = Signal(self.value.shape())
         with m.Switch(Cat(activation, weight[:-1])):
@@ -99,19 +106,28 @@ class MagnitudeTable(ProductUnit):
         ]
 
 
-def _shift_amounts(mac: MacParameters) -> list[dict[int, set[int]]]:
-    """Of each additive term: left shifts, and the magnitude indices of the weight with each."""
+class _Shift(NamedTuple):
+    """A copy of an activation's code: which one, and how far it is shifted to the left."""
+
+    of_second: bool
+    amount: int
+
+
+def _shifts(mac: MacParameters) -> list[dict[_Shift, set[int]]]:
+    """Of each additive term: its copies, and the magnitude indices of the weight with each."""
     magnitudes = {index: sum(pair) for index, pair in _magnitudes(mac).items()}  # one part is 0
     terms = []
     for lowest, width in _fields(mac):
         mask = (1 << width) - 1
-        amounts: dict[int, set[int]] = {}
+        shifts: dict[_Shift, set[int]] = {}
         for field in range(mask + 1):
             power = magnitudes.get(field << lowest, 0)  # the other terms are 0
             if power:
                 chosen = {index for index in magnitudes if index >> lowest & mask == field}
-                amounts.setdefault(power.bit_length() - 1, set()).update(chosen)
-        terms.append(amounts)
+                of_second = met_by(mac, field << lowest) == "second"
+                shift = _Shift(of_second, power.bit_length() - 1)
+                shifts.setdefault(shift, set()).update(chosen)
+        terms.append(shifts)
     return terms
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Module, Mux, Signal, Value
 
 from rtl.mac.parameters import MacParameters
-from rtl.mac.product import ProductUnit
+from rtl.mac.product import Operands, ProductUnit
 from rtl.mac.schemes import Accumulation
 
 __all__ = ["StagedShifter"]
@@ -15,7 +15,8 @@ class StagedShifter(ProductUnit):
     """Shifts by the highest power of two first, a register between two stages.
 
     The last shift, by one, is `doubles`: the adder's to do, unless two sums share it. The last
-    stage here inverts a negative product's bits.
+    stage here inverts a negative product's bits. Of an activation with two codes one is chosen
+    first, by a bit of the weight.
 
     Operands are not cleared where there is none: `zero` tells of them, as of a weight of 0.
     """
@@ -30,14 +31,15 @@ class StagedShifter(ProductUnit):
 
     @classmethod
     def latency_of(cls, mac: MacParameters) -> int:
-        """Operands, and a register between each two stages."""
-        return 1 + max(0, len(_stages(mac)) - 1)
+        """Operands, perhaps a code of two, and a register between each two stages."""
+        return 1 + ("second" in mac.operands) + max(0, len(_stages(mac)) - 1)
 
     def elaborate(self, platform: object) -> Module:
         """Register the operands and hand them to `build`."""
         m = Module()
-        activation = _later(m, self.activation, "activation_taken")
-        self.build(m, activation, _later(m, self.weight, "weight_taken"))
+        names = (*self._mac.operands, "weight")
+        taken = {name: _later(m, getattr(self, name), f"{name}_taken") for name in names}
+        self.build(m, Operands(**taken))
         return m
 
     def _is_valid(self, m: Module) -> Value:
@@ -45,20 +47,20 @@ class StagedShifter(ProductUnit):
         m.d.sync += valid.eq(self.valid)
         return valid
 
-    def build(self, m: Module, activation: Signal, weight: Signal) -> None:
-        """Shift stage by stage, and invert."""
-        word: Value = activation
+    def build(self, m: Module, taken: Operands) -> None:
+        """Choose a code, shift stage by stage, and invert."""
+        word: Value = taken.activation
+        weight = taken.weight
         zero = ~self._is_valid(m) | weight[:-1].all()
+        if taken.second is not None:
+            word = Mux(weight[0], taken.second, word)
+            word, weight, zero = _stage(m, word, weight, zero, "choice")
         stages = _stages(self._mac)
-        lowest = 1 if self._mac.splits else 0
+        lowest = int(self._mac.scheme.counts_roots)
         for number, stage in enumerate(stages):
             word = Mux(weight[lowest + stage], word << (1 << stage), word)
             if number < len(stages) - 1:
-                word = _later(m, word, f"shifted{stage}")
-                weight = _later(m, weight, f"weight_after{stage}")
-                known = Signal(name=f"zero_after{stage}", init=1)
-                m.d.sync += known.eq(zero)
-                zero = known
+                word, weight, zero = _stage(m, word, weight, zero, str(stage))
         m.d.comb += [
             self.value.eq(word ^ weight[-1].replicate(len(self.value))),
             self.negative.eq(weight[-1]),
@@ -72,8 +74,17 @@ class StagedShifter(ProductUnit):
 
 def _stages(mac: MacParameters) -> list[int]:
     """Bits of the shift that are done here, the highest first."""
-    bits = mac.weight_grid.stored_bits - 1 - mac.splits
+    bits = mac.weight_grid.stored_bits - 1 - mac.scheme.counts_roots
     return list(range(bits - 1, StagedShifter.leaves_doubling(mac) - 1, -1))
+
+
+def _stage(
+    m: Module, word: Value, weight: Signal, zero: Value, name: str
+) -> tuple[Signal, Signal, Signal]:
+    """Registers behind a stage: the word, the weight, and whether all of it is to count as 0."""
+    known = Signal(name=f"zero_after{name}", init=1)
+    m.d.sync += known.eq(zero)
+    return _later(m, word, f"shifted{name}"), _later(m, weight, f"weight_after{name}"), known
 
 
 def _later(m: Module, value: Value, name: str) -> Signal:

@@ -57,7 +57,8 @@ class _PoolingUnit(NetworkUnit):
         size = features.shape[2] * features.shape[3]
         half = 1 << (units.source.format.bits - 1)
         channels = features.reshape(-1, size)
-        chosen = channels[random.permutation(len(channels))[:_CHANNELS]]
+        met = traced.extent.of(len(channels), _CHANNELS)
+        chosen = channels[random.permutation(len(channels))[:met]]
         ends = np.repeat([[-half], [half - 1]], size, axis=1)
         drawn = random.integers(-half, half, (8, size))
         rows = np.concatenate([chosen, ends, drawn])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from rtl.units.features import FEATURE_BITS, STEPS_OF, stated
 from rtl.units.option import Given, Option, default_of
 from rtl.units.unit import Effort, LayerUse, NetworkUnit, Rungs, of_each
 from rtl.verify.checks import Check, Method
-from rtl.verify.met import Integers, Met, Traced
+from rtl.verify.met import Extent, Integers, Met, Traced
 from rtl.verify.quantizer import exhaustive_quantizer
 
 __all__ = ["QUANTIZER"]
@@ -90,10 +91,15 @@ class _QuantizerUnit(NetworkUnit):
         kind, signed = _ARRANGEMENTS[given["arrangement"]], given["signed"]
         sizes = {name: given[name] for name in ("bits", "feature_bits", "step_fraction_bits")}
         if layer is not None:
-            if kind is OddLadderQuantizer:
-                layer = _with_odd_codes(layer)
+            if kind is OddLadderQuantizer and (reason := _lacks_odd_codes(layer)):
+                raise InputError(reason)
             return layer.quantizer(kind, signed=signed, **sizes)
         return kind(signed=signed, **{"step_fraction_bits": _STEP_FRACTION_BITS, **stated(sizes)})
+
+    def passes_over(self, given: Given, layer: LayerUnits) -> str:
+        """Layers without odd codes have no ladder for them."""
+        is_odd = _ARRANGEMENTS[given["arrangement"]] is OddLadderQuantizer
+        return _lacks_odd_codes(layer) if is_odd else ""
 
     def rungs(
         self,
@@ -108,48 +114,64 @@ class _QuantizerUnit(NetworkUnit):
             Method.EXHAUSTIVE: lambda: of_each(designs, exhaustive_quantizer, steps=given["steps"]),
         }
 
-    def _in_network(self, designs: Sequence[Design], layer: LayerUnits) -> list[Check]:
-        """Odd codes are traced with ``post-dual``, others with a product that has no odd ones."""
-        if any(isinstance(design, OddLadderQuantizer) for design in designs):
-            return super()._in_network(designs, _with_odd_codes(layer))
-        return super()._in_network(designs, replace(layer, product=Product()))
+    def _in_network(
+        self, designs: Sequence[Design], layer: LayerUnits, extent: Extent
+    ) -> list[Check]:
+        """Odd codes come of ``post-dual`` alone."""
+        from rtl.verify.network import check_in_network  # it compiles the simulator
+
+        if not any(isinstance(design, OddLadderQuantizer) for design in designs):
+            return super()._in_network(designs, layer, extent)
+        dual = replace(layer, product=Product(kind=ProductKind.POST_DUAL))
+        check = partial(check_in_network, self.meets_odd_codes)
+        return of_each(designs, check, units=dual, extent=extent)
 
     def meets(self, units: LayerUnits, traced: Traced, random: np.random.Generator) -> Met:
         """Each sample's step and features, then the ends of steps with those of features."""
-        features = traced.features.reshape(len(traced.features), -1)
-        codes = traced.codes if traced.odd_codes is None else traced.odd_codes
-        codes = codes.reshape(features.shape)
-        places = random.permutation(features.shape[1])[:_FEATURES]
-        half = 1 << (units.source.format.bits - 1)
-        bound = units.steps
-        steps = np.array([bound.low, bound.high, *random.integers(bound.low, bound.high + 1, 6)])
-        drawn = np.concatenate(
-            [
-                np.repeat([[-half, half - 1, -half + 1, half - 2, 0, -1]], len(steps), axis=0),
-                random.integers(-half, half, (len(steps), 500)),
-            ],
-            axis=1,
-        )
-        parts = [
-            _loaded(traced.steps, features[:, places], codes[:, places], known=True),
-            _loaded(steps, drawn, np.zeros_like(drawn), known=False),
-        ]
-        load, step, feature, code, known = (
-            np.concatenate(columns) for columns in zip(*parts, strict=True)
-        )
-        return Met(
-            rows={"load": load, "step": step, "feature": feature},
-            expected=code,
-            known=known.astype(np.bool_),
-        )
+        return _met(units, traced, traced.codes, random)
+
+    def meets_odd_codes(
+        self, units: LayerUnits, traced: Traced, random: np.random.Generator
+    ) -> Met:
+        """The same with odd codes as what comes out."""
+        assert traced.odd_codes is not None
+        return _met(units, traced, traced.odd_codes, random)
 
 
-def _with_odd_codes(layer: LayerUnits) -> LayerUnits:
-    """The layer in its network run with ``post-dual``; InputError if it has no odd codes then."""
-    product = Product(kind=ProductKind.POST_DUAL)
-    if not product.uses_odd_codes(layer.layer.weight_grid):
-        raise InputError(f"layer {layer.layer.name} has no odd codes: its weights have no odd part")
-    return replace(layer, product=product)
+def _met(units: LayerUnits, traced: Traced, made: Integers, random: np.random.Generator) -> Met:
+    features = traced.features.reshape(len(traced.features), -1)
+    codes = made.reshape(features.shape)
+    met = traced.extent.of(features.shape[1], _FEATURES)
+    places = random.permutation(features.shape[1])[:met]
+    half = 1 << (units.source.format.bits - 1)
+    bound = units.steps
+    steps = np.array([bound.low, bound.high, *random.integers(bound.low, bound.high + 1, 6)])
+    drawn = np.concatenate(
+        [
+            np.repeat([[-half, half - 1, -half + 1, half - 2, 0, -1]], len(steps), axis=0),
+            random.integers(-half, half, (len(steps), 500)),
+        ],
+        axis=1,
+    )
+    parts = [
+        _loaded(traced.steps, features[:, places], codes[:, places], known=True),
+        _loaded(steps, drawn, np.zeros_like(drawn), known=False),
+    ]
+    load, step, feature, code, known = (
+        np.concatenate(columns) for columns in zip(*parts, strict=True)
+    )
+    return Met(
+        rows={"load": load, "step": step, "feature": feature},
+        expected=code,
+        known=known.astype(np.bool_),
+    )
+
+
+def _lacks_odd_codes(layer: LayerUnits) -> str:
+    """What is to be said of a layer without odd codes."""
+    if Product(kind=ProductKind.POST_DUAL).uses_odd_codes(layer.layer.weight_grid):
+        return ""
+    return f"layer {layer.layer.name} has no odd codes: its weights have no odd part"
 
 
 def _loaded(

@@ -22,7 +22,7 @@ from rtl.verify.quantizer import MOST_TRIED_BITS, exhaustive_requantizer
 __all__ = ["REQUANTIZER"]
 
 _OUTPUTS = 40_000
-"""Outputs of a network that one is given, at most."""
+"""Outputs of a network that one is given, at most, where a part of them is drawn."""
 _DRAWN = 20_000
 """Operations that are drawn."""
 
@@ -112,7 +112,7 @@ class _RequantizerUnit(NetworkUnit):
                 for step in traced.steps.tolist()
             ]
         )
-        chosen = random.permutation(outputs.size)[:_OUTPUTS]
+        chosen = random.permutation(outputs.size)[: traced.extent.of(outputs.size, _OUTPUTS)]
         sample, channel = np.unravel_index(chosen, outputs.shape)[:2]
         sums = [values.reshape(-1)[chosen] for values in traced.sums]
         drawn = [_from(random, bound) for bound in (*units.sums, units.multipliers)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import TypeVar
@@ -15,7 +15,7 @@ from rtl.design import Design
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.units.option import Given, Option
 from rtl.verify.checks import Check, Method
-from rtl.verify.met import Met, Traced
+from rtl.verify.met import Extent, Met, Traced
 from rtl.verify.mutation import MUTANTS, mutation
 from rtl.verify.of_designs import has_proof, prove_design
 from rtl.verify.quantizer import long_run
@@ -39,10 +39,13 @@ class Effort:
         Of a long run.
     mutants : int
         Of each design.
+    extent : Extent
+        Of what a layer's unit meets in its network.
     """
 
     operations: int = COSIM_CYCLES
     mutants: int = MUTANTS
+    extent: Extent = field(default_factory=Extent)
 
 
 class LayerUse(Enum):
@@ -116,6 +119,10 @@ class Unit(ABC):
         """The designs that `verify_options` ask for; never none."""
         return [self.design(given, layer)]
 
+    def passes_over(self, given: Given, layer: LayerUnits) -> str:
+        """Why a layer needs no such unit, where every layer is gone through; empty if it does."""
+        return ""
+
     def rungs(
         self,
         designs: Sequence[Design],
@@ -179,13 +186,15 @@ class NetworkUnit(Unit):
         """
         rungs = dict(super().rungs(designs, given, effort, layer))
         if layer is not None:
-            rungs[Method.NETWORK] = lambda: self._in_network(designs, layer)
+            rungs[Method.NETWORK] = lambda: self._in_network(designs, layer, effort.extent)
         return rungs
 
-    def _in_network(self, designs: Sequence[Design], layer: LayerUnits) -> list[Check]:
+    def _in_network(
+        self, designs: Sequence[Design], layer: LayerUnits, extent: Extent
+    ) -> list[Check]:
         from rtl.verify.network import check_in_network  # it compiles the simulator
 
-        return of_each(designs, partial(check_in_network, self.meets), units=layer)
+        return of_each(designs, partial(check_in_network, self.meets), units=layer, extent=extent)
 
 
 def of_each(

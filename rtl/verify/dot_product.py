@@ -48,9 +48,7 @@ def oracle_sums(design: DotProduct, rows: Rows) -> dict[str, NDArray[np.int64]]:
     for port in design.outputs:
         added = np.zeros(len(rows["last"]), dtype=np.int64)
         for lane in range(design.lanes):
-            weight = np.searchsorted(table.weights, rows[f"weight{lane}"])
-            activation = rows[f"activation{lane}"] - table.activations[0]
-            added += table.terms[port.name][weight, activation]
+            added += table.terms_of(port.name, rows, str(lane))
         running = np.cumsum(added)
         before = np.concatenate([[0], running[ends]])[sum_of]
         wrapped = [wrap(value, port.width) for value in (running - before).tolist()]
@@ -66,7 +64,7 @@ def _rows(design: DotProduct, operations: int) -> dict[str, NDArray[np.int64]]:
         part = {
             f"{name}{lane}": run[name][:count]
             for lane in range(design.lanes)
-            for name in ("activation", "weight")
+            for name in (*design.mac.operands, "weight")
         }
         part["last"] = np.zeros(count, dtype=np.int64)
         part["last"][-1] = 1

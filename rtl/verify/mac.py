@@ -10,10 +10,10 @@ import numpy as np
 from asq_hw.numbers.schemes import APOT
 from rtl.design import MacDesign
 from rtl.verify.checks import Check, Method, Outcome, timed
-from rtl.verify.mac_harness import Claim, Harness, Pair
+from rtl.verify.mac_harness import Claim, Harness
 from rtl.verify.products import products
 from rtl.verify.proofs import Proof, Setup
-from rtl.verify.unit import UNIT
+from rtl.verify.unit import UNIT, Bug
 
 __all__ = ["MacProof", "check_longest_sum"]
 
@@ -69,22 +69,25 @@ class MacProof(Proof):
         bits = grid.stored_bits + self.design.activation_grid.bits
         if grid.scheme is not APOT or bits <= _WHOLE_APOT_BITS:
             return [""]
-        codes = [self._bug().weight] if twin else list(self.design.weight_codes)
+        codes = [self._bug().when["weight"]] if twin else list(self.design.weight_codes)
         return [f" -set-at 1 weight {code}" for code in codes]
 
-    def _bug(self) -> Pair:
+    def _bug(self) -> Bug:
         """The last pair of weight code and activation, and an activation of another product."""
         table = products(self.design)
         # A weight of 0 has the same product with every activation.
         varied = [(terms != terms[:, :1]).any(axis=1) for terms in table.terms.values()]
         row = int(np.flatnonzero(np.logical_or.reduce(varied))[-1])
-        last = [terms[row] for terms in table.terms.values()]
-        differs = np.logical_or.reduce([terms != terms[-1] for terms in last])
-        return Pair(
-            activation=int(table.activations[-1]),
-            weight=int(table.weights[row]),
-            instead=int(table.activations[np.flatnonzero(differs)[-1]]),
-        )
+        shape = tuple(map(len, self.design.operands.values()))
+        terms = [each[row].reshape(shape) for each in table.terms.values()]
+        for place, (name, codes) in enumerate(self.design.operands.items()):
+            # Of two codes of an activation, the one that this weight meets.
+            lines = [np.moveaxis(each, place, 0).reshape(len(codes), -1)[:, -1] for each in terms]
+            differs = np.logical_or.reduce([line != line[-1] for line in lines])
+            if differs.any():
+                when = {name: codes[-1], "weight": int(table.weights[row])}
+                return Bug(when=when, instead=codes[int(np.flatnonzero(differs)[-1])])
+        raise AssertionError(f"{self.design.name} has products that vary with no operand")
 
 
 def check_longest_sum(design: MacDesign) -> list[Check]:

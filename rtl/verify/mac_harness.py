@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from amaranth.hdl import (
@@ -22,9 +21,9 @@ from asq_hw.numbers.fixedpoint import signed_width
 from asq_hw.numbers.products import Product
 from rtl.design import VALID_OUT, MacDesign
 from rtl.lib.delay import delay
-from rtl.verify.unit import UNIT, input_signals, instantiate
+from rtl.verify.unit import UNIT, Bug, input_signals, instantiate
 
-__all__ = ["Claim", "Harness", "Pair"]
+__all__ = ["Claim", "Harness"]
 
 
 class Claim(StrEnum):
@@ -36,20 +35,11 @@ class Claim(StrEnum):
     """A product adds to the sum what it would leave there alone; an idle cycle adds nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """The one activation and weight code that a twin's bug shows with."""
-
-    activation: int
-    weight: int
-    instead: int
-    """Activation that a twin with a wrong product computes with."""
-
-
 class Harness(Elaboratable):
     """The unit's emitted Verilog as an instance beside what it must compute.
 
-    Ports are the unit's inputs, ``wrong``, and ``legal``: whether the weight is a valid code.
+    Ports are the unit's inputs, ``wrong``, and ``legal``: whether both operands are
+    valid codes, at a pace that the unit allows.
 
     Parameters
     ----------
@@ -57,12 +47,12 @@ class Harness(Elaboratable):
         The unit.
     claim : Claim
         What ``wrong`` denies.
-    bug : Pair, optional
-        Makes a twin that has to be refuted: with this one pair its product is another's
-        (``product``), or a new sum is not begun (``sum``).
+    bug : Bug, optional
+        Makes a twin that has to be refuted: with this one pair of operands its product is
+        another's (``product``), or a new sum is not begun (``sum``).
     """
 
-    def __init__(self, design: MacDesign, claim: Claim, bug: Pair | None = None) -> None:
+    def __init__(self, design: MacDesign, claim: Claim, bug: Bug | None = None) -> None:
         self._design = design
         self._claim = claim
         self._bug = bug
@@ -84,10 +74,9 @@ class Harness(Elaboratable):
     def elaborate(self, platform: object) -> Module:
         """Join unit and claim."""
         m = Module()
-        weight = self.inputs["weight"]
-        codes = list(self._design.weight_codes)
-        with m.Switch(weight), m.Case(*codes):
-            m.d.comb += self.legal.eq(self._paused(m))
+        values = {port.name: port.values for port in self._design.inputs if port.values}
+        known = [self.inputs[name].matches(*codes) for name, codes in values.items()]
+        m.d.comb += self.legal.eq(Cat(known).all() & self._paused(m))
         outputs = self._unit(m, UNIT, self._given())
         match self._claim:
             case Claim.PRODUCT:
@@ -114,12 +103,11 @@ class Harness(Elaboratable):
         given: dict[str, Value] = dict(self.inputs)
         if self._bug is None:
             return given
-        shows = (given["activation"] == self._bug.activation) & (
-            given["weight"] == self._bug.weight
-        )
+        shows = Cat(given[name] == value for name, value in self._bug.when.items()).all()
         match self._claim:
             case Claim.PRODUCT:
-                given["activation"] = Mux(shows, self._bug.instead, given["activation"])
+                changed = next(iter(self._bug.when))
+                given[changed] = Mux(shows, self._bug.instead, given[changed])
             case Claim.SUM:
                 given["start"] = given["start"] & ~shows
         return given
@@ -165,14 +153,23 @@ class Harness(Elaboratable):
         activation = self.inputs["activation"]
         if product.uses_lut(grid):
             return self._rounded(m, product)
+        pairs = self._pairs()
+        if product.uses_odd_codes(grid):
+            even, odd = ({code: pair[i] for code, pair in pairs.items()} for i in range(2))
+            met = self._factor(m, odd, "factor_odd") * self.inputs["second"]
+            return self._factor(m, even, "factor_even") * activation + met
         one = len(self._design.outputs) == 1
-        parts = {code: sum(pair) if one else pair[index] for code, pair in self._pairs().items()}
-        factor = Signal(_shape_of(parts.values()), name=f"factor_{index}")
+        parts = {code: sum(pair) if one else pair[index] for code, pair in pairs.items()}
+        return self._factor(m, parts, f"factor_{index}") * activation
+
+    def _factor(self, m: Module, parts: Mapping[int, int], name: str) -> Signal:
+        """An integer by the weight's code."""
+        factor = Signal(_shape_of(parts.values()), name=name)
         with m.Switch(self.inputs["weight"]):
             for code, part in parts.items():
                 with m.Case(code):
                     m.d.comb += factor.eq(part)
-        return factor * activation
+        return factor
 
     def _pairs(self) -> dict[int, tuple[int, int]]:
         """The grid's pair of integers by the code at the port."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,32 @@ from numpy.typing import NDArray
 from asq_hw.numbers.fixedpoint import shift_right_half_up
 from rtl.quantizer.of_layer import LayerUnits
 
-__all__ = ["Integers", "Meets", "Met", "Traced", "rounded"]
+__all__ = ["IMAGES", "Extent", "Integers", "Meets", "Met", "Traced", "rounded"]
+
+IMAGES = 100
+"""Images that are traced, unless another number is asked for."""
 
 Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much of a network's tensors is met.
+
+    Parameters
+    ----------
+    images : int
+        That are run through it.
+    whole : bool
+        Whether every element of a layer's tensors is met, and not a drawn part.
+    """
+
+    images: int = IMAGES
+    whole: bool = False
+
+    def of(self, elements: int, most: int) -> int:
+        """How many of so many elements are met, where a drawn part has `most`."""
+        return elements if self.whole else min(elements, most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,6 +57,8 @@ class Traced:
         The feature map that the layer writes.
     odd_codes : int64 (N, C, H, W), optional
         The activations' odd codes, where they have such.
+    extent : Extent
+        How much of them is to be met.
     """
 
     features: Integers
@@ -42,6 +67,7 @@ class Traced:
     sums: tuple[Integers, ...]
     outputs: Integers
     odd_codes: Integers | None = None
+    extent: Extent = field(default_factory=Extent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

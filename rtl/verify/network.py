@@ -12,7 +12,7 @@ from rtl.design import Design, Port
 from rtl.emit.vectors import Vectors
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.verify.checks import Check, Method, Outcome, timed
-from rtl.verify.met import Meets, Met
+from rtl.verify.met import Extent, Meets, Met
 from rtl.verify.mutation import narrow_words
 from rtl.verify.simulation import simulate
 from rtl.verify.traced import images_for, trace
@@ -21,7 +21,7 @@ __all__ = ["check_in_network", "met_by", "misfit", "narrow_inputs"]
 
 
 def check_in_network(
-    meets: Meets, design: Design, units: LayerUnits, images: NDArray[np.uint8] | None = None
+    meets: Meets, design: Design, units: LayerUnits, extent: Extent
 ) -> list[Check]:
     """Simulator's tensors = software model = emitted Verilog, and narrower twins are noticed.
 
@@ -33,10 +33,10 @@ def check_in_network(
         The unit, as it is to be built.
     units : LayerUnits
         Network and layer that it belongs to.
-    images : uint8 (N, C, H, W), optional
-        What is run through the network; `images_for` chooses them where none are given.
+    extent : Extent
+        How much of the network's tensors; `images_for` chooses the images.
     """
-    met = met_by(meets, units, images_for(units.network) if images is None else images)
+    met = met_by(meets, units, images_for(units.network, extent.images), extent)
     name = f"{design.name} in {units.layer.name}"
     return [
         timed(f"{name} tensors", Method.NETWORK, partial(_tensors, design, met)),
@@ -44,9 +44,11 @@ def check_in_network(
     ]
 
 
-def met_by(meets: Meets, units: LayerUnits, images: NDArray[np.uint8]) -> Met:
+def met_by(
+    meets: Meets, units: LayerUnits, images: NDArray[np.uint8], extent: Extent | None = None
+) -> Met:
     """What a unit of the layer meets when the network runs on images, uint8 (N, C, H, W)."""
-    return meets(units, trace(units, images), np.random.default_rng(8))
+    return meets(units, trace(units, images, extent), np.random.default_rng(8))
 
 
 def misfit(design: Design, met: Met) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw import oracle
 from asq_hw.network.activation import ActivationQuantizer, FixedStep
 from asq_hw.network.feature_map import FeatureFormat
-from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.layers import Input, Linear
-from rtl.design import MacDesign
+from asq_hw.network.layers import Linear
+from asq_hw.oracle.weighted import accumulate, product_tables
+from rtl.design import MacDesign, Rows
 
 __all__ = ["ProductTable", "products"]
 
@@ -25,63 +25,76 @@ class ProductTable:
     ----------
     weights : int64 (W,)
         Valid codes at the weight's port.
-    activations : int64 (A,)
-        Activations.
+    operands : dict of int64 (A,) arrays
+        By port, every activation: where it has two codes, every pair of them.
     terms : dict of int64 (W, A) arrays
-        By output port: the term of every pair.
+        By output port: the term of every weight and activation.
     """
 
     weights: NDArray[np.int64]
-    activations: NDArray[np.int64]
+    operands: dict[str, NDArray[np.int64]]
     terms: dict[str, NDArray[np.int64]]
 
     def pairs(self) -> dict[str, NDArray[np.int64]]:
         """Every pair as a sum of its own: rows for the design, weights slowest."""
-        weights, activations = np.meshgrid(self.weights, self.activations, indexing="ij")
+        every = next(iter(self.terms.values())).shape[1]
         return {
-            "start": np.ones(weights.size, dtype=np.int64),
-            "activation": activations.reshape(-1),
-            "weight": weights.reshape(-1),
+            "start": np.ones(len(self.weights) * every, dtype=np.int64),
+            **{name: np.tile(codes, len(self.weights)) for name, codes in self.operands.items()},
+            "weight": np.repeat(self.weights, every),
         }
+
+    def row(self, weight: int, activation: int) -> dict[str, int]:
+        """What stands at the ports for a place in `terms`."""
+        codes = {name: int(codes[activation]) for name, codes in self.operands.items()}
+        return codes | {"weight": int(self.weights[weight])}
+
+    def terms_of(self, output: str, rows: Rows, lane: str = "") -> NDArray[np.int64]:
+        """What each row adds to an output's sum; `lane` ends the names of its columns."""
+        place = np.zeros(1, dtype=np.int64)
+        for name, codes in self.operands.items():
+            least, most = int(codes.min()), int(codes.max())
+            place = place * (most - least + 1) + rows[f"{name}{lane}"] - least
+        weight = np.searchsorted(self.weights, rows[f"weight{lane}"])
+        return self.terms[output][weight, place]
 
 
 def products(design: MacDesign) -> ProductTable:
-    """Run a network of one linear layer that holds each weight code, on each activation.
+    """Run a linear layer that holds each weight code, on each activation.
 
     Nothing here knows what a code stands for: `asq_hw.oracle` computes it.
     """
-    grid = design.activation_grid
     codes = np.array(list(design.weight_codes.values()), dtype=np.int64)
-    activations = np.arange(grid.minimum, grid.maximum + 1, dtype=np.int64)
-    pixels = (activations - grid.minimum).astype(np.uint8).reshape(-1, 1, 1, 1)
-    network = _network(design, codes)
-    accumulators = oracle.trace(network, pixels, design.product).accumulators["sums"]
+    operands = dict(
+        zip(
+            design.operands,
+            np.array(list(product(*design.operands.values())), dtype=np.int64).T,
+            strict=True,
+        )
+    )
+    layer = _layer(design, codes)
+    tables = product_tables(layer, design.product)
+    made = [
+        accumulate(layer, tables, *([[[code]]] for code in pair))
+        for pair in zip(*(column.tolist() for column in operands.values()), strict=True)
+    ]
+    # By accumulator, weight and activation.
+    accumulators = np.array(made, dtype=np.int64).reshape(len(made), -1, len(codes))
+    accumulators = np.moveaxis(accumulators, 0, 2)
     if len(design.outputs) == 1:
         # A unit with one accumulator for both parts takes even and odd products one after the
         # other; of each code's two terms, one is 0.
-        accumulators = (np.sum(accumulators, axis=0),)
-    terms = {
-        port.name: values.reshape(len(activations), len(codes)).T
-        for port, values in zip(design.outputs, accumulators, strict=True)
-    }
+        accumulators = accumulators.sum(axis=0, keepdims=True)
+    terms = {port.name: values for port, values in zip(design.outputs, accumulators, strict=True)}
     weights = np.array(list(design.weight_codes), dtype=np.int64)
-    return ProductTable(weights=weights, activations=activations, terms=terms)
+    return ProductTable(weights=weights, operands=operands, terms=terms)
 
 
-def _network(design: MacDesign, codes: NDArray[np.int64]) -> IntegerNetwork:
-    """Pixels minus an offset are the activations; each output channel holds one weight code."""
+def _layer(design: MacDesign, codes: NDArray[np.int64]) -> Linear:
+    """Each output channel holds one weight code."""
     grid = design.activation_grid
     form = FeatureFormat(fraction_bits=0)
-    pixels = Input(
-        name="pixels",
-        height=1,
-        width=1,
-        multiplier=np.array([1]),
-        offset=np.array([grid.minimum]),
-        shift=0,
-        output=form,
-    )
-    sums = Linear(
+    return Linear(
         name="sums",
         source="pixels",
         quantizer=ActivationQuantizer(grid=grid, step=FixedStep(step=1), step_fraction_bits=0),
@@ -93,4 +106,3 @@ def _network(design: MacDesign, codes: NDArray[np.int64]) -> IntegerNetwork:
         bias=np.zeros(len(codes), dtype=np.int64),
         output=form,
     )
-    return IntegerNetwork(name="products", layers=(pixels, sums))

@@ -150,22 +150,17 @@ def _repeated(
     weight, activation = np.argwhere(terms == term)[0]
     start = np.zeros(count, dtype=np.int64)
     start[0] = first
-    return {
-        "start": start,
-        "activation": np.full(count, table.activations[activation]),
-        "weight": np.full(count, table.weights[weight]),
-    }
+    row = table.row(weight, activation)
+    return {"start": start, **{name: np.full(count, value) for name, value in row.items()}}
 
 
 def _against_sums(design: MacDesign, rows: Rows, answers: Rows) -> str:
     """Hold the software model's answers against cumulative sums of the oracle's products."""
     table = products(design)
-    weight = np.searchsorted(table.weights, rows["weight"])
-    activation = rows["activation"] - table.activations[0]
     begins = np.flatnonzero(rows["start"])
     sum_of = np.cumsum(rows["start"])
     for port in design.outputs:
-        terms = table.terms[port.name][weight, activation]
+        terms = table.terms_of(port.name, rows)
         running = np.cumsum(terms)
         before = np.concatenate([[0], running[begins] - terms[begins]])
         sums = running - before[sum_of]

@@ -26,7 +26,7 @@ from rtl.tools import (
     run_verilator,
 )
 
-__all__ = ["Bench", "BenchResult", "Simulator", "installed", "verdicts"]
+__all__ = ["Bench", "BenchResult", "Simulator", "compiled", "installed", "verdicts"]
 
 COMPILE_TIMEOUT_S = 600
 
@@ -128,7 +128,7 @@ class Bench:
             ):
                 names.append(name)
                 (folder / name).write_text(text, encoding="utf-8")
-        self._command = self._compile(simulator, names, most_cycles)
+        self._command = compiled(simulator, _ALL, names, folder, most_cycles=most_cycles)
 
     def run(
         self, vectors: Mapping[Design, Vectors], *arguments: str, timeout_s: float = 300
@@ -157,24 +157,47 @@ class Bench:
         silent = BenchResult(passed=False, verdict="no verdict", log=log)
         return {design: said.get(design.name, silent) for design in cycles}
 
-    def _compile(self, simulator: Simulator, sources: list[str], most_cycles: int) -> list[str]:
-        match simulator:
-            case Simulator.VERILATOR:
-                objects = Path(_object_folder().name)
-                fast = "-O1" if most_cycles >= _LONG_CYCLES else "-O0"
-                flags = ["-MAKEFLAGS", f"OPT_FAST={fast} OPT_SLOW=-O0 OPT_GLOBAL=-O0"]
-                run_verilator(
-                    [*_VERILATOR, *flags, "--Mdir", objects, "--top-module", _ALL, *sources],
-                    folder=self.folder,
-                    timeout_s=COMPILE_TIMEOUT_S,
-                )
-                program = self.folder / _ALL
-                shutil.move(produced(objects / f"V{_ALL}", "verilator"), program)
-                return [str(program)]
-            case Simulator.ICARUS:
-                run_iverilog(["-g2001", "-s", _ALL, "-o", _ALL, *sources], folder=self.folder)
-                produced(self.folder / _ALL, "iverilog")
-                return [find_iverilog()[1], _ALL]
+
+def compiled(
+    simulator: Simulator, top: str, sources: Sequence[str], folder: Path, *, most_cycles: int
+) -> list[str]:
+    """Compile a test bench and what it holds; the command that runs it.
+
+    Parameters
+    ----------
+    simulator : Simulator
+        Which program.
+    top : str
+        The test bench.
+    sources : sequence of str
+        Files in the folder.
+    folder : Path
+        Where the program is left.
+    most_cycles : int
+        Cycles of the longest run.
+
+    Raises
+    ------
+    MissingToolError
+        If the program is not installed.
+    """
+    match simulator:
+        case Simulator.VERILATOR:
+            objects = Path(_object_folder().name)
+            fast = "-O1" if most_cycles >= _LONG_CYCLES else "-O0"
+            flags = ["-MAKEFLAGS", f"OPT_FAST={fast} OPT_SLOW=-O0 OPT_GLOBAL=-O0"]
+            run_verilator(
+                [*_VERILATOR, *flags, "--Mdir", objects, "--top-module", top, *sources],
+                folder=folder,
+                timeout_s=COMPILE_TIMEOUT_S,
+            )
+            program = folder / top
+            shutil.move(produced(objects / f"V{top}", "verilator"), program)
+            return [str(program)]
+        case Simulator.ICARUS:
+            run_iverilog(["-g2001", "-s", top, "-o", top, *sources], folder=folder)
+            produced(folder / top, "iverilog")
+            return [find_iverilog()[1], top]
 
 
 def _together(designs: Sequence[Design]) -> str:

@@ -10,12 +10,9 @@ from asq_hw.network.graph import IntegerNetwork
 from asq_hw.sim.engine import simulate
 from asq_hw.sim.tensors import TraceBatch
 from rtl.quantizer.of_layer import LayerUnits
-from rtl.verify.met import Integers, Traced
+from rtl.verify.met import IMAGES, Extent, Integers, Traced
 
-__all__ = ["IMAGES", "images_for", "trace"]
-
-IMAGES = 100
-"""Images that are traced."""
+__all__ = ["images_for", "trace"]
 
 _PACKAGED = "fashion-mnist"
 
@@ -38,7 +35,7 @@ def images_for(network: IntegerNetwork, count: int = IMAGES) -> NDArray[np.uint8
     return np.clip(centers + noise * spreads, 0, 255).astype(np.uint8)
 
 
-def trace(units: LayerUnits, images: NDArray[np.uint8]) -> Traced:
+def trace(units: LayerUnits, images: NDArray[np.uint8], extent: Extent | None = None) -> Traced:
     """Run the network on images, uint8 (N, C, H, W), and keep what the layer reads and makes."""
     name, parts = units.layer.name, ("even", "odd") if len(units.sums) == 2 else ("sum",)
     kinds = [f"{name}-{kind}" for kind in ("step", "codes", *parts)]
@@ -60,4 +57,5 @@ def trace(units: LayerUnits, images: NDArray[np.uint8]) -> Traced:
         sums=tuple(made[f"{name}-{part}"] for part in parts),
         outputs=made[name],
         odd_codes=made[odd[0]] if odd else None,
+        extent=extent or Extent(images=len(images)),
     )

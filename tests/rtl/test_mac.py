@@ -17,7 +17,7 @@ from amaranth.sim import Simulator
 from rtl.lib.cells import ECP5_CELLS
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
-from rtl.mac.parameters import term_table
+from rtl.mac.parameters import met_by, term_table
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
 
 
@@ -98,25 +98,23 @@ def _ids(mac):
     return f"{mac.name}{encoding}"
 
 
-def _run(mac, start, activation, weight, gaps):
+def _run(mac, inputs, gaps):
     """Sums at the ports, one row for each operation, and the cycles from operation to sum."""
     unit = mac.component()
     names = [port.name for port in mac.accumulators]
     sums, latencies, taken = [], [], []
 
     async def bench(ctx):
-        operations = iter(zip(start, activation, weight, gaps, strict=True))
+        operations = iter(zip(zip(*inputs.values(), strict=True), gaps, strict=True))
         wait, cycle = 0, 0
         pending = next(operations)
-        while len(sums) < len(start):
-            gives = pending is not None and wait == 0
+        while len(sums) < len(gaps):
+            gives = bool(pending is not None and wait == 0)
             ctx.set(unit.valid_in, gives)
             if gives:
-                values = pending
-                ctx.set(unit.start, int(values[0]))
-                ctx.set(unit.activation, int(values[1]))
-                ctx.set(unit.weight, int(values[2]))
-                wait = int(values[3])
+                values, wait = pending[0], int(pending[1])
+                for name, value in zip(inputs, values, strict=True):
+                    ctx.set(getattr(unit, name), int(value))
                 taken.append(cycle)
                 pending = next(operations, None)
             else:
@@ -127,13 +125,22 @@ def _run(mac, start, activation, weight, gaps):
                 sums.append([ctx.get(getattr(unit, name)) for name in names])
             await ctx.tick()
             cycle += 1
-            assert cycle < 12 * len(start) + 50, "a sum is missing"
+            assert cycle < 12 * len(gaps) + 50, "a sum is missing"
 
     simulator = Simulator(unit)
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
     return np.array(sums), set(latencies)
+
+
+def _operands(mac, pairs, random):
+    """Columns of ports for rows (code that the weight meets, weight); another code is drawn."""
+    columns = {name: random.choice(list(codes), len(pairs)) for name, codes in mac.operands.items()}
+    met = [met_by(mac, weight) for weight in pairs[:, 1].tolist()]
+    for row, (name, (code, _)) in enumerate(zip(met, pairs.tolist(), strict=True)):
+        columns[name][row] = code
+    return columns | {"weight": pairs[:, 1]}
 
 
 @pytest.mark.parametrize("mac", UNITS, ids=_ids)
@@ -143,9 +150,9 @@ def test_every_product_and_random_sums(mac):
     drawn = [operands[i] for i in random.integers(len(operands), size=100)]
     pairs = np.array([*operands, *drawn])
     start = np.concatenate([np.ones(len(operands), dtype=int), random.random(100) < 0.2])
-    inputs = {"start": start.astype(int), "activation": pairs[:, 0], "weight": pairs[:, 1]}
+    inputs = {"start": start.astype(int), **_operands(mac, pairs, random)}
     gaps = random.choice([0, 0, 0, 0, 1, 2], size=len(start)) + mac.idle_cyc(inputs)
-    sums, latencies = _run(mac, *inputs.values(), gaps)
+    sums, latencies = _run(mac, inputs, gaps)
     expected = mac.reference(inputs)
     assert np.array_equal(sums, np.stack([expected[p.name] for p in mac.accumulators], axis=1))
     assert latencies == {mac.latency_cyc}
@@ -163,7 +170,9 @@ def test_terms_are_the_real_products(mac):
             continue  # whether a sum counts ones or roots of two is known outside
         scaled = terms[0] * 2.0**-mac.lut_fraction_bits
         real = scaled + (terms[1] * math.sqrt(2) if len(terms) == 2 else 0)
-        assert real == pytest.approx(activation * values[code] / unit, abs=tolerance)
+        # A second code counts steps that are smaller by the root of two.
+        steps = activation / (math.sqrt(2) if met_by(mac, code) == "second" else 1)
+        assert real == pytest.approx(steps * values[code] / unit, abs=tolerance)
 
 
 def test_sums_wrap_at_their_width_and_begin_at_zero():
@@ -308,6 +317,7 @@ def test_names_differ_wherever_parameters_do():
         ({"scheme": "post-split", "accumulator_bits": 16}, 4),
         ({"scheme": "post-split", "accumulation": "ordered", "pipeline": 2}, 3),
         ({"scheme": "post-lut", "activation_signed": True}, 2),
+        ({"scheme": "post-dual"}, 3),
     ],
 )
 def test_dot_products_are_sums_between_the_ends(options, lanes):
@@ -324,7 +334,8 @@ def test_dot_products_are_sums_between_the_ends(options, lanes):
     expected = [part.sum(axis=0).tolist() for part in parts]
     inputs = {"last": last.astype(int)}
     for lane in range(lanes):
-        inputs |= {f"activation{lane}": drawn[:, lane, 0], f"weight{lane}": drawn[:, lane, 1]}
+        columns = _operands(mac, drawn[:, lane], random)
+        inputs |= {f"{name}{lane}": column for name, column in columns.items()}
     reference = np.stack(list(design.reference(inputs).values()), axis=1)
     assert reference[design.emits(inputs)].tolist() == expected
 

@@ -92,7 +92,7 @@ def test_a_layer_s_unit_meets_its_odd_codes() -> None:
         outputs=np.array([24]),
         odd_codes=np.array([3, 2]).reshape(1, 2, 1, 1),
     )
-    met = QUANTIZER.meets(units, traced, np.random.default_rng(0))
+    met = QUANTIZER.meets_odd_codes(units, traced, np.random.default_rng(0))
     assert sorted(met.expected[met.known].tolist()) == [2, 3]
     given = {"arrangement": "odd-ladder", "signed": False}
     given |= {"bits": None, "feature_bits": None, "step_fraction_bits": None}

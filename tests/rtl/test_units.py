@@ -26,7 +26,9 @@ RANGED = [
 def given(unit: Unit, option: Option, value: int) -> Given:
     """Everything as it is unless asked for, and one value."""
     defaults = {
-        each.name: REQUIRED_VALUES[each.name] if each.default is REQUIRED else each.default
+        each.name: REQUIRED_VALUES.get(each.name, each.default)
+        if each.default in (REQUIRED, None)
+        else each.default
         for each in unit.options
     }
     return defaults | {option.name: value}

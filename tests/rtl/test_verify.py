@@ -35,13 +35,14 @@ from rtl.units.unit import Effort
 from rtl.verify import proofs
 from rtl.verify.checks import Method, Outcome, timed
 from rtl.verify.mac import MacProof
-from rtl.verify.mac_harness import Claim, Pair
+from rtl.verify.mac_harness import Claim
 from rtl.verify.mutation import mutate
 from rtl.verify.of_designs import proofs_of, prove_design
 from rtl.verify.products import products
 from rtl.verify.proofs import Answer, check_proof, prove, read_answer
 from rtl.verify.simulation import exhaustive_mac, extreme_runs, simulate
 from rtl.verify.simulators import verdicts
+from rtl.verify.unit import Bug
 from tests.helpers.hardware import PlainMac
 
 
@@ -90,6 +91,13 @@ CLEARED = [
         clear=Clear.AHEAD,
         cells=ECP5_CELLS,
     ),
+    Mac(
+        scheme=MacScheme.POST_DUAL,
+        style=Style.STAGED,
+        activation_bits=3,
+        clear=Clear.AHEAD,
+        cells=ECP5_CELLS,
+    ),
     *(
         Mac(scheme=MacScheme.POST_SPLIT, weight_bits=3, activation_bits=3, **shared)  # type: ignore[arg-type]
         for shared in (
@@ -112,9 +120,22 @@ def test_products_are_those_of_a_hand_worked_table() -> None:
     # 3-bit POST: codes 1, 2, 3 are 1/2, 1/sqrt 2 and 1, with a sign bit above; common shift 1.
     table = products(Mac(scheme=MacScheme.POST_SPLIT, weight_bits=3, activation_bits=2))
     assert table.weights.tolist() == [0, 1, 2, 3, 5, 6, 7]
-    assert table.activations.tolist() == [0, 1, 2, 3]
+    assert table.operands["activation"].tolist() == [0, 1, 2, 3]
     assert table.terms["even"][:, 3].tolist() == [0, 3, 0, 6, -3, 0, -6]
     assert table.terms["odd"][:, 3].tolist() == [0, 0, 3, 0, 0, -3, 0]
+
+
+def test_products_with_two_codes_of_an_activation_by_hand() -> None:
+    # Even powers meet the first code, odd ones the second: 2 steps up to 3, and 0 ... round(3 √2).
+    table = products(Mac(scheme=MacScheme.POST_DUAL, weight_bits=3, activation_bits=2))
+    assert {name: sorted(set(codes.tolist())) for name, codes in table.operands.items()} == {
+        "activation": [0, 1, 2, 3],
+        "second": [0, 1, 2, 3, 4],
+    }
+    place = np.flatnonzero((table.operands["activation"] == 2) & (table.operands["second"] == 4))
+    assert table.terms["accumulator"][:, place[0]].tolist() == [0, 2, 4, 4, -2, -4, -4]
+    rows = {"activation": np.array([2, 3]), "second": np.array([4, 1]), "weight": np.array([2, 7])}
+    assert table.terms_of("accumulator", rows).tolist() == [4, -6]
 
 
 def test_post_lut_s_products_are_rounded_one_by_one() -> None:
@@ -198,7 +219,7 @@ def test_a_tool_that_fails_is_a_failed_check_with_its_reason(
 
 
 @needs_yosys
-@pytest.mark.parametrize("mac", [*MACS[:5], SERIAL, *CLEARED], ids=lambda mac: mac.name)
+@pytest.mark.parametrize("mac", [*MACS[:7], SERIAL, *CLEARED], ids=lambda mac: mac.name)
 def test_products_and_sums_are_proven_and_their_twins_refuted(mac: MacDesign) -> None:
     checks = MAC.rungs([mac], {}, Effort())[Method.FORMAL]()
     assert [check.name.split()[1] for check in checks[:3]] == ["product", "sum", "overflow"]
@@ -233,7 +254,7 @@ def test_a_proof_that_runs_out_of_time_is_unknown(monkeypatch: pytest.MonkeyPatc
 
 @needs_yosys
 def test_a_twin_that_is_no_twin_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    harmless = Pair(activation=3, weight=2, instead=3)
+    harmless = Bug(when={"activation": 3, "weight": 2}, instead=3)
     monkeypatch.setattr(MacProof, "_bug", lambda _: harmless)
     proof = MacProof(design=PlainMac(), claim=Claim.PRODUCT)
     outcome = check_proof(proof, to_verilog(PlainMac()))
@@ -461,5 +482,5 @@ def test_sets_of_units_leave_out_what_does_not_exist() -> None:
     widths = {(unit.scheme, unit.weight_bits) for unit in units}
     assert widths == {
         *product((MacScheme.UNIFORM, MacScheme.SYMMETRIC, MacScheme.POT, MacScheme.APOT), (2, 4)),
-        *product((MacScheme.POST_LUT, MacScheme.POST_SPLIT), (4,)),
+        *product((MacScheme.POST_LUT, MacScheme.POST_SPLIT, MacScheme.POST_DUAL), (4,)),
     }

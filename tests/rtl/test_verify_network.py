@@ -36,7 +36,7 @@ from rtl.units.adapter import ADAPTER
 from rtl.units.registry import UNITS
 from rtl.units.unit import Effort, NetworkUnit
 from rtl.verify.checks import Check, Method, Outcome, timed
-from rtl.verify.met import Meets, Met
+from rtl.verify.met import IMAGES, Extent, Meets, Met
 from rtl.verify.mutation import narrow_words
 from rtl.verify.network import _tensors, met_by, misfit
 from rtl.verify.simulators import Simulator
@@ -256,10 +256,11 @@ def climbed(
     """Layers whose network rung ``--layer all`` climbs, one of which may fail; the status."""
     layers: list[str] = []
 
-    def check(meets: Meets, design: Design, units: LayerUnits) -> list[Check]:
+    def check(meets: Meets, design: Design, units: LayerUnits, extent: Extent) -> list[Check]:
         kind = UNITS.find(unit)
         assert isinstance(kind, NetworkUnit)
         assert (meets, design.layer) == (kind.meets, units.layer.name)
+        assert extent == Extent(images=IMAGES, whole=False)
         layers.append(design.layer)
         passed = design.layer != failing
         return [
@@ -305,7 +306,7 @@ def test_each_layer_s_checks_are_printed_before_the_next_layer_s_begin(
 ) -> None:
     printed: list[str] = []
 
-    def check(kind: str, design: Design, units: LayerUnits) -> list[Check]:
+    def check(kind: str, design: Design, units: LayerUnits, extent: Extent) -> list[Check]:
         printed.append(capsys.readouterr().out)
         return [timed(units.layer.name, Method.NETWORK, lambda: Outcome(cases=1, passed=True))]
 

@@ -95,6 +95,33 @@ def test_the_sentences_below_the_table_of_recoded_units_are_those_of_its_rows():
     assert f"Three placements differ by up to {100 * spread:.0f} %" in text
 
 
+def test_the_sentences_on_stored_codes_are_those_of_the_rows():
+    text = " ".join((DOCS / "mac.md").read_text(encoding="utf-8").split())
+    before = {(row["unit"], row["target"]): row for row in read(DOCS / "data" / "mac-4x4.csv")}
+    rows = read(DOCS / "data" / "mac-widths.csv")
+    growth = {"luts": [], "transistors": []}
+    for row in rows:
+        other = before.get((row["unit"], row["target"]))
+        if other is not None:
+            key = "transistors" if row["target"] == "gates" else "luts"
+            growth[key].append(int(row[key]) / int(other[key]) - 1)
+    assert len(growth["luts"]) >= 12 and len(growth["transistors"]) >= 4
+    assert set(growth["luts"]) == {0}
+    most = 100 * max(growth["transistors"])
+    assert f"look-up tables are as many, and transistors up to {most:.1f} % more" in text
+    dual, uniform = (
+        min(
+            int(row["luts"])
+            for row in rows
+            if (row["scheme"], row["bits"], row["target"]) == (scheme, "4", "ecp5")
+            and row["cycles_per_product"] == "1"
+        )
+        for scheme in ("post-dual", "uniform")
+    )
+    words = f"{dual} LUTs on ECP5, {dual / uniform:.2f} times the uniform unit's {uniform}"
+    assert words in text
+
+
 def test_a_recoded_unit_is_held_against_uniform_ones_of_its_pace():
     named = {"levels": "15", "codes": "stored", "made_of": "ecp5"}
     rows = [
@@ -123,12 +150,14 @@ def test_the_best_of_a_class_is_over_the_best_uniform_unit_of_its_pace():
             _row("post-split", target, area=30, mhz=mhz, idle_cyc="0", levels="15", accumulation=a)
             for a in ("pair", "shared", "ordered")
         ]
+        rows += [_row("post-dual", target, area=60, mhz=mhz, idle_cyc="0", levels="15")]
     lines = best(rows).splitlines()[2:]
     assert lines[0].startswith("| uniform, plain `*` | 100 | 102 | 100 | 100 | 50 | 100 | 100 |")
     assert lines[1].split(" | ")[1] == "40"
     ratios = "| 30 (1.50) | 32 (1.45) | 100 (0.50) | 30 (1.50) | 50 (0.50) | 30 (1.50) | 30 (1.50)"
     assert lines[3] == f"| POST, any order, two adders {ratios} |"
-    assert lines[5] == "| POST, even powers first | 30 | 32 | 100 | 30 | 50 | 30 | 30 |"
+    assert lines[5].startswith("| POST, any order, dual step | 60 (3.00) | 62 (2.82) |")
+    assert lines[6] == "| POST, even powers first | 30 | 32 | 100 | 30 | 50 | 30 | 30 |"
 
 
 def test_units_that_another_one_beats_in_everything_are_left_out():
