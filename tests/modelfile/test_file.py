@@ -316,8 +316,8 @@ def test_images_that_the_network_does_not_take(
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("6", "version 6 is newer than this program reads (5)"),
-        ("10", "version 10 is newer than this program reads (5)"),
+        ("7", "version 7 is newer than this program reads (6)"),
+        ("10", "version 10 is newer than this program reads (6)"),
         ("0", "version '0' is no version of a model file"),
         ("one", "version 'one' is no version of a model file"),
         ("9" * 5000, f"version '{'9' * 40}' is no version of a model file"),
