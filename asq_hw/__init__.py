@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from asq_hw.interface.overhead import overhead
     from asq_hw.interface.prepare import prepare
     from asq_hw.interface.simulate import simulate
+    from asq_hw.network.input_format import InputFormat
 
 __all__ = [
+    "InputFormat",
     "__version__",
     "calibrate",
     "check",
@@ -38,6 +40,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "InputFormat": "asq_hw.network.input_format",
     "calibrate": "asq_hw.interface.calibrate",
     "check": "asq_hw.interface.check",
     "compare": "asq_hw.interface.compare",

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from asq_hw.cli.output import warn
 from asq_hw.errors import InputError
+from asq_hw.network.input_format import PIXELS, InputFormat
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from asq_hw.datasets import Dataset, ImageFolder
+    from asq_hw.datasets.samples import Samples
     from asq_hw.network.graph import IntegerNetwork
 
 __all__ = ["Accuracy", "load_for", "measure_accuracy"]
@@ -42,18 +44,19 @@ class Accuracy:
 
 def load_for(
     network: IntegerNetwork, data: str, limit: int | None
-) -> tuple[Dataset, NDArray[Any] | None]:
+) -> tuple[Dataset | Samples, NDArray[Any] | None]:
     """Load images as a network takes them, and the trained network's predictions for them.
 
     Labels are places in the network's classes; where it does not name them and the data set has
-    another number of classes, nothing says what is right, and the images are left without labels.
+    another number of classes, nothing says what is right, and the images are left without labels;
+    so they are where the network makes no class scores.
 
     Parameters
     ----------
     network : IntegerNetwork
         What the images are for.
     data : str
-        Data set by name, or its folder or archive.
+        Data set by name, or its folder or archive; or a file of one array.
     limit : int or None
         Keep only so many images, drawn evenly.
 
@@ -64,14 +67,24 @@ def load_for(
     """
     from asq_hw import datasets
     from asq_hw.datasets import ImageFolder
+    from asq_hw.datasets.samples import is_array_file, load_samples
 
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, not {limit}")
+    if is_array_file(data):
+        return load_samples(network, data, limit), None
+    if network.input.integers != InputFormat(bits=PIXELS.bits):
+        raise InputError(
+            f"{network.name} takes integers of {network.input.bits} bits, which no data set holds: "
+            "--data must be a file of an array, .npy"
+        )
     whole = datasets.open_dataset(data, shape=network.image_shape, classes=network.classes)
-    scores = network.feature_maps()[network.output.name].shape[0]
+    scores = network.score_count
     chosen = whole.sample(limit)
     dataset = chosen.load() if isinstance(chosen, ImageFolder) else chosen
-    if dataset.labels is not None and len(dataset.classes or range(scores)) != scores:
+    if network.scores is None:
+        dataset = replace(dataset, labels=None)
+    elif dataset.labels is not None and len(dataset.classes or range(scores)) != scores:
         warn(
             f"{dataset.name} has {len(dataset.classes)} classes and the network {scores} scores "
             "without names: labels are not used"
@@ -98,9 +111,11 @@ def _reference(
 
 
 def measure_accuracy(
-    predictions: NDArray[Any], labels: NDArray[Any] | None, reference: NDArray[Any] | None
+    predictions: NDArray[Any] | None,
+    labels: NDArray[Any] | None,
+    reference: NDArray[Any] | None,
 ) -> Accuracy:
-    """Hold predicted classes (N,) against labels (N,) and reference predictions (N,)."""
+    """Hold predicted classes (N,), if there are any, against labels and reference predictions."""
     return Accuracy(
         top1=_share(predictions, labels),
         reference_top1=_share(reference, labels),

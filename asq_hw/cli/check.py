@@ -42,16 +42,18 @@ def check(
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", metavar="NAME|DIR", help="Data set whose images have the size it takes."
+            "--data",
+            metavar="NAME|DIR|FILE.npy",
+            help="Data set whose images have the size it takes, or an array of them.",
         ),
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
             "--input",
-            metavar="C,H,W",
-            help="That size, where there is no data set; default: what an ONNX file says, or "
-            f"{DEFAULT_SIZE}.",
+            metavar="C,H,W|C",
+            help="That size, or a vector's, where there is no data set; default: what an ONNX file "
+            f"says, or {DEFAULT_SIZE}.",
         ),
     ] = None,
     form: FormatOption = OutputFormat.TABLE,
@@ -84,16 +86,21 @@ def check(
 
 
 def _shape(data: str | None, size: str | None) -> tuple[int, ...] | None:
-    """Channels, height and width of the images, where the options say them."""
+    """Shape of the images or vectors, where the options say it."""
     if data is not None:
         from asq_hw import datasets
+        from asq_hw.datasets.samples import is_array_file, read_samples
 
+        if is_array_file(data):
+            return read_samples(data).shape[1:]
         return datasets.open_dataset(data).image_shape
     if size is None:
         return None
     found = integers("--input", size)
-    if len(found) != 3 or min(found) < 1:
-        raise InputError(f"--input must be channels, height and width, not {size!r}")
+    if len(found) not in (1, 3) or min(found) < 1:
+        raise InputError(
+            f"--input must be channels, height and width, or a vector's channels, not {size!r}"
+        )
     return found
 
 

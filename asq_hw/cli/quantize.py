@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,10 @@ from asq_hw.cli.own import (
 from asq_hw.cli.requirements import require_torch
 from asq_hw.errors import InputError
 from asq_hw.files.outputs import check_outputs
+from asq_hw.network.input_format import InputFormat
+
+if TYPE_CHECKING:
+    from asq_hw.network.graph import IntegerNetwork
 
 __all__ = ["quantize"]
 
@@ -103,12 +107,43 @@ def quantize(
             help="Choose all this, and number formats, from N training images, drawn evenly.",
         ),
     ] = 128,
+    input_bits: Annotated[
+        int | None,
+        typer.Option(
+            "--input-bits",
+            parser=integer,
+            metavar="B",
+            help="Of an array: width of the integers that the network takes, 2 to 16; default: 16.",
+        ),
+    ] = None,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Of an array: the integers are not negative.")
+    ] = False,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            "--step",
+            metavar="S|N/D",
+            help="Of an array: what one of the integers stands for; default: found from its "
+            "values, which then are no integers.",
+        ),
+    ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            "--scores",
+            metavar="NAME",
+            help="Of an array: which of several outputs is class scores.",
+        ),
+    ] = None,
     workers: WorkersOption = None,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Turn a trained network into an integer network without training (post-training quantization).
 
-    Without a recipe, weights and activations are uniform, of 8 bits.
+    Without a recipe, weights and activations are uniform, of 8 bits. A network that returns maps or
+    several tensors has them as outputs, and no accuracy. Where --data is an array, FILE.npy, of
+    values (N, C, H, W) or (N, C) as the network takes them, it takes other integers than pixels.
     """
     require_torch("quantize")
     check_outputs({"--output": output}, {"--weights": weights, "--recipe": recipe, "--data": data})
@@ -117,36 +152,67 @@ def quantize(
     chosen = chosen_recipe(network, recipe, overrides, data=data, mean=mean, std=std, bits=bits)
     check_weights(chosen.model, weights)
     from asq_hw import modelfile
+    from asq_hw.datasets.samples import is_array_file
     from asq_hw.interface.calibrate import CalibrationMethod
     from asq_hw.train.distributed import default_workers
     from asq_hw.train.models.own import file_of
-    from asq_hw.train.post_training import quantize_trained
+    from asq_hw.train.post_training import quantize_array, quantize_trained
     from asq_hw.train.refinement.options import Correction, PostTrainingSettings, Rounding
 
     check_outputs(
         {"--output": output}, {"dataset": chosen.dataset, "network": file_of(chosen.model)}
     )
+    how = PostTrainingSettings(
+        scales=choose(CalibrationMethod, "method", method).step_start,
+        equalize=equalize,
+        rounding=choose(Rounding, "rounding", rounding),
+        correction=choose(Correction, "correction", correction),
+    )
+    is_array = is_array_file(chosen.dataset)
+    given = {
+        "--input-bits": input_bits,
+        "--unsigned": unsigned or None,
+        "--step": step,
+        "--scores": scores,
+    }
+    if not is_array and (told := [option for option, value in given.items() if value is not None]):
+        raise InputError(f"{told[0]} goes with an array, --data FILE.npy")
+    if is_array:
+        taken = InputFormat(bits=input_bits or 16, signed=not unsigned, step=step)  # type: ignore[arg-type]  # read there
+        network_made, count = quantize_array(
+            chosen, weights, taken, how=how, limit=calibration_images, scores=scores
+        )
+        modelfile.save(network_made, output)
+        show(_report(output, network_made, chosen.dataset, count, None, None), form)
+        return
     made = quantize_trained(
         chosen,
         weights,
-        how=PostTrainingSettings(
-            scales=choose(CalibrationMethod, "method", method).step_start,
-            equalize=equalize,
-            rounding=choose(Rounding, "rounding", rounding),
-            correction=choose(Correction, "correction", correction),
-        ),
+        how=how,
         calibration_images=calibration_images,
         workers=default_workers() if workers is None else workers,
     )
     modelfile.save(made.network, output)
+    test = made.test
+    show(_report(output, made.network, test.name, len(test), made.float_top1, made.top1), form)
+
+
+def _report(
+    output: Path,
+    network: IntegerNetwork,
+    dataset: str,
+    images: int,
+    float_top1: float | None,
+    top1: float | None,
+) -> Report:
     row = {
         "model": str(output),
-        "name": made.network.name,
-        "layers": len(made.network.layers),
+        "name": network.name,
+        "layers": len(network.layers),
         "bytes": output.stat().st_size,
-        "dataset": made.test.name,
-        "images": len(made.test),
-        "float_top1": made.float_top1,
-        "top1": made.top1,
+        "dataset": dataset,
+        "images": images,
+        "float_top1": float_top1,
+        "top1": top1,
     }
-    show(Report(table=Table(columns=COLUMNS, rows=[row]), document=row), form)
+    return Report(table=Table(columns=COLUMNS, rows=[row]), document=row)

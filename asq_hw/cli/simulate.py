@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -34,6 +34,7 @@ from asq_hw.sim.limits import ANY_NETWORK_BYTES, EACH_WEIGHT_BYTES
 if TYPE_CHECKING:
     from asq_hw.cli.accuracy import Accuracy
     from asq_hw.network.graph import IntegerNetwork
+    from asq_hw.network.outputs import Output
     from asq_hw.sim import LayerStatistics, SimulationResult, TraceBatch
 
 __all__ = ["simulate"]
@@ -154,8 +155,9 @@ def simulate(
             progress=stack.enter_context(progress_bar("simulating", len(dataset))),
         )
     _warn_of_saturation(network, result)
-    accuracy = measure_accuracy(result.predictions, dataset.labels, reference)
-    report = _report(network.name, dataset.name, arithmetic, accuracy, result)
+    predictions = result.predictions if result.has_scores else None
+    accuracy = measure_accuracy(predictions, dataset.labels, reference)
+    report = _report(network, dataset.name, arithmetic, accuracy, result)
     if comparison is None:
         show(report, form)
         return
@@ -200,22 +202,27 @@ def _pass_on(readers: Sequence[Callable[[TraceBatch], None]], batch: TraceBatch)
 
 
 def _report(
-    model: str, dataset: str, product: Product, accuracy: Accuracy, result: SimulationResult
+    network: IntegerNetwork,
+    dataset: str,
+    product: Product,
+    accuracy: Accuracy,
+    result: SimulationResult,
 ) -> Report:
-    images = len(result.predictions)
-    document = {
-        "model": model,
+    images = result.images
+    document: dict[str, Any] = {
+        "model": network.name,
         "dataset": dataset,
         "images": images,
         "product": str(product.kind),
         "lut_fraction_bits": product.lut_fraction_bits,
         **asdict(accuracy),
         "images_per_second": images / result.seconds,
+        "outputs": [_output(output, result) for output in network.outputs],
         "layers": [_layer(layer) for layer in result.layers],
     }
     headline = [
-        f"{model} on {images:,} images of {dataset}, {product.kind}",
-        _accuracies(accuracy),
+        f"{network.name} on {images:,} images of {dataset}, {product.kind}",
+        _accuracies(accuracy) if result.has_scores else _extents(document["outputs"]),
         f"{document['images_per_second']:,.0f} images/s",
     ]
     rows = [_row(layer) for layer in result.layers]
@@ -231,6 +238,30 @@ def _accuracies(accuracy: Accuracy) -> str:
     )
     parts = [f"{what} {share:.2%}" for what, share in known if share is not None]
     return ", ".join(parts) or "no labels and no reference predictions"
+
+
+def _output(output: Output, result: SimulationResult) -> dict[str, Any]:
+    """An output for JSON: what it is, and the integers that it reached."""
+    found = result.outputs[output.name]
+    return {
+        "name": output.name,
+        "layer": output.layer,
+        "scores": output.is_scores,
+        "shape": list(found.integers.shape[1:]),
+        "step": found.step,
+        "smallest": int(found.integers.min()),
+        "largest": int(found.integers.max()),
+    }
+
+
+def _extents(outputs: Sequence[Mapping[str, Any]]) -> str:
+    """What stands in the place of the accuracy where no output is class scores."""
+    parts = [
+        f"{one['name']} {' x '.join(map(str, one['shape']))}, "
+        f"{one['smallest'] * one['step']:.4g} to {one['largest'] * one['step']:.4g}"
+        for one in outputs
+    ]
+    return f"no class scores; {'; '.join(parts)}"
 
 
 def _layer(layer: LayerStatistics) -> dict[str, Any]:

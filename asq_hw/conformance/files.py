@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,16 @@ FOLDER = Path(__file__).parent / "files"
 """Where the package keeps what `write_all` writes."""
 
 _MODEL, _DATA, _TRACE = "model.asq", "data", "trace"
+_INPUTS = "inputs.npy"
+"""In the folder of data, where a network takes other integers than pixels."""
 _INDEX_FORMAT = "asq-hw trace"
 
 
 def command(example: Example, folder: Path = FOLDER) -> str:
     """The command line that holds the simulator against the example's trace."""
     place = folder / example.name
-    words = ["asq-hw simulate", f"{place / _MODEL}", f"--data {place / _DATA}"]
+    data = place / _DATA if _takes_pixels(example) else place / _DATA / _INPUTS
+    words = ["asq-hw simulate", f"{place / _MODEL}", f"--data {data}"]
     if example.product.kind is not ProductKind.POST_SPLIT:
         words.append(f"--product {example.product.kind}")
     if example.product.kind is ProductKind.POST_LUT:
@@ -55,15 +59,21 @@ def write_all(folder: Path) -> None:
 
 
 def write_example(example: Example, folder: Path) -> None:
-    """Write one example; its labels are the oracle's predictions, so that all of them are right."""
+    """Write one example; its labels are the oracle's predictions, so that all of them are right.
+
+    Integers that are no pixels have no labels.
+    """
     try:
         for part in (_DATA, _TRACE):
             (folder / part).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make folder {folder}: {error.strerror}") from error
     _write_model(example, folder / _MODEL)
-    labels = oracle.predict(example.network, example.images, example.product)
-    _write_images(folder / _DATA, example.images, labels)
+    if _takes_pixels(example):
+        labels = oracle.predict(example.network, example.images, example.product)
+        _write_images(folder / _DATA, example.images.astype(np.uint8), labels)
+    else:
+        _write_array(folder / _DATA / _INPUTS, example.images)
     _write_trace(folder / _TRACE, example)
 
 
@@ -103,11 +113,7 @@ def _write_images(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.in
 def _write_trace(folder: Path, example: Example) -> None:
     tensors = oracle.trace(example.network, example.images, example.product).tensors()
     for name, values in tensors.items():
-        kind = _narrowest(values)
-        header = {"descr": kind, "fortran_order": False, "shape": values.shape}
-        with atomic_write(folder / f"{name}.npy") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            file.write(values.astype(kind).tobytes())
+        _write_array(folder / f"{name}.npy", values)
     index = {
         "format": _INDEX_FORMAT,
         "network": example.network.name,
@@ -119,7 +125,19 @@ def _write_trace(folder: Path, example: Example) -> None:
     _write(folder / "index.json", (json.dumps(index, indent=2) + "\n").encode())
 
 
-def _narrowest(values: NDArray[np.int64]) -> str:
+def _takes_pixels(example: Example) -> bool:
+    return example.images.dtype == np.uint8
+
+
+def _write_array(path: Path, values: NDArray[np.integer[Any]]) -> None:
+    kind = _narrowest(values)
+    header = {"descr": kind, "fortran_order": False, "shape": values.shape}
+    with atomic_write(path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(values.astype(kind).tobytes())
+
+
+def _narrowest(values: NDArray[np.integer[Any]]) -> str:
     """The smallest little-endian type that holds the values."""
     low, high = int(values.min()), int(values.max())
     return next(

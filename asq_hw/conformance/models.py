@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asq_hw.conformance import exponents, functions, moves, networks, weights
+from asq_hw.conformance import ends, exponents, functions, moves, networks, weights
 from asq_hw.conformance.builders import arbitrary
 from asq_hw.modelfile.file import version_of
 from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.input_format import PIXELS, InputFormat
+from asq_hw.network.layers import Input
 from asq_hw.numbers.products import Product, ProductKind
 
 __all__ = ["EXAMPLES", "Example"]
@@ -27,13 +31,14 @@ class Example:
         Of the example's folder.
     shows : str
         What an executor that gets it wrong has got wrong.
-    images : uint8 array (N, C, H, W)
+    images : integer array (N, C, H, W)
+        Of the type that the network's input takes.
     """
 
     name: str
     shows: str
     network: IntegerNetwork
-    images: NDArray[np.uint8]
+    images: NDArray[np.integer[Any]]
     product: Product
 
     @property
@@ -49,6 +54,15 @@ def _pixels(height: int, width: int, *, channels: int = 1, noise: int = 1) -> ND
     images.append([255 * bit for bit in arbitrary(9, size, 0, 1)])
     images.append([(7 * place) % 256 for place in range(size)])
     return np.array(images, dtype=np.uint8).reshape(-1, channels, height, width)
+
+
+def _integers(source: Input, *, noise: int) -> NDArray[np.integer[Any]]:
+    """Noise, then the ends of the range in turns and by chance."""
+    taken, size = source.integers, math.prod(source.shape)
+    images = [arbitrary(seed, size, taken.low, taken.high) for seed in range(1, noise + 1)]
+    images.append([(taken.low, taken.high)[bit] for bit in arbitrary(9, size, 0, 1)])
+    images.append([taken.low + place for place in range(size)])
+    return np.array(images, dtype=taken.dtype).reshape(-1, *source.shape)
 
 
 SPLIT = Product()
@@ -69,6 +83,9 @@ def _example(
 ) -> Example:
     network = make()
     source = network.input
+    if source.integers != InputFormat(bits=PIXELS.bits):
+        images = _integers(source, noise=noise)
+        return Example(name=name, shows=shows, network=network, images=images, product=product)
     images = _pixels(source.height, source.width, channels=source.channels, noise=noise)
     if source.channels > 1:
         images = images[:1]
@@ -129,5 +146,8 @@ EXAMPLES: tuple[Example, ...] = (
     _example("functions", "functions by tables, products of maps", functions.functions, noise=2),
     _example("dilated", "convolutions with gaps in their windows", functions.dilated),
     _example("color", "three channels of pixels, classes with names", networks.color),
+    _example("outputs", "several maps that are given out, one of them class scores", ends.outputs),
+    _example("signed-vectors", "vectors of signed integers of 12 bits", ends.signed_vectors),
+    _example("unsigned-maps", "maps of 16 bits, and no class scores", ends.unsigned_maps),
 )
 """What is written, in this order."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["IMAGE_SHAPE", "is_onnx", "load_onnx"]
 
 IMAGE_SHAPE = "image_shape"
-"""Key of a module's ``meta``: channels, height and width of the images that its file tells."""
+"""Key of a module's ``meta``: the shape of its images, or vectors, without the batch."""
 
 _SUFFIX = ".onnx"
 
@@ -30,14 +30,14 @@ def load_onnx(path: str | os.PathLike[str]) -> fx.GraphModule:
     Parameters
     ----------
     path : str or path
-        An ONNX file with one input of images, whose channels, height and width are fixed, and one
-        output.
+        An ONNX file with one input of images, whose channels, height and width are fixed, or of
+        vectors.
 
     Returns
     -------
     torch.fx.GraphModule
-        It, in evaluation mode, with its weights. Layers are called like the file's nodes, with
-        ``_`` for what is no letter or digit.
+        It, in evaluation mode, with its weights; several outputs are a dict by name. Layers are
+        called like the file's nodes, with ``_`` for what is no letter or digit.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from pathlib import Path
 from asq_hw.errors import InputError
 from asq_hw.interchange.library import require_onnx
 from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.input_format import PIXELS, InputFormat
 from asq_hw.network.names import MAX_NAME_LENGTH
 
 __all__ = ["load_qonnx"]
@@ -21,6 +22,7 @@ def load_qonnx(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
     classes: Sequence[str] = (),
+    input: InputFormat = PIXELS,
     limit: int | None = None,
 ) -> IntegerNetwork:
     """Read a network whose weights and maps go through ``Quant`` nodes, as Brevitas exports it.
@@ -32,6 +34,8 @@ def load_qonnx(
         How its images were normalized: it sees ``(pixel / 255 - mean) / std``.
     classes : sequence of str
         What each score stands for; empty where that does not matter.
+    input : InputFormat
+        The integers that it takes, where they are no pixels, with their step.
     limit : int, optional
         Most bytes of the file; by default 512 MiB.
 
@@ -50,6 +54,8 @@ def load_qonnx(
     name = os.fspath(path)
     model = read_model(path, DEFAULT_LIMIT if limit is None else limit)
     try:
+        if input.step is None:
+            raise InputError("an input's step must be given")
         graph = graph_of(model)
         if not any(node.operator in QUANT_OPERATORS for node in graph.nodes):
             raise InputError(
@@ -61,6 +67,7 @@ def load_qonnx(
             mean=_by_channel("mean", mean, graph.shape[0]),
             std=_by_channel("std", std, graph.shape[0]),
             classes=classes,
+            form=input,
             metadata={"source": "QONNX"},
         )
     except InputError as error:

@@ -109,7 +109,8 @@ def calibrate(
 
 
 def _kept(loader: Loader, facts: Prepared, kept: EvenSample, limit: int | None) -> Iterator[Tensor]:
-    """The loader's images, of which a few are kept."""
+    """The loader's images, of which a few are kept, and the reach of all."""
     for images, _ in float_batches(loader, shape=facts.shape, limit=limit):
         kept.add(images)
+        facts.see(images)
         yield images

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +19,17 @@ from asq_hw.interface.network import opened
 from asq_hw.interface.prepare import floating_copy
 from asq_hw.interface.prepared import Prepared, device_of, prepared
 from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.outputs import Output
 from asq_hw.sim.tensors import TraceBatch
 from asq_hw.train.calibration import is_calibrated
 from asq_hw.train.data.loaders import Loader, check_labels, float_batches
-from asq_hw.train.data.pixels import pixels_of
-from asq_hw.train.graph.operations import Operation, trace
+from asq_hw.train.data.pixels import integers_of
+from asq_hw.train.graph.operation import Operation, TracedNetwork
+from asq_hw.train.graph.operations import trace
 from asq_hw.train.graph.watching import Watched
 from asq_hw.train.modes import evaluation_mode
 
-__all__ = ["Comparison", "LayerSignal", "compare"]
+__all__ = ["Comparison", "LayerSignal", "OutputSignal", "compare"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,44 @@ class LayerSignal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSignal:
+    """How much of an output is left.
+
+    Parameters
+    ----------
+    name : str
+        Of the output.
+    is_scores : bool
+        Whether it is class scores.
+    signal : LayerSignal
+        Of the layer whose map it is.
+    quantized_agreement, integer_agreement, integer_alone_agreement : float or None
+        Share of the images' places whose largest channel is the same as in floating point, and of
+        the integers as in the quantized network; None where there is one channel.
+    """
+
+    name: str
+    is_scores: bool
+    signal: LayerSignal
+    quantized_agreement: float | None
+    integer_agreement: float | None
+    integer_alone_agreement: float | None
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        if self.quantized_agreement is None or self.integer_agreement is None:
+            return (
+                f"{self.name}: quantized {self.signal.quantized:.1f} dB, "
+                f"integer {self.signal.integer:.1f} dB"
+            )
+        what = "same class" if self.is_scores else f"{self.name}: same largest channel"
+        return (
+            f"{what} as in floating point: quantized {self.quantized_agreement:.2%}, "
+            f"integer {self.integer_agreement:.2%}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Three networks on the same images; shares are 0 to 1.
 
@@ -61,11 +102,13 @@ class Comparison:
     images : int
         How many.
     float_top1, quantized_top1, integer_top1 : float or None
-        Images that are classified right; None without labels.
-    quantized_agreement, integer_agreement : float
-        Images that get the class which the floating-point network gives.
-    integer_alone_agreement : float
+        Images that are classified right; None without labels or class scores.
+    quantized_agreement, integer_agreement : float or None
+        Images that get the class which the floating-point network gives; None without class scores.
+    integer_alone_agreement : float or None
         Images to which the integer network gives the class which the quantized one does.
+    outputs : tuple of OutputSignal
+        In the network's order.
     layers : tuple of LayerSignal
         In the order of execution.
     """
@@ -74,9 +117,10 @@ class Comparison:
     float_top1: float | None
     quantized_top1: float | None
     integer_top1: float | None
-    quantized_agreement: float
-    integer_agreement: float
-    integer_alone_agreement: float
+    quantized_agreement: float | None
+    integer_agreement: float | None
+    integer_alone_agreement: float | None
+    outputs: tuple[OutputSignal, ...]
     layers: tuple[LayerSignal, ...]
 
     def __str__(self) -> str:
@@ -87,10 +131,11 @@ class Comparison:
             ("integer", self.integer_top1),
         )
         known = [f"{what} {share:.2%}" for what, share in accuracies if share is not None]
+        has_scores = any(output.is_scores for output in self.outputs)
+        told = f"top-1: {', '.join(known) or 'no labels'}" if has_scores else "no class scores"
         lines = [
-            f"{self.images:,} images; top-1: {', '.join(known) or 'no labels'}",
-            f"same class as in floating point: quantized {self.quantized_agreement:.2%}, "
-            f"integer {self.integer_agreement:.2%}",
+            f"{self.images:,} images; {told}",
+            *map(str, self.outputs),
             f"{'layer':30} {'kind':>12} {'quantized':>10} {'integer':>10}  dB",
         ]
         lines += [
@@ -116,6 +161,29 @@ class _Powers:
         self.quantized += float((quantized - real).square().sum())
         self.integer += float((integer - real).square().sum())
         self.alone += float((integer - quantized).square().sum())
+
+
+@dataclass(slots=True)
+class _Alike:
+    """Places of an output whose largest channels are the same, of all images."""
+
+    places: int = 0
+    quantized: int = 0
+    integer: int = 0
+    alone: int = 0
+
+    def add(
+        self, real: NDArray[np.int64], quantized: NDArray[np.int64], integer: NDArray[np.int64]
+    ) -> None:
+        self.places += real.size
+        self.quantized += int((quantized == real).sum())
+        self.integer += int((integer == real).sum())
+        self.alone += int((integer == quantized).sum())
+
+    def shares(self) -> tuple[float, float, float]:
+        return tuple(  # type: ignore[return-value]  # of three
+            same / self.places for same in (self.quantized, self.integer, self.alone)
+        )
 
 
 def compare(
@@ -153,26 +221,30 @@ def compare(
     if integers.images is None:
         raise InputError("an integer network that does not tell its mean and std is not compared")
     with evaluation_mode(quantized):
-        operations = _operations(quantized, integers)
-        runs = _Runs(operations, integers)
+        traced = _traced(quantized, integers)
+        operations = traced.operations
+        runs = _Runs(traced, integers)
         networks: tuple[Watched, Watched] | None = None
         for images, labels in float_batches(loader, shape=integers.image_shape, limit=limit):
             if networks is None:
                 networks = _watched(model, quantized, facts, images, operations)
-            pixels = pixels_of(images, integers.images).numpy()
+            pixels = integers_of(images, integers.images)
             x = images.to(device_of(quantized))
             runs.add(networks[0].values(x), networks[1].values(x), pixels, labels)
     return runs.result()
 
 
-def _operations(quantized: nn.Module, network: IntegerNetwork) -> list[Operation]:
-    operations = trace(quantized)
-    if [operation.name for operation in operations] != [layer.name for layer in network.layers]:
+def _traced(quantized: nn.Module, network: IntegerNetwork) -> TracedNetwork:
+    traced = trace(quantized)
+    layers = [operation.name for operation in traced.operations]
+    if layers != [layer.name for layer in network.layers] or [*traced.results.values()] != [
+        output.layer for output in network.outputs
+    ]:
         raise InputError(
             f"the integer network {network.name} must be that of the quantized network; "
             "its layers are others"
         )
-    return operations
+    return traced
 
 
 def _watched(
@@ -198,17 +270,19 @@ def _watched(
 class _Runs:
     """What is added up, batch by batch."""
 
-    operations: Sequence[Operation]
+    traced: TracedNetwork
     network: IntegerNetwork
+    images: int = 0
     powers: dict[str, _Powers] = field(default_factory=dict)
     classes: list[NDArray[np.int64]] = field(default_factory=list)
+    alike: dict[str, _Alike] = field(default_factory=dict)
     labels: list[NDArray[np.int64]] = field(default_factory=list)
 
     def add(
         self,
         real: Mapping[str, Tensor],
         quantized: Mapping[str, Tensor],
-        pixels: NDArray[np.uint8],
+        pixels: NDArray[Any],
         labels: Tensor | None,
     ) -> None:
         units = {
@@ -218,7 +292,7 @@ class _Runs:
 
         def see(batch: TraceBatch) -> None:
             part = slice(batch.start, batch.start + batch.samples)
-            for operation in self.operations:
+            for operation in self.traced.operations:
                 name, node = operation.name, operation.node
                 maps = torch.from_numpy(batch.tensors[name].astype(np.float64)) * units[name]
                 floats, codes = (
@@ -227,38 +301,61 @@ class _Runs:
                 self.powers.setdefault(name, _Powers()).add(floats, codes, maps.flatten(1))
 
         result = sim.simulate(self.network, pixels, trace=see)
-        last = self.operations[-1].node
-        found = [values[last].flatten(1).argmax(1).cpu().numpy() for values in (real, quantized)]
-        self.classes.append(np.stack([*found, result.predictions]))
-        if labels is not None:
-            check_labels(labels, result.scores.shape[1])
+        self.images += result.images
+        nodes = {operation.name: operation.node for operation in self.traced.operations}
+        for output in self.network.outputs:
+            maps = [values[nodes[output.layer]].cpu().numpy() for values in (real, quantized)]
+            largest = [values.argmax(1) for values in (*maps, result.outputs[output.name].integers)]
+            each = np.stack([found.reshape(result.images, -1) for found in largest])
+            self.alike.setdefault(output.name, _Alike()).add(*each)
+            if output.is_scores:
+                self.classes.append(each[:, :, 0])
+        if labels is not None and self.network.scores is not None:
+            check_labels(labels, self.network.score_count)
             self.labels.append(labels.numpy())
 
     def result(self) -> Comparison:
-        real, quantized, integer = np.concatenate(self.classes, axis=1)
-        labels = np.concatenate(self.labels) if self.labels else None
-        top1 = [
-            float((found == labels).mean()) if labels is not None else None
-            for found in (real, quantized, integer)
-        ]
+        top1: list[float | None] = [None, None, None]
+        if self.labels:
+            labels = np.concatenate(self.labels)
+            classes = np.concatenate(self.classes, axis=1)
+            top1 = [float((found == labels).mean()) for found in classes]
+        signals = {
+            layer.name: LayerSignal(
+                name=layer.name,
+                kind=str(layer.kind),
+                quantized=_decibels(power.signal, power.quantized),
+                integer=_decibels(power.signal, power.integer),
+                integer_alone=_decibels(power.quantized_signal, power.alone),
+            )
+            for layer, power in zip(self.network.layers, self.powers.values(), strict=True)
+        }
+        outputs = tuple(
+            self._output(output, signals[output.layer]) for output in self.network.outputs
+        )
+        scores = next((output for output in outputs if output.is_scores), None)
         return Comparison(
-            images=len(real),
+            images=self.images,
             float_top1=top1[0],
             quantized_top1=top1[1],
             integer_top1=top1[2],
-            quantized_agreement=float((quantized == real).mean()),
-            integer_agreement=float((integer == real).mean()),
-            integer_alone_agreement=float((integer == quantized).mean()),
-            layers=tuple(
-                LayerSignal(
-                    name=layer.name,
-                    kind=str(layer.kind),
-                    quantized=_decibels(power.signal, power.quantized),
-                    integer=_decibels(power.signal, power.integer),
-                    integer_alone=_decibels(power.quantized_signal, power.alone),
-                )
-                for layer, power in zip(self.network.layers, self.powers.values(), strict=True)
-            ),
+            quantized_agreement=None if scores is None else scores.quantized_agreement,
+            integer_agreement=None if scores is None else scores.integer_agreement,
+            integer_alone_agreement=None if scores is None else scores.integer_alone_agreement,
+            outputs=outputs,
+            layers=tuple(signals.values()),
+        )
+
+    def _output(self, output: Output, signal: LayerSignal) -> OutputSignal:
+        channels = self.network.feature_maps()[output.layer].shape[0]
+        shares = self.alike[output.name].shares() if channels > 1 else (None, None, None)
+        return OutputSignal(
+            name=output.name,
+            is_scores=output.is_scores,
+            signal=signal,
+            quantized_agreement=shares[0],
+            integer_agreement=shares[1],
+            integer_alone_agreement=shares[2],
         )
 
 

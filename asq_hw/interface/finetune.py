@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asq_hw.errors import InputError
-from asq_hw.interface.prepared import CALIBRATION_IMAGES, device_of, prepared
+from asq_hw.interface.prepared import CALIBRATION_IMAGES, Prepared, device_of, prepared
 from asq_hw.train.batch_norm import freeze_batch_norm
 from asq_hw.train.calibration import is_calibrated
 from asq_hw.train.data.loaders import (
@@ -89,7 +89,8 @@ def finetune(
     Raises
     ------
     InputError
-        If the network is none of `asq_hw.prepare`, the loader yields no labeled images, or does not
+        If the network is none of `asq_hw.prepare`, or returns anything but class scores; if the
+        loader yields no labeled images, or does not
         in a later epoch, a label is no class of the network's, or the loss diverges.
     """
     facts = prepared(quantized, "finetune")
@@ -103,7 +104,7 @@ def finetune(
             if frozen_batch_norm:
                 freeze_batch_norm(quantized)
             batches = _labeled(loader, facts.shape, number)
-            seen = batches if kept is None or done else _kept(batches, kept)
+            seen = batches if kept is None or done else _kept(batches, kept, facts)
             rates = _rates(learning_rate, loader, number - 1, epochs)
             done.append(_train(quantized, optimizer, zip(seen, rates, strict=False), number))
             if report is not None:
@@ -127,9 +128,12 @@ def _rates(highest: float, loader: Loader, epoch: int, epochs: int) -> Iterator[
         yield highest * 0.5 * (1 + math.cos(math.pi * done / epochs))
 
 
-def _kept(batches: Iterator[FloatBatch], sample: EvenSample) -> Iterator[FloatBatch]:
+def _kept(
+    batches: Iterator[FloatBatch], sample: EvenSample, facts: Prepared
+) -> Iterator[FloatBatch]:
     for batch in batches:
         sample.add(batch.images)
+        facts.see(batch.images)
         yield batch
 
 
@@ -170,6 +174,27 @@ def _labeled(loader: Loader, shape: tuple[int, ...] | None, epoch: int) -> Itera
         ) from None
 
 
+def _scores(returned: object) -> Tensor:
+    """Class scores (N, C) that a network returned.
+
+    Raises
+    ------
+    InputError
+        If it returned something else, whose loss only its user knows.
+    """
+    if not isinstance(returned, Tensor) or returned.flatten(2).shape[2:] not in ((), (1,)):
+        what = (
+            f"maps of {tuple(returned.shape[1:])}"
+            if isinstance(returned, Tensor)
+            else (f"a {type(returned).__name__}")
+        )
+        raise InputError(
+            f"finetune trains a network that returns class scores (N, C), and this one returns "
+            f"{what}: train it in a loop of your own, with your own loss"
+        )
+    return returned.float().flatten(1)
+
+
 def _train(
     model: nn.Module,
     optimizer: torch.optim.SGD,
@@ -184,7 +209,7 @@ def _train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         wanted = labels.to(device)
-        scores = model(images.to(device)).float().flatten(1)
+        scores = _scores(model(images.to(device)))
         check_labels(wanted, scores.shape[1])
         loss = functional.cross_entropy(scores, wanted)
         if not math.isfinite(value := float(loss.detach())):

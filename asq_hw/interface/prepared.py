@@ -30,11 +30,13 @@ class Prepared:
     how : Quantization
         Its methods and widths.
     shape : tuple of int or None
-        ``(C, H, W)`` of the images that it takes; None until that is known.
+        ``(C, H, W)`` of the images that it takes, or ``(C,)`` of vectors; None until that is known.
     is_rewritten : bool
         Whether its network was rewritten, or taken as it stood.
-    images : float32 tensor of shape (M, C, H, W), or None
+    images : float32 tensor of shape (M, C, H, W) or (M, C), or None
         A few of those that it was calibrated with.
+    reach : float
+        Largest magnitude of all those, which are more.
     changed : dict of str to Change
         Weights, biases and statistics that calibration changed.
     """
@@ -44,7 +46,12 @@ class Prepared:
     shape: tuple[int, ...] | None
     is_rewritten: bool
     images: Tensor | None = field(default=None)
+    reach: float = 0.0
     changed: dict[str, Change] = field(default_factory=dict)
+
+    def see(self, images: Tensor) -> None:
+        """Note how far the images reach that a network is calibrated with."""
+        self.reach = max(self.reach, float(images.abs().max()))
 
     def take_shape(self, images: Tensor) -> None:
         """Note the shape of the images that a network takes, where it is not known yet."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,13 +17,13 @@ from asq_hw.datasets.fitting import DIGEST_LETTERS, ContentDigest
 from asq_hw.errors import InputError
 from asq_hw.interface.network import opened
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.sim.engine import SimulationResult
+from asq_hw.sim.results import SimulationResult
 from asq_hw.train.data.loaders import Loader, float_batches
-from asq_hw.train.data.pixels import pixels_of
+from asq_hw.train.data.pixels import integers_of
 
 __all__ = ["Simulation", "simulate"]
 
-Images = NDArray[np.uint8] | Tensor | Dataset | ImageFolder | Loader
+Images = NDArray[Any] | Tensor | Dataset | ImageFolder | Loader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +33,7 @@ class Simulation(SimulationResult):
     Attributes
     ----------
     top1 : float or None
-        Share of the images that are classified right; None without labels.
+        Share of the images that are classified right; None without labels or class scores.
     agreement : float or None
         Share that gets the class which the network before export gives; None where the integer
         network does not keep that of these very images.
@@ -54,9 +56,10 @@ def simulate(
     ----------
     network : IntegerNetwork, or path
         What `asq_hw.export` made, or a model file.
-    images : uint8 array or tensor of shape (N, C, H, W), data set, or iterable
-        Pixels; or a loader like that of `asq_hw.export`, of images as the network before export
-        takes them.
+    images : array or tensor of shape (N, C, H, W) or (N, C), data set, or iterable
+        Integers: pixels, uint8, or those of the network's input; or in floating point, or from a
+        loader like that of `asq_hw.export`, what the network before export takes. That becomes
+        integers in one way, in float32 (`asq_hw.InputFormat.integers`).
     labels : sequence of N integers, optional
         Of pixels: their classes. Data sets and loaders may have their own.
     threads : int, optional
@@ -65,7 +68,7 @@ def simulate(
     Returns
     -------
     Simulation
-        Scores and classes, accuracy, and what each layer counted.
+        Every output by name, scores and classes, accuracy, and what each layer counted.
 
     Raises
     ------
@@ -74,8 +77,10 @@ def simulate(
     """
     chosen = opened(network)
     pixels, own = _pixels(chosen, images)
-    scores = chosen.feature_maps()[chosen.output.name].shape[0]
-    wanted = _checked(own if labels is None else labels, len(pixels), scores)
+    if chosen.scores is None and labels is not None:
+        raise InputError("labels are for class scores, and none of the network's outputs is")
+    given = own if labels is None else labels
+    wanted = _checked(given, len(pixels), chosen.score_count) if chosen.scores else None
     result = sim.simulate(chosen, pixels, threads=threads)
     reference = _reference(chosen, pixels)
     return Simulation(
@@ -85,20 +90,22 @@ def simulate(
     )
 
 
-def _pixels(network: IntegerNetwork, images: Images) -> tuple[NDArray[np.uint8], object]:
-    """Pixels, and the labels that come with them."""
+def _pixels(network: IntegerNetwork, images: Images) -> tuple[NDArray[Any], object]:
+    """Integers as the network takes them, and the labels that come with them."""
     if isinstance(images, Dataset | ImageFolder):
         whole = images.load() if isinstance(images, ImageFolder) else images
         return whole.images, whole.labels
     if isinstance(images, Tensor) and not images.is_floating_point():
         images = images.detach().cpu().numpy()
     if isinstance(images, np.ndarray):
-        return images, None
+        if images.dtype.kind != "f":
+            return images, None
+        images = torch.from_numpy(images.astype(np.float32))
     if network.images is None:
         raise InputError("a network that does not tell its mean and std takes pixels alone")
     found, classes = [], []
     for batch in float_batches(images, shape=network.image_shape):
-        found.append(pixels_of(batch.images, network.images).numpy())
+        found.append(integers_of(batch.images, network.images))
         classes.append(batch.labels)
     labels = [label.numpy() for label in classes if label is not None]
     return np.concatenate(found), np.concatenate(labels) if labels else None
@@ -120,7 +127,7 @@ def _checked(labels: object, count: int, scores: int) -> NDArray[np.int64] | Non
     return classes
 
 
-def _reference(network: IntegerNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.uint16] | None:
+def _reference(network: IntegerNetwork, pixels: NDArray[Any]) -> NDArray[np.uint16] | None:
     """What the network before export predicts for these very images."""
     if not network.references:
         return None

@@ -6,7 +6,6 @@ like in a file.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Protocol, assert_never
 
 from numpy.typing import NDArray
@@ -21,8 +20,7 @@ from asq_hw.network.activation import (
     Step,
 )
 from asq_hw.network.feature_map import FeatureFormat
-from asq_hw.network.images import ImageSpec
-from asq_hw.network.layers import LAYER_KINDS, Input, Layer
+from asq_hw.network.layers import LAYER_KINDS, Layer
 from asq_hw.network.layers.kind import Form, Stored
 from asq_hw.network.layers.weighted import WeightedLayer
 from asq_hw.network.log_linear import LogLinearStep
@@ -34,12 +32,9 @@ from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import UNIFORM, scheme_named
 
 __all__ = [
-    "DECIMAL",
     "NamedTensors",
     "TensorSource",
-    "decode_images",
     "decode_layer",
-    "encode_images",
     "encode_layer",
 ]
 
@@ -57,19 +52,7 @@ class TensorSource(Protocol):
         """The named tensor; InputError if it is missing or of another type or rank."""
 
 
-DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?")
-"""How a real number is written: the strict JSON of a model file has none."""
-
 # Writing
-
-
-def encode_images(images: ImageSpec) -> dict[str, object]:
-    """The graph's object for the images that a network takes; reals are decimal strings."""
-    return {
-        "classes": list(images.classes),
-        "mean": [repr(value) for value in images.mean],
-        "std": [repr(value) for value in images.std],
-    }
 
 
 def encode_layer(layer: Layer) -> tuple[dict[str, object], NamedTensors]:
@@ -93,7 +76,7 @@ def _encode_field(
             fields[key] = [value]
         case Form.SOURCES | Form.PAIR:
             fields[key] = list(value)
-        case Form.INTEGER | Form.OPTIONAL_INTEGER:
+        case Form.INTEGER | Form.BOOLEAN | Form.OPTIONAL_INTEGER:
             fields[key] = value
         case Form.FORMAT:
             fields[key] = {"bits": value.bits, "fraction_bits": value.fraction_bits}
@@ -176,33 +159,6 @@ def _encode_stage(stage: AdapterStage) -> dict[str, object]:
 # Reading
 
 
-def decode_images(fields: Fields, layer: Input) -> ImageSpec:
-    """The images that the graph's object describes, of the shape that its input takes.
-
-    Raises
-    ------
-    InputError
-        If a field is missing, unknown, of another type, or out of its range.
-    """
-    images = ImageSpec(
-        shape=(layer.channels, layer.height, layer.width),
-        mean=_decode_reals(fields, "mean"),
-        std=_decode_reals(fields, "std"),
-        classes=tuple(fields.string_list("classes")),
-    )
-    fields.finish()
-    return images
-
-
-def _decode_reals(fields: Fields, name: str) -> tuple[float, ...]:
-    """Decimal strings as the nearest floats."""
-    texts = fields.string_list(name)
-    for text in texts:
-        if not DECIMAL.fullmatch(text):
-            raise InputError(f"{fields.what}: {name} must hold decimal numbers, not {text[:40]!r}")
-    return tuple(float(text) for text in texts)
-
-
 def decode_layer(value: object, number: int, tensors: TensorSource) -> Layer:
     """The layer that an object of the graph describes, the `number`-th in it.
 
@@ -257,6 +213,8 @@ def _decode_field(
             return tuple(fields.string_list(key))
         case Form.INTEGER:
             return fields.integer(key)
+        case Form.BOOLEAN:
+            return fields.boolean(key)
         case Form.OPTIONAL_INTEGER:
             return fields.optional_integer(key)
         case Form.PAIR:

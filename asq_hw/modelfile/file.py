@@ -18,10 +18,14 @@ from numpy.typing import NDArray
 from asq_hw.errors import InputError, citing
 from asq_hw.modelfile.codec import (
     NamedTensors,
-    decode_images,
     decode_layer,
-    encode_images,
     encode_layer,
+)
+from asq_hw.modelfile.ends import (
+    decode_images,
+    decode_outputs,
+    encode_images,
+    encode_outputs,
 )
 from asq_hw.modelfile.safetensors import TensorFile, parse_json, write
 from asq_hw.modelfile.strict_json import Fields
@@ -29,6 +33,7 @@ from asq_hw.network.graph import RESERVED_NAME, IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import Conv, Input, Layer, Linear
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.outputs import Output, only_scores
 from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.products import Product, ProductKind
@@ -44,6 +49,7 @@ _VERSION_WITH_EXPONENTS = 3
 _VERSION_WITH_PRODUCT = 5
 _VERSION_WITH_SYMMETRIC = 6
 _VERSION_WITH_SHARED_ADAPTER = 6
+_VERSION_WITH_OUTPUTS = 6
 MAX_LAYERS = 10_000
 MAX_SMALL_ELEMENTS = 1 << 22
 """Most elements of all tensors but weight codes and references: they grow to 64 bits each."""
@@ -88,7 +94,7 @@ def save(network: IntegerNetwork, path: str | os.PathLike[str]) -> None:
         tensors |= named
     for dataset, classes in network.references.items():
         tensors[f"{_REFERENCE}{dataset}"] = ("U16", classes)
-    graph = {
+    graph: dict[str, object] = {
         "name": network.name,
         "metadata": dict(sorted(network.metadata.items())),
         "images": None if network.images is None else encode_images(network.images),
@@ -96,6 +102,8 @@ def save(network: IntegerNetwork, path: str | os.PathLike[str]) -> None:
     }
     if network.product is not ProductKind.POST_SPLIT:
         graph["product"] = str(network.product)
+    if not _is_usual(network):
+        graph["outputs"] = encode_outputs(network.outputs)
     metadata = {
         "format": FORMAT,
         "version": str(max(_VERSION_WITH_IMAGES, version_of(network))),
@@ -150,7 +158,13 @@ def version_of(network: IntegerNetwork) -> int:
     versions += [1 if network.images is None else _VERSION_WITH_IMAGES]
     is_split = network.product is ProductKind.POST_SPLIT
     versions += [1 if is_split else _VERSION_WITH_PRODUCT]
+    versions += [1 if _is_usual(network) else _VERSION_WITH_OUTPUTS]
     return max(versions)
+
+
+def _is_usual(network: IntegerNetwork) -> bool:
+    """Whether a network's outputs are those that it has where it names none."""
+    return network.outputs == only_scores(network.layers[-1].name)
 
 
 def _version_of(layer: Layer) -> int:
@@ -230,6 +244,7 @@ def _decode_graph(graph: Fields, file: TensorFile, version: int) -> IntegerNetwo
     network = IntegerNetwork(
         name=graph.string("name"),
         layers=made,
+        outputs=_decode_outputs(graph) if version >= _VERSION_WITH_OUTPUTS else (),
         metadata=graph.string_mapping("metadata"),
         references=tensors.references(),
         images=None if version < _VERSION_WITH_IMAGES else _decode_images(graph, made),
@@ -272,6 +287,14 @@ def _decode_product(graph: Fields) -> ProductKind:
     if not graph.has("product"):
         return ProductKind.POST_SPLIT
     return Product(kind=graph.string("product")).kind  # type: ignore[arg-type]  # it is checked
+
+
+def _decode_outputs(graph: Fields) -> tuple[Output, ...]:
+    """The maps that the network gives out; none where it does not name them."""
+    if not graph.has("outputs"):
+        return ()
+    with citing("R-outputs"):
+        return decode_outputs(graph.array("outputs"))
 
 
 def _version(text: str) -> int:

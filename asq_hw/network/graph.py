@@ -18,6 +18,7 @@ from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import Conv, Input, Layer, Linear
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.names import check_name
+from asq_hw.network.outputs import Output, check_outputs, only_scores
 from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.numbers.validation import check_codes
@@ -38,7 +39,7 @@ _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class IntegerNetwork:
-    """A network in integers, in execution order; the last layer's output is the scores.
+    """A network in integers, in execution order.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class IntegerNetwork:
         Name for people, under the same rule as a layer's.
     layers : tuple of Layer
         The first is the only `Input`; every source stands before its reader.
+    outputs : tuple of Output
+        The maps that it gives out; by default one, the last layer's, which is class scores.
     references : mapping of str to (N,) uint16 array
         The trained network's own predicted classes, by data set, from its first sample on.
     metadata : mapping of str to str
@@ -59,13 +62,15 @@ class IntegerNetwork:
     Raises
     ------
     InputError
-        If a name is missing or used twice, shapes or formats do not fit, the output is not
-        (C, 1, 1), `images` contradicts the layers, or a dot product or requantization could
-        overflow the executors' 64-bit arithmetic.
+        If a name is missing or used twice, shapes or formats do not fit, an output is no layer's
+        map or class scores are not (C, 1, 1), `images` contradicts the layers, there are
+        references without class scores, or a dot product or requantization could overflow the
+        executors' 64-bit arithmetic.
     """
 
     name: str
     layers: tuple[Layer, ...]
+    outputs: tuple[Output, ...] = ()
     references: Mapping[str, NDArray[np.uint16]] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     images: ImageSpec | None = None
@@ -89,16 +94,21 @@ class IntegerNetwork:
             with citing("R-reference"):
                 references[dataset] = check_codes(f"reference classes for {dataset}", classes, 1)
         object.__setattr__(self, "references", MappingProxyType(references))
-        scores = self.feature_maps()[self.output.name].shape
+        maps = self.feature_maps()
+        outputs = tuple(self.outputs) or only_scores(self.layers[-1].name)
+        object.__setattr__(self, "outputs", outputs)
+        with citing("R-outputs"):
+            check_outputs(outputs, maps)
         with citing("R-shared-adapter"):
             _check_shared_adapters(self.layers)
-        if scores[1:] != (1, 1):
+        if self.references and self.scores is None:
             raise InputError(
-                f"{self.output.name}: a network's last layer must make (C, 1, 1), not {scores}"
+                "a network without class scores can have no reference predictions",
+                rule="R-reference",
             )
         if self.images is not None:
             with citing("R-images"):
-                _check_images(self.images, self, scores[0])
+                _check_images(self.images, self)
         object.__setattr__(self, "product", Product(kind=self.product).kind)
         if self.product is ProductKind.POST_LUT:
             raise InputError("no network is trained for the product post-lut")
@@ -112,20 +122,25 @@ class IntegerNetwork:
 
     @property
     def input(self) -> Input:
-        """The layer that takes the pixels."""
+        """The layer that takes the images."""
         first = self.layers[0]
         assert isinstance(first, Input)
         return first
 
     @property
-    def output(self) -> Layer:
-        """The layer whose output is the scores."""
-        return self.layers[-1]
+    def scores(self) -> Output | None:
+        """The output that is class scores; None where none is."""
+        return next((output for output in self.outputs if output.is_scores), None)
+
+    @property
+    def score_count(self) -> int:
+        """How many class scores it makes; 0 where no output is class scores."""
+        return 0 if self.scores is None else self.feature_maps()[self.scores.layer].shape[0]
 
     @property
     def image_shape(self) -> Shape:
         """Channels, height and width of the images it takes."""
-        return self.input.channels, self.input.height, self.input.width
+        return self.input.shape
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -188,25 +203,32 @@ def _check_shared_adapters(layers: Iterable[Layer]) -> None:
                 )
 
 
-def _check_images(images: ImageSpec, network: IntegerNetwork, scores: int) -> None:
+def _check_images(images: ImageSpec, network: IntegerNetwork) -> None:
     """Raise InputError where `images` contradicts what the input computes or the scores.
 
-    ``X * 2**-fraction_bits = (pixel / 255 - mean) / std`` makes an input's multiplier
-    ``2**(shift + fraction_bits) / (255 * std)`` and its offset ``-255 * mean`` times that.
+    ``X * 2**-fraction_bits = (pixel * step - mean) / std`` makes an input's multiplier
+    ``2**(shift + fraction_bits) * step / std`` and its offset ``-mean / step`` times that.
     """
     layer = network.input
     if images.shape != network.image_shape:
         raise InputError(
             f"{layer.name}: images must have shape {network.image_shape}, not {images.shape}"
         )
+    scores = network.score_count
     if images.classes and len(images.classes) != scores:
         raise InputError(
             f"a network of {scores} scores must have as many classes, not {len(images.classes)}"
         )
+    if (images.format.bits, images.format.signed) != (layer.bits, layer.signed):
+        raise InputError(
+            f"{layer.name}: images must be of {layer.bits} bits, "
+            f"{'signed' if layer.signed else 'unsigned'}, not {images.format}"
+        )
     scale = Fraction(2) ** (layer.shift + layer.output.fraction_bits)
+    assert images.format.step is not None
     for channel, (mean, std) in enumerate(zip(images.mean, images.std, strict=True)):
-        slope = scale / (PIXEL_MAX * Fraction(std))
-        offset = -PIXEL_MAX * Fraction(mean) * slope
+        slope = scale * images.format.step / Fraction(std)
+        offset = -scale * Fraction(mean) / Fraction(std)
         for what, exact, stored in (
             ("multiplier", slope, int(layer.multiplier[channel])),
             ("offset", offset, int(layer.offset[channel])),

@@ -1,7 +1,8 @@
 """ImageSpec: which images a network takes, how it sees their pixels, and what its scores stand for.
 
-All three belong to the network, not to the data that it happens to be run on: a checkpoint and a
-model file carry them, and every data set is read as they say.
+What is no image is one here too: a vector of n values is one of shape (n, 1, 1), whose pixels are
+integers of any `InputFormat`. All of it belongs to the network, not to the data that it happens to
+be run on: a checkpoint and a model file carry it, and every data set is read as they say.
 """
 
 from __future__ import annotations
@@ -9,8 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from asq_hw.errors import InputError
+from asq_hw.network.input_format import PIXELS, InputFormat
 
 __all__ = ["MAX_CLASS_NAME", "MAX_MAGNITUDE", "ImageSpec", "check_classes"]
 
@@ -18,7 +24,10 @@ MAX_CLASS_NAME = 200
 """Most characters of a class's name."""
 
 MAX_MAGNITUDE = 1e6
-"""Largest mean and deviation of ``pixel / 255``, and largest inverse of a deviation."""
+"""Largest mean and deviation of ``pixel * step``, and largest inverse of a deviation."""
+
+_MOST_OFF = 0.05
+"""Of a pixel's unit; float32 is off by a thousandth."""
 
 Shape = tuple[int, int, int]
 
@@ -32,10 +41,13 @@ class ImageSpec:
     shape : tuple of int
         Channels, height and width of an image.
     mean, std : tuple of float
-        Mean and standard deviation of ``pixel / 255`` for each channel; the network sees
-        ``(pixel / 255 - mean) / std``.
+        Mean and standard deviation of ``pixel * step`` for each channel; the network sees
+        ``(pixel * step - mean) / std``.
     classes : tuple of str
         What each score stands for, in order; empty where that is not known.
+    format : InputFormat
+        Which integers its pixels are, and what they stand for: the step is known. By default bytes
+        of 0 to 255 and the step 1 / 255.
 
     Raises
     ------
@@ -48,6 +60,7 @@ class ImageSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: tuple[str, ...] = ()
+    format: InputFormat = PIXELS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -61,6 +74,51 @@ class ImageSpec:
             if value < 1 / MAX_MAGNITUDE:
                 raise InputError(f"std must be at least {1 / MAX_MAGNITUDE:g}, not {value!r}")
         object.__setattr__(self, "classes", check_classes(self.classes))
+        if self.format.step is None:
+            raise InputError("an input's step must be known where its values are described")
+
+    def integers_of(self, values: NDArray[np.floating[Any]]) -> NDArray[np.integer[Any]]:
+        """The integers of values ``(integer * step - mean) / std``.
+
+        Pixels must be whole; of other values the integer is the nearest, by
+        `asq_hw.network.input_format.InputFormat.integers`.
+
+        Parameters
+        ----------
+        values : floating-point array of shape (N, C, H, W), or (N, C) of vectors
+            Taken in double precision.
+
+        Returns
+        -------
+        integer array of shape (N, C, H, W)
+
+        Raises
+        ------
+        InputError
+            If pixels are not whole, for which another mean or deviation than theirs is the usual
+            reason; if an integer is out of range, or the shape is another one.
+        """
+        shape = values.shape[1:]
+        if self.shape not in (shape, (*shape, 1, 1)):
+            raise InputError(f"images must be (N, {str(self.shape)[1:]}, not {values.shape}")
+        mean, std = (np.array(numbers)[:, None, None] for numbers in (self.mean, self.std))
+        exact = values.astype(np.float64).reshape(-1, *self.shape) * std + mean
+        if self.format == PIXELS:
+            return self._pixels(exact * 255)
+        return self.format.integers(exact)
+
+    def _pixels(self, exact: NDArray[np.float64]) -> NDArray[np.uint8]:
+        pixels = np.round(exact)
+        off, outside = np.abs(exact - pixels), ~((pixels >= 0) & (pixels <= PIXELS.high))
+        if outside.any() or not (off <= _MOST_OFF).all():
+            worst = exact[outside][0] if outside.any() else exact.flat[off.argmax()]
+            mean, std = (", ".join(f"{one:g}" for one in many) for many in (self.mean, self.std))
+            raise InputError(
+                "images must be (pixel / 255 - mean) / std with whole pixels 0..255, and with mean "
+                f"{mean} and std {std} one is {worst:.2f}: give the loader's own mean and std, and "
+                "round its images to 8 bits; or give another input format"
+            )
+        return pixels.astype(np.uint8)
 
 
 def check_classes(classes: Sequence[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,9 +67,9 @@ class OracleTrace:
 
 
 def run(
-    network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
+    network: IntegerNetwork, images: NDArray[Any], product: Product | None = None
 ) -> dict[str, IntArray]:
-    """Every layer's feature map, int64 (N, C, H, W), for uint8 images (N, C, H, W).
+    """Every layer's feature map, int64 (N, C, H, W), for images (N, C, H, W).
 
     Examples
     --------
@@ -85,9 +86,14 @@ def run(
 
 
 def predict(
-    network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
+    network: IntegerNetwork, images: NDArray[Any], product: Product | None = None
 ) -> IntArray:
     """Predicted classes, int64 (N,): the lowest index among the largest scores.
+
+    Raises
+    ------
+    InputError
+        As `trace`; or if no output is class scores.
 
     Examples
     --------
@@ -100,18 +106,20 @@ def predict(
     >>> predict(net, images).tolist()  # there is one class
     [0]
     """
-    scores = run(network, images, product)[network.layers[-1].name].tolist()
+    scores = next((output.layer for output in network.outputs if output.is_scores), None)
+    if scores is None:
+        raise InputError(f"{network.name} predicts no classes: none of its outputs is class scores")
     classes = []
-    for sample in scores:
+    for sample in run(network, images, product)[scores].tolist():
         flat = [value for plane in sample for row in plane for value in row]
         classes.append(flat.index(max(flat)))
     return np.array(classes, dtype=np.int64)
 
 
 def trace(
-    network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
+    network: IntegerNetwork, images: NDArray[Any], product: Product | None = None
 ) -> OracleTrace:
-    """Run uint8 images (N, C, H, W) through the network and keep everything.
+    """Run images (N, C, H, W) through the network and keep everything.
 
     Raises
     ------
@@ -122,7 +130,7 @@ def trace(
     product = Product(kind=network.product) if product is None else product
     network.check_product(product)
     shapes = map_shapes(network)
-    _check_images(shapes[network.layers[0].name], images)
+    _check_images(network.input, shapes[network.input.name], images)
     made: dict[str, list[Tensor]] = {}
     result = OracleTrace(feature_maps={}, codes={}, odd_codes={}, steps={}, accumulators={})
     for layer in network.layers:
@@ -140,9 +148,14 @@ def trace(
     return result
 
 
-def _check_images(shape: MapShape, images: NDArray[np.uint8]) -> None:
-    if images.dtype != np.uint8:
-        raise InputError(f"images must be uint8, not {images.dtype}")
+def _check_images(layer: Input, shape: MapShape, images: NDArray[Any]) -> None:
+    if images.dtype.kind not in "iu":
+        raise InputError(f"images must be integers, not {images.dtype}")
+    smallest = -(2 ** (layer.bits - 1)) if layer.signed else 0
+    largest = smallest + 2**layer.bits - 1
+    wrong = [value for value in images.reshape(-1).tolist() if not smallest <= value <= largest]
+    if wrong:
+        raise InputError(f"images must hold {smallest}..{largest}, not {wrong[0]}")
     if images.ndim != 4 or images.shape[1:] != shape.tensor:
         raise InputError(f"images must be (N, {str(shape.tensor)[1:]}, not {images.shape}")
 

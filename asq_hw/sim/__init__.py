@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asq_hw.sim.engine import SimulationResult, simulate
+    from asq_hw.sim.engine import simulate
     from asq_hw.sim.profile import profile_layers
+    from asq_hw.sim.results import OutputValues, SimulationResult
     from asq_hw.sim.statistics import LayerStatistics, StepSizes
     from asq_hw.sim.tensors import TraceBatch, tensor_shapes
     from asq_hw.sim.trace import Difference, TraceComparison, compare_traces, write_trace
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Difference",
     "LayerStatistics",
+    "OutputValues",
     "SimulationResult",
     "StepSizes",
     "TraceBatch",
@@ -31,7 +33,7 @@ __all__ = [
     "write_trace",
 ]
 
-_MODULES = ("engine", "profile", "statistics", "tensors", "trace")
+_MODULES = ("engine", "profile", "results", "statistics", "tensors", "trace")
 """Where these names are defined."""
 
 

@@ -41,10 +41,10 @@ import asq_hw
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product
-from asq_hw.numbers.validation import IntArray
-from asq_hw.sim.engine import Images, Run, SimulationResult, check_counts, check_images
+from asq_hw.sim.engine import Images, Run, check_counts, check_images
 from asq_hw.sim.instruction_sets import AUTO
 from asq_hw.sim.limits import DEFAULT_BATCH_SIZE
+from asq_hw.sim.results import SimulationResult, output_values
 from asq_hw.sim.statistics import empty_statistics, summarize
 
 __all__ = ["simulate"]
@@ -82,7 +82,7 @@ def simulate(
     kernel: str = AUTO,
     memory_limit: int | None = None,
 ) -> SimulationResult:
-    """Run uint8 images (N, C, H, W) through `network` on a Dask cluster.
+    """Run images (N, C, H, W) through `network` on a Dask cluster.
 
     A script that calls this with ``local:N`` must guard its main part by
     ``if __name__ == "__main__"``, since each worker imports it.
@@ -109,28 +109,27 @@ def simulate(
         If the cluster goes away, or a chunk loses its worker again and again.
     """
     product = network.trained_product if product is None else product
-    check_images(network, images)
+    images = check_images(network, images)
     check_counts(1, batch_size)
     network.check_product(product)
-    scores: IntArray | None = None
+    results: NDArray[np.int32] | None = None
     counts = empty_statistics(len(images), len(network.layers))
     done = 0
     plugin = _Simulator(network, product, kernel, memory_limit)
     with _quiet(), _connect(cluster) as client, _sent(client, plugin):
         start = time.perf_counter()
         for chunk in _compute(client, plugin.name, images, batch_size):
-            if scores is None:
-                scores = np.zeros((len(images), chunk.scores.shape[1]), dtype=np.int64)
-            scores[chunk.start : chunk.stop] = chunk.scores
+            if results is None:
+                results = np.zeros((len(images), chunk.results.shape[1]), dtype=np.int32)
+            results[chunk.start : chunk.stop] = chunk.results
             counts[chunk.start : chunk.stop] = chunk.counts
             done += chunk.stop - chunk.start
             if progress is not None:
                 progress(done)
         seconds = time.perf_counter() - start
-    assert scores is not None  # there is at least one image
+    assert results is not None  # there is at least one image
     return SimulationResult(
-        scores=scores,
-        predictions=scores.argmax(axis=1),
+        outputs=output_values(network, results),
         layers=summarize(network, product, counts),
         seconds=seconds,
     )
@@ -142,7 +141,7 @@ class _Chunk:
 
     start: int
     stop: int
-    scores: IntArray
+    results: NDArray[np.int32]
     counts: NDArray[np.int64]
 
 
@@ -154,7 +153,7 @@ class _Simulator(WorkerPlugin):
     ) -> None:
         self.name = f"asq-hw-{uuid4().hex}"
         # A network's mappings cannot be pickled, and references and metadata are not needed.
-        self.parts = (network.name, network.layers)
+        self.parts = (network.name, network.layers, network.outputs)
         self.product, self.kernel, self.memory_limit = product, kernel, memory_limit
         self.version = asq_hw.__version__
 
@@ -166,10 +165,9 @@ class _Simulator(WorkerPlugin):
         if asq_hw.__version__ != self.version:
             found = asq_hw.__version__
             raise InputError(f"a worker's asq-hw must be version {self.version}, not {found}")
-        name, layers = self.parts
-        network = IntegerNetwork(name=name, layers=layers)
-        entry = network.input
-        nothing = np.zeros((0, entry.channels, entry.height, entry.width), dtype=np.uint8)
+        name, layers, outputs = self.parts
+        network = IntegerNetwork(name=name, layers=layers, outputs=outputs)
+        nothing = np.zeros((0, *network.input.shape), dtype=network.input.integers.dtype)
         self.run = Run(
             network,
             nothing,
@@ -186,7 +184,7 @@ class _Simulator(WorkerPlugin):
         return _Chunk(
             start=start,
             stop=start + len(images),
-            scores=run.ordered_scores(),
+            results=run.results,
             counts=run.counts,
         )
 

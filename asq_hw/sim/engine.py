@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 import time
 from collections.abc import Callable, Generator
@@ -11,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from asq_hw.compiler import compile_aside
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.numbers.products import Product
-from asq_hw.numbers.validation import IntArray
 from asq_hw.sim.budget import Budget
 from asq_hw.sim.instruction_sets import AUTO
 from asq_hw.sim.kernel_choice import choose_kernel
@@ -28,36 +27,15 @@ from asq_hw.sim.limits import DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE, MAX_THREADS
 from asq_hw.sim.lowering.memory_plan import allocate, memory_bytes
 from asq_hw.sim.lowering.network import lower
 from asq_hw.sim.program import Memory, Statistic
-from asq_hw.sim.statistics import LayerStatistics, empty_statistics, summarize
+from asq_hw.sim.results import SimulationResult, output_bytes, output_values
+from asq_hw.sim.statistics import empty_statistics, summarize
 from asq_hw.sim.tensors import TraceBatch, read_batch
 
-__all__ = ["Run", "SimulationResult", "check_counts", "check_images", "simulate"]
+__all__ = ["Run", "check_counts", "check_images", "simulate"]
 
-Images = NDArray[np.uint8]
+Images = NDArray[np.integer[Any]]
 _TRACE_BYTES = 1 << 26
 """Most memory for the tensors of a traced batch; each thread has a few batches."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SimulationResult:
-    """What a run computed.
-
-    Attributes
-    ----------
-    scores : (N, classes) int64 array
-        The last feature map, one row for each image.
-    predictions : (N,) int64 array
-        Index of each row's largest score, the lowest such index.
-    layers : tuple of LayerStatistics
-        In the order of execution.
-    seconds : float
-        Time that the images took, compilation and preparation not included.
-    """
-
-    scores: IntArray
-    predictions: IntArray
-    layers: tuple[LayerStatistics, ...]
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,10 +59,15 @@ def simulate(
     kernel: str = AUTO,
     memory_limit: int | None = None,
 ) -> SimulationResult:
-    """Run uint8 images (N, C, H, W) through `network`; the result is the same bits everywhere.
+    """Run images (N, C, H, W) through `network`; the result is the same bits everywhere.
 
     Parameters
     ----------
+    network : IntegerNetwork
+        What is run.
+    images : integer array
+        uint8 of shape (N, C, H, W), or the integers that the network's input takes; a network of
+        vectors takes (N, C) too.
     product : Product
         How products with the square root of two are computed; by default as it was trained.
     threads : int
@@ -120,7 +103,7 @@ def simulate(
     [[3]]
     """
     product = network.trained_product if product is None else product
-    check_images(network, images)
+    images = check_images(network, images)
     check_counts(1 if threads is None else threads, batch_size)
     work = Run(
         network,
@@ -140,10 +123,8 @@ def simulate(
             if progress is not None:
                 progress(batch.stop)
     seconds = time.perf_counter() - start
-    scores = work.ordered_scores()
     return SimulationResult(
-        scores=scores,
-        predictions=scores.argmax(axis=1),
+        outputs=output_values(network, work.results),
         layers=summarize(network, product, work.counts),
         seconds=seconds,
     )
@@ -156,8 +137,8 @@ class Run:
     ----------
     network : IntegerNetwork
         What is run.
-    images : uint8 (N, C, H, W)
-        On what.
+    images : (N, C, H, W) array
+        On what: what `check_images` makes.
     product : Product
         How weights with the square root of two are multiplied.
     kernel : str
@@ -183,21 +164,23 @@ class Run:
         self.network, self.product, self.keep = network, product, keep
         self.budget = Budget(network, memory_limit)
         self.plan = lower(network, product, kernel=chosen, keep=keep, budget=self.budget)
-        self.shape = network.feature_maps()[network.output.name].shape
+        maps, places = network.feature_maps(), self.plan.layout.maps
+        given = [(places[output.layer], maps[output.layer].size) for output in network.outputs]
+        self.outputs = np.array(given, dtype=np.int64)
         self.form = chosen.form
         self.interpret = interpreter()
         self._take(images)
 
     def _take(self, images: Images) -> None:
         self.budget.check(self.plan.taken_bytes + self._result_bytes(len(images)))
-        self.images = np.ascontiguousarray(images)
-        self.scores = np.zeros((len(images), math.prod(self.shape)), dtype=np.int32)
+        self.images = np.ascontiguousarray(images).view(np.uint8)
+        self.results = np.zeros((len(images), int(self.outputs[:, 1].sum())), dtype=np.int32)
         self.counts = empty_statistics(len(images), len(self.network.layers))
 
     def _result_bytes(self, images: int) -> int:
-        """Bytes of scores, in two types, and statistics."""
+        """Bytes of outputs and statistics."""
         statistics = 8 * len(Statistic) * len(self.network.layers)
-        return images * ((4 + 8) * math.prod(self.shape) + statistics)
+        return images * (output_bytes(self.network) + statistics)
 
     def fitting_threads(self, threads: int | None, batch_size: int) -> int:
         """How many threads work, each in its own memory.
@@ -252,8 +235,8 @@ class Run:
         program = self.plan.program
         batch = Batch(
             images=self.images[start:stop],
-            output=self.plan.layout.maps[self.network.output.name],
-            scores=self.scores[start:stop],
+            outputs=self.outputs,
+            results=self.results[start:stop],
             statistics=self.counts[start:stop],
             keep=self.keep,
         )
@@ -286,12 +269,6 @@ class Run:
             stop_flag[0] = 1
             pool.shutdown(cancel_futures=True)
 
-    def ordered_scores(self) -> IntArray:
-        """Scores in the contract's order, channels first."""
-        channels, height, width = self.shape
-        last = self.scores.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
-        return last.reshape(len(self.scores), -1).astype(np.int64)
-
     def _run_batch(self, free: SimpleQueue[Memory], start: int, stop: int) -> _Batch:
         memory = free.get()
         try:
@@ -310,18 +287,29 @@ def _default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_images(network: IntegerNetwork, images: Images) -> None:
-    """Raise InputError unless `images` are what `network` takes, at least one."""
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        kind = getattr(images, "dtype", type(images).__name__)
-        raise InputError(f"images must be a uint8 array, not {kind}")
+def check_images(network: IntegerNetwork, images: Images) -> Images:
+    """Images as the kernels take them: (N, C, H, W), of the type of the network's input.
+
+    Raises
+    ------
+    InputError
+        If they are not what `network` takes, or there is none.
+    """
     layer = network.input
-    expected = (layer.channels, layer.height, layer.width)
-    if images.ndim != 4 or images.shape[1:] != expected:
-        wanted = ", ".join(map(str, expected))
+    taken = layer.integers
+    if not isinstance(images, np.ndarray) or (
+        taken.dtype == np.uint8 and taken.bits == 8 and images.dtype != np.uint8
+    ):
+        kind = getattr(images, "dtype", type(images).__name__)
+        raise InputError(f"images must be a {taken.dtype} array, not {kind}")
+    if images.ndim == 2 and layer.shape[1:] == (1, 1):
+        images = images[:, :, None, None]
+    if images.ndim != 4 or images.shape[1:] != layer.shape:
+        wanted = ", ".join(map(str, layer.shape))
         raise InputError(f"images must be (N, {wanted}), not {images.shape}")
     if len(images) == 0:
         raise InputError("there must be at least one image, not 0")
+    return taken.checked(images)
 
 
 def check_counts(threads: int, batch_size: int) -> None:

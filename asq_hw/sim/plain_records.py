@@ -22,11 +22,14 @@ __all__ = [
 
 
 class InputRecord(NamedTuple):
-    """Pixels to the first feature map."""
+    """Pixels, or other integers, to the first feature map."""
 
     destination: int
     channels: int
     pixels: int
+    value_bytes: int
+    """Of each integer, 1 or 2."""
+    signed: int
     multipliers_at: int
     offsets_at: int
     shift: int

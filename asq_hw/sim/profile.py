@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ __all__ = ["profile_layers"]
 
 def profile_layers(
     network: IntegerNetwork,
-    images: NDArray[np.uint8],
+    images: NDArray[np.integer[Any]],
     *,
     product: Product | None = None,
     kernel: str = AUTO,
@@ -34,7 +35,7 @@ def profile_layers(
     ----------
     network : IntegerNetwork
         What is run.
-    images : uint8 (N, C, H, W)
+    images : integers (N, C, H, W)
         On what.
     product : Product, optional
         How weights with the square root of two are multiplied; None: as it was trained.
@@ -47,7 +48,7 @@ def profile_layers(
         As `simulate` does.
     """
     product = network.trained_product if product is None else product
-    check_images(network, images)
+    images = check_images(network, images)
     run = Run(network, images, product=product, kernel=kernel)
     run.warm_up()
     memory = run.memory(1)

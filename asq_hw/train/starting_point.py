@@ -65,11 +65,13 @@ def full_precision_model(
     *,
     in_channels: int,
     num_classes: int,
-    image_size: tuple[int, int] | None = None,
+    image_size: tuple[int, ...] | None = None,
+    any_results: bool = False,
 ) -> nn.Module:
     """Make the network that `new_model` quantizes.
 
-    Parameters are those of `new_model`, and so are the errors.
+    Parameters are those of `new_model` and of `asq_hw.train.floating.floating_network`, and so are
+    the errors.
     """
     shape = {"in_channels": in_channels, "num_classes": num_classes}
     source = None if init is None else checkpoints.load_any(init)
@@ -77,7 +79,12 @@ def full_precision_model(
         _check_init(init, source, recipe, shape)
         return source.build_model()
     return floating_network(
-        recipe.model, width=recipe.width, image_size=image_size, weights=source, **shape
+        recipe.model,
+        width=recipe.width,
+        image_size=image_size,
+        weights=source,
+        any_results=any_results,
+        **shape,
     )
 
 

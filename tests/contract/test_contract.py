@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from hypothesis import strategies as st
 
 from asq_hw import modelfile
 from asq_hw.errors import InputError
-from asq_hw.modelfile import ModelFileError, codec, safetensors
+from asq_hw.modelfile import ModelFileError, codec, ends, safetensors
 from asq_hw.modelfile.strict_json import Fields
 from asq_hw.network import graph as network_module
 from asq_hw.network import images, names
 from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.input_format import InputFormat
 from asq_hw.network.layers import LAYER_KINDS, Conv, concat
+from asq_hw.network.outputs import only_scores
 from asq_hw.numbers import fixedpoint, grids, products, widths
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
@@ -42,6 +45,7 @@ from tests.helpers.networks import (
     network_of_functions,
     network_of_moved_maps,
     network_of_selected_maps,
+    network_of_several_outputs,
     networks,
 )
 
@@ -231,9 +235,10 @@ def test_tables_name_exactly_the_fields_that_are_written(tmp_path: Path) -> None
             others = {"adapter", "log_linear", "shared_exponent", "shared_adapter"}
             assert fields - written == others
             fields -= others
-        if rule == "R-conv":
-            assert fields - written == {"dilation"}
-            fields -= {"dilation"}
+        for kind, optional in (("R-conv", {"dilation"}), ("R-input", {"bits", "signed"})):
+            if rule == kind:
+                assert fields - written == optional
+                fields -= optional
         assert written == fields, rule
     assert set(graph) - {"images"} == {"name", "metadata", "layers"}
 
@@ -381,6 +386,149 @@ def test_kinds_are_of_a_version_of_the_file(
         modelfile.load(path)
 
 
+def test_outputs_and_integers_of_the_input_are_of_version_6(tmp_path: Path) -> None:
+    path = tmp_path / "model.asq"
+    modelfile.save(network_of_several_outputs(), path)
+    header, body = split(path.read_bytes())
+    assert header["__metadata__"]["version"] == "6"
+    graph = json.loads(header["__metadata__"]["graph"])
+    assert VALIDATOR.is_valid(graph)
+    assert graph["outputs"] == [
+        {"name": "below.0", "layer": "sum", "scores": False},
+        {"name": "head", "layer": "head", "scores": True},
+        {"name": "above", "layer": "relu", "scores": False},
+    ]
+    assert (graph["layers"][0]["bits"], graph["layers"][0]["signed"]) == (12, True)
+    assert modelfile.load(path).outputs == network_of_several_outputs().outputs
+    header["__metadata__"]["version"] = "5"
+    path.write_bytes(join(header, body))
+    with pytest.raises(ModelFileError, match=r"its bits and signed needs version 6, not 5"):
+        modelfile.load(path)
+    for field in ("bits", "signed"):
+        del graph["layers"][0][field]
+    assert "outputs" in refusal(path, graph)[0]
+
+
+_OUT = {"name": "a", "layer": "relu", "scores": False}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        ([_OUT], ""),
+        ([_OUT | {"layer": "head", "scores": True}], ""),
+        ([_OUT, _OUT | {"name": "b"}], ""),
+        ([_OUT | {"name": f"a{n}"} for n in range(256)], ""),
+        ([_OUT | {"layer": "input"}], ""),
+        ([], "outputs must not be empty"),
+        ([_OUT | {"name": f"a{n}"} for n in range(257)], "must have 1..256 outputs, not 257"),
+        ([_OUT, _OUT], "the output a must be named once, not twice"),
+        ([_OUT | {"layer": "missing"}], "the output a must be a layer's, not 'missing'"),
+        (
+            [_OUT | {"scores": True}, _OUT | {"name": "b", "scores": True}],
+            "one output at most can be class scores, not both a and b",
+        ),
+        ([{"name": "a", "layer": "relu"}], "scores"),
+        ([_OUT | {"scores": 1}], "must be true or false"),
+        ([_OUT | {"step": 1}], "step"),
+        ([_OUT | {"name": "a-b"}], "a-b"),
+        ([_OUT | {"name": "a" * 65}], "64"),
+        (["relu"], "output 1"),
+        ("relu", "outputs"),
+        (None, "outputs"),
+    ],
+)
+def test_outputs_are_named_once_and_are_maps_of_layers(
+    outputs: Any, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.asq"
+    modelfile.save(network_of_several_outputs(), path)
+    graph = json.loads(split(path.read_bytes())[0]["__metadata__"]["graph"])
+    graph["outputs"] = outputs
+    found, rule = refusal(path, graph)
+    assert said in found and bool(found) == bool(said)
+    if said:
+        assert rule in ("R-outputs", "R-name", "R-json", "R-graph")
+    else:
+        assert VALIDATOR.is_valid(graph)
+
+
+def test_only_a_vector_can_be_class_scores(tmp_path: Path) -> None:
+    path = tmp_path / "model.asq"
+    modelfile.save(network_of_every_kind(), path)
+    header, body = split(path.read_bytes())
+    header["__metadata__"]["version"] = "6"
+    path.write_bytes(join(header, body))
+    graph = json.loads(header["__metadata__"]["graph"])
+    graph["outputs"] = [{"name": "a", "layer": "relu", "scores": True}]
+    said, rule = refusal(path, graph)
+    assert "relu: a network's class scores must be (C, 1, 1), not (2, 3, 3)" in said
+    assert rule == "R-outputs"
+    graph["outputs"][0]["scores"] = False  # there are references, and names of classes
+    said, rule = refusal(path, graph)
+    assert "without class scores can have no reference predictions" in said
+    assert rule == "R-reference"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"bits": 2}, ""),
+        ({"bits": 16}, ""),
+        ({"bits": 1}, "an input's bits must be an integer in 2..16, not 1"),
+        ({"bits": 17}, "an input's bits must be an integer in 2..16, not 17"),
+        ({"bits": 8}, "bits must not stand where it is 8"),
+        ({"signed": False}, "signed must not stand where it is False"),
+        ({"signed": 1}, "signed must be true or false"),
+    ],
+)
+def test_integers_of_an_input(fields: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.asq"
+    modelfile.save(network_of_several_outputs(), path)
+    graph = json.loads(split(path.read_bytes())[0]["__metadata__"]["graph"])
+    graph["layers"][0] |= fields
+    found, rule = refusal(path, graph)
+    assert said in found and bool(found) == bool(said), found
+    assert rule == ("R-input" if said else None)
+    assert VALIDATOR.is_valid(graph) == (not said)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("3/2", ""),
+        ("3", "multiplier must be within 1 of 6"),
+        ("1/255", "step must not stand where it is 1/255"),
+        ("1.5", "step must be a ratio of two numbers, not '1.5'"),
+        ("nan", "step must be a ratio"),
+        ("-3/2", "step must be a ratio"),
+        ("0", "step must be a ratio"),
+        ("3/0", "step must be a ratio"),
+        ("1/10000000000001", "an input's step must be 1e-12..1e+12"),
+        (f"1{'0' * 13}", "an input's step must be 1e-12..1e+12"),
+        (1, "step"),
+    ],
+)
+def test_the_step_of_an_input(step: Any, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.asq"
+    several = network_of_several_outputs()
+    taken = replace(several.input, multiplier=np.array([3, 3, 3]), shift=1)
+    spec = images.ImageSpec(
+        shape=(3, 1, 1),
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        format=InputFormat(bits=12, signed=True, step=Fraction(3, 2)),
+    )
+    modelfile.save(replace(several, layers=(taken, *several.layers[1:]), images=spec), path)
+    assert modelfile.load(path).images == spec
+    graph = json.loads(split(path.read_bytes())[0]["__metadata__"]["graph"])
+    assert graph["images"]["step"] == "3/2"
+    graph["images"]["step"] = step
+    found, rule = refusal(path, graph)
+    assert said in found and bool(found) == bool(said), found
+    assert rule == ("R-images" if said else None)
+
+
 def test_a_dilation_stands_where_it_is_not_1_and_from_its_version_on(tmp_path: Path) -> None:
     graph = whole_graph(tmp_path)
     path = tmp_path / "model.asq"
@@ -461,7 +609,13 @@ def test_tables_cover_their_source(
 
 BOUNDED = ("R-stage", "R-log-linear", "R-shared-exponent", "R-shared-adapter")
 """Tables with a minimum and a maximum that bound each other."""
-RANGES = [row for rows in TABLES.values() for row in rows if row.low is not None]
+OPTIONAL = ("R-input", "bits")
+RANGES = [
+    row
+    for rows in TABLES.values()
+    for row in rows
+    if row.low is not None and (row.rule, row.field) != OPTIONAL
+]
 
 
 @pytest.mark.parametrize("row", RANGES, ids=lambda row: f"{row.rule}.{row.field}")
@@ -683,7 +837,13 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 def graph_of(network: IntegerNetwork) -> dict[str, Any]:
     layers = [codec.encode_layer(layer)[0] for layer in network.layers]
-    graph = {"name": network.name, "metadata": dict(network.metadata), "layers": layers}
+    graph: dict[str, Any] = {
+        "name": network.name,
+        "metadata": dict(network.metadata),
+        "layers": layers,
+    }
+    if network.outputs != only_scores(network.layers[-1].name):
+        graph["outputs"] = ends.encode_outputs(network.outputs)
     plain: dict[str, Any] = json.loads(json.dumps(graph))
     return plain
 
@@ -723,6 +883,7 @@ def is_read(graph: Any, network: IntegerNetwork) -> bool:
         IntegerNetwork(
             name=fields.string("name"),
             layers=tuple(layers),
+            outputs=ends.decode_outputs(fields.array("outputs")) if fields.has("outputs") else (),
             metadata=fields.string_mapping("metadata"),
         )
         fields.finish()
@@ -765,8 +926,9 @@ def test_what_the_reader_takes_the_schema_takes(seed: int) -> None:
         network_of_moved_maps,
         network_of_selected_maps,
         network_of_functions,
+        network_of_several_outputs,
     )
-    network = makers[rng.choice(6, p=(0.4, 0.15, 0.1, 0.1, 0.1, 0.15))]()
+    network = makers[rng.choice(7, p=(0.3, 0.15, 0.1, 0.1, 0.1, 0.15, 0.1))]()
     graph = graph_of(network)
     places = places_in(graph)
     parent, key = places[rng.integers(len(places))]
@@ -829,9 +991,9 @@ def test_images_are_the_pages() -> None:
     assert f"of 1 to {images.MAX_CLASS_NAME} printable characters" in text
     assert f"at most {images.MAX_MAGNITUDE:.0f} in magnitude" in text
     assert f"at least {1 / images.MAX_MAGNITUDE:f}" in text
-    assert f"`{codec.DECIMAL.pattern}`" in text
+    assert f"`{ends.DECIMAL.pattern}`" in text
     found = SCHEMA["$defs"]
-    assert found["reals"]["items"]["pattern"] == f"^{codec.DECIMAL.pattern}$"
+    assert found["reals"]["items"]["pattern"] == f"^{ends.DECIMAL.pattern}$"
     assert found["images"]["properties"]["classes"]["items"]["maxLength"] == images.MAX_CLASS_NAME
 
 

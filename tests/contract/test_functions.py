@@ -18,7 +18,7 @@ Pixels = NDArray[np.uint8]
 
 def both(net: IntegerNetwork, images: Pixels) -> list[int]:
     """The scores that oracle and simulator give."""
-    made = oracle.run(net, images)[net.output.name].reshape(-1).tolist()
+    made = oracle.run(net, images)[net.outputs[0].layer].reshape(-1).tolist()
     for kernel in ("portable", "auto"):
         assert simulate(net, images, kernel=kernel).scores.reshape(-1).tolist() == made
     return list(made)

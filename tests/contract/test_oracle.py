@@ -582,7 +582,9 @@ def test_no_images_make_empty_maps() -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((1, 2, 6, 6)), "images must be uint8, not float64"),
+        (np.zeros((1, 2, 6, 6)), "images must be integers, not float64"),
+        (np.full((1, 2, 6, 6), 256), r"images must hold 0\.\.255, not 256"),
+        (np.full((1, 2, 6, 6), -1), r"images must hold 0\.\.255, not -1"),
         (np.zeros((2, 6, 6), np.uint8), r"images must be \(N, 2, 6, 6\), not \(2, 6, 6\)"),
         (np.zeros((1, 2, 6, 5), np.uint8), r"images must be \(N, 2, 6, 6\), not \(1, 2, 6, 5\)"),
     ],

@@ -6,8 +6,9 @@ encoding and width, operands at the ends of their ranges, results that saturate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -42,6 +43,7 @@ from asq_hw.network.layers import (
     Select,
 )
 from asq_hw.network.log_linear import LogLinearStep
+from asq_hw.network.outputs import Output, only_scores
 from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.encoding import Encoding
@@ -51,7 +53,7 @@ from asq_hw.numbers.schemes import SCHEMES, UNIFORM, scheme_named
 from asq_hw.numbers.validation import IntArray
 from asq_hw.numbers.widths import MAX_WEIGHT_SHIFT
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[Any]
 
 # By hand
 
@@ -312,6 +314,22 @@ def network_of_functions() -> IntegerNetwork:
     )
 
 
+def network_of_several_outputs() -> IntegerNetwork:
+    """A network of signed 12-bit vectors that gives out a sum, its ReLU and class scores."""
+    layers = (
+        replace(input_layer(1, 1, 3), bits=12, signed=True),
+        linear([[1, 2, 254], [3, 255, 0]], name="sum", activations=quantizer(8, 16, signed=True)),
+        Relu(name="relu", source="sum"),
+        linear([[1, 2], [255, 1], [3, 0]], name="head", source="relu"),
+    )
+    outputs = (
+        Output(name="below.0", layer="sum"),
+        Output(name="head", layer="head", is_scores=True),
+        Output(name="above", layer="relu"),
+    )
+    return IntegerNetwork(name="several", layers=layers, outputs=outputs)
+
+
 def network_of_every_kind() -> IntegerNetwork:
     """A network with version 1's layer kinds, a fixed and an adaptive step, references."""
     return IntegerNetwork(
@@ -454,18 +472,20 @@ def cases(
 def random_images(drawn: IntegerNetwork, count: int, seed: int) -> Pixels:
     """Images for a network: noise, constant, black and white, or one bright pixel."""
     rng = np.random.default_rng(seed)
-    shape = (drawn.input.channels, drawn.input.height, drawn.input.width)
-    images = np.zeros((count, *shape), dtype=np.uint8)
+    taken = drawn.input.integers
+    low, high, middle = taken.low, taken.high, (taken.low + taken.high) // 2
+    shape = drawn.input.shape
+    images = np.zeros((count, *shape), dtype=taken.dtype)
     for image in images:
         match int(rng.integers(5)):
             case 0:
-                image[...] = rng.choice([0, 255], size=shape)
+                image[...] = rng.choice([low, high], size=shape)
             case 1:
-                image[...] = rng.choice([0, 1, 127, 128, 254, 255])
+                image[...] = rng.choice([low, low + 1, middle, middle + 1, high - 1, high])
             case 2:
-                image.flat[rng.integers(image.size)] = 255
+                image.flat[rng.integers(image.size)] = high
             case _:
-                image[...] = rng.integers(0, 256, size=shape)
+                image[...] = rng.integers(low, high + 1, size=shape)
     return images
 
 
@@ -478,13 +498,41 @@ def random_network(
     for kind in plan:
         builder.add(kind)
     builder.finish()
+    ends = _Ends(rng=np.random.default_rng([seed, 1]))
+    builder.layers[0] = ends.input_of(builder.layers[0])
     references = {"drawn": builder.rng.integers(0, 10, size=5).astype(np.uint16)}
     return IntegerNetwork(
         name="drawn",
         layers=tuple(builder.layers),
+        outputs=ends.outputs_of(builder.layers),
         references=references if builder.often(0.5) else {},
         metadata={"seed": str(seed)} if builder.often(0.5) else {},
     )
+
+
+@dataclass
+class _Ends:
+    """What a drawn network takes and gives out."""
+
+    rng: Generator
+
+    def input_of(self, layer: Layer) -> Input:
+        """The same input, of other integers now and then."""
+        assert isinstance(layer, Input)
+        if self.rng.random() < 0.5:
+            return layer
+        bits = int(self.rng.integers(2, 17))
+        shift = min(max(layer.shift + bits - 8, 0), 62)
+        return replace(layer, bits=bits, signed=bool(self.rng.random() < 0.5), shift=shift)
+
+    def outputs_of(self, layers: Sequence[Layer]) -> tuple[Output, ...]:
+        """Class scores, and now and then other maps, some of them under two names."""
+        outputs = [*only_scores(layers[-1].name)]
+        if self.rng.random() < 0.5:
+            for number in range(int(self.rng.integers(1, 4))):
+                chosen = layers[int(self.rng.integers(len(layers)))].name
+                outputs.append(Output(name=f"map.{number}", layer=chosen))
+        return tuple(outputs)
 
 
 @dataclass(frozen=True)

@@ -146,8 +146,8 @@ def scores_of(made: onnx.ModelProto, images: np.ndarray, mean: float, std: float
 
 
 def real_scores(network: IntegerNetwork, images: np.ndarray) -> np.ndarray:
-    fraction = network.feature_maps()[network.output.name].format.fraction_bits
-    found = oracle.run(network, images)[network.output.name].reshape(len(images), -1)
+    fraction = network.feature_maps()[network.outputs[0].layer].format.fraction_bits
+    found = oracle.run(network, images)[network.outputs[0].layer].reshape(len(images), -1)
     scores: np.ndarray = found * 2.0**-fraction
     return scores
 

@@ -31,7 +31,7 @@ def test_every_number_is_found_a_second_way() -> None:
     with torch.no_grad():
         real, fake = model.eval()(x), quantized(x)
     result = asq_hw.simulate(net, images)
-    unit = 2.0 ** -net.feature_maps()[net.output.name].format.fraction_bits
+    unit = 2.0 ** -net.feature_maps()[net.outputs[0].layer].format.fraction_bits
     integer = torch.from_numpy(result.scores) * unit
     assert found.images == 30
     for share, scores in (

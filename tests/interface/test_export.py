@@ -42,8 +42,8 @@ def test_integers_predict_what_the_quantized_network_does(
         scores = quantized(seen(PIXELS))
     ((key, kept),) = net.references.items()
     assert key.startswith("reference-") and kept.tolist() == scores.argmax(1).tolist()
-    exact = oracle.run(net, PIXELS)[net.output.name].reshape(len(PIXELS), -1)
-    unit = 2.0 ** -net.feature_maps()[net.output.name].format.fraction_bits
+    exact = oracle.run(net, PIXELS)[net.outputs[0].layer].reshape(len(PIXELS), -1)
+    unit = 2.0 ** -net.feature_maps()[net.outputs[0].layer].format.fraction_bits
     together = np.stack([(exact * unit).ravel(), scores.numpy().ravel()])
     assert np.corrcoef(together)[0, 1] > 0.999
 
@@ -151,7 +151,8 @@ def test_what_was_not_calibrated_is_not_exported() -> None:
         (PIXELS, [4] * 24, r"labels must be 0\.\.3 for 4 scores, not 4"),
         (PIXELS, [-1] * 24, r"labels must be 0\.\.3 for 4 scores, not -1"),
         ([*labeled(PIXELS), seen(PIXELS)], None, "batch 3 of the loader must have labels, as the"),
-        (PIXELS.astype(np.float32), None, "images must be a uint8 array, not float32"),
+        (PIXELS.astype(np.int16), None, "images must be a uint8 array, not int16"),
+        (PIXELS.astype(np.float32), None, r"images must be \(pixel / 255 - mean\) / std"),
     ],
 )
 def test_images_that_are_none(

@@ -187,6 +187,6 @@ def run_if_small(loaded: IntegerNetwork) -> bool:
     sizes = [made.size for made in loaded.feature_maps().values()]
     if sum(sizes) + sum(loaded.macs().values()) > 20_000:
         return False
-    scores = oracle.run(loaded, random_images(loaded, 1, seed=0))[loaded.output.name]
+    scores = oracle.run(loaded, random_images(loaded, 1, seed=0))[loaded.outputs[0].layer]
     assert scores.shape[0] == 1 and scores.shape[2:] == (1, 1)
     return True

@@ -94,7 +94,7 @@ POOL: dict[str, Any] = {"kernel_size": (3, 3), "stride": (1, 1)}
         ),
         (
             [input_layer(2, 2), Relu(name="a", source="input")],
-            "a: a network's last layer must make (C, 1, 1), not (1, 2, 2)",
+            "a: a network's class scores must be (C, 1, 1), not (1, 2, 2)",
         ),
         (
             [input_layer(2, 2, 3), conv(np.zeros((1, 2, 1, 1), int))],
@@ -188,4 +188,4 @@ def test_a_network_cannot_be_changed() -> None:
 def test_the_ends_of_a_network() -> None:
     net = network_of_every_kind()
     assert net.input.name == "input"
-    assert net.output.name == "head"
+    assert net.outputs[0].layer == "head"

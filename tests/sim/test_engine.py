@@ -66,7 +66,7 @@ def _traced(
 def _check_against_oracle(
     network: IntegerNetwork, images: NDArray[np.uint8], product: Product = SPLIT
 ) -> None:
-    """Every tensor, the scores and the predictions, with every kernel, kept and not kept."""
+    """Every tensor, the outputs and the predictions, with every kernel, kept and not kept."""
     expected = oracle.trace(network, images, product).tensors()
     for kernel in KERNELS:
         result, tensors = _traced(network, images, product, kernel=kernel)
@@ -74,10 +74,15 @@ def _check_against_oracle(
         for name, values in expected.items():
             np.testing.assert_array_equal(tensors[name], values, err_msg=f"{kernel}: {name}")
         plain = simulate(network, images, product=product, kernel=kernel, threads=1)
-        scores = expected[network.output.name].reshape(len(images), -1)
+        scores = expected[network.outputs[0].layer].reshape(len(images), -1)
         np.testing.assert_array_equal(plain.scores, scores)
         np.testing.assert_array_equal(result.scores, scores)
         np.testing.assert_array_equal(plain.predictions, scores.argmax(axis=1))
+        assert [*plain.outputs] == [output.name for output in network.outputs]
+        for output in network.outputs:
+            for made in (plain, result):
+                values = made.outputs[output.name].integers
+                np.testing.assert_array_equal(values, expected[output.layer], err_msg=output.name)
         assert plain.layers == result.layers
 
 

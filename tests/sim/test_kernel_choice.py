@@ -96,7 +96,7 @@ for seed in range(20):
     if max(feature.format.bits for feature in network.feature_maps().values()) > 16:
         continue  # would be compiled apart
     images = networks.random_images(network, 3, seed)
-    scores = oracle.run(network, images)[network.output.name].reshape(3, -1)
+    scores = oracle.run(network, images)[network.outputs[0].layer].reshape(3, -1)
     assert np.array_equal(simulate(network, images, threads=1).scores, scores)
 print(*interpreter().inspect_asm().values(), sep="\\n")
 """

@@ -119,7 +119,7 @@ def _check_oracle(
     network: IntegerNetwork, images: NDArray[np.uint8], product: Product | None = None
 ) -> None:
     maps = oracle.run(network, images, product)
-    scores = maps[network.output.name].reshape(len(images), -1)
+    scores = maps[network.outputs[0].layer].reshape(len(images), -1)
     for kernel in VECTORS:
         made = simulate(network, images, kernel=kernel, product=product).scores
         np.testing.assert_array_equal(made, scores)

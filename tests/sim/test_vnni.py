@@ -48,7 +48,7 @@ for seed in range(30):
     if max(feature.format.bits for feature in network.feature_maps().values()) > 16:
         continue  # would be compiled apart
     images = networks.random_images(network, 3, seed)
-    scores = oracle.run(network, images, product)[network.output.name].reshape(3, -1)
+    scores = oracle.run(network, images, product)[network.outputs[0].layer].reshape(3, -1)
     result = engine.simulate(network, images, product=product, threads=1, kernel="vnni")
     assert np.array_equal(result.scores, scores), seed
 print(*sorted(seen))

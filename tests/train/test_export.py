@@ -17,7 +17,8 @@ from asq_hw.train import models, recipes
 from asq_hw.train.data.batches import normalize
 from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.conversion import quantize
-from asq_hw.train.graph.operations import OperationKind, trace
+from asq_hw.train.graph.operation import OperationKind
+from asq_hw.train.graph.operations import trace
 from asq_hw.train.methods.catalog import ACTIVATION_METHODS, WEIGHT_METHODS, exportable
 from asq_hw.train.recipes import Recipe
 
@@ -86,9 +87,9 @@ def test_every_weighted_layer_follows_its_trained_twin(
     few = Dataset(**{**fields(images), "images": images.images[first : first + 3], "labels": None})
     maps = oracle.run(network, few.images)
     simulated = simulate(network, few.images, threads=1)
-    np.testing.assert_array_equal(simulated.scores, maps[network.output.name][:, :, 0, 0])
+    np.testing.assert_array_equal(simulated.scores, maps[network.outputs[0].layer][:, :, 0, 0])
     compared = 0
-    for operation in trace(model):
+    for operation in trace(model).operations:
         if operation.weighted is None:
             continue
         # The trained layer gets the oracle's own input, so that errors do not add up.
@@ -177,7 +178,7 @@ def test_references_are_the_trained_networks_predictions(images: Dataset) -> Non
 
 
 def test_batch_norm_disappears_and_functions_get_their_modules_name(images: Dataset) -> None:
-    operations = trace(warmed_up(make_recipe(), images))
+    operations = trace(warmed_up(make_recipe(), images)).operations
     kinds = {operation.name: operation.kind for operation in operations}
     assert kinds["block1.add"] is OperationKind.ADD
     assert not any("bn" in name for name in kinds)
@@ -230,9 +231,9 @@ def test_biases_and_plain_layers_export(images: Dataset) -> None:
         "Conv",
         "Flatten",
     ]
-    scores = oracle.run(network, images.images[:4])[network.output.name][:, :, 0, 0]
+    scores = oracle.run(network, images.images[:4])[network.outputs[0].layer][:, :, 0, 0]
     with torch.inference_mode():
         expected = model(pixels(images))[:4].numpy()
-    found = real(network, network.output.name, scores).numpy()
+    found = real(network, network.outputs[0].layer, scores).numpy()
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
     assert not any(isinstance(x, Linear) for x in network.layers)

@@ -63,8 +63,8 @@ def trained(way: Forward) -> nn.Module:
 def scores_agree(model: nn.Module, calibration: Dataset) -> None:
     network = export_network(model, RECIPE, calibration)
     data = images()
-    found = oracle.run(network, data.images)[network.output.name][:, :, 0, 0]
-    found = found / 2.0 ** network.feature_maps()[network.output.name].format.fraction_bits
+    found = oracle.run(network, data.images)[network.outputs[0].layer][:, :, 0, 0]
+    found = found / 2.0 ** network.feature_maps()[network.outputs[0].layer].format.fraction_bits
     with torch.inference_mode():
         expected = model(normalize(torch.from_numpy(data.images.copy()), mean=0.5, std=0.25))
     assert np.abs(found - expected.numpy()).max() < 0.1 * float(expected.std())

@@ -151,7 +151,7 @@ def test_torchs_modules_are_taken_as_they_stand() -> None:
     roles = layer_roles(model)
     assert roles["inner"].signed_input and roles["squeeze"].signed_input
     quantized = asq_hw.prepare(model)
-    assert [o.kind.name for o in trace(quantized)] == [
+    assert [o.kind.name for o in trace(quantized).operations] == [
         "INPUT", "CONV", "LOOKUP", "GLOBAL_AVERAGE_POOL", "CONV", "LOOKUP", "MULTIPLY", "CONV",
         "FLATTEN", "LINEAR",
     ]  # fmt: skip

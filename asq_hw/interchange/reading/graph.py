@@ -1,4 +1,4 @@
-"""A graph of ONNX as plain data, checked: one input, one output, nodes in order, known tensors."""
+"""A graph of ONNX as plain data, checked: one input, nodes in order, known tensors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WITHOUT_EFFECT = frozenset({"momentum", "ratio", "saturate", "seed", "storage_o
 
 _MAX_NODES = 10_000
 _MAX_NAME = 1000
-_IMAGE_RANK = 4
+_RANKS = (2, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +116,11 @@ class Graph:
     image : str
         Its input.
     shape : tuple of int
-        Channels, height and width of an image.
+        Channels, height and width of an image, or the channels of a vector.
     batch : int or None
         Number of images that it is written for; None where any number may come.
-    scores : str
-        Its output.
+    outputs : tuple of str
+        What it gives out.
     nodes : tuple of Node
         In the order of execution; those whose output nobody reads are left out.
     constants : mapping of str to array
@@ -130,9 +130,9 @@ class Graph:
 
     name: str
     image: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     batch: int | None
-    scores: str
+    outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     constants: Mapping[str, Constant]
     opset: int
@@ -144,8 +144,8 @@ def graph_of(model: onnx.ModelProto) -> Graph:
     Raises
     ------
     InputError
-        If it has not one input of images and one output, its size is not told, a tensor is missing
-        or made twice, or nodes form a circle.
+        If it has not one input of images or vectors, its size is not told, it has no output, a
+        tensor is missing or made twice, or nodes form a circle.
     """
     graph = model.graph
     if len(graph.node) > _MAX_NODES:
@@ -157,24 +157,25 @@ def graph_of(model: onnx.ModelProto) -> Graph:
             raise InputError(f"the tensor {tensor.name!r} is there twice")
         constants[tensor.name] = _array(tensor)
     inputs = [one for one in graph.input if one.name not in constants]
-    if len(inputs) != 1 or len(graph.output) != 1:
+    outputs = tuple(one.name for one in graph.output)
+    if len(inputs) != 1 or not outputs or len(set(outputs)) != len(outputs):
         raise InputError(
-            f"a network must have one input and one output, not {len(inputs)} and "
-            f"{len(graph.output)}"
+            f"a network must have one input, and outputs of different names, not {len(inputs)} "
+            f"and {len(outputs)}: {', '.join(outputs)[:200]}"
         )
     batch, shape = _image(inputs[0])
     nodes = [_node(one, opset_of(model)) for one in graph.node]
     _check_order(nodes, {inputs[0].name, *constants})
-    scores = graph.output[0].name
-    used = _used(nodes, scores)
-    if scores not in {name for node in used for name in node.outputs}:
-        raise InputError(f"no node makes the output {scores!r}")
+    used = _used(nodes, outputs)
+    made = {name for node in used for name in node.outputs}
+    if missing := [name for name in outputs if name not in made]:
+        raise InputError(f"no node makes the output {missing[0]!r}")
     return Graph(
         name=graph.name,
         image=inputs[0].name,
         shape=shape,
         batch=batch,
-        scores=scores,
+        outputs=outputs,
         nodes=tuple(used),
         constants=constants,
         opset=opset_of(model),
@@ -210,13 +211,15 @@ def _array(tensor: onnx.TensorProto) -> Constant:
         raise InputError(f"the tensor {tensor.name!r} is broken: {reason}") from None
 
 
-def _image(info: onnx.ValueInfoProto) -> tuple[int | None, tuple[int, int, int]]:
+def _image(info: onnx.ValueInfoProto) -> tuple[int | None, tuple[int, ...]]:
     kind = info.type.tensor_type
     if kind.elem_type != TensorProto.FLOAT:
         raise InputError(f"the input {info.name!r} must be of the type float")
     sizes = [one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim]
-    if len(sizes) != _IMAGE_RANK:
-        raise InputError(f"the input {info.name!r} must be images (N, C, H, W), not {sizes}")
+    if len(sizes) not in _RANKS:
+        raise InputError(
+            f"the input {info.name!r} must be images (N, C, H, W) or vectors (N, C), not {sizes}"
+        )
     batch, *shape = sizes
     known = [size for size in shape if size is not None and size > 0]
     if len(known) != len(shape):
@@ -226,8 +229,7 @@ def _image(info: onnx.ValueInfoProto) -> tuple[int | None, tuple[int, int, int]]
         )
     if math.prod(known) > MAX_ELEMENTS:
         raise InputError(f"the input {info.name!r} of {known} is too large")
-    channels, height, width = known
-    return batch or None, (channels, height, width)
+    return batch or None, tuple(known)
 
 
 def _node(node: onnx.NodeProto, opset: int) -> Node:
@@ -293,9 +295,9 @@ def _check_order(nodes: Sequence[Node], known: set[str]) -> None:
             known.add(name)
 
 
-def _used(nodes: Sequence[Node], scores: str) -> list[Node]:
-    """The nodes that the output is made of."""
-    wanted, found = {scores}, []
+def _used(nodes: Sequence[Node], outputs: Sequence[str]) -> list[Node]:
+    """The nodes that the outputs are made of."""
+    wanted, found = set(outputs), []
     for node in reversed(nodes):
         if wanted & set(node.outputs):
             wanted.update(node.inputs)

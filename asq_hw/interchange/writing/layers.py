@@ -55,7 +55,7 @@ class Writing:
     maps : mapping of str to FeatureMap
         Shape and format of each layer's output, which is called like the layer.
     pixels : str
-        The graph's input, uint8 (N, C, H, W).
+        The graph's input, integers (N, C, H, W).
     steps : dict of str to Step
         Of the layers so far.
     """
@@ -288,7 +288,9 @@ _MEAN = frozenset({"multiplier", "shift"})
 LAYER_WRITERS: dict[type, LayerWriter] = {
     Input: LayerWriter(
         write=_input,
-        fields=frozenset({"height", "width", "multiplier", "offset", "shift", "output"}),
+        fields=frozenset(
+            {"height", "width", "multiplier", "offset", "shift", "output", "bits", "signed"}
+        ),
     ),
     Conv: LayerWriter(
         write=_weighted, fields=_WEIGHTED | {"stride", "padding", "groups", "dilation"}

@@ -20,7 +20,7 @@ __all__ = ["MAX_BATCH", "to_model"]
 
 MAX_BATCH = 1 << 16
 
-_FIELDS = frozenset({"name", "layers", "references", "metadata", "images"})
+_FIELDS = frozenset({"name", "layers", "outputs", "references", "metadata", "images"})
 """Of a network; the product that it was trained for must be ``post-split``."""
 
 _IR_VERSION = 8
@@ -30,9 +30,10 @@ _IR_VERSION = 8
 def to_model(network: IntegerNetwork, dialect: Dialect, batch_size: int = 1) -> onnx.ModelProto:
     """Write an integer network as a graph that computes the same integers.
 
-    Its input ``pixels`` is uint8 (N, C, H, W); it makes ``scores`` (N, classes) and ``classes``
-    (N). Each layer's map is a tensor of the layer's name. An underscore follows the first three
-    where a layer has such a name.
+    Its input ``pixels`` is uint8 (N, C, H, W), or the narrowest type that the network's integers
+    fit. Class scores are made as (N, classes), with ``classes`` (N) besides; other outputs as they
+    are, (N, C, H, W). Each layer's map is a tensor of the layer's name. An underscore follows the
+    names of input and outputs where a layer has such a name.
 
     Parameters
     ----------
@@ -50,29 +51,33 @@ def to_model(network: IntegerNetwork, dialect: Dialect, batch_size: int = 1) -> 
     check_range("batch size", batch_size, 1, MAX_BATCH)
     check_known(network.name, network, _FIELDS)
     maps = network.feature_maps()
-    pixels, scores, classes = (_free(name, maps) for name in ("pixels", "scores", "classes"))
+    taken = set(maps)
+    pixels = _free("pixels", taken)
     graph = GraphWriter()
     writing = Writing(graph=graph, dialect=dialect, maps=maps, pixels=pixels)
     for layer in network.layers:
         write_layer(writing, layer)
     graph.enter("")
-    flat = graph.op("Flatten", network.output.name, output=scores, axis=1)
-    real = graph.cast(flat, np.float32)
-    graph.op("ArgMax", real, output=classes, axis=1, keepdims=0)
     images = batch_size if dialect.fixed_batch else "N"
-    shape = (images, *network.image_shape)
-    count = maps[network.output.name].shape[0]
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dialect.dtype))
-    made = helper.make_graph(
-        graph.nodes,
-        network.name,
-        [helper.make_tensor_value_info(pixels, TensorProto.UINT8, shape)],
-        [
-            helper.make_tensor_value_info(scores, kind, (images, count)),
-            helper.make_tensor_value_info(classes, TensorProto.INT64, (images,)),
-        ],
-        graph.constants,
-    )
+    names = {output.name: _free(output.name, taken) for output in network.outputs}
+    outputs = []
+    for output in network.outputs:
+        shape: tuple[int, ...] = maps[output.layer].shape
+        if output.is_scores:
+            shape = shape[:1]
+            graph.op("Flatten", output.layer, output=names[output.name], axis=1)
+        else:
+            graph.op("Identity", output.layer, output=names[output.name])
+        outputs.append(helper.make_tensor_value_info(names[output.name], kind, (images, *shape)))
+    if network.scores is not None:
+        classes = _free("classes", taken)
+        real = graph.cast(names[network.scores.name], np.float32)
+        graph.op("ArgMax", real, output=classes, axis=1, keepdims=0)
+        outputs.append(helper.make_tensor_value_info(classes, TensorProto.INT64, (images,)))
+    integers = helper.np_dtype_to_tensor_dtype(network.input.integers.dtype)
+    given = helper.make_tensor_value_info(pixels, integers, (images, *network.image_shape))
+    made = helper.make_graph(graph.nodes, network.name, [given], outputs, graph.constants)
     model = helper.make_model(
         made,
         producer_name="asq-hw",
@@ -85,10 +90,11 @@ def to_model(network: IntegerNetwork, dialect: Dialect, batch_size: int = 1) -> 
     return model
 
 
-def _free(name: str, taken: object) -> str:
-    """A name that no layer has."""
-    while name in taken:  # type: ignore[operator]
+def _free(name: str, taken: set[str]) -> str:
+    """A name that nothing has yet; it is taken then."""
+    while name in taken:
         name += "_"
+    taken.add(name)
     return name
 
 

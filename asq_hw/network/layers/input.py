@@ -1,4 +1,4 @@
-"""The input: from pixels to the first feature map."""
+"""The input: from pixels, or other integers, to the first feature map."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from asq_hw.errors import InputError, check_range
-from asq_hw.network.feature_map import FeatureFormat, FeatureMap
+from asq_hw.network.feature_map import FeatureFormat, FeatureMap, Shape
+from asq_hw.network.input_format import PIXELS, InputFormat
 from asq_hw.network.layers.kind import Form, LayerKind, Stored
 from asq_hw.network.names import check_name
 from asq_hw.numbers.products import Product
@@ -22,7 +23,7 @@ MAX_IMAGE_SIZE = 1 << 14
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Input(LayerKind):
-    """Pixels (uint8) to the first feature map.
+    """Pixels, or other integers of `bits` bits, to the first feature map.
 
     ``X = saturate(round((p * multiplier + offset) * 2**-shift))``. `multiplier` and `offset` are
     (C,) and carry the data set's normalization.
@@ -37,6 +38,8 @@ class Input(LayerKind):
     offset: Annotated[IntArray, Stored("offset", Form.VECTOR32)]
     shift: Annotated[int, Stored("shift", Form.INTEGER)]
     output: Annotated[FeatureFormat, Stored("output", Form.FORMAT)]
+    bits: Annotated[int, Stored("bits", Form.INTEGER, since=6)] = PIXELS.bits
+    signed: Annotated[bool, Stored("signed", Form.BOOLEAN, since=6)] = PIXELS.signed
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -49,6 +52,7 @@ class Input(LayerKind):
                 f"an input has {multiplier.size} multipliers but {offset.size} offsets"
             )
         check_range("an input's shift", self.shift, 0, MAX_SHIFT)
+        InputFormat(bits=self.bits, signed=self.signed)  # which checks them
         object.__setattr__(self, "multiplier", multiplier)
         object.__setattr__(self, "offset", offset)
 
@@ -58,6 +62,16 @@ class Input(LayerKind):
         return int(self.multiplier.size)
 
     @property
+    def shape(self) -> Shape:
+        """Channels, height and width of what it takes."""
+        return self.channels, self.height, self.width
+
+    @property
+    def integers(self) -> InputFormat:
+        """The integers that it takes; what they stand for is no matter of the layer's."""
+        return InputFormat(bits=self.bits, signed=self.signed)
+
+    @property
     def source_names(self) -> tuple[str, ...]:
         """None: it reads pixels."""
         return ()
@@ -65,7 +79,7 @@ class Input(LayerKind):
     def output_map(self, sources: Sequence[FeatureMap]) -> FeatureMap:
         """The image's shape, in the input's own format."""
         del sources
-        return FeatureMap(shape=(self.channels, self.height, self.width), format=self.output)
+        return FeatureMap(shape=self.shape, format=self.output)
 
     def check_widths(self, product: Product, sources: Sequence[FeatureMap]) -> None:
-        """Nothing can overflow: a pixel of 8 bits meets a multiplier and an offset of 32."""
+        """Nothing can overflow: 16 bits at most meet a multiplier and an offset of 32."""

@@ -23,6 +23,7 @@ class Form(Enum):
     SOURCES = auto()
     """The names of all maps that are read."""
     INTEGER = auto()
+    BOOLEAN = auto()
     OPTIONAL_INTEGER = auto()
     """An integer or null."""
     PAIR = auto()

@@ -34,11 +34,11 @@ class Batch(NamedTuple):
     """Images, and what the program makes of them."""
 
     images: NDArray[np.uint8]
-    """(N, C, H, W)."""
-    output: int
-    """Place of the last layer's map, which goes to `scores`."""
-    scores: NDArray[np.int32]
-    """(N, size)."""
+    """(N, C, H, W * bytes): integers of one byte or two."""
+    outputs: NDArray[np.int64]
+    """(outputs, 2): place and size of each map that goes to `results`."""
+    results: NDArray[np.int32]
+    """(N, sum of sizes), one map behind the other."""
     statistics: NDArray[np.int64]
     """(N, layers, len(Statistic))."""
     keep: bool
@@ -71,8 +71,11 @@ def interpreter() -> Interpreter:
                 counts = layers[step.layer]
                 sample = Sample(row=row, keep=batch.keep, statistics=counts, layers=layers)
                 _compute(step, program, memory, batch.images[n], sample, form)
-            scores = batch.scores[n]
-            scores[:] = memory.maps[row, batch.output : batch.output + scores.shape[0]]
+            start = 0
+            for o in range(batch.outputs.shape[0]):
+                place, size = batch.outputs[o, 0], batch.outputs[o, 1]
+                batch.results[n, start : start + size] = memory.maps[row, place : place + size]
+                start += size
         return stamp > 0  # what a function closes over is part of its key in the cache
 
     return run

@@ -11,8 +11,12 @@ __all__ = ["fused_relus"]
 
 
 def fused_relus(network: IntegerNetwork) -> dict[str, Relu]:
-    """ReLUs by the layer that computes them with its own output, which nothing else reads."""
+    """ReLUs by the layer that computes them with its own map, which nothing else reads.
+
+    What the network gives out is read, too.
+    """
     readers = Counter(source for layer in network.layers for source in layer.source_names)
+    readers.update(output.layer for output in network.outputs)
     makers = {
         layer.name: layer for layer in network.layers if isinstance(layer, Add | Conv | Linear)
     }

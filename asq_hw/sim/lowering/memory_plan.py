@@ -341,7 +341,7 @@ def _place_maps(
 ) -> tuple[dict[str, int], int]:
     """First fit in the order of execution; a layer and the ReLU computed with it share a place."""
     absorbed = {relu.name for relu in fused.values()}
-    last_read = {network.output.name: len(network.layers)}
+    last_read = {output.layer: len(network.layers) for output in network.outputs}
     for number, layer in enumerate(network.layers):
         for source in layer.source_names:
             last_read[source] = max(number, last_read.get(source, 0))

@@ -50,12 +50,14 @@ __all__ = [
 
 
 def input_record(layer: Input, context: Context) -> InputRecord:
-    """Pixels to the first feature map."""
+    """Pixels, or other integers, to the first feature map."""
     low, high = integer_range(layer.output.bits)
     return InputRecord(
         destination=context.layout.maps[layer.name],
         channels=layer.channels,
         pixels=layer.height * layer.width,
+        value_bytes=layer.integers.dtype.itemsize,
+        signed=int(layer.signed),
         multipliers_at=context.tables.add_constants(layer.multiplier),
         offsets_at=context.tables.add_constants(layer.offset),
         shift=layer.shift,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asq_hw.errors import InputError
 from asq_hw.files.atomic import atomic_write
 from asq_hw.network.images import ImageSpec
+from asq_hw.network.input_format import PIXELS
 from asq_hw.train.checkpoints.digest import DIGEST_LETTERS
 from asq_hw.train.checkpoints.pretrained import fill
 from asq_hw.train.checkpoints.state_dict import StateDict, state_dict_of
@@ -126,7 +127,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "num_classes": checkpoint.num_classes,
         "epoch": checkpoint.epoch,
         "accuracy": checkpoint.accuracy,
-        "images": None if checkpoint.images is None else asdict(checkpoint.images),
+        "images": None if checkpoint.images is None else _plain_images(checkpoint.images),
         "weights": checkpoint.weights,
         "training": checkpoint.training,
         "start": checkpoint.start,
@@ -193,6 +194,12 @@ def _digest(value: object) -> str | None:
     if value is not None and not (isinstance(value, str) and len(value) == DIGEST_LETTERS):
         raise ValueError(f"start must be a digest of {DIGEST_LETTERS} letters")
     return value
+
+
+def _plain_images(images: ImageSpec) -> dict[str, Any]:
+    """All but the format: what is trained by a recipe takes pixels."""
+    assert images.format == PIXELS
+    return {key: getattr(images, key) for key in ("shape", "mean", "std", "classes")}
 
 
 def _images(values: dict[str, Any] | None) -> ImageSpec | None:

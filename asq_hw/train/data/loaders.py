@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -23,7 +24,10 @@ _PIXELS_AT_ONCE = 16 * 224 * 224
 
 
 class FloatBatch(NamedTuple):
-    """Images as the network sees them, float32 ``(N, C, H, W)``, and int64 labels ``(N,)``."""
+    """Images as the network sees them, float32 ``(N, C, H, W)``, and int64 labels ``(N,)``.
+
+    Vectors are ``(N, C)``.
+    """
 
     images: Tensor
     labels: Tensor | None
@@ -41,10 +45,11 @@ def float_batches(
 
     Parameters
     ----------
-    loader : iterable of batches, or float tensor of shape (N, C, H, W)
+    loader : iterable of batches, or float tensor of shape (N, C, H, W), or (N, C) of vectors
         Nothing of it is changed.
     shape : tuple of int, optional
-        ``(C, H, W)`` that the images must have; otherwise all must have that of the first.
+        ``(C, H, W)``, or ``(C,)`` or ``(C, 1, 1)`` of vectors, that the images must have; otherwise
+        all must have that of the first.
     labeled : bool
         Whether labels are needed.
     limit : int, optional
@@ -72,7 +77,7 @@ def float_batches(
             wanted = "labels, as the first has" if first_labeled else "no labels, as the first"
             raise InputError(f"batch {number} of the loader must have {wanted}")
         shape = tuple(images.shape[1:]) if shape is None else shape
-        if tuple(images.shape[1:]) != tuple(shape):
+        if tuple(shape) not in (tuple(images.shape[1:]), (*images.shape[1:], 1, 1)):
             raise InputError(
                 f"batch {number} of the loader must hold images of shape {tuple(shape)}, "
                 f"not {tuple(images.shape[1:])}"
@@ -90,18 +95,20 @@ def float_batches(
 
 
 def images_at_once(images: Tensor) -> int:
-    """How many of images ``(N, C, H, W)`` a network gets together."""
-    return max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])))
+    """How many of images ``(N, C, H, W)``, or vectors ``(N, C)``, a network gets together."""
+    return max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // math.prod(images.shape[2:])))
 
 
 def _read(item: object, number: int, *, labeled: bool) -> FloatBatch:
     where = f"batch {number} of the loader"
     parts = list(item) if isinstance(item, tuple | list) else [item]
     images = _tensor(parts[0]) if parts else None
-    if images is None or images.dim() != 4:
+    if images is None or images.dim() not in (2, 4):
         found = type(parts[0] if parts else item).__name__
         found = found if images is None else f"a tensor of shape {tuple(images.shape)}"
-        raise InputError(f"{where} must begin with images (N, C, H, W), not {found}")
+        raise InputError(
+            f"{where} must begin with images (N, C, H, W) or vectors (N, C), not {found}"
+        )
     if not images.is_floating_point():
         raise InputError(
             f"{where} must hold images as the network takes them, in floating point, "

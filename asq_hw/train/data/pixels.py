@@ -1,43 +1,94 @@
-"""From images as a network takes them back to the pixels that they were."""
+"""From values as a network takes them to the integers that stand for them, and back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from asq_hw.errors import InputError
+from asq_hw.datasets import Dataset
 from asq_hw.network.images import ImageSpec
+from asq_hw.network.input_format import PIXELS
+from asq_hw.train.data.batches import normalize
 
-__all__ = ["pixels_of"]
+__all__ = ["GivenIntegers", "integers_of", "values_of"]
 
-_MOST_OFF = 0.05
-"""Of a pixel's unit; float32 is off by a thousandth."""
+Integers = NDArray[np.integer[Any]]
 
 
-def pixels_of(images: Tensor, spec: ImageSpec) -> Tensor:
-    """The pixels, uint8 ``(N, C, H, W)``, of images ``(pixel / 255 - mean) / std``.
+def integers_of(values: Tensor, spec: ImageSpec) -> Integers:
+    """The integers ``(N, C, H, W)`` of values as a network takes them (`ImageSpec.integers_of`).
+
+    Parameters
+    ----------
+    values : floating-point tensor of shape (N, C, H, W), or (N, C) of vectors
+    spec : ImageSpec
+        What the network takes.
 
     Raises
     ------
     InputError
-        If they are no such images: another mean or deviation than theirs gives no whole pixels.
+        As `ImageSpec.integers_of`.
     """
-    mean, std = (
-        torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (spec.mean, spec.std)
-    )
-    exact = (images.detach().cpu().double() * std + mean) * 255
-    pixels = exact.round()
-    off = (exact - pixels).abs()
-    if not bool((off <= _MOST_OFF).all()) or bool((pixels < 0).any() or (pixels > 255).any()):
-        outside = (pixels < 0) | (pixels > 255)
-        worst = exact[outside][0] if bool(outside.any()) else exact.flatten()[off.argmax()]
-        raise InputError(
-            "images must be (pixel / 255 - mean) / std with whole pixels 0..255, and with mean "
-            f"{_shown(spec.mean)} and std {_shown(spec.std)} one is {float(worst):.2f}: give the "
-            "loader's own mean and std, and round its images to 8 bits"
+    return spec.integers_of(values.detach().cpu().double().numpy())
+
+
+def values_of(integers: Integers, spec: ImageSpec, shape: Sequence[int]) -> Tensor:
+    """The values ``(integer * step - mean) / std``, float32, that integers stand for.
+
+    Parameters
+    ----------
+    integers : array of shape (N, C, H, W)
+    spec : ImageSpec
+        What the network takes.
+    shape : sequence of int
+        Of one sample for the network before export: (C, H, W), or (C,) of a vector.
+    """
+    if spec.format == PIXELS:
+        made = normalize(torch.from_numpy(np.array(integers)), mean=spec.mean, std=spec.std)
+    else:
+        mean, std = (np.array(numbers)[:, None, None] for numbers in (spec.mean, spec.std))
+        real = integers.astype(np.float64) * spec.format.real_step
+        made = torch.from_numpy(((real - mean) / std).astype(np.float32))
+    return made.reshape(len(made), *shape) if len(shape) != made.dim() - 1 else made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GivenIntegers:
+    """A few samples, as integers and as the values that a network takes for them.
+
+    Parameters
+    ----------
+    integers : array of shape (N, C, H, W)
+        Of the type of the network's input.
+    spec : ImageSpec
+        What they stand for.
+    shape : tuple of int
+        Of one sample for the network before export: (C, H, W), or (C,) of a vector.
+    """
+
+    integers: Integers
+    spec: ImageSpec
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of_dataset(cls, dataset: Dataset, spec: ImageSpec) -> GivenIntegers:
+        """The images of a data set, which `spec` describes but for their normalization."""
+        mean, std = (
+            value if isinstance(value, tuple) else (value,) * spec.shape[0]
+            for value in (dataset.mean, dataset.std)
         )
-    return pixels.to(torch.uint8)
+        own = ImageSpec(shape=spec.shape, mean=mean, std=std)
+        return cls(integers=dataset.images, spec=own, shape=spec.shape)
 
+    def __len__(self) -> int:
+        return len(self.integers)
 
-def _shown(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
+    def values(self, which: slice | NDArray[np.int64]) -> Tensor:
+        """What the network takes for some of them."""
+        return values_of(self.integers[which], self.spec, self.shape)

@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
-from asq_hw.train.data.batches import normalize
+from asq_hw.train.data.pixels import GivenIntegers
 from asq_hw.train.graph.dataflow import QuantTracer
-from asq_hw.train.graph.operations import Operation
+from asq_hw.train.graph.operation import Operation
 from asq_hw.train.quantizers.activations import IntegerActivationQuantizer
 from asq_hw.train.quantizers.adapter import Adapter, PaperAdapter
 
@@ -108,7 +107,9 @@ def _raise_to(maxima: dict[str, float], name: str, value: float) -> None:
     maxima[name] = max(maxima.get(name, 0.0), value)
 
 
-def calibrate(model: nn.Module, operations: Sequence[Operation], dataset: Dataset) -> Calibration:
+def calibrate(
+    model: nn.Module, operations: Sequence[Operation], given: GivenIntegers
+) -> Calibration:
     """Run images through a network, and return the extremes seen.
 
     Parameters
@@ -117,7 +118,7 @@ def calibrate(model: nn.Module, operations: Sequence[Operation], dataset: Datase
         The network, in evaluation mode.
     operations : sequence of Operation
         What was read from it.
-    dataset : Dataset
+    given : GivenIntegers
         The images.
 
     Raises
@@ -126,9 +127,8 @@ def calibrate(model: nn.Module, operations: Sequence[Operation], dataset: Datase
         If an operation's output is not finite.
     """
     watcher = _Watcher(model, operations)
-    batch_size = max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // dataset.images[:1].size))
+    batch_size = max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // given.integers[:1].size))
     with torch.inference_mode():
-        for start in range(0, len(dataset.images), batch_size):
-            batch = torch.from_numpy(dataset.images[start : start + batch_size].copy())
-            watcher.run(normalize(batch, mean=dataset.mean, std=dataset.std))
+        for start in range(0, len(given), batch_size):
+            watcher.run(given.values(slice(start, start + batch_size)))
     return watcher.seen

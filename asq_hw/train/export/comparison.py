@@ -19,20 +19,21 @@ So each layer is held against its trained twin, and their order against the netw
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.train.data.batches import normalize
+from asq_hw.train.data.pixels import GivenIntegers
 from asq_hw.train.export.reference import run_layer
-from asq_hw.train.graph.operations import Operation, OperationKind
+from asq_hw.train.graph.operation import Operation, OperationKind, TracedNetwork
+from asq_hw.train.graph.results import named
 
 __all__ = ["COMPARED_IMAGES", "TOLERANCE", "compare"]
 
@@ -81,9 +82,9 @@ class _Moments:
 @torch.inference_mode()
 def compare(
     model: nn.Module,
-    operations: Sequence[Operation],
+    traced: TracedNetwork,
     network: IntegerNetwork,
-    calibration: Dataset,
+    calibration: GivenIntegers,
 ) -> None:
     """Make sure that an integer network follows the trained one on the calibration images.
 
@@ -91,26 +92,27 @@ def compare(
     ----------
     model : nn.Module
         The trained network, in evaluation mode.
-    operations : sequence of Operation
+    traced : TracedNetwork
         What was read from it.
     network : IntegerNetwork
         One layer for each operation.
-    calibration : Dataset
+    calibration : GivenIntegers
         The images, and how the trained network sees them.
 
     Raises
     ------
     InputError
-        If the operations do not give the network's scores, or a layer is not close to its
+        If the operations do not give what the network returns, or a layer is not close to its
         operation; the message names it.
     """
+    operations = traced.operations
     units = {name: 2.0**-made.format.fraction_bits for name, made in network.feature_maps().items()}
     moments = {operation.name: _Moments() for operation in operations}
     parameter = next(model.parameters())
-    for pixels in _batches(calibration):
-        x = normalize(pixels, mean=calibration.mean, std=calibration.std).to(parameter)
-        _check_scores(model(x), _run(operations, x)[operations[-1].name])
-        maps = _integer_maps(network, pixels)
+    for chosen in _batches(calibration):
+        x = calibration.values(chosen).to(parameter)
+        _check_results(named(model(x)), traced, _run(operations, x))
+        maps = _integer_maps(network, torch.from_numpy(calibration.integers[chosen].copy()))
         for operation, layer in zip(operations, network.layers, strict=True):
             sources = [(maps[name] * units[name]).to(parameter) for name in operation.sources]
             expected = _apply(operation, sources or [x]).double().cpu()
@@ -120,26 +122,29 @@ def compare(
         _check_layer(name, moment, units[name])
 
 
-def _batches(calibration: Dataset) -> Iterator[Tensor]:
-    """Up to `COMPARED_IMAGES` of the images, at even distances."""
+def _batches(calibration: GivenIntegers) -> Iterator[NDArray[np.int64]]:
+    """Places of up to `COMPARED_IMAGES` of the images, at even distances."""
     count = min(len(calibration), COMPARED_IMAGES)
     chosen = np.linspace(0, len(calibration) - 1, count).round().astype(np.int64)
-    batch_size = max(1, min(_BATCH, _PIXELS // calibration.images[:1].size))
+    batch_size = max(1, min(_BATCH, _PIXELS // calibration.integers[:1].size))
     for start in range(0, count, batch_size):
-        yield torch.from_numpy(calibration.images[chosen[start : start + batch_size]].copy())
+        yield chosen[start : start + batch_size]
 
 
-def _check_scores(trained: Tensor, read: Tensor) -> None:
-    trained, read = trained.flatten(1), read.flatten(1)
-    if read.dim() == 4 and trained.dim() == 2:
-        read = read.flatten(1)
-    allowed = _SAME_SCORES * float(trained.abs().max())
-    if trained.shape != read.shape or not float((trained - read).abs().max()) <= allowed:
-        raise InputError(
-            "the network computes something else than was read from it: its operations, one "
-            "after the other, do not give its scores; a forward hook or a change in place is in "
-            "the way"
-        )
+def _check_results(
+    returned: Mapping[str, Tensor], traced: TracedNetwork, made: Mapping[str, Tensor]
+) -> None:
+    """Hold what a network returns against its operations' outputs."""
+    for name, operation in traced.results.items():
+        trained, read = returned[name].flatten(1), made[operation].flatten(1)
+        allowed = _SAME_SCORES * float(trained.abs().max())
+        if trained.shape != read.shape or not float((trained - read).abs().max()) <= allowed:
+            what = name if len(returned) > 1 else "scores"
+            raise InputError(
+                "the network computes something else than was read from it: its operations, one "
+                f"after the other, do not give its {what}; a forward hook or a change in place is "
+                "in the way"
+            )
 
 
 def _check_layer(name: str, moment: _Moments, unit: float) -> None:

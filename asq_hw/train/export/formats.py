@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from asq_hw.network.feature_map import FeatureFormat
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.export.calibration import Calibration
-from asq_hw.train.graph.operations import Operation, OperationKind
+from asq_hw.train.graph.operation import Operation, OperationKind
 
 __all__ = ["feature_formats", "reach_of_pixels"]
 
@@ -17,9 +17,12 @@ _HEADROOM = 1.5
 
 
 def reach_of_pixels(images: ImageSpec) -> float:
-    """Largest magnitude that any pixel, 0 to 255, has for the network."""
+    """Largest magnitude that any pixel has for the network."""
+    form = images.format
+    assert form.step is not None
+    ends = [float(end * form.step) for end in (form.low, form.high)]
     return max(
-        max(abs(mean), abs(1 - mean)) / std
+        max(abs(end - mean) for end in ends) / std
         for mean, std in zip(images.mean, images.std, strict=True)
     )
 

@@ -15,7 +15,7 @@ from torch import nn
 from asq_hw.datasets import Dataset, ImageFolder, image_spec, reference_name
 from asq_hw.errors import InputError
 from asq_hw.network.feature_map import FeatureFormat
-from asq_hw.network.graph import PIXEL_MAX, IntegerNetwork
+from asq_hw.network.graph import IntegerNetwork
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.layers import (
     Add,
@@ -40,14 +40,17 @@ from asq_hw.numbers.products import ProductKind
 from asq_hw.numbers.validation import IntArray
 from asq_hw.numbers.widths import BIAS_BITS, FEATURE_BITS, MULTIPLIER_BITS
 from asq_hw.train.checkpoints.soundness import check_network
+from asq_hw.train.data.pixels import GivenIntegers
 from asq_hw.train.evaluation import predict
 from asq_hw.train.export.calibration import Calibration, calibrate
 from asq_hw.train.export.comparison import compare
 from asq_hw.train.export.formats import feature_formats, reach_of_pixels
 from asq_hw.train.export.integer_layers import integer_weighted
+from asq_hw.train.export.outputs import outputs_of
 from asq_hw.train.export.source import FirstStep, WeightedSource
 from asq_hw.train.export.tables import integer_lookup
-from asq_hw.train.graph.operations import Operation, OperationKind, trace
+from asq_hw.train.graph.operation import Operation, OperationKind
+from asq_hw.train.graph.operations import trace
 from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.quantizers.activations import OneStepActivationQuantizer
 from asq_hw.train.quantizers.adapter import Adapter
@@ -97,9 +100,11 @@ def export_network(
             for dataset in references
         }
 
+    spec = images or image_spec(calibration)
     return integer_network(
         model,
-        calibration,
+        GivenIntegers.of_dataset(calibration, spec),
+        spec,
         name=recipe.name,
         metadata={
             "recipe": recipe.name,
@@ -107,19 +112,21 @@ def export_network(
             "calibration": f"{len(calibration.images)} images of {calibration.name}",
         },
         references=predictions,
-        images=images,
+        guessed_classes=images is None,
         feature_bits=feature_bits,
     )
 
 
 def integer_network(
     model: nn.Module,
-    calibration: Dataset,
+    calibration: GivenIntegers,
+    images: ImageSpec,
     *,
     name: str,
     metadata: Mapping[str, str],
     references: Callable[[], Mapping[str, NDArray[np.uint16]]] = dict,
-    images: ImageSpec | None = None,
+    scores: str | bool = True,
+    guessed_classes: bool = False,
     feature_bits: int = FEATURE_BITS,
 ) -> IntegerNetwork:
     """Turn a quantized network into integers.
@@ -133,17 +140,21 @@ def integer_network(
     ----------
     model : nn.Module
         A converted network whose scales have started; it is left as it is.
-    calibration : Dataset
+    calibration : GivenIntegers
         Images whose feature maps set the formats.
+    images : ImageSpec
+        The images that it takes, and its classes.
     name : str
         What the network is called; letters that its name cannot have are replaced.
     metadata : mapping of str to str
         What it comes from.
     references : callable
         Makes the classes that `model` predicts, by data set.
-    images : ImageSpec, optional
-        The images that it takes, and its classes; by default those of `calibration`, its classes
-        only where there are as many as scores.
+    scores : str or bool
+        Which of the tensors that it returns are class scores, by name; whether the only one is,
+        where it is a vector.
+    guessed_classes : bool
+        Whether the classes are left out where there are not as many as scores.
     feature_bits : int
         Width of the feature maps' integers.
 
@@ -154,25 +165,27 @@ def integer_network(
         wider arithmetic than there is, or holds a tensor that is not finite; and if the integer
         network is not close to it on the calibration images.
     """
-    spec = images or image_spec(calibration)
     with evaluation_mode(model):
         check_network(model)
-        operations = trace(model)
+        traced = trace(model)
+        operations = traced.operations
         ranges = calibrate(model, operations, calibration)
-        formats = feature_formats(operations, ranges, feature_bits, reach_of_pixels(spec))
-        exporter = _Exporter(formats=formats, ranges=ranges, images=spec)
+        formats = feature_formats(operations, ranges, feature_bits, reach_of_pixels(images))
+        exporter = _Exporter(formats=formats, ranges=ranges, images=images)
         layers = tuple(exporter.layer(operation) for operation in operations)
-        if images is None and len(spec.classes) != _scores(layers[-1]):
-            spec = replace(spec, classes=())  # the calibration images are of other classes
+        outputs = outputs_of(traced.results, ranges.positions, scores)
+        if guessed_classes and len(images.classes) != _scores(layers[-1]):
+            images = replace(images, classes=())  # the calibration images are of other classes
         network = IntegerNetwork(
             name=network_name(name),
             layers=layers,
+            outputs=outputs,
             references=references(),
             metadata=metadata,
-            images=spec,
+            images=images,
             product=_product(operations),
         )
-        compare(model, operations, network, calibration)
+        compare(model, traced, network, calibration)
     return network
 
 
@@ -225,12 +238,14 @@ class _Exporter:
         return make[operation.kind](operation)
 
     def _input(self, operation: Operation) -> Input:
-        """``X = (p / 255 - mean) / std`` as multiplier, offset and shift."""
+        """``X = (p * step - mean) / std`` as multiplier, offset and shift."""
         output = self.formats[operation.name]
         _, height, width = self.images.shape
         mean, std = np.array(self.images.mean), np.array(self.images.std)
         scale = 2.0**output.fraction_bits / std
-        slope, offset = scale / PIXEL_MAX, -mean * scale
+        step = self.images.format.step
+        assert step is not None
+        slope, offset = scale * float(step.numerator) / float(step.denominator), -mean * scale
         largest = max(slope.max(), np.abs(offset).max())
         shift = max(0, BIAS_BITS - 2 - math.ceil(math.log2(largest)))
         return Input(
@@ -241,6 +256,8 @@ class _Exporter:
             offset=_integers(offset * 2.0**shift),
             shift=shift,
             output=output,
+            bits=self.images.format.bits,
+            signed=self.images.format.signed,
         )
 
     def _weighted(self, operation: Operation) -> Layer:

@@ -1,11 +1,11 @@
-"""A converted network's data flow, as a list of the operations that have an integer form."""
+"""A converted network's data flow, read as the operations that have an integer form."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,77 +14,26 @@ from torch import fx, nn
 from asq_hw.errors import InputError
 from asq_hw.network.graph import RESERVED_NAME
 from asq_hw.train.graph.dataflow import PASS_THROUGH, function_name, place, reachable, read_dataflow
+from asq_hw.train.graph.operation import (
+    Operation,
+    OperationKind,
+    Padding,
+    TracedNetwork,
+    Window,
+)
 from asq_hw.train.graph.pointwise import POINTWISE
+from asq_hw.train.graph.results import mapped, named
 from asq_hw.train.graph.selection import Selection
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 
-__all__ = ["Operation", "OperationKind", "trace"]
-
-Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-Padding = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-"""Zeros before and behind channels, rows and columns."""
-
-
-class OperationKind(Enum):
-    """What an operation is in integers."""
-
-    INPUT = auto()
-    CONV = auto()
-    LINEAR = auto()
-    ADD = auto()
-    MULTIPLY = auto()
-    CONCAT = auto()
-    PAD = auto()
-    SELECT = auto()
-    RELU = auto()
-    LOOKUP = auto()
-    FLATTEN = auto()
-    MAX_POOL = auto()
-    AVERAGE_POOL = auto()
-    GLOBAL_AVERAGE_POOL = auto()
-
-    @property
-    def keeps_format(self) -> bool:
-        """Whether the output has its sources' number format."""
-        return self not in _OWN_FORMAT
-
-
-_OWN_FORMAT = {
-    OperationKind.INPUT,
-    OperationKind.CONV,
-    OperationKind.LINEAR,
-    OperationKind.MULTIPLY,
-    OperationKind.LOOKUP,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One operation and, for the weighted ones, the batch norm that is folded into it.
-
-    `node` is the name of the traced node whose value is the operation's output. `name` is the
-    path of its module, or of the one whose forward calls it, with a number where that is taken.
-    `function` computes a function of single values.
-    """
-
-    name: str
-    kind: OperationKind
-    node: str
-    sources: tuple[str, ...] = ()
-    weighted: QuantConv2d | QuantLinear | None = None
-    batch_norm: nn.BatchNorm2d | None = None
-    maximum: float | None = None
-    window: Window | None = None
-    padding: Padding | None = None
-    selection: Selection | None = None
-    function: nn.Module | None = None
+__all__ = ["trace"]
 
 
 @dataclass(slots=True)
 class _Reader:
     """Turns traced nodes into operations, one after the other.
 
-    `live` are the nodes that the scores depend on; `values` holds for each node the name of the
+    `live` are the nodes that the results depend on; `values` holds for each node the name of the
     operation whose output it is.
     """
 
@@ -93,6 +42,7 @@ class _Reader:
     operations: list[Operation] = field(default_factory=list)
     values: dict[fx.Node, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=lambda: {RESERVED_NAME})
+    results: dict[str, str] = field(default_factory=dict)
 
     def read(self, node: fx.Node) -> None:
         match node.op:
@@ -102,13 +52,23 @@ class _Reader:
                 self._append(node, OperationKind.INPUT, [], name="input")
             case "call_module":
                 self._module(node, self.modules[str(node.target)])
+            case "call_function" if _is_named_tuple(node.target):
+                pass  # which the network returns
             case "call_function" | "call_method":
                 self._function(node)
             case "output":
-                if not isinstance(node.args[0], fx.Node):
-                    raise InputError("a network must end in one tensor, its scores")
+                self.results = {
+                    name: self._result(name, value)
+                    for name, value in named(_returned(node.args[0])).items()
+                }
             case _:
                 raise InputError(f"{node.name}: {node.op} has no integer form")
+
+    def _result(self, name: str, value: object) -> str:
+        if not isinstance(value, fx.Node):
+            kind = type(value).__name__
+            raise InputError(f"a network must return tensors alone, and {name} is {kind}")
+        return self.values[value]
 
     def _module(self, node: fx.Node, module: nn.Module) -> None:
         sources = self._only_sources(node)
@@ -329,12 +289,29 @@ class _Reader:
         return name
 
 
+def _is_named_tuple(target: object) -> bool:
+    return isinstance(target, type) and issubclass(target, tuple) and hasattr(target, "_fields")
+
+
+def _returned(value: object) -> Any:
+    """What a network returns, with the named tuples that its graph makes by calls."""
+
+    def expanded(node: object) -> object:
+        if not isinstance(node, fx.Node) or not _is_named_tuple(node.target):
+            return node
+        arguments = [_returned(argument) for argument in node.args]
+        keywords = {key: _returned(argument) for key, argument in node.kwargs.items()}
+        return node.target(*arguments, **keywords)  # type: ignore[operator]
+
+    return mapped(value, expanded)
+
+
 def _called(node: fx.Node) -> str:
     return f"method {node.target}" if node.op == "call_method" else function_name(node.target)
 
 
-def trace(model: nn.Module) -> list[Operation]:
-    """The operations that a converted network's scores depend on, in execution order.
+def trace(model: nn.Module) -> TracedNetwork:
+    """The operations that what a converted network returns depends on.
 
     Raises
     ------
@@ -348,10 +325,12 @@ def trace(model: nn.Module) -> list[Operation]:
     for node in graph.nodes:
         if node in live:
             reader.read(node)
-    return _without_idle_flatten(reader.operations)
+    return _without_idle_flatten(reader.operations, reader.results)
 
 
-def _without_idle_flatten(operations: Sequence[Operation]) -> list[Operation]:
+def _without_idle_flatten(
+    operations: Sequence[Operation], results: Mapping[str, str]
+) -> TracedNetwork:
     """Drop a flatten behind global pooling: its source is (C, 1, 1) already."""
     pooled = {o.name for o in operations if o.kind is OperationKind.GLOBAL_AVERAGE_POOL}
     idle = {
@@ -359,11 +338,14 @@ def _without_idle_flatten(operations: Sequence[Operation]) -> list[Operation]:
         for o in operations
         if o.kind is OperationKind.FLATTEN and o.sources[0] in pooled
     }
-    return [
-        replace(o, sources=tuple(idle.get(source, source) for source in o.sources))
-        for o in operations
-        if o.name not in idle
-    ]
+    return TracedNetwork(
+        operations=tuple(
+            replace(o, sources=tuple(idle.get(source, source) for source in o.sources))
+            for o in operations
+            if o.name not in idle
+        ),
+        results={name: idle.get(operation, operation) for name, operation in results.items()},
+    )
 
 
 def _window(module: nn.MaxPool2d | nn.AvgPool2d) -> Window:

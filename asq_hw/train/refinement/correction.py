@@ -66,7 +66,7 @@ def own_norms(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
     """The batch norm behind each quantized layer, by the layer's name, where it is of no other."""
     found = {
         operation.weighted: operation.batch_norm
-        for operation in trace(model)
+        for operation in trace(model).operations
         if operation.weighted is not None and operation.batch_norm is not None
     }
     uses = Counter(found.values())

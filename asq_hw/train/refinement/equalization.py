@@ -9,14 +9,15 @@ Equalization and Bias Correction", arXiv:1906.04721, section 4.1 and Eq. 11).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from asq_hw.train.calibration import AnyLayer
-from asq_hw.train.graph.operations import Operation, OperationKind, trace
+from asq_hw.train.graph.operation import Operation, OperationKind, TracedNetwork
+from asq_hw.train.graph.operations import trace
 from asq_hw.train.quantizers.layers import QuantConv2d
 
 __all__ = ["equalize"]
@@ -100,9 +101,10 @@ def equalize(model: nn.Module) -> int:
     return len(pairs)
 
 
-def _pairs(operations: Sequence[Operation]) -> Iterator[_Pair]:
+def _pairs(network: TracedNetwork) -> Iterator[_Pair]:
+    operations = network.operations
     by_name = {operation.name: operation for operation in operations}
-    readers = Counter(source for operation in operations for source in operation.sources)
+    readers = network.readers()
     norms = Counter(operation.batch_norm for operation in operations)
     for operation in operations:
         if operation.weighted is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -118,7 +119,7 @@ def _refine(
 
 def _divided(images: Tensor) -> tuple[Tensor, ...]:
     """Some of the images, at even distances, in batches that are not large."""
-    pixels = images.shape[2] * images.shape[3]
+    pixels = math.prod(images.shape[2:])
     count = min(len(images), max(_FEWEST, _PIXELS // pixels))
     chosen = images[torch.linspace(0, len(images) - 1, count).round().long()]
     return chosen.tensor_split(-(-count // images_at_once(chosen)))

@@ -68,8 +68,13 @@ def begin(
         state = _state(recipe, images, saved.build_model(), processes.device)
         state.restore(saved, folder.last)
         return state
-    shape = {"in_channels": images.shape[0], "num_classes": len(images.classes)}
-    model = full_precision_model(recipe, init, image_size=images.shape[1:], **shape)
+    model = full_precision_model(
+        recipe,
+        init,
+        in_channels=images.shape[0],
+        num_classes=len(images.classes),
+        image_size=images.shape[1:],
+    )
     start = None if init is None else weights_digest(model.state_dict())
     model = quantize(model, recipe)
     if must_export:

@@ -64,7 +64,7 @@ def test_what_people_write_computes_the_same_in_integers(name: str) -> None:
     with torch.no_grad():
         quantized(x)  # steps start from what they see
     integers = export_network(quantized.eval(), recipes.load("digits-asq-post-w4a4"), images())
-    result = oracle.run(integers, images().images)[integers.output.name]
+    result = oracle.run(integers, images().images)[integers.outputs[0].layer]
     scores = torch.from_numpy(result.reshape(len(x), -1).astype(np.float32))
     together = torch.stack([scores.flatten(), floating.flatten()])
     assert torch.corrcoef(together)[0, 1] > 0.99

@@ -81,9 +81,11 @@ class _Builder:
         with torch.random.fork_rng(devices=[]):  # new layers draw weights, before they get theirs
             for node in self.source.nodes:
                 self._add(node)
-        if self.source.scores not in self.nodes:
-            raise InputError(f"the output {self.source.scores!r} must not be a constant")
-        self.made.output(self.nodes[self.source.scores])
+        for name in self.source.outputs:
+            if name not in self.nodes:
+                raise InputError(f"the output {name!r} must not be a constant")
+        found = {name: self.nodes[name] for name in self.source.outputs}
+        self.made.output(found if len(found) > 1 else next(iter(found.values())))
         return fx.GraphModule(self.root, self.made, _class_name(self.source.name)).eval()
 
     def _add(self, node: Node) -> None:

@@ -21,7 +21,7 @@ from asq_hw.errors import InputError
 from asq_hw.interchange.reading.quantized.quant import ActivationCodes
 from asq_hw.network.activation import ActivationQuantizer, FixedStep
 from asq_hw.network.feature_map import FeatureFormat, Shape
-from asq_hw.network.graph import PIXEL_MAX
+from asq_hw.network.input_format import InputFormat
 from asq_hw.network.layers import Conv, Input, Layer, Linear
 from asq_hw.numbers.fixedpoint import integer_range, quantize_multiplier
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS, Grid
@@ -111,15 +111,18 @@ def _format(name: str, bound: float) -> FeatureFormat:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class InputDraft(Draft):
-    """Pixels as the network sees them: ``(pixel / 255 - mean) / std``, by channel."""
+    """Integers as the network sees them: ``(integer * step - mean) / std``, by channel."""
 
     mean: Reals
     std: Reals
+    form: InputFormat
 
     @property
     def bound(self) -> float:
-        """Of black and white."""
-        ends = [np.abs((white - self.mean) / self.std).max() for white in (0.0, 1.0)]
+        """Of the smallest and the largest integer."""
+        assert self.form.step is not None
+        reals = [float(end * self.form.step) for end in (self.form.low, self.form.high)]
+        ends = [np.abs((real - self.mean) / self.std).max() for real in reals]
         return float(max(ends))
 
     @property
@@ -131,7 +134,8 @@ class InputDraft(Draft):
         """With as many bits in its multipliers as there are."""
         form = formats[self]
         unit = [Fraction(2) ** form.fraction_bits / Fraction(std) for std in self.std.tolist()]
-        slopes = [one / PIXEL_MAX for one in unit]
+        assert self.form.step is not None
+        slopes = [one * self.form.step for one in unit]
         offsets = [
             -one * Fraction(mean) for one, mean in zip(unit, self.mean.tolist(), strict=True)
         ]
@@ -146,6 +150,8 @@ class InputDraft(Draft):
             offset=np.array([round(value * scale) for value in offsets]),
             shift=shift,
             output=form,
+            bits=self.form.bits,
+            signed=self.form.signed,
         )
 
 

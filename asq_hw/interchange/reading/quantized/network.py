@@ -22,14 +22,19 @@ from asq_hw.interchange.reading.quantized.drafts import (
 )
 from asq_hw.interchange.reading.quantized.quant import QUANT_OPERATORS, ActivationCodes, quant_of
 from asq_hw.interchange.reading.quantized.values import Fixed, Map
-from asq_hw.network.graph import PIXEL_MAX, RESERVED_NAME, IntegerNetwork
+from asq_hw.network.graph import RESERVED_NAME, IntegerNetwork
 from asq_hw.network.images import ImageSpec
+from asq_hw.network.input_format import PIXELS, InputFormat
 from asq_hw.network.names import MAX_NAME_LENGTH
+from asq_hw.network.outputs import Output, only_scores
 
 __all__ = ["WEIGHTED", "Reading", "to_network"]
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 """Operators with weights."""
+
+MAX_CODE_BITS = 8
+"""Of activation codes."""
 
 _MOVED = frozenset({"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze"})
 """Operators that take codes of constants along."""
@@ -42,6 +47,7 @@ def to_network(
     mean: Sequence[float],
     std: Sequence[float],
     classes: Sequence[str] = (),
+    form: InputFormat = PIXELS,
     metadata: Mapping[str, str] | None = None,
 ) -> IntegerNetwork:
     """Make an integer network of a graph whose maps and weights go through ``Quant`` nodes.
@@ -52,9 +58,12 @@ def to_network(
     name : str
         Of the network.
     mean, std : sequence of float
-        By channel: the graph sees ``(pixel / 255 - mean) / std``.
+        By channel: the graph sees ``(pixel / 255 - mean) / std``, or ``(integer * step - mean) /
+        std``.
     classes : sequence of str
         What its scores stand for.
+    form : InputFormat
+        The integers that it takes, with their step.
     metadata : mapping of str to str, optional
 
     Raises
@@ -66,29 +75,47 @@ def to_network(
 
     if not any(node.operator in WEIGHTED for node in graph.nodes):
         raise InputError("a network must have weights, and this one has none")
-    reading = Reading(graph=graph, mean=np.array(mean), std=np.array(std))
+    reading = Reading(graph=graph, mean=np.array(mean), std=np.array(std), form=form)
     reading.check_operators(set(OPERATORS))
     for node in graph.nodes:
         reading.add(node, OPERATORS)
-    scores = reading.value(graph.scores)
-    if isinstance(scores, Fixed):
-        raise InputError(f"the output {graph.scores!r} must not be a constant")
-    last = reading.plain(scores, f"{graph.scores}_codes")
-    if last is not reading.drafts[-1]:
-        raise InputError(f"the output {graph.scores!r} must be made by the last layer")
+    outputs = _outputs(reading)
     formats = formats_of(reading.drafts)
     first = reading.image
     return IntegerNetwork(
         name=name,
         layers=tuple(draft.made(formats) for draft in reading.drafts),
+        outputs=outputs,
         metadata=metadata or {},
         images=ImageSpec(
             shape=first.shape,
             mean=tuple(first.mean.tolist()),
             std=tuple(first.std.tolist()),
             classes=tuple(classes),
+            format=form,
         ),
     )
+
+
+def _outputs(reading: Reading) -> tuple[Output, ...]:
+    """The maps that the graph gives out; the only one is class scores where it is a vector."""
+    found = {}
+    for name in reading.graph.outputs:
+        value = reading.value(name)
+        if isinstance(value, Fixed):
+            raise InputError(f"the output {name!r} must not be a constant")
+        found[name] = reading.plain(value, f"{name}_codes")
+    if len(found) == 1:
+        ((name, draft),) = found.items()
+        if draft.shape[1:] == (1, 1):
+            return only_scores(draft.name)
+    return tuple(Output(name=_valid(name), layer=draft.name) for name, draft in found.items())
+
+
+def _valid(name: str) -> str:
+    """An output's name, as like the graph's as may be."""
+    words = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "output"
+    return (words if not words[0].isdigit() else f"output_{words}")[:MAX_NAME_LENGTH]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,11 +127,14 @@ class Reading:
     graph : Graph
     mean, std : float64 array
         By channel.
+    form : InputFormat
+        The integers of the input.
     """
 
     graph: Graph
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
+    form: InputFormat
     drafts: list[Draft] = field(default_factory=list)
     _values: dict[str, Fixed | Map] = field(default_factory=dict)
     _names: Counter[str] = field(default_factory=Counter)
@@ -113,17 +143,20 @@ class Reading:
 
     def __post_init__(self) -> None:
         self._readers = Counter(name for node in self.graph.nodes for name in node.inputs)
-        self._readers[self.graph.scores] += 1
+        self._readers.update(self.graph.outputs)
         for name, array in self.graph.constants.items():
             self._values[name] = Fixed(values=array)
+        channels, height, width = (*self.graph.shape, 1, 1)[:3]
         image = InputDraft(
             name=self.free_name(self.graph.image),
-            shape=self.graph.shape,
+            shape=(channels, height, width),
             mean=self.mean,
             std=self.std,
+            form=self.form,
         )
         self.drafts.append(image)
-        self._values[self.graph.image] = Map(draft=image, codes=None)
+        rank = 1 + len(self.graph.shape)
+        self._values[self.graph.image] = Map(draft=image, codes=None, rank=rank)
 
     @property
     def image(self) -> InputDraft:
@@ -263,8 +296,10 @@ def _quantized(node: Node, arrays: Sequence[Constant | None]) -> Fixed:
 
 
 def _pixel_codes(image: InputDraft) -> ActivationCodes | None:
-    """Pixels as codes, where they are multiples of one scale."""
-    if image.mean.any() or np.ptp(image.std):
+    """Pixels as codes, where they are multiples of one scale, and codes of at most 8 bits."""
+    form = image.form
+    if image.mean.any() or np.ptp(image.std) or form.bits > MAX_CODE_BITS:
         return None
-    scale = 1 / (PIXEL_MAX * Fraction(float(image.std[0])))
-    return ActivationCodes(scale=float(scale), bits=8, signed=False)
+    assert form.step is not None
+    scale = form.step / Fraction(float(image.std[0]))
+    return ActivationCodes(scale=float(scale), bits=form.bits, signed=form.signed)

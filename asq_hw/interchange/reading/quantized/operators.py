@@ -85,7 +85,7 @@ def _passed(reading: Reading, node: Node, inputs: Inputs) -> Map:
 def _last(reading: Reading, node: Node, inputs: Inputs) -> Map:
     """What keeps the order of scores."""
     value = only_map(node, inputs)
-    if node.output != reading.graph.scores or value.rank != 2:
+    if node.output not in reading.graph.outputs or value.rank != 2:
         raise node.refused(f"{node.operator} is left out behind the scores, and nowhere else")
     return value
 

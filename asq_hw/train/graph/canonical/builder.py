@@ -14,7 +14,7 @@ from torch.nn import functional
 from asq_hw.errors import InputError
 from asq_hw.train.graph.canonical.capture import Capture, user_sources
 from asq_hw.train.graph.canonical.findings import Finding, FindingKind, Refusal
-from asq_hw.train.graph.canonical.naming import layer_names
+from asq_hw.train.graph.canonical.naming import add_layer, layer_names
 from asq_hw.train.graph.canonical.scaling import channels_of, scale_outputs
 from asq_hw.train.graph.canonical.values import (
     Shape,
@@ -24,12 +24,15 @@ from asq_hw.train.graph.canonical.values import (
     per_channel,
 )
 from asq_hw.train.graph.pointwise import ChannelScale
+from asq_hw.train.graph.results import mapped
 from asq_hw.train.graph.selection import Selection
 
 __all__ = ["Builder", "Call", "Rule"]
 
 _MAP = 3
 """Dimensions of a map, without the batch."""
+
+_RESHAPED_RESULT = "return the map, and reshape what was computed"
 
 Tail = Callable[[Tensor], Tensor]
 
@@ -65,22 +68,24 @@ class Builder:
     constants: dict[fx.Node, Any] = field(default_factory=dict)
     made: list[_Made] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    tail: Tail | None = None
+    tails: dict[fx.Node, Tail] = field(default_factory=dict)
+    """What stood behind a result and was left out."""
 
     def build(self, rules: dict[str, Rule]) -> nn.Module | None:
         """The network, or None if something in it was refused."""
         self.constants.update(self.capture.constants)
         shape = self._shape(self.capture.image)
-        if len(shape) != 3:
-            raise InputError(f"a network must take images of 3 dimensions, not {len(shape)}")
+        if len(shape) not in (1, _MAP):
+            raise InputError(f"a network must take images or vectors, not {len(shape)} dimensions")
         image = self.graph.placeholder("x")
         self.values[self.capture.image] = Value(node=image, base=shape, shape=shape)
         for node in self.capture.graph.nodes:
             if node.op == "call_function":
                 self._read(node, rules)
+        results = self._results()
         if any(finding.kind is FindingKind.REFUSED for finding in self.findings):
             return None
-        return self._finished()
+        return self._finished(results)
 
     def _read(self, node: fx.Node, rules: dict[str, Rule]) -> None:
         call = Call(self, node)
@@ -139,17 +144,29 @@ class Builder:
         self.made.append(_Made(module, wanted, made))
         return made
 
-    def _finished(self) -> nn.Module:
-        if self.capture.scores not in self.values:
-            raise InputError("a network's scores must depend on its input")
-        self.graph.output(self.plain(self.values[self.capture.scores]))
+    def _results(self) -> dict[fx.Node, fx.Node]:
+        """What computes each node that the network returns."""
+        found = {}
+        for name, node in self.capture.results.items():
+            if node not in self.values:
+                raise InputError(f"what a network returns must depend on its input, and {name} not")
+            try:
+                found[node] = self.plain(self.values[node])
+            except Refusal as refusal:
+                call = Call(self, node if refusal.node is None else refusal.node)
+                what = f"{refusal.what}, and {name} is returned"
+                call.note(FindingKind.REFUSED, what, refusal.remedy or _RESHAPED_RESULT)
+        return found
+
+    def _finished(self, results: dict[fx.Node, fx.Node]) -> nn.Module:
+        self.graph.output(mapped(self.capture.returned, results.__getitem__))
         self.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
         live = set(self.graph.nodes)
         made = [one for one in self.made if one.node in live]
         root = nn.Module()
         for one, name in zip(made, layer_names([one.wanted for one in made]), strict=True):
             one.node.target = name
-            _add(root, name, one.module)
+            add_layer(root, name, one.module)
         self.graph.lint()
         return fx.GraphModule(root, self.graph, type(self.original).__name__)
 
@@ -226,15 +243,6 @@ class Builder:
         if len(value.base) == 1 and value.shape == (*value.base, 1, 1):
             return self.emit(nn.Unflatten(1, value.shape), [value.node], "unflatten")
         raise Refusal(f"a reshape of {value.base} to {value.shape} has no integer form")
-
-
-def _add(root: nn.Module, name: str, module: nn.Module) -> None:
-    *path, last = name.split(".")
-    for part in path:
-        if part not in root._modules:
-            root.add_module(part, nn.Module())
-        root = root.get_submodule(part)
-    root.add_module(last, module)
 
 
 @dataclass(frozen=True, slots=True)

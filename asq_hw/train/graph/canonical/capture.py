@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,6 +17,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from asq_hw.errors import InputError
 from asq_hw.train.checkpoints.soundness import check_state
+from asq_hw.train.graph.results import mapped, named
 
 __all__ = ["Capture", "capture", "evaluated_copy", "user_sources"]
 
@@ -36,15 +38,18 @@ class Capture:
         The same placeholders' names in the network's state dict.
     image : torch.fx.Node
         The placeholder of the input.
-    scores : torch.fx.Node
-        What the network returns.
+    returned : object
+        What the network returns: one node, or tuples, lists and dicts of nodes and None.
+    results : dict of str to torch.fx.Node
+        The same nodes by name.
     """
 
     graph: fx.Graph
     constants: dict[fx.Node, Tensor]
     names: dict[fx.Node, str]
     image: fx.Node
-    scores: fx.Node
+    returned: Any
+    results: dict[str, fx.Node]
 
 
 def capture(model: nn.Module, example: Tensor) -> Capture:
@@ -60,8 +65,8 @@ def capture(model: nn.Module, example: Tensor) -> Capture:
     Raises
     ------
     InputError
-        If the network fails on the example, decides by the values of its input, or does not
-        return one tensor.
+        If the network fails on the example, decides by the values of its input, or returns what
+        is no tensor.
     """
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -139,12 +144,14 @@ def _read(program: ExportedProgram) -> Capture:
             assert spec.target is not None
             constants[node] = _stored(program, spec.target)
             names[node] = spec.target
+    returned = _returned(program)
     return Capture(
         graph=program.graph,
         constants=constants,
         names=names,
         image=images[0],
-        scores=_scores(program),
+        returned=returned,
+        results=named(returned),
     )
 
 
@@ -155,20 +162,23 @@ def _stored(program: ExportedProgram, name: str) -> Tensor:
     return value.detach()
 
 
-def _scores(program: ExportedProgram) -> fx.Node:
+def _returned(program: ExportedProgram) -> Any:
+    """What the network returns, with the nodes that compute it."""
     output = next(node for node in program.graph.nodes if node.op == "output")
     specs = program.graph_signature.output_specs
-    returned = [
+    values = [
         value
         for value, spec in zip(output.args[0], specs, strict=True)
-        if spec.kind is OutputKind.USER_OUTPUT and isinstance(value, fx.Node)
+        if spec.kind is OutputKind.USER_OUTPUT
     ]
-    if len(returned) != 1:
-        raise InputError(
-            f"a network must return one tensor, its scores, not {len(returned)}; "
-            "wrap it in a module that returns the one that is wanted"
-        )
-    return returned[0]
+    returned = mapped(program.call_spec.out_spec.unflatten(values), lambda value: value)
+    for name, value in named(returned).items():
+        if not isinstance(value, fx.Node):
+            raise InputError(
+                f"a network must return tensors, in tuples, lists and dicts, and {name} is "
+                f"{type(value).__name__}; wrap it in a module that returns the tensors alone"
+            )
+    return returned
 
 
 def user_sources(node: fx.Node) -> Iterator[str]:

@@ -6,9 +6,11 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from torch import nn
+
 from asq_hw.network.names import MAX_NAME_LENGTH
 
-__all__ = ["layer_names"]
+__all__ = ["add_layer", "layer_names"]
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.]")
 _DIGEST_LENGTH = 8
@@ -42,3 +44,13 @@ def _valid(name: str) -> str:
         digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_LENGTH]
         valid = f"{digest}.{valid[-(MAX_NAME_LENGTH - 6 - _DIGEST_LENGTH) :].lstrip('.')}"
     return valid
+
+
+def add_layer(root: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a layer under its name, with the modules that the dots in it stand for."""
+    *path, last = name.split(".")
+    for part in path:
+        if part not in root._modules:
+            root.add_module(part, nn.Module())
+        root = root.get_submodule(part)
+    root.add_module(last, module)

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, fx, nn
 
 from asq_hw.errors import InputError
-from asq_hw.train.graph.canonical.builder import Builder, Tail
+from asq_hw.train.graph.canonical.builder import Builder
 from asq_hw.train.graph.canonical.capture import Capture, capture, evaluated_copy
 from asq_hw.train.graph.canonical.findings import Finding, FindingKind
 from asq_hw.train.graph.canonical.rules import RULES
+from asq_hw.train.graph.results import named
 from asq_hw.train.modes import evaluation_mode
 
 __all__ = ["Rewriting", "rewrite"]
 
 _TOLERANCE = 1e-4
-"""Largest difference of scores, relative to the largest of them."""
+"""Largest difference of results, relative to the largest of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +51,13 @@ def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
     ----------
     model : nn.Module
         Left as it is, its modes included. It is read as it computes in evaluation mode.
-    example : Tensor of shape (N, C, H, W)
-        Images as the network takes them, float32.
+    example : Tensor of shape (N, C, H, W), or (N, C)
+        Images or vectors as the network takes them, float32.
 
     Raises
     ------
     InputError
-        If the network cannot be traced, takes no images, returns other than one tensor, or
+        If the network cannot be traced, takes no images, returns what is no tensor, or
         computes what is not finite; and if what it was rewritten to does not compute the same,
         which would be a fault of ours.
     """
@@ -67,20 +68,22 @@ def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
         builder = Builder(capture=found, original=original, activations=_Activations(found, images))
         network = builder.build(RULES)
         if network is not None:
-            _compare(original, network, images, builder.tail)
+            _compare(original, network, images, builder)
     return Rewriting(network=network, findings=tuple(builder.findings))
 
 
 def _checked(example: Tensor) -> Tensor:
-    if not isinstance(example, Tensor) or example.dim() != 4 or not example.numel():
+    if not isinstance(example, Tensor) or example.dim() not in (2, 4) or not example.numel():
         shape = tuple(example.shape) if isinstance(example, Tensor) else type(example).__name__
-        raise InputError(f"an example must be a tensor of images (N, C, H, W), not {shape}")
+        raise InputError(
+            f"an example must be a tensor of images (N, C, H, W) or of vectors (N, C), not {shape}"
+        )
     if example.dtype != torch.float32:
         raise InputError(f"an example must be float32, not {example.dtype}")
     if not torch.isfinite(example).all():
         raise InputError("an example must be finite")
     # With one image, the batch could not be told from what is one besides.
-    return example if len(example) > 1 else torch.cat([example, example.flip(3)])
+    return example if len(example) > 1 else torch.cat([example, example.flip(-1)])
 
 
 class _Activations:
@@ -107,27 +110,21 @@ class _Activations:
 
 
 @torch.no_grad()
-def _compare(model: nn.Module, network: nn.Module, images: Tensor, tail: Tail | None) -> None:
-    """Raise InputError unless both compute the same scores."""
+def _compare(model: nn.Module, network: nn.Module, images: Tensor, builder: Builder) -> None:
+    """Raise InputError unless both return the same."""
     with evaluation_mode(network):
-        wanted = _only_tensor(model(images))
-        scores = network(images)
-    scores = scores if tail is None else tail(scores)
-    if not torch.isfinite(wanted).all():
-        raise InputError(f"{type(model).__name__} computes NaN or infinity on the example")
-    largest = float(wanted.abs().max())
-    if scores.shape != wanted.shape or not bool(
-        torch.allclose(scores, wanted, rtol=0, atol=_TOLERANCE * max(largest, 1e-6))
-    ):
-        raise InputError(
-            f"{type(model).__name__} was rewritten to something that computes other scores; please "
-            "report it, with the network"
-        )
-
-
-def _only_tensor(result: object) -> Tensor:
-    """The one tensor of what a network returns."""
-    while not isinstance(result, Tensor):
-        parts = list(result.values()) if isinstance(result, dict) else list(result)  # type: ignore[call-overload]
-        (result,) = [part for part in parts if part is not None]
-    return result
+        wanted, found = named(model(images)), named(network(images))
+    for name, node in builder.capture.results.items():
+        tail = builder.tails.get(node)
+        result = found[name] if tail is None else tail(found[name])
+        if not torch.isfinite(wanted[name]).all():
+            raise InputError(f"{type(model).__name__} computes NaN or infinity on the example")
+        largest = float(wanted[name].abs().max())
+        if result.shape != wanted[name].shape or not bool(
+            torch.allclose(result, wanted[name], rtol=0, atol=_TOLERANCE * max(largest, 1e-6))
+        ):
+            what = f"another {name}" if len(wanted) > 1 else "other scores"
+            raise InputError(
+                f"{type(model).__name__} was rewritten to something that computes {what}; please "
+                "report it, with the network"
+            )

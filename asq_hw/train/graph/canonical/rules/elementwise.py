@@ -182,34 +182,43 @@ def _negate(call: Call) -> Value:
 
 
 def _monotone_at_the_end(call: Call) -> Value:
-    """What keeps the order of a network's scores is left out, where they are its last."""
-    if not _is_last(call.node, call.builder.capture.scores):
-        if call.operator == "sigmoid":
-            return applied(call, call.value("self"), nn.Sigmoid())
-        raise Refusal(f"{call.operator} inside of a network has no integer form")
+    """What keeps the order of a result's channels is left out, where it comes last.
+
+    A sigmoid is left out behind the only result, a vector: other results may be no scores.
+    """
+    results = call.builder.capture.results
+    result = _result_behind(call.node, set(results.values()))
     value = call.value(_first(call))
-    if call.arguments.get("dim", -1) not in (-1, 1) or len(value.shape) != 1:
+    is_sigmoid = call.operator == "sigmoid"
+    if is_sigmoid and (result is None or len(results) > 1 or len(value.shape) != 1):
+        return applied(call, value, nn.Sigmoid())
+    if result is None:
+        raise Refusal(f"{call.operator} inside of a network has no integer form")
+    rank = len(value.shape)
+    if not is_sigmoid and (rank not in (1, 3) or call.arguments["dim"] not in (1, -rank)):
         raise Refusal(
             f"{call.operator} along dimension {call.arguments['dim']} has no integer form"
         )
     call.note(FindingKind.DROPPED, f"{call.operator} at the end: it keeps the order of the scores")
     rest = {name: given for name, given in call.arguments.items() if name != _first(call)}
-    target, before = call.node.target, call.builder.tail
-    if before is None:
-        call.builder.tail = lambda scores: target(scores, **rest)  # type: ignore[operator]
-    else:
-        call.builder.tail = lambda scores: target(before(scores), **rest)  # type: ignore[operator]
+    target, before = call.node.target, call.builder.tails.get(result)
+
+    def tail(scores: Tensor) -> Tensor:
+        made: Tensor = target(scores if before is None else before(scores), **rest)  # type: ignore[operator]
+        return made
+
+    call.builder.tails[result] = tail
     return value
 
 
-def _is_last(node: fx.Node, scores: fx.Node) -> bool:
-    """Whether nothing but what keeps order stands between a node and the scores."""
-    while node is not scores:
+def _result_behind(node: fx.Node, results: set[fx.Node]) -> fx.Node | None:
+    """The result that a node is, but for what keeps order; None if it is something else too."""
+    while node not in results:
         users = list(node.users)
         if len(users) != 1 or operator_name(users[0]) not in _KEEP_ORDER:
-            return False
+            return None
         node = users[0]
-    return True
+    return node if len(node.users) == 1 else None
 
 
 _KEEP_ORDER = {
