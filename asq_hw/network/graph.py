@@ -23,13 +23,10 @@ from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.numbers.validation import check_codes
 
-__all__ = ["PIXEL_MAX", "RESERVED_NAME", "IntegerNetwork"]
+__all__ = ["RESERVED_NAME", "IntegerNetwork"]
 
 MAX_FEATURES = 1 << 28
 """Largest number of elements of one sample's feature map."""
-
-PIXEL_MAX = 255
-"""Largest pixel."""
 
 RESERVED_NAME = "reference"
 """Begins the names of the references' tensors in a model file, and so cannot be a layer's."""

@@ -30,16 +30,17 @@ def model(
     constants: Arrays | None = None,
     *,
     shape: Sequence[int | str] = ("N", 2, 6, 5),
-    output: str = "y",
+    output: str | Sequence[str] = "y",
     opset: int = 18,
     domains: Mapping[str, int] | None = None,
 ) -> onnx.ModelProto:
-    """A network from ``x`` to `output`."""
+    """A network from ``x`` to `output`, or to several."""
+    outputs = [output] if isinstance(output, str) else output
     graph = helper.make_graph(
         nodes,
         "small",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info(one, TensorProto.FLOAT, None) for one in outputs],
         [
             numpy_helper.from_array(np.array(value, order="C"), key)
             for key, value in (constants or {}).items()

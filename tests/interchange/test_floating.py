@@ -204,6 +204,51 @@ def test_it_goes_the_way_of_every_own_network(tmp_path: Path) -> None:
     assert (predicted == wanted.numpy()).mean() >= 0.9
 
 
+def test_several_outputs_are_a_dict_and_go_the_same_way(tmp_path: Path) -> None:
+    made = model(
+        [
+            node("Conv", "x w", "map"),
+            node("Relu", "map", "r"),
+            node("GlobalAveragePool", "r", "g"),
+            node("Flatten", "g", "0.scores"),
+        ],
+        {"w": drawn(3, 1, 3, 3)},
+        shape=("N", 1, 8, 8),
+        output=["0.scores", "map"],
+    )
+    network = load(made, tmp_path)
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (8, 1, 8, 8))) / 255
+    images = images.float()
+    wanted = ReferenceEvaluator(made).run(None, {"x": images.numpy()})
+    found = network(images)
+    assert [*found] == ["0.scores", "map"]
+    for one, other in zip(found.values(), wanted, strict=True):
+        np.testing.assert_allclose(one.detach().numpy(), other, atol=1e-5)
+    quantized = asq_hw.prepare(network, images)
+    asq_hw.calibrate(quantized, [images])
+    integers = asq_hw.export(quantized, mean=0.0, std=1.0)
+    assert [output.name for output in integers.outputs] == ["output.0_scores", "map"]
+    result = asq_hw.simulate(integers, [images])
+    for output, other in zip(result.outputs.values(), wanted, strict=True):
+        real = output.real.reshape(other.shape)
+        assert np.abs(real - other).max() < 0.03 * np.abs(other).max()
+
+
+def test_vectors_are_taken(tmp_path: Path) -> None:
+    made = model(
+        [node("Gemm", "x w", "h"), node("Relu", "h", "r"), *one("Gemm", "r k")],
+        {"w": drawn(5, 4), "k": drawn(4, 2)},
+        shape=("N", 5),
+    )
+    network = load(made, tmp_path)
+    assert network.meta[IMAGE_SHAPE] == (5,)
+    values = drawn(12, 5)
+    (wanted,) = ReferenceEvaluator(made).run(None, {"x": values})
+    found = network(torch.from_numpy(values)).detach().numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert asq_hw.check(network, torch.from_numpy(values[:2])).ok
+
+
 def test_nothing_of_the_random_state_is_used(tmp_path: Path) -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)

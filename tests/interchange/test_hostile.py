@@ -147,7 +147,7 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "large": (lambda: with_dimension(h=1 << 40), "is too large"),
     "no shape": (no_shape, r"must be images \(N, C, H, W\)"),
     "type": (lambda: of_type(TensorProto.INT64), "the input 'x' must be of the type float"),
-    "inputs": (two_inputs, "must have one input and one output, not 2 and 1"),
+    "inputs": (two_inputs, "must have one input, and outputs of different names, not 2 and 1: y"),
     "external": (external, "the tensor 'w' is kept in another file"),
     "function": (with_function, r"functions of a file's own \('twice'\) are not read"),
     "sparse": (sparse, "sparse tensors are not read"),

@@ -40,18 +40,43 @@ def check_onnx(network: IntegerNetwork, images: np.ndarray) -> None:
     model = to_model(network, DIALECTS["onnx"])
     onnx.checker.check_model(model, full_check=True)
     found = run_onnx(model, network, images)
-    for name, expected in oracle.run(network, images).items():
+    maps = oracle.run(network, images)
+    for name, expected in maps.items():
         np.testing.assert_array_equal(found[name], expected, err_msg=name)
-    assert found[model.graph.output[1].name].tolist() == oracle.predict(network, images).tolist()
+    check_outputs(model, network, images, maps, found)
+
+
+def check_outputs(
+    model: onnx.ModelProto,
+    network: IntegerNetwork,
+    images: np.ndarray,
+    wanted: dict[str, np.ndarray],
+    found: dict[str, np.ndarray],
+) -> None:
+    """What the graph gives out, in the network's order, and at last classes if there are any."""
+    names = [one.name for one in model.graph.output]
+    made = names[: len(network.outputs)]
+    for name, output in zip(made, network.outputs, strict=True):
+        assert name.rstrip("_") == output.name.rstrip("_")
+        shape = (len(images), -1) if output.is_scores else wanted[output.layer].shape
+        np.testing.assert_array_equal(found[name], wanted[output.layer].reshape(shape))
+    if network.scores is None:
+        assert names == made
+        return
+    assert found[names[-1]].tolist() == oracle.predict(network, images).tolist()
+    assert len(names) == len(made) + 1
 
 
 def check_qonnx(network: IntegerNetwork, images: np.ndarray) -> None:
     model = to_model(network, DIALECTS["qonnx"], batch_size=len(images))
     found = run_qonnx(model, {model.graph.input[0].name: images})
     reals = integers_of(network, found)
-    for name, expected in oracle.run(network, images).items():
+    maps = oracle.run(network, images)
+    for name, expected in maps.items():
         np.testing.assert_array_equal(reals[name], expected, err_msg=name)
-    assert found[model.graph.output[1].name].tolist() == oracle.predict(network, images).tolist()
+    formats = {name: made.format for name, made in network.feature_maps().items()}
+    real = {name: x * 2.0 ** -formats[name].fraction_bits for name, x in maps.items()}
+    check_outputs(model, network, images, real, found)
 
 
 @pytest.mark.parametrize("example", SPLIT, ids=ids)

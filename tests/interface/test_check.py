@@ -135,15 +135,15 @@ class ByValue(nn.Module):
 
 
 class Two(ByValue):
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.mean((2, 3)), x.amax((2, 3))
+    def forward(self, x: Tensor) -> tuple[Tensor, int]:  # type: ignore[override]
+        return self.layer(x), 2
 
 
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         (ByValue(), r"ByValue \(test_check.py:\d+\) cannot be traced: it decides by the values"),
-        (Two(), "must return one tensor, its scores, not 2"),
+        (Two(), "must return tensors, .* and output.1 is int; wrap it in a module"),
         (nn.Sequential(nn.LazyConv2d(4, 3)), "0.weight has no shape yet"),
         (nn.Sequential(nn.Conv2d(3, 4, 3, device="meta")), "0.weight holds no values"),
     ],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from asq_hw.errors import InputError
-from asq_hw.network.graph import PIXEL_MAX
+from asq_hw.network.input_format import PIXELS
 
 __all__ = ["ImageChange"]
 
@@ -39,4 +39,4 @@ class ImageChange:
         pixels = images.float() * self.brightness
         mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
         pixels = (pixels - mean) * self.contrast + mean
-        return pixels.round_().clamp_(0, PIXEL_MAX).to(images.dtype)
+        return pixels.round_().clamp_(0, PIXELS.high).to(images.dtype)
