@@ -119,7 +119,11 @@ FormatOption = Annotated[
 ]
 DataOption = Annotated[
     str,
-    typer.Option("--data", metavar="NAME|DIR", help="Data set by name, or its folder or archive."),
+    typer.Option(
+        "--data",
+        metavar="NAME|DIR|FILE.npy",
+        help="Data set by name, or its folder or archive; or an array of inputs.",
+    ),
 ]
 LimitOption = Annotated[
     int | None,

@@ -88,9 +88,9 @@ def check(model: nn.Module, example: Tensor) -> Report:
     Parameters
     ----------
     model : nn.Module
-        Any network of images, however it is written; it is read as in evaluation mode.
-    example : Tensor of shape (N, C, H, W)
-        Images as the network takes them, float32.
+        Any network of images or vectors, however it is written; it is read as in evaluation mode.
+    example : Tensor of shape (N, C, H, W), or (N, C)
+        Images or vectors as the network takes them, float32.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def check(model: nn.Module, example: Tensor) -> Report:
     Raises
     ------
     InputError
-        If the network cannot be traced, returns other than one tensor, or fails on the example.
+        If the network cannot be traced, returns what is no tensor, or fails on the example.
 
     Examples
     --------

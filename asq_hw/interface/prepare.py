@@ -48,8 +48,8 @@ def prepare(
     ----------
     model : nn.Module
         Any network of images; nothing of it changes. It is read as in evaluation mode.
-    example : float tensor of shape (N, C, H, W), optional
-        Images as the network takes them. With it the network may be written in any way that
+    example : float tensor of shape (N, C, H, W), or (N, C), optional
+        Images or vectors as the network takes them. With it the network may be written in any way that
         `asq_hw.check` takes; without, it is taken as it stands, and must consist of torch's own
         Conv2d, Linear, BatchNorm2d, activations, pooling, sums and products.
     weights, activations : str
@@ -76,7 +76,8 @@ def prepare(
     -------
     torch.fx.GraphModule
         A plain module with a plain state dict, in evaluation mode. It computes once
-        `asq_hw.calibrate` has seen images, or a first batch in training mode. Layers that have
+        `asq_hw.calibrate` has seen images, or a first batch in training mode, and returns tuples,
+        lists and dicts where `model` does. Layers that have
         neither a bias nor batch norm get a bias of zero.
 
     Raises

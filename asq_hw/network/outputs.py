@@ -25,7 +25,7 @@ class Output:
     Parameters
     ----------
     name : str
-        Under the same rule as a layer's; outputs and layers do not share their names.
+        Under the same rule as a layer's, whose names it may be one of.
     layer : str
         The layer whose map it is. Several outputs may be one map.
     is_scores : bool

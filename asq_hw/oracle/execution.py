@@ -130,7 +130,9 @@ def trace(
     product = Product(kind=network.product) if product is None else product
     network.check_product(product)
     shapes = map_shapes(network)
-    _check_images(network.input, shapes[network.input.name], images)
+    first = network.layers[0]
+    assert isinstance(first, Input)
+    _check_images(first, shapes[first.name], images)
     made: dict[str, list[Tensor]] = {}
     result = OracleTrace(feature_maps={}, codes={}, odd_codes={}, steps={}, accumulators={})
     for layer in network.layers:
