@@ -50,8 +50,8 @@ def prepare(
         Any network of images; nothing of it changes. It is read as in evaluation mode.
     example : float tensor of shape (N, C, H, W), or (N, C), optional
         Images or vectors as the network takes them. With it the network may be written in any way
-        that `asq_hw.check` takes; without, it is taken as it stands, and must consist of torch's own
-        Conv2d, Linear, BatchNorm2d, activations, pooling, sums and products.
+        that `asq_hw.check` takes; without, it is taken as it stands, and must consist of torch's
+        own Conv2d, Linear, BatchNorm2d, activations, pooling, sums and products.
     weights, activations : str
         Methods (``asq-hw train --help`` lists them) of all layers but the first and the last,
         which are uniform.
