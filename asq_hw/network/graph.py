@@ -94,10 +94,10 @@ class IntegerNetwork:
         maps = self.feature_maps()
         outputs = tuple(self.outputs) or only_scores(self.layers[-1].name)
         object.__setattr__(self, "outputs", outputs)
-        with citing("R-shared-adapter"):
-            _check_shared_adapters(self.layers)
         with citing("R-outputs"):
             check_outputs(outputs, maps)
+        with citing("R-shared-adapter"):
+            _check_shared_adapters(self.layers)
         if self.references and self.scores is None:
             raise InputError(
                 "a network without class scores can have no reference predictions",

@@ -928,7 +928,7 @@ def test_what_the_reader_takes_the_schema_takes(seed: int) -> None:
         network_of_functions,
         network_of_several_outputs,
     )
-    network = makers[rng.choice(7, p=(0.3, 0.15, 0.1, 0.1, 0.1, 0.1, 0.15))]()
+    network = makers[rng.choice(7, p=(0.3, 0.15, 0.1, 0.1, 0.1, 0.15, 0.1))]()
     graph = graph_of(network)
     places = places_in(graph)
     parent, key = places[rng.integers(len(places))]

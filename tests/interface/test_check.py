@@ -80,7 +80,7 @@ def test_layers_are_told_with_their_roles() -> None:
 @pytest.mark.parametrize(
     ("example", "said"),
     [
-        (torch.rand(3, 8, 8), r"images \(N, C, H, W\), not \(3, 8, 8\)"),
+        (torch.rand(3, 8, 8), r"images \(N, C, H, W\) or of vectors \(N, C\), not \(3, 8, 8\)"),
         (torch.rand(0, 3, 8, 8), r"not \(0, 3, 8, 8\)"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "float32, not torch.uint8"),
         (torch.full((1, 3, 8, 8), torch.nan), "must be finite"),

@@ -21,12 +21,10 @@ from asq_hw.network.layers import (
     Add,
     AveragePool,
     Concat,
-    Conv,
     Flatten,
     GlobalAveragePool,
     Input,
     Layer,
-    Linear,
     Lookup,
     MaxPool,
     Multiply,
@@ -46,7 +44,7 @@ from asq_hw.train.export.calibration import Calibration, calibrate
 from asq_hw.train.export.comparison import compare
 from asq_hw.train.export.formats import feature_formats, reach_of_pixels
 from asq_hw.train.export.integer_layers import integer_weighted
-from asq_hw.train.export.outputs import outputs_of
+from asq_hw.train.export.outputs import outputs_of, scores_of
 from asq_hw.train.export.source import FirstStep, WeightedSource
 from asq_hw.train.export.tables import integer_lookup
 from asq_hw.train.graph.operation import Operation, OperationKind
@@ -174,7 +172,7 @@ def integer_network(
         exporter = _Exporter(formats=formats, ranges=ranges, images=images)
         layers = tuple(exporter.layer(operation) for operation in operations)
         outputs = outputs_of(traced.results, ranges.positions, scores)
-        if guessed_classes and len(images.classes) != _scores(layers[-1]):
+        if guessed_classes and len(images.classes) != scores_of(layers[-1]):
             images = replace(images, classes=())  # the calibration images are of other classes
         network = IntegerNetwork(
             name=network_name(name),
@@ -195,11 +193,6 @@ def _product(operations: Sequence[Operation]) -> ProductKind:
     if any(layer.has_odd_codes for layer in weighted):
         return ProductKind.POST_DUAL
     return ProductKind.POST_SPLIT
-
-
-def _scores(layer: Layer) -> int | None:
-    """How many scores a network's last layer makes, where that can be seen of it alone."""
-    return layer.out_channels if isinstance(layer, Conv | Linear) else None
 
 
 def network_name(wanted: str) -> str:

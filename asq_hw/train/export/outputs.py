@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from asq_hw.errors import InputError
+from asq_hw.network.layers import Conv, Layer, Linear
 from asq_hw.network.outputs import SCORES_NAME, Output
 
-__all__ = ["outputs_of"]
+__all__ = ["outputs_of", "scores_of"]
 
 
 def outputs_of(
@@ -46,3 +47,8 @@ def outputs_of(
     return tuple(
         Output(name=name, layer=layer, is_scores=name == scores) for name, layer in results.items()
     )
+
+
+def scores_of(layer: Layer) -> int | None:
+    """How many scores a network's last layer makes, where that can be seen of it alone."""
+    return layer.out_channels if isinstance(layer, Conv | Linear) else None
