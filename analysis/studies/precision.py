@@ -20,7 +20,7 @@ from asq_hw.guard import guarded
 from asq_hw.modelfile import load
 from asq_hw.network.layers import Conv, Linear
 from asq_hw.numbers.grids import Grid
-from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM
+from asq_hw.numbers.schemes import APOT, POST, POT, SYMMETRIC, UNIFORM
 
 __all__ = ["GRIDS", "samples", "sqnr_db", "table"]
 
@@ -29,14 +29,14 @@ Values = NDArray[np.float64]
 _POINTS = 100_000
 
 
-def _levels(grid: Grid, levels: int | None = None) -> tuple[float, ...]:
+def _levels(grid: Grid) -> tuple[float, ...]:
     values = [level.even + level.odd * math.sqrt(2) for level in grid.levels]
     scaled = [value * 2.0**-level.shift for value, level in zip(values, grid.levels, strict=True)]
-    return tuple(sorted(scaled)[-levels if levels else 0 :])
+    return tuple(sorted(scaled))
 
 
 GRIDS: Mapping[str, tuple[float, ...]] = {
-    "uniform, 15 levels": _levels(Grid(scheme=UNIFORM, bits=4), 15),
+    "uniform, 15 levels": _levels(Grid(scheme=SYMMETRIC, bits=4)),
     "uniform, 16 levels": _levels(Grid(scheme=UNIFORM, bits=4)),
     "uniform, 5 bits": _levels(Grid(scheme=UNIFORM, bits=5)),
     "POT": _levels(Grid(scheme=POT, bits=4)),
