@@ -44,6 +44,11 @@ WINDOW = Option(
     default=0,
     help="Of ordered kinds: activations of an operation, of which indices select; 0: none.",
 )
+_ACCUMULATOR_BITS = operands.ACCUMULATOR_BITS.with_default(
+    default_of(Array, "accumulator_bits"), "Width of the sums, 16 to 32."
+)
+_TRIED_BITS = _ACCUMULATOR_BITS.with_default(16)
+"""The emitted vectors' sums go through all of such an accumulator."""
 _TARGET = Option(
     name="target",
     flags=("--target",),
@@ -65,13 +70,14 @@ class _ArrayUnit(Unit):
         LANES,
         CHANNELS,
         operands.ACTIVATION_BITS,
-        operands.ACCUMULATOR_BITS.with_default(
-            default_of(Array, "accumulator_bits"), "Width of the sums, 16 to 32."
-        ),
+        _ACCUMULATOR_BITS,
         WINDOW,
         _TARGET,
     )
-    verify_options = (KIND.several(str(ArrayKind.POST_DUAL)), *options[1:])
+    verify_options = (
+        KIND.several(str(ArrayKind.POST_DUAL)),
+        *(_TRIED_BITS if option is _ACCUMULATOR_BITS else option for option in options[1:]),
+    )
     examples = (
         "asq-hw rtl array --kind post-dual --lanes 4 --channels 2 -o build/array",
         "asq-hw verify array --kind post-pair --lanes 2 --channels 2 --method cosim --cycles 20000",

@@ -14,8 +14,10 @@ from asq_hw.numbers.schemes import APOT, POST, POT, UNIFORM
 from rtl.array.design import Array
 from rtl.array.kinds import ArrayKind, Dataflow
 from rtl.design import Design
+from rtl.emit.folder import DEFAULT_OPERATIONS
 from rtl.emit.vectors import Vectors
 from rtl.lib.cells import ECP5_CELLS
+from rtl.units.array import ARRAY
 from rtl.verify.simulation import simulate
 from rtl.verify.simulators import Simulator
 
@@ -164,6 +166,16 @@ def test_a_window_is_read_by_index() -> None:
     rows = {f"activation{place}": one * value for place, value in enumerate((7, 11, 13))}
     rows |= {"index0_0": one * 2, "weight0_0": one * 0, "ends0": one, "last": one, "bias": one}
     assert array.reference(rows)["result"].tolist() == [13 + 1]
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_emitted_sums_go_through_all_of_the_accumulators_that_are_tried(kind: ArrayKind) -> None:
+    (option,) = (each for each in ARRAY.verify_options if each.name == "accumulator_bits")
+    assert option.default == 16
+    array = built(kind, 2, 1, "portable", accumulator_bits=32)
+    rows = array.stimulus(np.random.default_rng(1), DEFAULT_OPERATIONS)
+    rows |= {name: np.zeros(DEFAULT_OPERATIONS, dtype=np.int64) for name in array.biases}
+    assert array.reference(rows)["result"].max() >= 1 << 16
 
 
 def test_what_is_ordered_is_gathered_and_nothing_else() -> None:
