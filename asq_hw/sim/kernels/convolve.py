@@ -153,7 +153,7 @@ def _add_both_planes(
 
     The difference of a small code is 0 more often than the code: 0.5 to 1.06 steps are 1 in both.
     Places are unsigned, as a signed one is compared with 0 each time, in case it counts from the
-    end: with half as many columns as two sums have, that is a fifth of the time.
+    end.
     """
     one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
     columns, plane = np.uint64(layer.dot.columns), np.uint64(layer.codes.plane)

@@ -32,9 +32,8 @@ def quantize_bytes(
     The floor of ``v + 1 / (4 * D)`` is the same, and is still the same if it is computed with an
     error below ``1 / (4 * D)``. X is clamped before, to the values with v inside 0..n, n codes; a
     step of at least ``2**T`` leaves no code without a value, so that these are Qn and Qp where X is
-    clipped. In float32 the roundings of the inverse, of the product where it is rounded, of the
-    offset, and of the sum then add at most ``n * 2**-24`` each, as X has at most 24 bits and is
-    exact, and product and offset are not both near n: ``16 * n * D < 2**24`` suffices.
+    clipped. In float32 the roundings of the inverse, of the offset, and of the sum then add at most
+    about ``n * 2**-24`` each (X has at most 24 bits and is exact): ``16 * n * D < 2**24`` suffices.
 
     Parameters
     ----------
@@ -168,57 +167,27 @@ def quantize(
     size, quantizer = layer.channels * layer.height * layer.width, layer.quantizer
     scale = quantizer.step_fraction_bits + 1
     low = quantizer.code_low
+    offset, most, inverse, bits = _exact_rule(step, low, quantizer.code_high)
     source = maps[layer.source : layer.source + size]
     out = indices[layer.codes.indices_at : layer.codes.indices_at + size]
-    statistics[Statistic.STEP_SIZE] = step
-    statistics[Statistic.CLIPPED] += _quantize_to(
-        out, source, step, low, quantizer.code_high, scale
-    )
-    statistics[Statistic.TIES] += _count_ties(source, step, scale)
-    odd = quantizer.odd
-    if odd.indices_at != NOWHERE:
-        differences = indices[odd.indices_at : odd.indices_at + size]
-        _quantize_to(differences, source, _odd_step(step), odd.code_low, odd.code_high, scale)
-        added = np.uint8(odd.code_low - low - odd.least & 0xFF)
-        for i in range(size):
-            differences[i] = differences[i] + added - out[i]
-
-
-@jit
-def _quantize_to(out: Indices, source: Maps, step: int, low: int, high: int, scale: int) -> int:
-    """Write what codes are above the lowest one; returns how many values are clipped.
-
-    Parameters
-    ----------
-    out : uint8 array
-        Where they are written.
-    source : array
-        The values.
-    step : int
-        Of the codes.
-    low, high : int
-        Their range.
-    scale : int
-        The step's fraction bits, and one.
-    """
     clipped = 0
-    if _is_exact(step, high - low + 1, scale):
-        largest = (1 << (8 * source.itemsize - 1)) - 1
-        factor, added, lowest, highest = _real_rule(step, low, high - low + 1, scale, largest)
-        least, greatest = np.int32(lowest), np.int32(highest)
-        for i in range(source.shape[0]):
-            value = np.int32(source[i])
-            fitted = min(max(value, least), greatest)
-            clipped += fitted != value
-            out[i] = np.int32(np.float32(fitted) * factor + added)
-        return clipped
-    offset, most, inverse, bits = _exact_rule(step, low, high)
-    for i in range(source.shape[0]):
+    for i in range(size):
         exact = (np.int64(source[i]) << scale) + offset
         numerator = min(max(exact, np.int64(0)), most)
         clipped += numerator != exact
         out[i] = (numerator * inverse) >> bits
-    return clipped
+    statistics[Statistic.STEP_SIZE] = step
+    statistics[Statistic.CLIPPED] += clipped
+    statistics[Statistic.TIES] += _count_ties(source, step, scale)
+    odd = quantizer.odd
+    if odd.indices_at != NOWHERE:
+        differences = indices[odd.indices_at : odd.indices_at + size]
+        offset, most, inverse, bits = _exact_rule(_odd_step(step), odd.code_low, odd.code_high)
+        added = odd.code_low - low - odd.least
+        for i in range(size):
+            exact = (np.int64(source[i]) << scale) + offset
+            numerator = min(max(exact, np.int64(0)), most)
+            differences[i] = ((numerator * inverse) >> bits) + added - out[i]
 
 
 @jit
