@@ -182,7 +182,7 @@ def _scores(returned: object) -> Tensor:
     InputError
         If it returned something else, whose loss only its user knows.
     """
-    if not isinstance(returned, Tensor) or returned.flatten(2).shape[2:] not in ((), (1,)):
+    if not isinstance(returned, Tensor) or returned.dim() < 2 or returned[0, 0].numel() != 1:
         what = (
             f"maps of {tuple(returned.shape[1:])}"
             if isinstance(returned, Tensor)

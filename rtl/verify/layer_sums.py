@@ -58,7 +58,19 @@ def run_sums(
     traced: Traced,
     simulator: Simulator = Simulator.VERILATOR,
 ) -> Outcome:
-    """Whether the unit's Verilog makes a layer's traced sums, so many images at a time."""
+    """Whether the unit's Verilog makes a layer's traced sums, so many images at a time.
+
+    Parameters
+    ----------
+    design : DotProduct
+        The unit.
+    layer : Conv or Linear
+        Whose weights it is given.
+    traced : Traced
+        What the layer met and made.
+    simulator : Simulator
+        What runs the Verilog.
+    """
     sums = {port.name: made for port, made in zip(design.outputs, traced.sums, strict=True)}
     for port in design.outputs:
         low, high = port.range

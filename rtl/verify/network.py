@@ -47,7 +47,18 @@ def check_in_network(
 def met_by(
     meets: Meets, units: LayerUnits, images: NDArray[np.uint8], extent: Extent | None = None
 ) -> Met:
-    """What a unit of the layer meets when the network runs on images, uint8 (N, C, H, W)."""
+    """What a unit of the layer meets when the network runs on images.
+
+    Parameters
+    ----------
+    meets : callable
+        What a kind of unit takes of a layer's tensors.
+    units : LayerUnits
+        The layer.
+    images : uint8 array of shape (N, C, H, W)
+    extent : Extent, optional
+        How much of the tensors; None: a part that is drawn.
+    """
     return meets(units, trace(units, images, extent), np.random.default_rng(8))
 
 

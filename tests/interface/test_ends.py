@@ -262,7 +262,7 @@ def test_several_tensors_are_trained_in_a_loop_of_ones_own() -> None:
         asq_hw.finetune(maps, [(IMAGES, labels)])
     optimizer = torch.optim.Adam(q.parameters(), 0.01)
     losses = []
-    for _ in range(20):
+    for _ in range(60):
         found = q(IMAGES)
         loss = nn.functional.cross_entropy(found["cls"], labels) + found["seg"].square().mean()
         optimizer.zero_grad()

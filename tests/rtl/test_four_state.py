@@ -17,6 +17,7 @@ from asq_hw.numbers.encoding import Encoding
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction
 from rtl.emit.vectors import Vectors
 from rtl.emit.verilog import to_verilog, whole_verilog
+from rtl.mac.codes import Codes
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.mac.schemes import Clear, MacScheme, Style
@@ -205,8 +206,9 @@ OTHERS: tuple[Design, ...] = (
     PoolingAccumulator(feature_bits=8, elements=5, multiplier=1337),
     Adapter(stages=(STAGE,)),
     *(
-        DotProduct(mac=Mac(scheme=scheme, weight_bits=3, accumulator_bits=12), lanes=3)
-        for scheme in MacScheme
+        DotProduct(mac=mac, lanes=3)
+        for mac in (Mac(scheme=one, weight_bits=3, accumulator_bits=12) for one in MacScheme)
+        if mac.codes is Codes.STORED
     ),
 )
 

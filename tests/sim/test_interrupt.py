@@ -67,7 +67,7 @@ def test_work_ends_with_the_image_in_hand(kernel: Kernel) -> None:
     _compute_and_stop(run, lambda: _has_begun(run, 1, 1))
     assert _has_begun(run, 0, 1)
     assert not _has_begun(run, len(run.images) - 1, 1)
-    assert not run.scores[-1].any()
+    assert not run.results[-1].any()
 
 
 def test_a_set_flag_stops_before_the_first_layer() -> None:
@@ -75,7 +75,7 @@ def test_a_set_flag_stops_before_the_first_layer() -> None:
     memory = run.memory(1)
     memory.stop[0] = 1
     run.compute(memory, 0, 2)
-    assert not run.scores.any()
+    assert not run.results.any()
     assert not run.counts[..., Statistic.STEP_SIZE].any()
 
 

@@ -15,7 +15,7 @@ LISTINGS = re.findall(r"^```console\n\$ asq-hw (.+)\n((?:.*\n)+?)```", TEXT, re.
 
 
 def test_the_document_has_its_tables():
-    assert len(TABLES) == 8
+    assert len(TABLES) == 9
     assert len(LISTINGS) == 1
 
 

@@ -16,6 +16,7 @@ from asq_hw.train.export.network import export_network
 from asq_hw.train.graph.canonical.findings import FindingKind
 from asq_hw.train.graph.canonical.rewrite import rewrite
 from asq_hw.train.graph.conversion import quantize
+from asq_hw.train.graph.results import named
 from tests.train.canonical.constructs import CONSTRUCTS, REFUSED
 
 EIGHT_BITS = {
@@ -56,7 +57,7 @@ def test_what_people_write_computes_the_same_in_integers(name: str) -> None:
         assert torch.equal(value, before[key])
     network = rewriting.network
     assert network is not None, [str(finding) for finding in rewriting.findings]
-    floating = network.eval()(x)
+    (floating,) = named(network.eval()(x)).values()
     quantized = quantize(network, recipes.load("digits-asq-post-w4a4", EIGHT_BITS)).train()
     for module in quantized.modules():
         if isinstance(module, nn.BatchNorm2d | nn.Dropout | nn.Dropout2d):
