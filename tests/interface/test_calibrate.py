@@ -140,7 +140,7 @@ BAD[3, 1, 2, 2] = torch.inf
         ([IMAGES * torch.nan], "batch 0 of the loader must be finite"),
         (
             [IMAGES[0]],
-            r"batch 0 .*images \(N, C, H, W\) or vectors \(N, C\), not a tensor of shape \(3, 8, 8\)",
+            r"batch 0 .* or vectors \(N, C\), not a tensor of shape \(3, 8, 8\)",
         ),
         ([IMAGES, IMAGES[:, :, :4]], r"batch 1 .* shape \(3, 8, 8\), not \(3, 4, 8\)"),
         ([IMAGES[:0]], r"must hold images, not a tensor of shape \(0, 3, 8, 8\)"),

@@ -269,7 +269,7 @@ def test_several_tensors_are_trained_in_a_loop_of_ones_own() -> None:
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
     net = asq_hw.export(q.eval(), mean=0.0, std=1.0, scores="cls")
     assert [output.name for output in net.outputs] == ["seg", "cls"]
 

@@ -175,7 +175,7 @@ def forms(scheme: MacScheme) -> Sequence[Mac]:
             continue  # the product is made as with the other ways to clear
         key = (mac.style, mac.codes, mac.accumulation, mac.clear)
         chosen[key] = mac if mac.clear is Clear.AHEAD else chosen.get(key, mac)
-    has_zero_free = scheme not in (MacScheme.UNIFORM, MacScheme.APOT)
+    has_zero_free = Encoding.ZERO_FREE in scheme.grid_scheme.encodings
     other = Mac(
         scheme=scheme,
         weight_bits=3,
