@@ -20,6 +20,9 @@ __all__ = ["GivenIntegers", "integers_of", "values_of"]
 
 Integers = NDArray[np.integer[Any]]
 
+_IMAGES_AT_ONCE = 16
+"""That are in memory in double precision."""
+
 
 def integers_of(values: Tensor, spec: ImageSpec) -> Integers:
     """The integers ``(N, C, H, W)`` of values as a network takes them (`ImageSpec.integers_of`).
@@ -35,7 +38,11 @@ def integers_of(values: Tensor, spec: ImageSpec) -> Integers:
     InputError
         As `ImageSpec.integers_of`.
     """
-    return spec.integers_of(values.detach().cpu().double().numpy())
+    given = values.detach().cpu()
+    if spec.format != PIXELS:  # where one does not fit, its place among all of them is told
+        return spec.integers_of(given.double().numpy())
+    parts = given.tensor_split(max(1, -(-len(given) // _IMAGES_AT_ONCE)))
+    return np.concatenate([spec.integers_of(part.double().numpy()) for part in parts])
 
 
 def values_of(integers: Integers, spec: ImageSpec, shape: Sequence[int]) -> Tensor:
