@@ -5,8 +5,8 @@
 
 FOLDER holds a folder of images for each of ImageNet's classes. Each contender has a process of its
 own, one after the other, with one thread, the same images to calibrate with and the same others to
-be measured on. Seconds and peak memory are those of quantizing, with the network and all images in
-memory. A contender that is not installed, or cannot do it, costs a line. They come with
+be measured on. Processor seconds and peak memory are those of quantizing, with the network and all
+images in memory. A contender that is not installed, or cannot do it, costs a line. They come with
 ``pip install 'asq-hw[train,bench,zoo]' brevitas``.
 """
 
@@ -98,12 +98,12 @@ def _measure(options: argparse.Namespace, name: str, folder: Path) -> dict[str, 
         calibration=options.calibration,
     )
     with TemporaryDirectory() as work:
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             classify = CONTENDERS[name].quantize(problem, Path(work))
         except ModuleNotFoundError as error:
             raise InputError(f"{error.name} is not installed: pip install {error.name}") from None
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         classes = classify(problem.test)
     wanted = folder / "float.npy"
@@ -113,7 +113,7 @@ def _measure(options: argparse.Namespace, name: str, folder: Path) -> dict[str, 
         "images": len(classes),
         "top-1": _percent(classes == problem.labels),
         "same class as float": _percent(classes == np.load(wanted)),
-        "quantizing, s": seconds,
+        "quantizing, CPU s": seconds,
         "peak memory, MiB": peak,
     }
 

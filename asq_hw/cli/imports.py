@@ -9,10 +9,19 @@ import typer
 
 from asq_hw.cli.options import FormatOption, memory_size, numbers
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
-from asq_hw.cli.own import MeanOption, StdOption
+from asq_hw.cli.own import (
+    InputBitsOption,
+    MeanOption,
+    StdOption,
+    StepOption,
+    UnsignedOption,
+    input_format,
+    told_options,
+)
 from asq_hw.errors import InputError
 from asq_hw.files.outputs import check_outputs
 from asq_hw.interchange.quantized import load_qonnx
+from asq_hw.network.input_format import PIXELS
 
 if TYPE_CHECKING:
     from asq_hw.network.images import ImageSpec
@@ -43,6 +52,9 @@ def import_network(
     ] = None,
     mean: MeanOption = None,
     std: StdOption = None,
+    input_bits: InputBitsOption = None,
+    unsigned: UnsignedOption = False,
+    step: StepOption = None,
     memory_limit: Annotated[
         int | None,
         typer.Option(
@@ -56,9 +68,15 @@ def import_network(
 ) -> None:
     """Turn a QONNX network, whose codes and scales are constants, into an integer network.
 
-    Without --data or --mean and --std, it takes pixels from 0 to 1.
+    Without --data or --mean and --std, it takes pixels from 0 to 1. With --step it takes other
+    integers than pixels: integer * step is what it was trained on.
     """
     check_outputs({"--output": output}, {"network": network, "--data": data})
+    told = told_options(input_bits=input_bits, unsigned=unsigned or None, step=step)
+    if told and step is None:
+        raise InputError(f"{told[0]} goes with --step, what one of the integers stands for")
+    if told and data is not None:
+        raise InputError("--step is of an input that is no image; --data names images")
     images = None if data is None else _images_of(data)
     known_mean, known_std = ((0.0,), (1.0,)) if images is None else (images.mean, images.std)
     made = load_qonnx(
@@ -66,6 +84,7 @@ def import_network(
         mean=known_mean if mean is None else numbers("--mean", mean),
         std=known_std if std is None else numbers("--std", std),
         classes=() if images is None else images.classes,
+        input=input_format(input_bits, unsigned=unsigned, step=step) if told else PIXELS,
         limit=memory_limit,
     )
     from asq_hw import modelfile

@@ -9,20 +9,29 @@ import typer
 
 from asq_hw.cli.options import integer, numbers
 from asq_hw.errors import InputError
+from asq_hw.network.input_format import InputFormat
 
 if TYPE_CHECKING:
     from asq_hw.train.recipes import Recipe
 
 __all__ = [
     "BitsOption",
+    "InputBitsOption",
     "MeanOption",
     "NetworkArgument",
     "OwnDataOption",
     "StdOption",
+    "StepOption",
+    "UnsignedOption",
     "WeightsOption",
     "check_weights",
     "chosen_recipe",
+    "input_format",
+    "told_options",
 ]
+
+DEFAULT_INPUT_BITS = 16
+"""Of integers that are no pixels."""
 
 NetworkArgument = Annotated[
     str | None,
@@ -66,6 +75,45 @@ BitsOption = Annotated[
         "chooses more.",
     ),
 ]
+
+InputBitsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--input-bits",
+        parser=integer,
+        metavar="B",
+        help="Where the input is no image: width of its integers, 2 to 16; default: 16.",
+    ),
+]
+UnsignedOption = Annotated[
+    bool,
+    typer.Option("--unsigned", help="Where the input is no image: its integers are not negative."),
+]
+StepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--step",
+        metavar="S|N/D",
+        help="Where the input is no image: what one of its integers stands for.",
+    ),
+]
+
+
+def input_format(bits: int | None, *, unsigned: bool, step: str | None) -> InputFormat:
+    """The integers that a network takes instead of pixels, as the three options say.
+
+    Raises
+    ------
+    InputError
+        If the width or the step is out of range, or the step is no number.
+    """
+    width = DEFAULT_INPUT_BITS if bits is None else bits
+    return InputFormat(bits=width, signed=not unsigned, step=step)  # type: ignore[arg-type]  # read there
+
+
+def told_options(**values: object) -> list[str]:
+    """The options that were given, that is, whose value is not None: ``--input-bits``."""
+    return [f"--{key.replace('_', '-')}" for key, value in values.items() if value is not None]
 
 
 def chosen_recipe(

@@ -11,17 +11,21 @@ from asq_hw.cli.options import FormatOption, OverridesOption, WorkersOption, cho
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
 from asq_hw.cli.own import (
     BitsOption,
+    InputBitsOption,
     MeanOption,
     NetworkArgument,
     OwnDataOption,
     StdOption,
+    StepOption,
+    UnsignedOption,
     check_weights,
     chosen_recipe,
+    input_format,
+    told_options,
 )
 from asq_hw.cli.requirements import require_torch
 from asq_hw.errors import InputError
 from asq_hw.files.outputs import check_outputs
-from asq_hw.network.input_format import InputFormat
 
 if TYPE_CHECKING:
     from asq_hw.network.graph import IntegerNetwork
@@ -107,27 +111,9 @@ def quantize(
             help="Choose all this, and number formats, from N training images, drawn evenly.",
         ),
     ] = 128,
-    input_bits: Annotated[
-        int | None,
-        typer.Option(
-            "--input-bits",
-            parser=integer,
-            metavar="B",
-            help="Of an array: width of the integers that the network takes, 2 to 16; default: 16.",
-        ),
-    ] = None,
-    unsigned: Annotated[
-        bool, typer.Option("--unsigned", help="Of an array: the integers are not negative.")
-    ] = False,
-    step: Annotated[
-        str | None,
-        typer.Option(
-            "--step",
-            metavar="S|N/D",
-            help="Of an array: what one of the integers stands for; default: found from its "
-            "values, which then are no integers.",
-        ),
-    ] = None,
+    input_bits: InputBitsOption = None,
+    unsigned: UnsignedOption = False,
+    step: StepOption = None,
     scores: Annotated[
         str | None,
         typer.Option(
@@ -169,16 +155,11 @@ def quantize(
         correction=choose(Correction, "correction", correction),
     )
     is_array = is_array_file(chosen.dataset)
-    given = {
-        "--input-bits": input_bits,
-        "--unsigned": unsigned or None,
-        "--step": step,
-        "--scores": scores,
-    }
-    if not is_array and (told := [option for option, value in given.items() if value is not None]):
+    told = told_options(input_bits=input_bits, unsigned=unsigned or None, step=step, scores=scores)
+    if told and not is_array:
         raise InputError(f"{told[0]} goes with an array, --data FILE.npy")
     if is_array:
-        taken = InputFormat(bits=input_bits or 16, signed=not unsigned, step=step)  # type: ignore[arg-type]  # read there
+        taken = input_format(input_bits, unsigned=unsigned, step=step)
         network_made, count = quantize_array(
             chosen, weights, taken, how=how, limit=calibration_images, scores=scores
         )

@@ -10,7 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
+import asq_hw
 from asq_hw import oracle, sim
+from asq_hw.cli import main
 from asq_hw.datasets import load
 from asq_hw.errors import InputError
 from asq_hw.interchange.quantized import load_qonnx
@@ -192,9 +194,8 @@ def test_maps_and_several_outputs_are_those_of_qonnx(tmp_path: Path) -> None:
             assert off.max() <= 0.1 * 0.2 * 4 + 1e-3 and np.median(off) < 1e-3
 
 
-def test_integers_that_are_no_pixels(tmp_path: Path) -> None:
-    """Signed 5-bit integers in steps of 1/4 are codes already, whose products are exact."""
-    made = described(
+def one_convolution() -> onnx.ModelProto:
+    return described(
         model(
             [quant("w", "wq", "sw", "b4"), node("Conv", "x wq", "y")],
             {"w": drawn(3, 2, 3, 3), "sw": number(0.125), "b4": number(4), "zero": number(0)},
@@ -202,6 +203,11 @@ def test_integers_that_are_no_pixels(tmp_path: Path) -> None:
             domains=QONNX,
         )
     )
+
+
+def test_integers_that_are_no_pixels(tmp_path: Path) -> None:
+    """Signed 5-bit integers in steps of 1/4 are codes already, whose products are exact."""
+    made = one_convolution()
     form = InputFormat(bits=5, signed=True, step=0.25)
     network = load_qonnx(saved(made, tmp_path), input=form)
     values = np.random.default_rng(0).integers(-16, 16, (1, 2, 6, 5))
@@ -211,6 +217,32 @@ def test_integers_that_are_no_pixels(tmp_path: Path) -> None:
     unit = 2.0 ** -network.feature_maps()[output.layer].format.fraction_bits
     found = oracle.run(network, values)[output.layer] * unit
     np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_the_command_takes_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, target = saved(one_convolution(), tmp_path), tmp_path / "made.asq"
+    command = f"import {path} -o {target} --input-bits 5"
+    for wrong, said in (
+        ("", "--input-bits goes with --step"),
+        ("--step 1/4 --data digits", "--data names images"),
+        ("--step 1/0", "'1/0'"),
+    ):
+        assert main([*command.split(), *wrong.split()]) == 2
+        captured = capsys.readouterr()
+        assert said in captured.err and captured.err.count("\n") == 1 and not target.exists()
+    for more, form in (
+        ("--step 1/4", InputFormat(bits=5, signed=True, step="1/4")),
+        ("--step 0.5 --unsigned", InputFormat(bits=5, step=0.5)),
+    ):
+        assert main([*command.split(), *more.split()]) == 0
+        found, wanted = asq_hw.load(target), load_qonnx(path, input=form)
+        assert found.images == wanted.images and found.images is not None
+        assert found.images.format == form
+        values = np.arange(60).reshape(1, 2, 6, 5) % 16
+        for one, other in zip(
+            *(oracle.run(n, values).values() for n in (found, wanted)), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_a_network_of_brevitas_gives_the_classes_that_qonnx_gives() -> None:

@@ -20,17 +20,19 @@ def seen(pixels: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "layers"),
+    ("name", "size", "layers"),
     [
-        ("resnet18", 21),
-        ("resnet50", 54),
-        ("regnetx_002", 45),
-        ("mobilenetv2_100", 53),
-        ("efficientnet_lite0", 50),
+        ("resnet18", SIZE, 21),
+        ("resnet34", SIZE, 37),
+        ("resnet50", SIZE, 54),
+        ("regnetx_002", SIZE, 45),
+        ("mobilenetv2_100", SIZE, 53),
+        ("efficientnet_lite0", SIZE, 50),
+        ("vgg11_bn", 224, 11),  # the size that its weights fix
     ],
 )
-def test_every_layer_of_it_would_be_quantized(name: str, layers: int) -> None:
-    report = asq_hw.check(zoo.network(name), torch.rand(2, 3, SIZE, SIZE))
+def test_every_layer_of_it_would_be_quantized(name: str, size: int, layers: int) -> None:
+    report = asq_hw.check(zoo.network(name), torch.rand(2, 3, size, size))
     assert report.ok, report.refused
     assert len(report.layers) == layers
 
