@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from asq_hw.errors import InputError
 from benchmarks.ptq_networks import Problem
 
 __all__ = ["CONTENDERS", "Contender"]
@@ -107,9 +109,12 @@ def _brevitas(
     from brevitas.graph.quantize import preprocess_for_quantize
     from brevitas_examples.imagenet_classification.ptq import ptq_common
 
+    from asq_hw.interface.prepare import floating_copy
+
     images = problem.seen(problem.calibration)
     batches = [(part, None) for part in images.split(_AT_ONCE)]
-    model = preprocess_for_quantize(problem.model, relu6_to_relu=False, equalize_iters=0)
+    plain = floating_copy(problem.model, images[:2])  # it passes over subclasses of Conv2d
+    model = preprocess_for_quantize(plain, relu6_to_relu=False, equalize_iters=0)
     model = ptq_common.quantize_model(
         model,
         backend="layerwise",
@@ -123,6 +128,7 @@ def _brevitas(
         quant_format="int",
         weight_param_method=param_method,
     )
+    _check_quantized(model)
     model.eval()
     with torch.no_grad():
         model(images[:1])
@@ -132,6 +138,15 @@ def _brevitas(
         ptq_common.apply_gptq(few, model, act_order=True)
     ptq_common.apply_bias_correction(batches, model)
     return _classify(model, problem)
+
+
+def _check_quantized(model: nn.Module) -> None:
+    from brevitas.nn.mixin.parameter import QuantWeightMixin
+
+    weighted = [one for one in model.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+    left = sum(not isinstance(one, QuantWeightMixin) for one in weighted)
+    if left or not weighted:
+        raise InputError(f"{left} of {len(weighted)} layers would stay in floating point")
 
 
 def _contenders() -> Iterator[Contender]:
