@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from asq_hw.errors import InputError
 from asq_hw.sim.kernel_choice import available_kernels
-from benchmarks import convolution, kernels, peak, scale, throughput
+from benchmarks import convolution, kernels, peak, scale, tables, throughput
 from benchmarks.timing import Section, interleave, show
 from tests.helpers import networks
 
@@ -103,6 +104,30 @@ def test_a_table_has_every_column(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1:7] == ["T", "", "| a   | b |", "| --- | - |", "| 1   |   |", "| 2.5 | x |"]
     show(section, "json")
     assert json.loads(capsys.readouterr().out)["rows"] == section.rows
+
+
+def test_rows_of_before_are_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sections = [Section(title=name, rows=[{"a": number}]) for name, number in (("T", 1), ("U", 2))]
+    for section in sections:
+        show(section, "json")
+    kept = tmp_path / "kept.json"
+    kept.write_text(capsys.readouterr().out)
+    for section in sections:
+        show(section, "markdown")
+    wanted = capsys.readouterr().out
+    tables.main([str(kept)])
+    assert capsys.readouterr().out == wanted
+    kept.write_text(kept.read_text() + "{}\n")
+    with pytest.raises(InputError, match=r"kept\.json, line 3: it must be a benchmark's JSON"):
+        tables.main([str(kept)])
+
+
+def test_the_page_of_training_has_the_measured_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    tables.main([str(docs / "data" / "ptq.json")])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    page = (docs / "training.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) > 10 and not set(lines) - set(page)
 
 
 def test_the_peak_is_of_a_processor_with_vnni(monkeypatch: pytest.MonkeyPatch) -> None:

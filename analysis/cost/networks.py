@@ -15,7 +15,7 @@ from asq_hw.network.layers import Conv, Linear
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
-from asq_hw.network.topologies import PUBLISHED
+from asq_hw.network.topologies import TOPOLOGIES
 
 __all__ = ["find_network", "integer_network_shape"]
 
@@ -33,7 +33,7 @@ def find_network(
     Parameters
     ----------
     name_or_path : str or Path
-        One of `asq_hw.network.topologies.PUBLISHED`, or the path of a model file.
+        One of `asq_hw.network.topologies.TOPOLOGIES`, or the path of a model file.
     input_size : int, optional
         Height and width of the image in pixels; a model file has its own.
     steps : Steps
@@ -56,7 +56,7 @@ def find_network(
     ((7, 7), 1000)
     """
     name = str(name_or_path)
-    if name in PUBLISHED:
+    if name in TOPOLOGIES:
         return named_network(
             name,
             input_size=input_size,
@@ -66,7 +66,7 @@ def find_network(
         )
     # Unlike Path.exists, this takes any text: empty, too long, with a null character.
     if not os.path.exists(name):
-        known = ", ".join(PUBLISHED)
+        known = ", ".join(TOPOLOGIES)
         raise InputError(f"network must be one of {known} or a model file, not {name[:80]!r}")
     if input_size is not None:
         raise InputError(f"input is fixed by the model file {name!r}, so it cannot be {input_size}")

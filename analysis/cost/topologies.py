@@ -15,7 +15,7 @@ from typing import assert_never
 from analysis.cost.shapes import LayerKind, LayerShape, NetworkShape
 from asq_hw.errors import InputError
 from asq_hw.network.activation import ADAPTER_RATIO, adapter_hidden_width
-from asq_hw.network.topologies import PUBLISHED, TOPOLOGIES
+from asq_hw.network.topologies import TOPOLOGIES
 from asq_hw.network.topologies.layers import Block, Convolution, MaxPool, Plan
 
 __all__ = ["AdapterPer", "Steps", "named_network"]
@@ -60,7 +60,7 @@ def named_network(
     Parameters
     ----------
     name : str
-        One of `asq_hw.network.topologies.PUBLISHED`; its width and its classes are as published.
+        One of `asq_hw.network.topologies.TOPOLOGIES`; its width and its classes are as published.
     input_size, input_channels : int, optional
         Height and width of the image in pixels, and its channels; by default as published.
     steps : Steps
@@ -75,8 +75,8 @@ def named_network(
     InputError
         If the name is unknown or the image too small to survive the network's strides.
     """
-    if name not in PUBLISHED:
-        raise InputError(f"network must be one of {', '.join(PUBLISHED)}, not {name!r}")
+    if name not in TOPOLOGIES:
+        raise InputError(f"network must be one of {', '.join(TOPOLOGIES)}, not {name!r}")
     topology = TOPOLOGIES[name]
     size = topology.image_size if input_size is None else input_size
     channels = topology.in_channels if input_channels is None else input_channels

@@ -15,7 +15,7 @@ from asq_hw.cli.options import (
     model_path,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
-from asq_hw.network.topologies import PUBLISHED
+from asq_hw.network.topologies import TOPOLOGIES
 from asq_hw.numbers.encoding import Encoding
 
 __all__ = ["overhead"]
@@ -51,7 +51,7 @@ def overhead(
         str,
         typer.Argument(
             metavar="NETWORK|MODEL",
-            help=f"{', '.join(PUBLISHED)}, bundled, or a model file.",
+            help=f"{', '.join(TOPOLOGIES)}, bundled, or a model file.",
         ),
     ],
     bits: Annotated[
