@@ -113,7 +113,7 @@ def _measure(options: argparse.Namespace, name: str, folder: Path) -> dict[str, 
         "images": len(classes),
         "top-1": _percent(classes == problem.labels),
         "same class as float": _percent(classes == np.load(wanted)),
-        "quantizing, CPU s": seconds,
+        "quantizing, CPU s": seconds if CONTENDERS[name].bits != "float" else None,
         "peak memory, MiB": peak,
     }
 
