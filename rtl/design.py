@@ -250,6 +250,11 @@ class Design(ABC):
         behind = between if self.pause is None else self.pause.idle_cyc
         return np.where(self.pauses(inputs), behind, between).astype(np.int64)
 
+    @property
+    def excess_by_code(self) -> Mapping[str, Mapping[int, int]]:
+        """Of sums with deferred signs, by output: what each weight code at a port adds too much."""
+        return {}
+
     def stimulus(
         self, random: np.random.Generator, operations: int
     ) -> dict[str, NDArray[np.int64]]:
@@ -289,7 +294,8 @@ class MacDesign(Design):
     `activation_grid`), ``second`` where the product has odd codes of activations, and ``weight`` (a
     code of `weight_grid`, or what `weight_codes` has for it; the valid ones are the port's
     `Port.values`). Outputs are ``accumulator``, or ``even`` and
-    ``odd``; each holds the sum after its operation, modulo its own width. Where
+    ``odd``; each holds the sum after its operation, and the `excess` of its weights, modulo its own
+    width. Where
     `Design.interval_cyc` is more than 1, sums change between one product and the next.
     """
 
@@ -322,6 +328,14 @@ class MacDesign(Design):
             low, high = odd_code_range(grid)
             made["second"] = range(low, high + 1)
         return made
+
+    @property
+    def excess(self) -> Mapping[int, tuple[int, ...]]:
+        """What a product adds to each output beside itself, by the weight's code at the port.
+
+        It is the same for every activation, so that a sum's follows from its weights.
+        """
+        return dict.fromkeys(self.weight_codes, (0,) * len(self.outputs))
 
     @property
     def settle_cyc(self) -> int:

@@ -12,7 +12,7 @@ from asq_hw.errors import InputError
 from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from rtl.mac.design import Mac
-from rtl.mac.schemes import MacScheme
+from rtl.mac.schemes import MacScheme, Signs
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.synthesis.measure import Measurement
 from rtl.targets.target import Target
@@ -45,6 +45,7 @@ class MacStudy(Study):
         operands.ACTIVATION_SIGNED,
         _ENCODINGS.several(_ENCODINGS.default, f"Levels of pot and post: {', '.join(Encoding)}."),
         operands.ACCUMULATOR_BITS,
+        operands.SIGNS.several(operands.SIGNS.default, "Among immediate, deferred; docs/mac.md."),
         _VARIANTS,
     )
     peers = ("target", "bits", "order")
@@ -55,6 +56,7 @@ class MacStudy(Study):
         Heading("accumulation", "sums"),
         Heading("style", "product"),
         Heading("codes", "weights"),
+        Heading("signs", "signs"),
         Heading("levels", "levels", "d"),
         Heading("made_of", "sums made of"),
         Heading("clear", "clear"),
@@ -91,6 +93,7 @@ class MacStudy(Study):
                 activation_signed=given["activation_signed"],
                 accumulator_bits=given["accumulator_bits"],
                 encodings=[Encoding(name) for name in given["encoding"]],
+                signs=[Signs(name) for name in given["signs"]],
                 variants=Variants(given["variants"]),
                 skip_missing=every,
             )

@@ -11,7 +11,7 @@ from analysis.studies.study import area_of
 from asq_hw.numbers.encoding import Encoding
 from rtl.mac.codes import Codes
 from rtl.mac.design import Mac
-from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
+from rtl.mac.schemes import Accumulation, Clear, MacScheme, Signs, Style
 from rtl.synthesis.measure import Measurement
 from rtl.targets.target import Target
 
@@ -39,7 +39,8 @@ class Variants(StrEnum):
     RECODED = "recoded"
     """Weights in a code that suits the unit, and sums made of the target's cells where it has some;
     with every kind of sums, cleared a cycle ahead or in an idle one. The plain multiplier, too. For
-    gates masked, beside the recommended parallel ones."""
+    gates masked, beside the recommended parallel ones; those alone where a scheme has no such
+    code."""
     ALL = "all"
     """Every style, accumulation, clear, pipeline and number of segments."""
 
@@ -85,6 +86,7 @@ class Row:
             "segments": mac.segments,
             "encoding": str(mac.encoding),
             "codes": str(mac.codes),
+            "signs": str(mac.signs),
             "levels": len(mac.weight_codes),
             "made_of": mac.cells.name if mac.cells else "portable",
             "idle_cyc": mac.pause.idle_cyc if mac.pause else 0,
@@ -162,6 +164,7 @@ def units(
     activation_signed: bool = False,
     accumulator_bits: int = 24,
     encodings: Sequence[Encoding] = (Encoding.PACKED,),
+    signs: Sequence[Signs] = (Signs.IMMEDIATE,),
     variants: Variants = Variants.RECOMMENDED,
     skip_missing: bool = False,
 ) -> list[Mac]:
@@ -183,6 +186,8 @@ def units(
         Width of the widest accumulator.
     encodings : sequence of Encoding
         Levels of the weight grids; schemes without powers have ``packed`` alone.
+    signs : sequence of Signs
+        When the signs of weights count.
     variants : Variants
         How many ways to build a unit.
     skip_missing : bool
@@ -194,7 +199,7 @@ def units(
         If a scheme is not built at one of the widths.
     """
     made = []
-    for scheme, weight_bits, encoding in product(schemes, bits, encodings):
+    for scheme, weight_bits, encoding, counting in product(schemes, bits, encodings, signs):
         if skip_missing and not scheme.has_weight_bits(weight_bits):
             continue
         if encoding is not Encoding.PACKED and not scheme.grid_scheme.is_exponential:
@@ -206,18 +211,18 @@ def units(
             activation_signed=activation_signed,
             encoding=encoding,
             accumulator_bits=accumulator_bits,
+            signs=counting,
         )
         match variants:
             case Variants.ALL:
                 made += plain.variants()
             case Variants.RECODED:
-                made += [
-                    mac.on_cells(target.cells)
-                    for mac in plain.variants()
-                    if _is_recoded(mac, target) or _is_plain(mac)
-                ]
-                if not target.has_free_registers:
-                    made += [mac for mac in _recommended(plain, target) if mac.interval_cyc == 1]
+                recoded = [mac for mac in plain.variants() if _is_recoded(mac, target)]
+                made += [mac for mac in plain.variants() if _is_plain(mac)]
+                made += [mac.on_cells(target.cells) for mac in recoded]
+                if not recoded or not target.has_free_registers:
+                    parallel = [mac for mac in _recommended(plain, target) if mac.interval_cyc == 1]
+                    made += [mac for mac in parallel if mac not in made]
             case Variants.REGISTERED:
                 made += [mac for mac in plain.variants() if _is_registered(mac) or _is_plain(mac)]
             case Variants.RECOMMENDED:
@@ -263,8 +268,8 @@ def _label(mac: Mac) -> str:
 
 
 def _is_plain(mac: Mac) -> bool:
-    choices = (mac.style, mac.clear, mac.pipeline, mac.segments)
-    return choices == (Style.DIRECT, Clear.MASKED, 1, 1)
+    choices = (mac.style, mac.clear, mac.pipeline, mac.segments, mac.codes, mac.signs)
+    return choices == (Style.DIRECT, Clear.MASKED, 1, 1, Codes.STORED, Signs.IMMEDIATE)
 
 
 def _is_recoded(mac: Mac, target: Target) -> bool:
@@ -275,8 +280,7 @@ def _is_recoded(mac: Mac, target: Target) -> bool:
     if mac.codes is Codes.STORED:
         return False
     if not target.has_free_registers:
-        fewest = 1 if mac.style is Style.STAGED else 0
-        return mac.clear is Clear.MASKED and (mac.pipeline, mac.segments) == (fewest, 1)
+        return mac.clear is Clear.MASKED and (mac.pipeline, mac.segments) == (0, 1)
     if mac.clear is Clear.MASKED:
         return False
     return (mac.pipeline, mac.segments) == (2 if mac.style is Style.ROWS else 1, 1)

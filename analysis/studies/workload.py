@@ -101,11 +101,12 @@ class Workload:
             starts.append(start)
             activations.append(acts)
             codes.append(mine)
-        return {
+        rows = {
             "start": np.concatenate(starts),
             "activation": np.concatenate(activations),
             "weight": np.concatenate(codes),
         }
+        return rows | ({"second": _second(rows["activation"])} if "second" in mac.operands else {})
 
     def _of_array(self, array: Array) -> Rows:
         groups = (
@@ -167,6 +168,11 @@ def _value(pair: tuple[int, int]) -> float:
     return pair[0] + pair[1] * math.sqrt(2)
 
 
+def _second(activations: Integers) -> Integers:
+    """The second code of the dual step: the first, times the root of two and rounded."""
+    return np.array([sqrt2_times(value, 0) for value in activations.tolist()], dtype=np.int64)
+
+
 def _levels(kind: ArrayKind) -> dict[int, float]:
     return {code: _value(pair) for code, pair in kind.lanes.weights().items()}
 
@@ -203,8 +209,7 @@ def _in_lanes(array: Array, parts: Sequence[tuple[Integers, Integers]]) -> dict[
         rows[f"activation{prefix}{lane}"] = acts[:, lane]
         rows[f"weight0_{lane}"] = mine[:, lane]
         if array.kind.lanes.second_code:
-            seconds = [sqrt2_times(value, 0) for value in acts[:, lane].tolist()]
-            rows[f"second{lane}"] = np.array(seconds, dtype=np.int64)
+            rows[f"second{lane}"] = _second(acts[:, lane])
     if array.kind.sums.marked_by:
         rows["ends0"] = np.concatenate(ends).astype(np.int64)
     return rows

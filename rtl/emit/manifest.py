@@ -44,6 +44,7 @@ def manifest(design: Design, vectors: Vectors, files: Mapping[str, str]) -> str:
             }
             for port in (*CLOCK_AND_RESET, *design.ports)
         ],
+        **({"excess_by_code": excess} if (excess := design.excess_by_code) else {}),
         "vectors": {"cycles": vectors.cycles, "operations": vectors.operations},
         "files": dict(files),
     }

@@ -53,8 +53,6 @@ def _check_pace(mac: MacParameters) -> None:
     """What registers and clearing there can be."""
     if mac.pipeline == MAX_PIPELINE and _has_one_step(mac):
         raise InputError(f"pipeline of style {mac.style} must be 0..1, not {mac.pipeline}")
-    if mac.style is Style.STAGED and mac.pipeline != 1:
-        raise InputError(f"pipeline of style staged must be 1, not {mac.pipeline}")
     if mac.is_cleared_first and (mac.pipeline == 0 or mac.segments > 1):
         sums = "clear idle" if mac.clear is Clear.IDLE else "accumulation shared, clear ahead,"
         raise InputError(
@@ -71,4 +69,5 @@ def _check_pace(mac: MacParameters) -> None:
 
 def _has_one_step(mac: MacParameters) -> bool:
     """Whether the product unit has no place for a register inside."""
-    return mac.scheme.multiplies and mac.style in (Style.DIRECT, Style.TABLE)
+    is_table_of_all = mac.style is Style.TABLE and mac.scheme.multiplies
+    return is_table_of_all or mac.style in (Style.DIRECT, Style.STAGED)

@@ -54,6 +54,9 @@ class MacComponent(wiring.Component):
         at_adder = self._starts(m, cycles)
         if mac.accumulation is Accumulation.SHARED:
             is_odd = self._kept(m, unit, unit.odd, "is_odd1")
+            if unit.has_zero and not mac.pipeline:
+                # What stands there without a product may choose neither sum.
+                is_odd = is_odd & ~unit.zero
             term = self._term(m, unit, "shared", Const(0), at_adder)
             if mac.clear is Clear.MASKED:
                 sum_shared(m, self.even, self.odd, term, is_odd)

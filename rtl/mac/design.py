@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
+from types import MappingProxyType
 
 import numpy as np
 from amaranth.lib import wiring
@@ -14,13 +17,14 @@ from rtl.design import Parameter, Rows
 from rtl.mac.codes import Codes
 from rtl.mac.combinations import MAX_PIPELINE
 from rtl.mac.component import MacComponent, latency_cyc
-from rtl.mac.parameters import SEGMENT_COUNTS, MacParameters, met_by, term_table
+from rtl.mac.parameters import SEGMENT_COUNTS, MacParameters, Term, met_by, term_table
 from rtl.mac.schemes import Accumulation, Clear, Style
-from rtl.mac.serial import SerialMacComponent, serial_latency_cyc
+from rtl.mac.serial import SerialMacComponent, serial_excess, serial_latency_cyc
+from rtl.mac.units import unit_class
 from rtl.pace import Pause
 from rtl.rules import IDLE, Rules
 
-__all__ = ["Mac"]
+__all__ = ["Mac", "wrapped"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,8 @@ class Mac(MacParameters):
     ``accumulator``, or ``even`` and ``odd``, hold the exact sum of the products
     since the last one that came with ``start``, over the weight grid's common shift. After a
     reset, sums begin at 0. With `accumulation` ``ordered`` a sum means something where its products
-    are all even or all odd.
+    are all even or all odd. With `signs` ``deferred`` each is too large by the `excess` of its
+    weights, modulo its width, so that it is exact once that is taken off.
 
     Parameters are those of `MacParameters`.
 
@@ -90,6 +95,21 @@ class Mac(MacParameters):
         return self.weight_bits if self.style is Style.SERIAL else 1
 
     @property
+    def excess(self) -> Mapping[int, Term]:
+        """What deferred signs add to each sum beside the product, by the weight's code."""
+        return _excess(self)
+
+    @property
+    def excess_by_code(self) -> dict[str, dict[int, int]]:
+        """The same by output; empty where signs are not deferred."""
+        if not self.defers:
+            return {}
+        return {
+            port.name: {code: terms[i] for code, terms in self.excess.items()}
+            for i, port in enumerate(self.accumulators)
+        }
+
+    @property
     def settle_cyc(self) -> int:
         """What is on its way at a reset is let pass where starts clear the sum meanwhile."""
         return self.latency_cyc if self.is_reset_by_starts else 0
@@ -142,6 +162,7 @@ class Mac(MacParameters):
             "segments": self.segments,
             **extra,
             **({} if self.codes is Codes.STORED else {"codes": str(self.codes)}),
+            **({"signs": str(self.signs)} if self.defers else {}),
             **({"cells": self.cells.name} if self.cells else {}),
         }
 
@@ -150,7 +171,7 @@ class Mac(MacParameters):
         return SerialMacComponent(self) if self.style is Style.SERIAL else MacComponent(self)
 
     def reference(self, inputs: Rows) -> dict[str, NDArray[np.int64]]:
-        """The sums after each product, from the grid's integers."""
+        """The sums after each product, from the grid's integers and what deferred signs add."""
         weights = inputs["weight"]
         met = inputs["activation"]
         if "second" in self.operands:
@@ -162,18 +183,39 @@ class Mac(MacParameters):
         first = np.maximum.accumulate(np.where(inputs["start"] != 0, rows, 0))
         sums = running - (running - terms)[first]
         return {
-            port.name: _wrapped(sums[:, i], port.width) for i, port in enumerate(self.accumulators)
+            port.name: wrapped(sums[:, i], port.width) for i, port in enumerate(self.accumulators)
         }
 
 
 def _dense_terms(mac: Mac) -> NDArray[np.int64]:
-    """`term_table` as an array: (activations, codes, accumulators); invalid codes have 0."""
+    """`term_table` and excess as an array: (activations, codes, accumulators).
+
+    Invalid codes have 0.
+    """
     least, most = _least_code(mac), max(codes[-1] for codes in mac.operands.values())
     codes = 1 << mac.weight_grid.stored_bits
     dense = np.zeros((most - least + 1, codes, len(mac.accumulators)), dtype=np.int64)
     for (activation, code), terms in term_table(mac).items():
         dense[activation - least, code] = terms
+    for code, excess in mac.excess.items():
+        dense[:, code] += np.array(excess)
     return dense
+
+
+@cache
+def _excess(mac: Mac) -> Mapping[int, Term]:
+    sums = len(mac.accumulators)
+    if not mac.defers:
+        return MappingProxyType(dict.fromkeys(mac.weight_codes, (0,) * sums))
+    made = serial_excess(mac) if mac.style is Style.SERIAL else unit_class(mac).excesses(mac)
+    pairs, codes = mac.weight_grid.decode_table(), mac.weight_codes
+    odd = {code: mac.has_pair and bool(pairs[codes[code]][1]) for code in made}
+    return MappingProxyType(
+        {
+            code: ((0, excess) if odd[code] else (excess, 0)) if sums == 2 else (excess,)
+            for code, excess in made.items()
+        }
+    )
 
 
 def _least_code(mac: Mac) -> int:
@@ -188,7 +230,7 @@ def _meets_second(mac: Mac) -> NDArray[np.bool_]:
     return meets
 
 
-def _wrapped(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+def wrapped(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     """The low `bits` bits, read as two's complement; the array form of `fixedpoint.wrap`."""
     half = np.int64(1 << (bits - 1))
     return (values + half & np.int64((1 << bits) - 1)) - half

@@ -16,6 +16,7 @@ from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, 
 from rtl.lib.delay import delay, register
 from rtl.mac.codes import Codes
 from rtl.mac.design import Mac
+from rtl.mac.product import ProductUnit
 from rtl.mac.schemes import Accumulation, Clear, Style
 from rtl.mac.units import unit_class
 
@@ -29,7 +30,8 @@ class DotProduct(Design):
     """Sums of products, `lanes` of them in each operation.
 
     An operation is an activation and a weight for each lane; ``last`` marks the last of a sum,
-    which alone has a result: the exact sum of all products since the one before.
+    which alone has a result: the exact sum of all products since the one before, and with deferred
+    signs the `excess` of their weights.
 
     Parameters
     ----------
@@ -62,9 +64,10 @@ class DotProduct(Design):
             raise InputError(
                 "accumulation of a dot-product unit must be single, pair or ordered, not shared"
             )
-        if self.mac.codes is not Codes.STORED:
+        if self.mac.codes is Codes.EXPONENT:
             raise InputError(
-                f"weights of a dot-product unit must stand in stored codes, not {self.mac.codes}"
+                "codes of a dot-product unit must be stored, inverted or sign-magnitude, "
+                "not exponent"
             )
         if (self.mac.clear, self.mac.segments) != (Clear.MASKED, 1):
             raise InputError("sums of a dot-product unit must be masked and in one segment")
@@ -110,9 +113,28 @@ class DotProduct(Design):
         """What it was made with."""
         return {"lanes": self.lanes, **self.mac.parameters}
 
+    @property
+    def excess_by_code(self) -> dict[str, dict[int, int]]:
+        """Those of a lane."""
+        return self.mac.excess_by_code
+
     def component(self) -> DotProductComponent:
         """The circuit."""
         return DotProductComponent(self)
+
+    def excess(self, weights: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """What weights make each sum too large by: int64 (...) by output port.
+
+        Parameters
+        ----------
+        weights : int64 (..., K)
+            Codes of all weights of a sum, those included that fill its last operation up.
+        """
+        table = np.zeros((1 << self.mac.weight_grid.stored_bits, len(self.outputs)), dtype=np.int64)
+        for code, excess in self.mac.excess.items():
+            table[code] = excess
+        sums = table[weights].sum(axis=-2)
+        return {port.name: sums[..., i] for i, port in enumerate(self.outputs)}
 
     def emits(self, inputs: Rows) -> NDArray[np.bool_]:
         """Sums leave with their last products."""
@@ -179,7 +201,7 @@ class DotProductComponent(wiring.Component):
         mac = self._design.mac
         terms: dict[str, list[_Term]] = {port.name: [] for port in mac.accumulators}
         for lane in range(self._design.lanes):
-            m.submodules[f"lane{lane}"] = unit = unit_class(mac)(mac)
+            m.submodules[f"lane{lane}"] = unit = unit_class(mac)(mac, resets=True)
             m.d.comb += [
                 unit.valid.eq(self.valid_in),
                 *(
@@ -190,11 +212,12 @@ class DotProductComponent(wiring.Component):
             for name, mine in terms.items():
                 value = Signal(unit.value.shape(), name=f"{name}_lane{lane}")
                 carry = Signal(name=f"{name}_carry{lane}")
-                m.d.sync += [value.eq(unit.value), carry.eq(unit.negative)]
+                m.d.sync += [value.eq(_added(unit)), carry.eq(unit.negative)]
                 if mac.has_pair:
                     with m.If(unit.odd != (name == "odd")):
                         m.d.sync += [value.eq(0), carry.eq(0)]
-                mine.append(_Term(value=value, carry=carry if unit.inverts else None))
+                has_carry = unit.inverts or unit.subtracts
+                mine.append(_Term(value=value, carry=carry if has_carry else None))
         return terms
 
     def _tree(self, m: Module, terms: list[_Term], name: str) -> _Term:
@@ -211,7 +234,9 @@ class DotProductComponent(wiring.Component):
                 values = tuple(term.value for term in group)
                 taken = group[0].carry if len(group) == 2 else None
                 label = f"{name}_level{level}_{i // 2}"
-                added = _sum(m, values, taken, width, label).as_signed()
+                added = _sum(m, values, taken, width, label)
+                if values[0].shape().signed:
+                    added = added.as_signed()
                 carry = group[-1].carry
                 above.append(
                     _Term(
@@ -225,10 +250,17 @@ class DotProductComponent(wiring.Component):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Term:
-    """A signed number, and a bit that is still to be added to it."""
+    """A number, signed unless signs are deferred, and a bit that is still to be added to it."""
 
     value: Value
     carry: Value | None
+
+
+def _added(unit: ProductUnit) -> Value:
+    """A lane's product, but for its carry."""
+    if not unit.subtracts:
+        return unit.value
+    return unit.value ^ unit.negative.replicate(len(unit.value))
 
 
 def _sum(m: Module, values: tuple[Value, ...], carry: Value | None, width: int, name: str) -> Value:

@@ -1,4 +1,4 @@
-"""An array multiplier of a weight's magnitude: the sign is left to the sum's adder."""
+"""Multipliers of a weight's magnitude: the sign is left to the sum's adder."""
 
 from __future__ import annotations
 
@@ -6,17 +6,40 @@ from amaranth.hdl import Cat, Module, Signal, Value
 
 from rtl.mac.parameters import MacParameters
 from rtl.mac.product import Operands, ProductUnit
+from rtl.mac.signs import of_complement
 
-__all__ = ["MagnitudeRows", "add_shifted_rows", "reset_row"]
+__all__ = ["DirectMagnitude", "MagnitudeRows", "add_shifted_rows", "reset_row"]
 
 
-class MagnitudeRows(ProductUnit):
-    """Rows that the magnitude's bits, inverted, reset, summed in a tree.
+class _OfMagnitude(ProductUnit):
+    """The magnitude of a product, and the sign beside it: the adder subtracts where that is 1.
 
-    The sign goes along: the adder subtracts where it is 1.
+    Where signs are deferred, a negative weight meets the activation's complement.
     """
 
-    subtracts = True
+    _subtracts = True
+
+    @classmethod
+    def excess(cls, mac: MacParameters, code: int) -> int:
+        """Of the complement."""
+        return of_complement(mac, code)
+
+
+class DirectMagnitude(_OfMagnitude):
+    """Activation times magnitude as the synthesis tool builds it; the bits come inverted."""
+
+    def build(self, m: Module, taken: Operands) -> None:
+        """Multiply."""
+        weight = taken.weight
+        activation = self.complemented(taken.activation, weight[-1])
+        m.d.comb += [
+            self.value.eq(activation * ~weight[:-1]),
+            self.negative.eq(weight[-1]),
+        ]
+
+
+class MagnitudeRows(_OfMagnitude):
+    """Rows that the magnitude's bits, inverted, reset, summed in a tree. The sign goes along."""
 
     @classmethod
     def latency_of(cls, mac: MacParameters) -> int:
@@ -30,9 +53,11 @@ class MagnitudeRows(ProductUnit):
 
     def build(self, m: Module, taken: Operands) -> None:
         """Sum the rows, and let the sign keep pace with them."""
-        activation, weight = taken.activation, taken.weight
+        weight = taken.weight
+        activation = self.complemented(taken.activation, weight[-1])
         rows: list[Value] = [
-            reset_row(m, activation, bit, f"row{i}") for i, bit in enumerate(weight[:-1])
+            reset_row(m, activation, bit, f"row{i}", resets=self._resets)
+            for i, bit in enumerate(weight[:-1])
         ]
         sign = Signal(name="row_sign")
         m.d.sync += sign.eq(weight[-1])
@@ -49,8 +74,8 @@ class MagnitudeRows(ProductUnit):
         m.d.comb += [self.value.eq(rows[0]), self.negative.eq(negative)]
 
 
-def reset_row(m: Module, activation: Value, bit: Value, name: str) -> Signal:
-    """The activation in a register that the bit resets, and nothing else does.
+def reset_row(m: Module, activation: Value, bit: Value, name: str, *, resets: bool) -> Signal:
+    """The activation in a register that the bit resets.
 
     Parameters
     ----------
@@ -62,8 +87,10 @@ def reset_row(m: Module, activation: Value, bit: Value, name: str) -> Signal:
         Where it is 1, the register takes 0.
     name : str
         The register's.
+    resets : bool
+        Whether the circuit's reset does, too.
     """
-    row = Signal(activation.shape(), name=name, reset_less=True)
+    row = Signal(activation.shape(), name=name, reset_less=not resets)
     m.d.sync += row.eq(activation)
     with m.If(bit):
         m.d.sync += row.eq(0)

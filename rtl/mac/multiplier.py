@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
@@ -11,6 +11,7 @@ from rtl.mac.codes import Codes
 from rtl.mac.magnitude_rows import add_shifted_rows, reset_row
 from rtl.mac.parameters import MacParameters, term_table
 from rtl.mac.product import Operands, ProductUnit
+from rtl.mac.signs import of_sign_bit, of_sign_row, raised_by
 
 __all__ = [
     "ArrayMultiplier",
@@ -21,29 +22,60 @@ __all__ = [
 ]
 
 
-class DirectMultiplier(ProductUnit):
+class _TwosComplement(ProductUnit):
+    """A unit whose product is a word of two's complement.
+
+    Where signs are deferred, the word's sign bit stands above a negative weight's product of 0
+    alone.
+    """
+
+    @classmethod
+    def excess(cls, mac: MacParameters, code: int) -> int:
+        """Of the sign bit."""
+        return of_sign_bit(mac, code)
+
+    def finish(self, m: Module, product: Value, negative: Value) -> None:
+        """Drive `value` from the product and the weight's sign."""
+        if not self._mac.defers:
+            m.d.comb += self.value.eq(product)
+            return
+        word = Signal(self.value.shape(), name="word")
+        m.d.comb += [word.eq(product), self.value.eq(Cat(word[:-1], word[-1] ^ negative))]
+
+
+class DirectMultiplier(_TwosComplement):
     """``activation * weight`` as the synthesis tool builds it."""
 
     def build(self, m: Module, taken: Operands) -> None:
         """Multiply."""
         activation, weight = taken.activation, taken.weight
-        m.d.comb += self.value.eq(activation * weight.as_signed())
+        self.finish(m, activation * weight.as_signed(), weight[-1])
 
 
 class TableMultiplier(ProductUnit):
     """A table of all products."""
 
+    @classmethod
+    def excess(cls, mac: MacParameters, code: int) -> int:
+        """As small as it can be."""
+        return of_sign_row(mac, code)
+
     def build(self, m: Module, taken: Operands) -> None:
         """Look the product up."""
         activation, weight = taken.activation, taken.weight
-        width = len(activation)
+        width, mac = len(activation), self._mac
+        raised, excess = (
+            (raised_by(mac, "activation"), self.excesses(mac))
+            if mac.defers
+            else (0, dict.fromkeys(mac.weight_codes, 0))
+        )
         with m.Switch(Cat(activation, weight)):
-            for (value, code), (term,) in term_table(self._mac).items():
-                with m.Case(code << width | value & (1 << width) - 1):
-                    m.d.comb += self.value.eq(term)
+            for (value, code), (term,) in term_table(mac).items():
+                with m.Case(code << width | value + raised & (1 << width) - 1):
+                    m.d.comb += self.value.eq(term + excess[code])
 
 
-class BoothMultiplier(ProductUnit):
+class BoothMultiplier(_TwosComplement):
     """Radix-4 Booth: half as many partial products as the weight has bits."""
 
     @classmethod
@@ -59,7 +91,7 @@ class BoothMultiplier(ProductUnit):
             self.step(m, self._digit(m, activation, bits[i : i + 3]), f"digit{i}") << i
             for i in range(0, len(weight), 2)
         ]
-        m.d.comb += self.value.eq(reduce(add, partial))
+        self.finish(m, reduce(add, partial), self.step(m, weight[-1], "digits_sign"))
 
     @staticmethod
     def _digit(m: Module, activation: Signal, bits: Value) -> Value:
@@ -82,8 +114,13 @@ class RowMultiplier(ProductUnit):
 
     Every bit of the weight has a copy of the activation that it resets; the copies are summed in
     a tree, neighbors first, so that each adder is as short as it can be. The sign bit's copy is
-    subtracted.
+    subtracted; where signs are deferred, it is of the activation's complement, and added.
     """
+
+    @classmethod
+    def excess(cls, mac: MacParameters, code: int) -> int:
+        """Of the complement."""
+        return of_sign_row(mac, code)
 
     @classmethod
     def latency_of(cls, mac: MacParameters) -> int:
@@ -99,13 +136,16 @@ class RowMultiplier(ProductUnit):
         """Sum the rows."""
         activation, weight = taken.activation, taken.weight
         is_inverted = self._mac.codes is Codes.INVERTED
-        make_row, add_rows = (reset_row, _add_upper_bits) if is_inverted else (_row, _add_neighbors)
+        make_row = partial(reset_row, resets=self._resets) if is_inverted else _row
+        add_rows = _add_upper_bits if is_inverted else _add_neighbors
         rows: list[Value] = []
         for i, bit in enumerate(weight):
-            rows.append(make_row(m, activation, bit, f"row{i}"))
+            is_complement = self._mac.defers and i == len(weight) - 1
+            rows.append(make_row(m, ~activation if is_complement else activation, bit, f"row{i}"))
         level = 0
         while len(rows) > 1:
-            rows = add_rows(rows, 1 << level, subtract_last=level == _level_of_sign(weight))
+            subtracts = not self._mac.defers and level == _level_of_sign(weight)
+            rows = add_rows(rows, 1 << level, subtract_last=subtracts)
             level += 1
             if len(rows) > 1:
                 rows = [self.step(m, row, f"level{level}_{i}") for i, row in enumerate(rows)]
@@ -116,8 +156,13 @@ class ArrayMultiplier(ProductUnit):
     """The rows of `RowMultiplier`, added one after the other.
 
     Each adder is as wide as a row; a sum's lowest bit is a bit of the product. The sign bit's row
-    comes last and is subtracted.
+    comes last and is subtracted, or added as a complement where signs are deferred.
     """
+
+    @classmethod
+    def excess(cls, mac: MacParameters, code: int) -> int:
+        """Of the complement."""
+        return of_sign_row(mac, code)
 
     @classmethod
     def latency_of(cls, mac: MacParameters) -> int:
@@ -137,16 +182,19 @@ class ArrayMultiplier(ProductUnit):
         done: list[Value] = []
         total: Value = _row(m, factor, bits[0], "row0")
         for index in range(1, len(weight)):
-            row = _row(m, factor, bits[index], f"row{index}")
+            is_last = index == len(weight) - 1
+            is_complement = self._mac.defers and is_last
+            row = _row(m, ~factor if is_complement else factor, bits[index], f"row{index}")
             done, upper = [*done, total[0]], total >> 1
-            if index == len(weight) - 1:
-                total = _minus(upper, row)
+            if is_last:
+                total = upper + row if is_complement else _minus(upper, row)
                 break
             total = self.step(m, upper + row, f"total{index}")
             done = [self.step(m, bit, f"bit{i}_at{index}") for i, bit in enumerate(done)]
             factor = self.step(m, factor, f"activation{index}")
             bits = self.step(m, bits, f"weight{index}")
-        m.d.comb += self.value.eq(Cat(*done, total).as_signed())
+        joined = Cat(*done, total)
+        m.d.comb += self.value.eq(joined if self._mac.defers else joined.as_signed())
 
 
 def _row(m: Module, activation: Value, bit: Value, name: str) -> Signal:

@@ -20,7 +20,7 @@ from rtl.digest import silent_at
 from rtl.lib.cells import Cells
 from rtl.mac.codes import Codes, port_codes
 from rtl.mac.combinations import MAX_PIPELINE, check_combination
-from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
+from rtl.mac.schemes import Accumulation, Clear, MacScheme, Signs, Style
 
 __all__ = [
     "MAX_ACCUMULATOR_BITS",
@@ -83,6 +83,8 @@ class MacParameters(MacDesign):
         Fraction bits of ``post-lut``'s table, 0 to 15.
     codes : Codes, optional
         How weights stand at the port; None: the style's default.
+    signs : Signs
+        When the sign of a weight counts.
     cells : Cells, optional
         Cells of a family of chips that the sums are made of; None: portable Verilog. `on_cells`
         gives a unit that has no use for them as it is.
@@ -106,6 +108,7 @@ class MacParameters(MacDesign):
     segments: int = 1
     lut_fraction_bits: int = 0
     codes: Codes | None = field(default=None, metadata=silent_at(Codes.STORED))
+    signs: Signs = field(default=Signs.IMMEDIATE, metadata=silent_at(Signs.IMMEDIATE))
     cells: Cells | None = field(default=None, metadata=silent_at(None))
 
     def __post_init__(self) -> None:
@@ -115,6 +118,7 @@ class MacParameters(MacDesign):
         sums = self.scheme.accumulations[0] if self.accumulation is None else self.accumulation
         self._set("accumulation", _choice("accumulation", Accumulation, sums))
         self._set("clear", _choice("clear", Clear, self.clear))
+        self._set("signs", _choice("signs", Signs, self.signs))
         codes = self.style_codes[0] if self.codes is None else self.codes
         self._set("codes", _choice("codes", Codes, codes))
         check_range("pipeline", self.pipeline, 0, MAX_PIPELINE)
@@ -144,7 +148,13 @@ class MacParameters(MacDesign):
         """Whether a sum has a choice in front of its adder."""
         if self.accumulation is Accumulation.SHARED:
             return self.clear is not Clear.MASKED
-        return self.codes is Codes.SIGN_MAGNITUDE or self.style is Style.STAGED
+        subtracts = self.codes is Codes.SIGN_MAGNITUDE and not self.defers
+        return subtracts or self.style is Style.STAGED
+
+    @property
+    def defers(self) -> bool:
+        """Whether no product is negative."""
+        return self.signs is Signs.DEFERRED
 
     @property
     def style_codes(self) -> tuple[Codes, ...]:
@@ -152,10 +162,12 @@ class MacParameters(MacDesign):
         match self.style:
             case Style.STAGED:
                 return (Codes.EXPONENT,)
-            case Style.ROWS if self.scheme is MacScheme.SYMMETRIC:
+            case Style.ROWS | Style.DIRECT if self.scheme is MacScheme.SYMMETRIC:
                 return (Codes.SIGN_MAGNITUDE,)
             case Style.ROWS:
                 return (Codes.STORED, Codes.INVERTED, Codes.SIGN_MAGNITUDE)
+            case Style.DIRECT:
+                return (Codes.STORED, Codes.SIGN_MAGNITUDE)
             case _:
                 return (Codes.STORED,)
 
@@ -192,6 +204,7 @@ class MacParameters(MacDesign):
         parts += [self.clear, f"p{self.pipeline}"]
         parts += [f"s{self.segments}"] if self.segments > 1 else []
         parts += [self.codes] if self.codes not in (None, Codes.STORED) else []
+        parts += [self.signs] if self.defers else []
         parts += [self.cells.name] if self.cells else []
         return "_".join(parts).replace("-", "_")
 
@@ -228,6 +241,10 @@ class MacParameters(MacDesign):
             if self.has_pair
             else {"accumulator": "sum of the products"}
         )
+        if self.defers:
+            meanings = {
+                name: f"{meaning}, and the weights' excess" for name, meaning in meanings.items()
+            }
         widths = _widths(self._term_ranges, self.length)
         return tuple(
             Port(name=name, width=width, signed=True, direction=Direction.OUT, meaning=meaning)

@@ -8,17 +8,20 @@ its outputs. What follows must register it.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.lib.delay import register
+from rtl.mac.codes import Codes
 from rtl.mac.combinations import MAX_PIPELINE
 from rtl.mac.parameters import MacParameters, term_table
+from rtl.mac.signs import raised_by
 
-__all__ = ["Operands", "ProductUnit"]
+__all__ = ["Operands", "ProductUnit", "raised"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,17 @@ class Operands:
 class ProductUnit(wiring.Component):
     """One product: ``value + negative``, or ``value`` that is to be subtracted.
 
+    Where signs are deferred ``value`` is all, is never negative, and is too large by `excess`.
+
     It belongs to the odd accumulator where ``odd`` is 1.
+
+    Parameters
+    ----------
+    mac : MacParameters
+        What is multiplied, and how.
+    resets : bool
+        Whether a reset is to leave nothing of a product behind; else it may, where what follows is
+        cleared by starts meanwhile.
 
     Ports
     -----
@@ -52,7 +65,8 @@ class ProductUnit(wiring.Component):
     second : in
         The activation's second code, where `mac` has such.
     value : out, signed
-        The product, or for negative products of some units its bits inverted.
+        The product, or for negative products of some units its bits inverted; unsigned where signs
+        are deferred.
     negative : out, 1
         What is still to be added to `value`: the adder behind has a carry input for it.
     odd : out, 1
@@ -65,28 +79,54 @@ class ProductUnit(wiring.Component):
     Latency is `latency_cyc`; throughput is one product each cycle.
     """
 
-    inverts = False
-    """Whether `negative` can be 1, and is to be added."""
-    subtracts = False
-    """Whether `value` is a magnitude, which `negative` says is to be subtracted."""
+    _inverts = False
+    _subtracts = False
     has_zero = False
     """Whether there is `zero`, which clears what follows; nothing else has to, then."""
 
-    def __init__(self, mac: MacParameters) -> None:
+    def __init__(self, mac: MacParameters, *, resets: bool = False) -> None:
         self._mac = mac
-        terms = [term for terms in term_table(mac).values() for term in terms]
-        limit = max(-min(terms), max(terms))
+        self._resets = resets or not mac.is_reset_by_starts
         ports = {port.name: port for port in mac.ports}
         members = {
             "valid": In(1),
             **{name: In(ports[name].shape) for name in (*mac.operands, "weight")},
-            "value": Out(signed(limit.bit_length() + 1)),
+            "value": Out(self._value_shape()),
             "negative": Out(1),
             "odd": Out(1),
         }
         members |= {"zero": Out(1)} if self.has_zero else {}
         members |= {"doubles": Out(1)} if self.leaves_doubling(mac) else {}
         super().__init__(members)
+
+    def _value_shape(self) -> Shape:
+        terms = [term for terms in term_table(self._mac).values() for term in terms]
+        if not self._mac.defers:
+            limit = max(-min(terms), max(terms))
+            return signed(limit.bit_length() + 1)
+        excess = self.excesses(self._mac)
+        words = (sum(terms) + excess[code] for (_, code), terms in term_table(self._mac).items())
+        return unsigned(max(words).bit_length())
+
+    @property
+    def inverts(self) -> bool:
+        """Whether `negative` can be 1, and is to be added."""
+        return self._inverts and not self._mac.defers
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether `value` is a magnitude, which `negative` says is to be subtracted."""
+        return self._subtracts and not self._mac.defers
+
+    @classmethod
+    def excesses(cls, mac: MacParameters) -> Mapping[int, int]:
+        """What `value` is too large by where signs are deferred, by the weight's code."""
+        return {code: cls.excess(mac, code) for code in mac.weight_codes}
+
+    @classmethod
+    @abstractmethod
+    def excess(cls, mac: MacParameters, code: int) -> int:
+        """The same for one code at the weight's port, whatever the activation is."""
 
     @property
     def latency_cyc(self) -> int:
@@ -111,15 +151,38 @@ class ProductUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Register the operands and hand them to `build`."""
         m = Module()
-        names = (*self._mac.operands, "weight")
-        taken = {name: Signal(getattr(self, name).shape(), name=name) for name in names}
-        m.d.sync += [taken[name].eq(getattr(self, name)) for name in names]
+        given = self.given()
         # With the activation at 0 every product is 0, whatever the weight; but what is unknown at
         # the inputs must not even pass through: in four-state simulation 0 times X is X.
+        idle = dict.fromkeys(given, 0) | {"weight": self._idle_weight}
+        taken = {
+            name: Signal(value.shape(), name=name, init=idle[name]) for name, value in given.items()
+        }
+        m.d.sync += [taken[name].eq(value) for name, value in given.items()]
         with m.If(~self.valid):
-            m.d.sync += [signal.eq(0) for signal in taken.values()]
+            m.d.sync += [signal.eq(idle[name]) for name, signal in taken.items()]
         self.build(m, Operands(**taken))
         return m
+
+    @property
+    def _idle_weight(self) -> int:
+        """What stands for the weight where there is no product: one that is not negative."""
+        is_inverted = self._mac.codes is Codes.INVERTED
+        return (1 << len(self.weight)) - 1 if self._mac.defers and is_inverted else 0
+
+    def given(self) -> Mapping[str, Value]:
+        """The operands at the ports; where signs are deferred, signed activations are raised."""
+        operands = {name: getattr(self, name) for name in (*self._mac.operands, "weight")}
+        if not self._mac.defers:
+            return operands
+        return {
+            name: value if name == "weight" else raised(self._mac, name, value)
+            for name, value in operands.items()
+        }
+
+    def complemented(self, operand: Value, negative: Value) -> Value:
+        """An activation's code, inverted where signs are deferred and the weight is negative."""
+        return operand ^ negative.replicate(len(operand)) if self._mac.defers else operand
 
     def step(self, m: Module, value: Value, name: str) -> Value:
         """`value` through one of the `inner_steps`: a register, or nothing in shorter pipelines."""
@@ -130,3 +193,8 @@ class ProductUnit(wiring.Component):
     @abstractmethod
     def build(self, m: Module, taken: Operands) -> None:
         """Drive the outputs from the registered operands."""
+
+
+def raised(mac: MacParameters, operand: str, code: Value) -> Value:
+    """An activation's code as it comes to a unit that defers signs: unsigned."""
+    return (code.as_unsigned() ^ raised_by(mac, operand))[: len(code)]

@@ -12,7 +12,7 @@ from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from asq_hw.numbers.products import ProductKind
 from asq_hw.numbers.schemes import Scheme
 
-__all__ = ["Accumulation", "Clear", "MacScheme", "Style"]
+__all__ = ["Accumulation", "Clear", "MacScheme", "Signs", "Style"]
 
 
 class Style(StrEnum):
@@ -65,6 +65,16 @@ class Clear(StrEnum):
     IDLE = "idle"
     """The accumulator's register, which the reader sees, is reset in a cycle without a product,
     which has to come before each sum. No gate and no second register."""
+
+
+class Signs(StrEnum):
+    """When the sign of a weight counts."""
+
+    IMMEDIATE = "immediate"
+    """In each product: sums are what they are called."""
+    DEFERRED = "deferred"
+    """At the end: no product is negative, and a sum is too large by what its weights alone tell
+    (`Mac.excess`), which whoever reads or begins it takes off."""
 
 
 _SHIFTERS = (Style.SHIFT, Style.SELECT)
@@ -125,9 +135,13 @@ class MacScheme(StrEnum):
     """Integers: the unit that every other one is measured against."""
     SYMMETRIC = (
         "symmetric",
-        _Declared(grid=schemes.SYMMETRIC, weight_bits=(MIN_BITS, MAX_BITS), styles=(Style.ROWS,)),
+        _Declared(
+            grid=schemes.SYMMETRIC,
+            weight_bits=(MIN_BITS, MAX_BITS),
+            styles=(Style.ROWS, Style.DIRECT),
+        ),
     )
-    """Integers without the lowest one: an array multiplier of the magnitude; the sum subtracts."""
+    """Integers without the lowest one: a multiplier of the magnitude; the sum subtracts."""
     POT = (
         "pot",
         _Declared(

@@ -13,6 +13,7 @@ from asq_hw.numbers.schemes import APOT
 from rtl.mac.parameters import MacParameters, met_by, term_table
 from rtl.mac.product import Operands, ProductUnit
 from rtl.mac.schemes import Style
+from rtl.mac.signs import of_complement, raised_by
 
 __all__ = ["MagnitudeTable", "ShiftUnit"]
 
@@ -23,10 +24,16 @@ class ShiftUnit(ProductUnit):
     Every shift amount has a copy of the activation that is 0 unless the weight has that amount,
     so that the shifter is an OR; APoT adds one such OR for each of its terms. A second code of the
     activation has copies of its own. With style ``shift``
-    the copies are registers that the weight resets, with ``select`` they are AND gates.
+    the copies are registers that the weight resets, with ``select`` they are AND gates. Where signs
+    are deferred, a negative weight's copies are of the activation's complement.
     """
 
-    inverts = True
+    _inverts = True
+
+    @classmethod
+    def excess(cls, mac: MacParameters, code: int) -> int:
+        """Of the complement."""
+        return of_complement(mac, code)
 
     @classmethod
     def latency_of(cls, mac: MacParameters) -> int:
@@ -51,7 +58,7 @@ class ShiftUnit(ProductUnit):
                 assert code is not None
                 which = "second" if shift.of_second else "shift"
                 copy = Signal(code.shape(), name=f"term{term}_{which}{shift.amount}")
-                domain += copy.eq(code)
+                domain += copy.eq(self.complemented(code, weight[-1]))
                 with m.If(~_is_among(index, chosen)):
                     domain += copy.eq(0)
                 copies.append(copy << shift.amount)
@@ -61,13 +68,13 @@ class ShiftUnit(ProductUnit):
     def _finish(self, m: Module, magnitude: Value, index: Value, negative: Value) -> None:
         """Apply the sign, and tell which accumulator the product is for."""
         domain = m.d.sync if self._mac.style is Style.SHIFT else m.d.comb
-        chosen_sign = Signal()
-        domain += chosen_sign.eq(negative)
-        sign = self.step(m, chosen_sign, "shifted_sign")
-        m.d.comb += [
-            self.value.eq(magnitude ^ sign.replicate(len(self.value))),
-            self.negative.eq(sign),
-        ]
+        if self.inverts:
+            chosen_sign = Signal()
+            domain += chosen_sign.eq(negative)
+            sign = self.step(m, chosen_sign, "shifted_sign")
+            magnitude = magnitude ^ sign.replicate(len(self.value))
+            m.d.comb += self.negative.eq(sign)
+        m.d.comb += self.value.eq(magnitude)
         if self._mac.has_pair:
             odd = Signal()
             domain += odd.eq(_is_among(index, _odd_indices(self._mac)))
@@ -78,10 +85,19 @@ class MagnitudeTable(ProductUnit):
     """A table of each activation times each magnitude, inverted where the sign is 1.
 
     With POST this is the paper's unit (Eq. 18): an even power is a shift, which a table of wires
-    costs nothing more than, an odd one a rounded entry.
+    costs nothing more than, an odd one a rounded entry. Where signs are deferred, entries count
+    from that of the smallest activation.
     """
 
-    inverts = True
+    _inverts = True
+
+    @classmethod
+    def excess(cls, mac: MacParameters, code: int) -> int:
+        """Of an inverted entry: an activation and its complement are not rounded alike."""
+        index = code & (1 << mac.weight_grid.stored_bits - 1) - 1
+        (first,) = term_table(mac)[-raised_by(mac, "activation"), index]
+        inverted = (1 << max(_entries(mac).values()).bit_length()) - 1
+        return -first if code == index else first + inverted
 
     @classmethod
     def inner_steps(cls, mac: MacParameters) -> int:
@@ -91,19 +107,27 @@ class MagnitudeTable(ProductUnit):
     def build(self, m: Module, taken: Operands) -> None:
         """Look the magnitude up and apply the sign."""
         activation, weight = taken.activation, taken.weight
-        width, indices = len(activation), 1 << len(weight) - 1
+        width = len(activation)
         magnitude = Signal(self.value.shape())
         with m.Switch(Cat(activation, weight[:-1])):
-            for (value, code), (term,) in term_table(self._mac).items():
-                if code < indices:
-                    with m.Case(code << width | value & (1 << width) - 1):
-                        m.d.comb += magnitude.eq(term)
+            for (value, index), entry in _entries(self._mac).items():
+                with m.Case(index << width | value & (1 << width) - 1):
+                    m.d.comb += magnitude.eq(entry)
         sign = self.step(m, weight[-1], "entry_sign")
-        entry = self.step(m, magnitude, "entry")
-        m.d.comb += [
-            self.value.eq(entry ^ sign.replicate(len(self.value))),
-            self.negative.eq(sign),
-        ]
+        looked_up = self.step(m, magnitude, "entry")
+        m.d.comb += self.value.eq(looked_up ^ sign.replicate(len(self.value)))
+        if self.inverts:
+            m.d.comb += self.negative.eq(sign)
+
+
+def _entries(mac: MacParameters) -> dict[tuple[int, int], int]:
+    """A table's contents, by activation as it comes there and index of the magnitude."""
+    indices = 1 << mac.weight_grid.stored_bits - 1
+    terms = {pair: term for pair, (term,) in term_table(mac).items() if pair[1] < indices}
+    if not mac.defers:
+        return terms
+    raised = raised_by(mac, "activation")
+    return {(q + raised, index): term - terms[-raised, index] for (q, index), term in terms.items()}
 
 
 class _Shift(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtl.mac.codes import Codes
-from rtl.mac.magnitude_rows import MagnitudeRows
+from rtl.mac.magnitude_rows import DirectMagnitude, MagnitudeRows
 from rtl.mac.multiplier import (
     ArrayMultiplier,
     BoothMultiplier,
@@ -23,6 +23,8 @@ __all__ = ["unit_class"]
 def unit_class(mac: MacParameters) -> type[ProductUnit]:
     """The kind of unit that a MAC's scheme and style call for."""
     match mac.style:
+        case Style.DIRECT if mac.codes is Codes.SIGN_MAGNITUDE:
+            return DirectMagnitude
         case Style.DIRECT:
             return DirectMultiplier
         case Style.BOOTH:

@@ -55,7 +55,9 @@ class _DotUnit(Unit):
         *_OF_LAYER,
         operands.ACTIVATION_SIGNED,
         operands.STYLE,
+        operands.CODES,
         operands.ACCUMULATION.with_default(None, "post-split: pair or ordered sums."),
+        operands.SIGNS,
     )
     verify_options = (*options[:2], LANES.with_default(4), *options[3:])
     examples = (
@@ -129,8 +131,15 @@ def _of_layer(given: Given, lanes: int, layer: LayerUnits) -> Mac:
         lut_fraction_bits=layer.product.lut_fraction_bits,
         accumulator_bits=MAX_ACCUMULATOR_BITS,
         style=given["style"],
+        codes=given["codes"],
         accumulation=given["accumulation"],
+        signs=given["signs"],
     )
+    missing = set(layer.layer.weight_codes.reshape(-1).tolist()) - set(mac.weight_codes.values())
+    if missing:
+        raise InputError(
+            f"codes {mac.codes} have no place for weight code {min(missing)} of layer {name}"
+        )
     # What all lanes add in a cycle has to fit, too, whatever the layer's own weights are.
     narrowest = Mac.for_length(lanes, mac).accumulator_bits
     return replace(mac, accumulator_bits=max(width, narrowest))

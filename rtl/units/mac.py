@@ -98,6 +98,7 @@ class _MacUnit(Unit):
         _CLEAR,
         _PIPELINE,
         _SEGMENTS,
+        operands.SIGNS,
         _LUT_FRACTION_BITS,
         _TARGET,
     )
@@ -113,6 +114,7 @@ class _MacUnit(Unit):
         operands.ACCUMULATION,
         _CLEAR,
         _PIPELINE,
+        operands.SIGNS,
         _TARGET,
         _EVERY,
     )

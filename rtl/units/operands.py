@@ -7,7 +7,7 @@ from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from rtl.mac.codes import Codes
 from rtl.mac.design import Mac
 from rtl.mac.parameters import MAX_ACCUMULATOR_BITS
-from rtl.mac.schemes import Accumulation, MacScheme, Style
+from rtl.mac.schemes import Accumulation, MacScheme, Signs, Style
 from rtl.units.option import REQUIRED, Option, default_of
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "CODES",
     "ENCODING",
     "SCHEME",
+    "SIGNS",
     "STYLE",
     "WEIGHT_BITS",
 ]
@@ -90,4 +91,13 @@ ACCUMULATION = Option(
     metavar="A",
     choices=tuple(Accumulation),
     help="post-split: pair, shared or ordered sums.",
+)
+SIGNS = Option(
+    name="signs",
+    flags=("--signs",),
+    type=str,
+    metavar="|".join(Signs),
+    choices=tuple(Signs),
+    default=str(default_of(Mac, "signs")),
+    help="When the sign of a weight counts; see docs/mac.md.",
 )

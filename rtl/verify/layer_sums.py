@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from asq_hw.network.layers import Conv, Linear
+from rtl.mac.design import wrapped
 from rtl.mac.dot_product import DotProduct
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.verify.checks import Check, Method, Outcome, timed
@@ -103,6 +104,8 @@ def _in_chunks(design: DotProduct, layer: Conv | Linear, traced: Traced) -> Iter
 def work_of(design: DotProduct, layer: Conv | Linear, traced: Traced, samples: slice) -> Work:
     """A layer's dot products, lane by lane; what fills the last part up are activations of 0.
 
+    Of a unit with deferred signs, each sum has its weights' excess in it, as its width holds it.
+
     Parameters
     ----------
     design : DotProduct
@@ -119,14 +122,17 @@ def work_of(design: DotProduct, layer: Conv | Linear, traced: Traced, samples: s
         codes["second"] = traced.odd_codes
     split = partial(_in_parts, lanes=design.lanes)
     operands = {name: split(windows(layer, made[samples])) for name, made in codes.items()}
-    weights = layer.weight_codes.astype(np.int64).reshape(layer.out_channels, -1)
-    sums = {
-        port.name: made[samples].reshape(len(made[samples]), layer.out_channels, -1)
-        for port, made in zip(design.outputs, traced.sums, strict=True)
-    }
+    at_port = {stored: code for code, stored in design.mac.weight_codes.items()}
+    codes_of = [at_port[stored] for stored in layer.weight_codes.reshape(-1).tolist()]
+    weights = np.array(codes_of, dtype=np.int64).reshape(layer.out_channels, -1)
     # Which weight stands where an activation is 0 does not matter; it must be one.
-    fill = int(weights[0, 0])
-    return Work(operands=operands, weights=split(weights, fill=fill), sums=sums)
+    parts = split(weights, fill=int(weights[0, 0]))
+    excess = design.excess(parts.reshape(layer.out_channels, -1))
+    sums = {}
+    for port, made in zip(design.outputs, traced.sums, strict=True):
+        exact = made[samples].reshape(len(made[samples]), layer.out_channels, -1)
+        sums[port.name] = wrapped(exact + excess[port.name][:, None], port.width)
+    return Work(operands=operands, weights=parts, sums=sums)
 
 
 def _in_parts(values: Integers, *, lanes: int, fill: int = 0) -> Integers:

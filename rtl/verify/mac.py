@@ -102,7 +102,7 @@ def _overflow(design: MacDesign) -> Outcome:
     fits, full = True, False
     for port in design.outputs:
         low, high = port.range
-        terms = table.terms[port.name]
+        terms = table.exact[port.name]
         smallest, largest = min(0, int(terms.min())), max(0, int(terms.max()))
         fits &= low <= smallest * length and largest * length <= high
         full |= smallest * (length + 1) < low or largest * (length + 1) > high

@@ -30,7 +30,8 @@ class Claim(StrEnum):
     """What is proven of a unit; together they say that it sums the right products."""
 
     PRODUCT = "product"
-    """In any state, a product that begins a sum leaves exactly itself in the accumulator."""
+    """In any state, a product that begins a sum leaves exactly itself in the accumulator, and its
+    weight's excess."""
     SUM = "sum"
     """A product adds to the sum what it would leave there alone; an idle cycle adds nothing."""
 
@@ -136,7 +137,9 @@ class Harness(Elaboratable):
         """The term for accumulator `index`, `latency_cyc` later."""
         port = self._design.outputs[index]
         term = Signal(signed(port.width), name=f"term_{port.name}")
-        m.d.comb += term.eq(self._term(m, index))
+        excess = {code: terms[index] for code, terms in self._design.excess.items()}
+        beside = self._factor(m, excess, f"excess_{port.name}") if any(excess.values()) else 0
+        m.d.comb += term.eq(self._term(m, index) + beside)
         return delay(m, term.as_unsigned(), self._design.latency_cyc, f"wanted_{port.name}")
 
     def _claim_product(self, m: Module, outputs: Mapping[str, Signal]) -> None:

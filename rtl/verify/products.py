@@ -27,12 +27,15 @@ class ProductTable:
         Valid codes at the weight's port.
     operands : dict of int64 (A,) arrays
         By port, every activation: where it has two codes, every pair of them.
+    exact : dict of int64 (W, A) arrays
+        By output port: the product of every weight and activation.
     terms : dict of int64 (W, A) arrays
-        By output port: the term of every weight and activation.
+        What is summed: the product, and what the unit says that a weight adds beside it.
     """
 
     weights: NDArray[np.int64]
     operands: dict[str, NDArray[np.int64]]
+    exact: dict[str, NDArray[np.int64]]
     terms: dict[str, NDArray[np.int64]]
 
     def pairs(self) -> dict[str, NDArray[np.int64]]:
@@ -85,9 +88,14 @@ def products(design: MacDesign) -> ProductTable:
         # A unit with one accumulator for both parts takes even and odd products one after the
         # other; of each code's two terms, one is 0.
         accumulators = accumulators.sum(axis=0, keepdims=True)
-    terms = {port.name: values for port, values in zip(design.outputs, accumulators, strict=True)}
-    weights = np.array(list(design.weight_codes), dtype=np.int64)
-    return ProductTable(weights=weights, operands=operands, terms=terms)
+    names = [port.name for port in design.outputs]
+    exact = dict(zip(names, accumulators, strict=True))
+    weights = list(design.weight_codes)
+    excess = np.array([design.excess[code] for code in weights], dtype=np.int64)
+    terms = {name: exact[name] + excess[:, i, None] for i, name in enumerate(names)}
+    return ProductTable(
+        weights=np.array(weights, dtype=np.int64), operands=operands, exact=exact, terms=terms
+    )
 
 
 def _layer(design: MacDesign, codes: NDArray[np.int64]) -> Linear:

@@ -124,7 +124,7 @@ class Work:
         By port of the multiply-accumulate unit: an activation's codes, of each sample, group and
         place of the output.
     weights : int64 (O, parts, lanes)
-        Codes of each channel's weights.
+        Codes of each channel's weights, as they stand at the ports.
     sums : dict of int64 (N, O, P) arrays
         By output port: what must come out.
     """
@@ -145,7 +145,7 @@ class SumsBench:
     Parameters
     ----------
     design : DotProduct
-        The unit; its weights stand at the ports as in a model file.
+        The unit.
     work : Work
         With as many samples as any that will be run.
     folder : Path

@@ -63,7 +63,8 @@ def test_a_constant_that_differs_gives_another_name(changes: dict[str, object]) 
 
 
 ALTERED: tuple[tuple[Design, dict[str, object]], ...] = (
-    (Mac(scheme="uniform"), {"clear": Clear.AHEAD, "style": Style.BOOTH, "layer": "fc"}),
+    (Mac(scheme="uniform"), {"clear": Clear.AHEAD, "signs": "deferred", "layer": "fc"}),
+    (Mac(scheme="pot"), {"style": Style.SELECT}),
     (DotProduct(mac=Mac(scheme="pot"), lanes=2), {"lanes": 3, "mac": Mac(scheme="apot")}),
     (LadderQuantizer(), {"bits": 5, "signed": True, "feature_bits": 17, "step_fraction_bits": 1}),
     (PoolingAccumulator(), {"elements": 49, "multiplier": 5, "shift": 3, "feature_bits": 9}),

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +18,10 @@ from rtl import tools
 from rtl.design import Design, Port, Rows
 from rtl.emit.constraints import constraints
 from rtl.emit.folder import MANIFEST, Emitted, emit
+from rtl.emit.manifest import manifest
 from rtl.emit.vectors import Vectors, row_fields
 from rtl.emit.verilog import to_verilog
+from rtl.mac.design import Mac
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.tools import MissingToolError, find_iverilog, find_verilator, find_yosys
@@ -173,6 +176,17 @@ def test_the_manifest_names_every_file_and_port(emitted: Emitted) -> None:
         for port in document["ports"]
     )
     assert document["vectors"]["operations"] == 50
+
+
+@needs_yosys
+def test_the_manifest_tells_what_deferred_signs_add(tmp_path: Path) -> None:
+    mac = Mac(scheme="pot", weight_bits=2, activation_bits=3, signs="deferred")
+    emitted = emit(mac, tmp_path / "mac", operations=20)
+    document = json.loads((emitted.folder / MANIFEST).read_text(encoding="utf-8"))
+    # Codes 0, 1 and 3 are 0, 1 and -1; the last one meets 7 - q.
+    assert document["excess_by_code"] == {"accumulator": {"0": 0, "1": 0, "3": 7}}
+    assert document["parameters"]["signs"] == "deferred"
+    assert "excess_by_code" not in manifest(replace(mac, signs="immediate"), emitted.vectors, {})
 
 
 def test_the_module_has_the_manifest_s_ports_in_order(emitted: Emitted) -> None:

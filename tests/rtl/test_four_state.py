@@ -7,6 +7,7 @@ before the reset, must never reach a result. One cycle of reset has to be enough
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from rtl.emit.verilog import to_verilog, whole_verilog
 from rtl.mac.codes import Codes
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
-from rtl.mac.schemes import Clear, MacScheme, Style
+from rtl.mac.schemes import Clear, MacScheme, Signs, Style
 from rtl.quantizer.adapter import Adapter
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
@@ -166,14 +167,21 @@ def run(design: Design, folder: Path, verilog: str | None = None, operations: in
 
 
 def forms(scheme: MacScheme) -> Sequence[Mac]:
-    """Every style, code and kind of sums, the pipeline short or, cleared ahead, long."""
+    """Every style, code, kind of sums and signs, the pipeline short or, cleared ahead, long."""
     plain = Mac(scheme=scheme, weight_bits=3, activation_bits=3, accumulator_bits=12)
-    whole = [mac for mac in plain.variants() if mac.segments == 1]
+    whole = [
+        mac
+        for signs in Signs
+        for mac in replace(plain, signs=signs).variants()
+        if mac.segments == 1
+    ]
     chosen: dict[tuple[object, ...], Mac] = {}
     for mac in whole:
         if mac.clear is Clear.IDLE and mac.style not in (scheme.styles[0], Style.STAGED):
             continue  # the product is made as with the other ways to clear
-        key = (mac.style, mac.codes, mac.accumulation, mac.clear)
+        if mac.defers and mac.clear is not Clear.AHEAD:
+            continue  # the same
+        key = (mac.style, mac.codes, mac.accumulation, mac.clear, mac.signs)
         chosen[key] = mac if mac.clear is Clear.AHEAD else chosen.get(key, mac)
     has_zero_free = Encoding.ZERO_FREE in scheme.grid_scheme.encodings
     other = Mac(
@@ -207,8 +215,13 @@ OTHERS: tuple[Design, ...] = (
     Adapter(stages=(STAGE,)),
     *(
         DotProduct(mac=mac, lanes=3)
-        for mac in (Mac(scheme=one, weight_bits=3, accumulator_bits=12) for one in MacScheme)
-        if mac.codes is Codes.STORED
+        for mac in (
+            *(Mac(scheme=one, weight_bits=3, accumulator_bits=12) for one in MacScheme),
+            *(
+                Mac(scheme="uniform", weight_bits=3, codes=codes, signs="deferred")
+                for codes in (Codes.STORED, Codes.INVERTED, Codes.SIGN_MAGNITUDE)
+            ),
+        )
     ),
 )
 

@@ -53,10 +53,29 @@ def two_channels() -> IntegerNetwork:
     )
 
 
-def traced_sums(product: ProductKind) -> tuple[DotProduct, Conv | Linear, Traced]:
-    units = layer_of(two_channels(), "conv", product)
-    design = DOT.design(GIVEN | {"lanes": 4}, units)
+def traced_sums(
+    product: ProductKind, network: IntegerNetwork | None = None, **given: object
+) -> tuple[DotProduct, Conv | Linear, Traced]:
+    units = layer_of(network or two_channels(), "conv", product)
+    design = DOT.design(GIVEN | {"lanes": 4} | given, units)
     return design, units.layer, trace(units, images_for(units.network, 3))
+
+
+def of_integers(scheme: str, lowest: int) -> IntegerNetwork:
+    """A convolution of signed activations, with every 3-bit integer from the lowest on."""
+    values = np.array([*range(lowest, 4), 3, -2, lowest])[:9]
+    codes = values & 7 if scheme == "uniform" else np.abs(values) | (values < 0) << 2
+    signed = networks.quantizer(3, 9, signed=True)
+    return networks.network(
+        networks.input_layer(4, 4),
+        networks.conv(
+            np.resize(codes, (1, 1, 3, 3)),
+            scheme=scheme,
+            bits=3,
+            activations=signed,
+            padding=(1, 1),
+        ),
+    )
 
 
 def test_windows_are_what_weights_meet() -> None:
@@ -81,6 +100,41 @@ def test_every_sum_of_a_layer_comes_from_the_verilog(product: ProductKind) -> No
     outcome = run_sums(design, layer, traced, Simulator.ICARUS)
     assert outcome.passed
     assert outcome.cases == len(design.outputs[:1]) * traced.sums[0].size > 60
+
+
+@pytest.mark.parametrize("product", ProductKind)
+def test_deferred_signs_leave_the_weights_excess_in_every_sum(product: ProductKind) -> None:
+    design, layer, traced = traced_sums(product, signs="deferred")
+    assert any(any(terms) for terms in design.mac.excess.values())
+    outcome = run_sums(design, layer, traced, Simulator.ICARUS)
+    assert outcome.passed
+    wrong = replace(traced, sums=(spoiled(traced.sums[0], 5), *traced.sums[1:]))
+    assert ", 1 wrong of " in run_sums(design, layer, wrong, Simulator.ICARUS).detail
+
+
+@pytest.mark.parametrize(
+    ("scheme", "lowest", "given"),
+    [
+        ("symmetric", -3, {}),
+        ("symmetric", -3, {"signs": "deferred"}),
+        ("uniform", -3, {"codes": "sign-magnitude", "signs": "deferred"}),
+        ("uniform", -4, {"codes": "inverted", "style": "rows"}),
+        ("uniform", -4, {"codes": "inverted", "style": "rows", "signs": "deferred"}),
+        ("uniform", -4, {"style": "booth", "signs": "deferred"}),
+    ],
+)
+def test_weights_stand_at_the_ports_in_a_code_of_the_unit(
+    scheme: str, lowest: int, given: dict[str, object]
+) -> None:
+    work = traced_sums(ProductKind.POST_SPLIT, of_integers(scheme, lowest), **given)
+    outcome = run_sums(*work, Simulator.ICARUS)
+    assert outcome.passed
+    assert outcome.cases == 48
+
+
+def test_a_weight_without_a_code_is_named() -> None:
+    with pytest.raises(InputError, match="sign-magnitude have no place for weight code 4 of layer"):
+        traced_sums(ProductKind.POST_SPLIT, of_integers("uniform", -4), codes="sign-magnitude")
 
 
 def spoiled(values: NDArray[np.int64], place: int) -> NDArray[np.int64]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +48,21 @@ def _all_units(**operands):
 UNITS = [
     *_all_units(),
     *_all_units(weight_bits=3, activation_bits=3, activation_signed=True),
+    *_all_units(weight_bits=3, activation_bits=3, signs="deferred"),
+    *_all_units(weight_bits=3, activation_bits=2, activation_signed=True, signs="deferred"),
+    *(
+        Mac(weight_bits=3, activation_bits=2, signs="deferred", **form)
+        for form in (
+            {"scheme": "uniform", "codes": "inverted", "clear": "ahead"},
+            {"scheme": "uniform", "codes": "sign-magnitude", "activation_signed": True},
+            {"scheme": "uniform", "style": "direct", "codes": "sign-magnitude", "pipeline": 0},
+            {"scheme": "post-lut", "encoding": "zero-free", "activation_signed": True},
+            {"scheme": "post-split", "style": "staged", "clear": "ahead", "segments": 3},
+            {"scheme": "post-split", "style": "staged", "accumulation": "shared", "pipeline": 0},
+        )
+    ),
+    Mac(scheme="symmetric", style="direct", segments=2),
+    Mac(scheme="post-dual", style="staged", pipeline=0),
     *(
         Mac(scheme=scheme, weight_bits=3, encoding=encoding, activation_bits=2)
         for scheme in (MacScheme.POT, MacScheme.POST_LUT, MacScheme.POST_SPLIT)
@@ -175,6 +192,88 @@ def test_terms_are_the_real_products(mac):
         assert real == pytest.approx(steps * values[code] / unit, abs=tolerance)
 
 
+def _in_signed_bits(value, bits):
+    return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+
+
+@pytest.mark.parametrize("mac", [mac for mac in UNITS if mac.defers], ids=_ids)
+def test_what_deferred_signs_add_follows_from_the_weights(mac):
+    """Less their weights' excess, sums of the circuit's words are those of real products."""
+    random = np.random.default_rng(11)
+    operands = list(term_table(mac))
+    pairs = np.array(operands)[random.integers(len(operands), size=40)]
+    start = np.arange(40) % 10 == 0
+    inputs = {"start": start.astype(int), **_operands(mac, pairs, random)}
+    sums, _ = _run(mac, inputs, mac.idle_cyc(inputs))
+    exact = replace(mac, signs="immediate", cells=None).reference(inputs)
+    for place, port in enumerate(mac.accumulators):
+        added, total = [], 0
+        for begins, code in zip(start, pairs[:, 1].tolist(), strict=True):
+            total = mac.excess[code][place] + (0 if begins else total)
+            added.append(total)
+        taken_off = sums[:, place] - np.array(added)
+        assert [_in_signed_bits(int(value), port.width) for value in taken_off] == exact[
+            port.name
+        ].tolist()
+    assert any(any(excess) for excess in mac.excess.values())
+
+
+def _page_row(mac):
+    """Which line of the page's table a unit is of."""
+    of_magnitudes = mac.scheme not in ("uniform", "symmetric")
+    if mac.style is Style.TABLE and of_magnitudes:
+        return 3
+    if of_magnitudes or mac.codes == "sign-magnitude":
+        return 0
+    return 2 if mac.style in (Style.DIRECT, Style.BOOTH) else 1
+
+
+@pytest.mark.parametrize(
+    "mac", [mac for mac in UNITS if mac.defers and mac.scheme != "post-lut"], ids=_ids
+)
+def test_what_deferred_signs_add_is_the_page_s(mac):
+    """docs/arithmetic.md, section 10."""
+    page = (Path(__file__).parents[2] / "docs" / "arithmetic.md").read_text(encoding="utf-8")
+    body = page.partition("| the product is made by | what is inverted")[2].partition("\n\n")[0]
+    rows = [line.split(" | ")[2:] for line in body.splitlines()[2:]]
+    assert len(rows) == 4
+    pairs = mac.weight_grid.decode_table()
+    weights = {code: sum(pairs[stored]) for code, stored in mac.weight_codes.items()}
+    for code, weight in weights.items():
+        bits = mac.activation_bits + (met_by(mac, code) == "second")
+        text = rows[_page_row(mac)][weight < 0]
+        text = text.strip(" |").replace("`", "").replace("\N{MINUS SIGN}", "-")
+        values = {"w": weight, "b": bits, "B": mac.weight_bits}
+        values["r"] = (1 << bits - 1) if mac.activation_signed else 0
+        values["k"] = (max(weights.values()) * ((1 << bits) - 1)).bit_length()
+        python = text.replace("\N{MIDDLE DOT}", "*").replace("^", "**")
+        assert sum(mac.excess[code]) == eval(python, {"__builtins__": {}}, values), code
+
+
+def test_deferred_signs_by_hand():
+    # 4 x 4 bits: a negative weight's magnitude meets 15 - q, and adds 15 times itself too much.
+    mac = Mac(scheme="uniform", style="direct", codes="sign-magnitude", signs="deferred")
+    inputs = {
+        "start": np.array([1, 0, 0]),
+        "activation": np.array([3, 5, 15]),
+        "weight": np.array([0b0101, 0b1100, 0b1000]),  # 2, -3 and -7, magnitudes inverted
+    }
+    assert mac.reference(inputs)["accumulator"].tolist() == [6, 6 + 3 * 10, 36 + 7 * 0]
+    assert [mac.excess[code] for code in (0b0101, 0b1100, 0b1000)] == [(0,), (45,), (105,)]
+    # Two's complement: the sign bit's row, which counts 8 times, meets 15 - q.
+    rows = Mac(scheme="uniform", style="rows", signs="deferred")
+    assert [rows.excess[code] for code in (0b0111, 0b1111, 0b1000)] == [(0,), (120,), (120,)]
+    # A word of 8 bits, whose sign bit counts upwards.
+    booth = Mac(scheme="uniform", style="booth", signs="deferred")
+    assert [booth.excess[code] for code in (0b0111, 0b1111)] == [(0,), (128,)]
+    # POST's codes 7 and 15 are 8 and -8, 6 and 14 4 roots of two; signed codes are raised by 8.
+    pair = Mac(scheme="post-split", signs="deferred", activation_signed=True)
+    assert [pair.excess[code] for code in (7, 15, 14)] == [(64, 0), (56, 0), (0, 28)]
+    # An odd power meets the second code of 5 bits.
+    dual = Mac(scheme="post-dual", style="staged", signs="deferred")
+    assert [dual.excess[code] for code in (0b1110, 0b1101)] == [(8 * 15,), (4 * 31,)]
+
+
 def test_sums_wrap_at_their_width_and_begin_at_zero():
     mac = Mac(scheme="uniform", accumulator_bits=8)
     inputs = {
@@ -280,7 +379,16 @@ def test_the_longest_sum_fits_and_the_next_does_not(scheme, bits):
             {"scheme": "pot", "style": "staged", "encoding": "zero-free"},
             "codes exponent are for packed grids, not for zero-free",
         ),
-        ({"scheme": "pot", "style": "staged", "pipeline": 2}, "staged must be 1, not 2"),
+        ({"scheme": "pot", "style": "staged", "pipeline": 2}, "staged must be 0..1, not 2"),
+        ({"scheme": "symmetric", "style": "direct", "pipeline": 2}, "direct must be 0..1, not 2"),
+        (
+            {"scheme": "pot", "signs": "late"},
+            "signs must be one of immediate, deferred",
+        ),
+        (
+            {"scheme": "symmetric", "signs": "deferred", "cells": ECP5_CELLS},
+            "have no use for carry cells",
+        ),
         ({"scheme": "pot", "clear": "idle", "pipeline": 0}, "clear idle needs .* not 0 and 1"),
         (
             {"scheme": "uniform", "style": "serial", "clear": "idle"},
@@ -318,6 +426,8 @@ def test_names_differ_wherever_parameters_do():
         ({"scheme": "post-split", "accumulation": "ordered", "pipeline": 2}, 3),
         ({"scheme": "post-lut", "activation_signed": True}, 2),
         ({"scheme": "post-dual"}, 3),
+        ({"scheme": "symmetric"}, 3),
+        ({"scheme": "uniform", "codes": "inverted"}, 2),
     ],
 )
 def test_dot_products_are_sums_between_the_ends(options, lanes):
@@ -372,8 +482,7 @@ def test_dot_product_latency():
         ({"scheme": "uniform", "accumulator_bits": 8}, 2, "lanes must be at most 1"),
         ({"scheme": "post-split", "accumulation": "shared"}, 2, "not shared"),
         ({"scheme": "uniform", "style": "serial"}, 2, "must not be serial"),
-        ({"scheme": "pot", "style": "staged"}, 2, "must stand in stored codes, not exponent"),
-        ({"scheme": "uniform", "codes": "inverted"}, 2, "must stand in stored codes"),
+        ({"scheme": "pot", "style": "staged"}, 2, "codes .* sign-magnitude, not exponent"),
     ],
 )
 def test_dot_product_refusals(options, lanes, message):

@@ -24,7 +24,7 @@ from rtl.lib.cells import ECP5_CELLS
 from rtl.mac.codes import Codes
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
-from rtl.mac.schemes import Accumulation, Clear, MacScheme, Style
+from rtl.mac.schemes import Accumulation, Clear, MacScheme, Signs, Style
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
@@ -112,6 +112,47 @@ CLEARED = [
     ),
 ]
 
+DEFERRED = [
+    *(
+        Mac(scheme=scheme, weight_bits=3, activation_bits=3, signs=Signs.DEFERRED)
+        for scheme in MacScheme
+    ),
+    *(
+        Mac(
+            scheme=MacScheme.UNIFORM,
+            weight_bits=3,
+            activation_bits=3,
+            activation_signed=True,
+            signs=Signs.DEFERRED,
+            **form,  # type: ignore[arg-type]
+        )
+        for form in (
+            {"style": Style.BOOTH},
+            {"style": Style.SERIAL},
+            {"style": Style.TABLE},
+            {"codes": Codes.INVERTED, "clear": Clear.AHEAD},
+        )
+    ),
+    Mac(
+        scheme=MacScheme.SYMMETRIC,
+        weight_bits=3,
+        activation_bits=3,
+        style=Style.DIRECT,
+        pipeline=0,
+        signs=Signs.DEFERRED,
+    ),
+    Mac(
+        scheme=MacScheme.POST_SPLIT,
+        weight_bits=3,
+        activation_bits=3,
+        style=Style.STAGED,
+        accumulation=Accumulation.SHARED,
+        clear=Clear.IDLE,
+        cells=ECP5_CELLS,
+        signs=Signs.DEFERRED,
+    ),
+]
+
 
 # The oracle's products
 
@@ -150,7 +191,7 @@ def test_post_lut_s_products_are_rounded_one_by_one() -> None:
 @needs_both
 def test_every_product_of_many_units_in_one_program() -> None:
     vectors, terms = {}, 0
-    for mac in [*MACS, *CLEARED]:
+    for mac in [*MACS, *CLEARED, *DEFERRED]:
         table = products(mac)
         rows = table.pairs()
         for name, answers in mac.reference(rows).items():
@@ -219,11 +260,24 @@ def test_a_tool_that_fails_is_a_failed_check_with_its_reason(
 
 
 @needs_yosys
-@pytest.mark.parametrize("mac", [*MACS[:7], SERIAL, *CLEARED], ids=lambda mac: mac.name)
+@pytest.mark.parametrize("mac", [*MACS[:7], SERIAL, *CLEARED, *DEFERRED], ids=lambda mac: mac.name)
 def test_products_and_sums_are_proven_and_their_twins_refuted(mac: MacDesign) -> None:
     checks = MAC.rungs([mac], {}, Effort())[Method.FORMAL]()
     assert [check.name.split()[1] for check in checks[:3]] == ["product", "sum", "overflow"]
     assert [check.detail for check in checks if not check.passed] == []
+
+
+@needs_yosys
+@pytest.mark.parametrize("mac", [DEFERRED[0], DEFERRED[5]], ids=lambda mac: mac.name)
+def test_an_excess_that_is_one_off_is_refuted(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
+    proof = MacProof(design=mac, claim=Claim.PRODUCT)
+    text = to_verilog(mac)
+    stated = dict(mac.excess)
+    code = max(stated)
+    monkeypatch.setattr(
+        Mac, "excess", stated | {code: tuple(each + 1 for each in stated[code])}, raising=True
+    )
+    assert prove(proof, text)[0] is Answer.REFUTED
 
 
 @needs_yosys
@@ -330,7 +384,7 @@ def test_every_mutant_of_a_dot_product_is_killed_or_proven_equivalent() -> None:
 
 
 @needs_both
-@pytest.mark.parametrize("mac", CLEARED[-2:], ids=lambda mac: mac.name)
+@pytest.mark.parametrize("mac", [*CLEARED[-2:], DEFERRED[1], DEFERRED[6]], ids=lambda mac: mac.name)
 def test_every_mutant_of_sums_with_a_choice_is_killed_or_proven_equivalent(mac: Mac) -> None:
     result = mutate(dataclasses.replace(mac, activation_bits=2, accumulator_bits=9), 30)
     assert len(result.killed) > 20

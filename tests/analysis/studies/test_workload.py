@@ -73,6 +73,12 @@ def test_a_unit_sums_the_same_dot_products() -> None:
     assert [sums["even"][-1], sums["odd"][-1]] == [EVEN[1], ODD[1]]
 
 
+def test_a_unit_of_two_codes_is_given_both() -> None:
+    mac = Mac(scheme="post-dual")
+    rows = WORK.vectors(mac).columns
+    assert rows["second"].tolist() == [round(q * ROOT) for q in rows["activation"].tolist()]
+
+
 def test_ordered_sums_begin_anew_with_the_odd_powers() -> None:
     mac = Mac(scheme="post-split", accumulation="ordered")
     vectors = WORK.vectors(mac)
