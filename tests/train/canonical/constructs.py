@@ -802,6 +802,12 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: body(lambda self, x: x * torch.arange(1.0, 5, dtype=torch.float64)[:, None, None]),
         "mul makes float64; keep to float32",
     ),
+    "a choice by a mask": (
+        lambda: body(
+            lambda self, x: self.c(x[:, torch.tensor([True, False, True, False])]), c=conv(2)
+        ),
+        "sym_size has no integer form",
+    ),
     "a constant of more dimensions": (
         lambda: after(lambda self, x: (x.mean((2, 3)) * torch.ones(1, 1, 1, 1)).flatten(1)),
         "mul moves the batch to another dimension",

@@ -69,7 +69,7 @@ class Builder:
     made: list[_Made] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     lost: set[fx.Node] = field(default_factory=set)
-    """Results in which a batch's samples stand elsewhere, and what is made of them."""
+    """Results that are no tensors of a sample each, and what is made of them."""
     tails: dict[fx.Node, Tail] = field(default_factory=dict)
     """What stood behind a result and was left out."""
 
@@ -139,7 +139,9 @@ class Builder:
 
     def _pass_over(self, node: fx.Node) -> None:
         """Let something stand for a result that has no integer form: reading goes on behind it."""
-        batch, *shape = _first_result(node).shape or (0,)
+        found = node.meta["val"]
+        is_tensor = isinstance(found, Tensor | tuple | list)
+        batch, *shape = (is_tensor and _first_result(node).shape) or (0,)
         if batch != self.capture.image.meta["val"].shape[0]:
             self.lost.add(node)
             return
