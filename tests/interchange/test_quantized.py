@@ -194,6 +194,38 @@ def test_maps_and_several_outputs_are_those_of_qonnx(tmp_path: Path) -> None:
             assert off.max() <= 0.1 * 0.2 * 4 + 1e-3 and np.median(off) < 1e-3
 
 
+def behind_softmax(axis: int, *others: str) -> onnx.ModelProto:
+    last = node("Gemm", "f kq", "s", transB=1)
+    nodes = [*HEAD, *RELU, *TAIL[:-1], last, node("Softmax", "s", "y", axis=axis)]
+    return model(nodes, BASE, shape=(1, 2, 6, 5), domains=QONNX, output=["y", *others])
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_softmax_is_left_out_behind_the_only_output(axis: int, tmp_path: Path) -> None:
+    network = load_qonnx(saved(behind_softmax(axis), tmp_path))
+    plain = load_qonnx(saved(changed([*HEAD, *RELU, *TAIL], {}), tmp_path))
+    images = images_of(network, 2)
+    assert oracle.predict(network, images).tolist() == oracle.predict(plain, images).tolist()
+    np.testing.assert_array_equal(real_scores(network, images), real_scores(plain, images))
+
+
+@pytest.mark.parametrize(("axis", "others"), [(0, ""), (1, "a"), (-1, "s")])
+def test_softmax_is_refused_elsewhere(axis: int, others: str, tmp_path: Path) -> None:
+    path = saved(behind_softmax(axis, *others.split()), tmp_path)
+    with pytest.raises(InputError, match="the_y: Softmax is left out behind scores that are the"):
+        load_qonnx(path)
+
+
+def test_normalization_inside_is_of_pixels_alone(tmp_path: Path) -> None:
+    """Real values that a network of integers is given become the integers of its own input."""
+    inside = [node("Sub", "x half", "d"), quant("d", "xq", "sx", "b8")]
+    path = saved(changed([*inside, *HEAD[1:], *RELU, *TAIL], {"half": number(0.5)}), tmp_path)
+    pixels = load_qonnx(path, mean=0.25, std=0.5)
+    assert pixels.images is not None and pixels.images.mean == (0.5, 0.5)
+    with pytest.raises(InputError, match="the_d: Sub of an input that is no pixels .* its mean"):
+        load_qonnx(path, input=InputFormat(bits=8, step=0.25))
+
+
 def one_convolution() -> onnx.ModelProto:
     return described(
         model(
@@ -344,6 +376,13 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
         {"tiny": number(1e-4), "b9": number(9)}, "weights must be signed codes of 8 bits"),
     "nan weights": ([*HEAD, *RELU, *TAIL], {"w": np.full((3, 2, 3, 3), np.nan, F32)},
                     "the_wq: weights must be finite"),
+    "bias of samples": (
+        [*HEAD, *RELU, *TAIL[:-1], node("Gemm", "f kq e", "y", transB=1)],
+        {"e": drawn(*BASE["k"].shape[:1], 1)}, "the_y: bias must be . numbers, not an array of"),
+    "slice twice": (
+        [*HEAD, node("Slice", "a from to axes", "r"), *TAIL],
+        dict(zip(("from", "to", "axes"), np.array([[0, 1], [2, 2], [2, -2]], I64), strict=True)),
+        r"the_r: the axes \[2, -2\] must be named once each"),
     "trunc": (
         [*HEAD, node("Trunc", "a sr zero b8 b4", "r", domain=QUANT_DOMAIN), *TAIL], {},
         r"operators without an integer form: qonnx\.custom_op\.general\.Trunc \(the_r\)"),

@@ -139,19 +139,40 @@ class Two(ByValue):
         return self.layer(x), 2
 
 
+class Aside(ByValue):
+    def forward(self, x: Tensor) -> Tensor:
+        self.layer(x)
+        return torch.relu(x)
+
+
+class Talking(ByValue):
+    def forward(self, x: Tensor) -> Tensor:
+        print("out loud", file=sys.stderr)
+        return self.layer(x).flatten(1)
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         (ByValue(), r"ByValue \(test_check.py:\d+\) cannot be traced: it decides by the values"),
+        (Aside(), "what Aside returns must depend on parameters, and it does not"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(5, 4)), "cannot be traced: a and b must have same"),
         (Two(), "must return tensors, .* and output.1 is int; wrap it in a module"),
         (nn.Sequential(nn.LazyConv2d(4, 3)), "0.weight has no shape yet"),
         (nn.Sequential(nn.Conv2d(3, 4, 3, device="meta")), "0.weight holds no values"),
     ],
 )
-def test_a_network_that_cannot_be_read_is_one_line(model: nn.Module, said: str) -> None:
+def test_a_network_that_cannot_be_read_is_one_line(
+    model: nn.Module, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match=said) as caught:
         asq_hw.check(model, torch.rand(1, 3, 8, 8))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and capfd.readouterr() == ("", "")
+
+
+def test_what_a_network_says_is_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    assert asq_hw.check(Talking(), torch.rand(1, 3, 8, 8)).ok
+    assert "out loud" in capfd.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")

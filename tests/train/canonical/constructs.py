@@ -248,6 +248,10 @@ CONSTRUCTS: dict[str, Callable[[], nn.Module]] = {
     ),
     "depthwise": lambda: body(lambda self, x: self.c(x), c=conv(groups=4)),
     "grouped": lambda: body(lambda self, x: self.c(x), c=conv(groups=2)),
+    "padding=same of what was a vector": lambda: after(
+        lambda self, x: self.c(x.mean((2, 3))[:, :, None, None]).flatten(1),
+        c=conv(4, 5, padding="same"),
+    ),
     "padding=same": lambda: body(lambda self, x: self.c(x), c=conv(padding="same")),
     "padding=valid": lambda: body(lambda self, x: self.c(x), c=conv(padding="valid")),
     "own subclass": lambda: body(lambda self, x: self.c(x), c=OwnConv(4, 4, 3)),
@@ -779,6 +783,34 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "slopes of rows": (
         lambda: body(lambda self, x: self.c(x) * torch.arange(8.0)[:, None], c=conv()),
         "differs within a channel",
+    ),
+    "padding=same of a reshaped map": (
+        lambda: body(lambda self, x: self.c(x.reshape(-1, 4, 4, 16)), c=conv(padding="same")),
+        "a reshape of (4, 8, 8) to (4, 4, 16)",
+    ),
+    "a mean in double precision": (
+        lambda: after(lambda self, x: x.mean((2, 3), dtype=torch.float64)),
+        "mean makes float64; keep to float32",
+    ),
+    "a mean in double precision on the way": (
+        lambda: after(
+            lambda self, x: self.f(x.mean((2, 3), dtype=torch.float64).float()), f=nn.Linear(4, 5)
+        ),
+        "mean makes float64; keep to float32",
+    ),
+    "a constant in double precision": (
+        lambda: body(lambda self, x: x * torch.arange(1.0, 5, dtype=torch.float64)[:, None, None]),
+        "mul makes float64; keep to float32",
+    ),
+    "a choice by a mask": (
+        lambda: body(
+            lambda self, x: self.c(x[:, torch.tensor([True, False, True, False])]), c=conv(2)
+        ),
+        "sym_size has no integer form",
+    ),
+    "a constant of more dimensions": (
+        lambda: after(lambda self, x: (x.mean((2, 3)) * torch.ones(1, 1, 1, 1)).flatten(1)),
+        "mul moves the batch to another dimension",
     ),
     "a constant map": (
         lambda: body(lambda self, x: x + torch.arange(8.0)),

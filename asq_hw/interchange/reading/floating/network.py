@@ -99,8 +99,8 @@ class _Builder:
         operator = OPERATORS.get(node.operator)
         if operator is None:
             raise node.refused(f"{node.operator} of maps has no integer form")
-        if (named := self.sizes & set(node.inputs)) and node.operator != "Reshape":
-            raise node.refused(f"{min(named)!r}, the size of a batch, must not be computed with")
+        if named := self.sizes & set(node.inputs):
+            self._check_sizes(node, min(named))
         module = operator(Call(node=node, graph=self.source, inputs=inputs))
         node.check_all_read()
         tensors = [one for one in inputs if isinstance(one, Tensor)]
@@ -109,6 +109,13 @@ class _Builder:
         self.root.add_module(target, module)
         arguments = tuple(self.nodes[name] for name in node.inputs if name in self.nodes)
         self.nodes[node.output] = self.made.call_module(target, arguments)
+
+    def _check_sizes(self, node: Node, name: str) -> None:
+        """Make sure that a batch's size, written as 0, is what a map keeps where it is reshaped."""
+        if node.operator != "Reshape":
+            raise node.refused(f"{name!r}, the size of a batch, must not be computed with")
+        if (self.constants[name].reshape(-1)[1:] == 0).any():
+            raise node.refused(f"{name!r} must keep the images of a batch first")
 
     def _input(self, name: str) -> Constant | Tensor | None:
         if not name:

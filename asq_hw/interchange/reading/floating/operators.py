@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asq_hw.interchange.reading.bias import bias_of
 from asq_hw.interchange.reading.dropout import check_dropout
 from asq_hw.interchange.reading.floating.call import Call
 from asq_hw.interchange.reading.floating.modules import Function, WithConstant, clamped
@@ -37,7 +38,7 @@ def _linear(call: Call) -> nn.Module:
     if weight.dim() != 2 or call.shape[-1] != len(weight):
         raise call.node.refused(f"weights {tuple(weight.shape)} do not fit {call.shape}")
     made = nn.Linear(weight.shape[0], weight.shape[1], bias=False)
-    fill(call, made, weight.T.contiguous(), None)
+    fill(made, weight.T.contiguous(), None)
     return made
 
 
@@ -52,11 +53,11 @@ def _gemm(call: Call) -> nn.Module:
         raise node.refused(f"weights {tuple(weight.shape)} do not fit {call.shape}")
     bias = call.constant(2, "bias")
     beta = node.number("beta", 1.0)
-    vector = None if bias is None else call.as_tensor(bias, "bias") * beta
-    if vector is not None and vector.numel() == 1:
-        vector = vector.reshape(-1).expand(len(weight)).clone()
+    vector = None
+    if bias is not None:
+        vector = call.as_tensor(bias_of(node, bias, len(weight)), "bias") * beta
     made = nn.Linear(weight.shape[1], weight.shape[0], bias=vector is not None)
-    fill(call, made, weight.contiguous(), vector)
+    fill(made, weight.contiguous(), vector)
     return made
 
 
@@ -238,6 +239,8 @@ def _slice(call: Call) -> nn.Module:
         steps = call.whole(4, "steps") if has_steps else [1] * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps) or min(steps, default=1) < 1:
         raise node.refused("a slice must have as many starts as ends, and steps from 1 on")
+    if len({axis % rank for axis in axes}) < len(axes):
+        raise node.refused(f"the axes {axes} must be named once each")
     parts: list[Any] = [slice(None)] * rank
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         parts[axis % rank] = slice(*slice(start, end, step).indices(call.shape[axis % rank]))

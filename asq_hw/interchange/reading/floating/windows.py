@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from asq_hw.interchange.reading.bias import bias_of
 from asq_hw.interchange.reading.floating.call import Call
 from asq_hw.interchange.reading.floating.modules import Function, PaddedBefore
 from asq_hw.interchange.reading.windows import Window, window_of
@@ -27,7 +28,8 @@ def convolution(call: Call) -> nn.Module:
         raise call.node.refused(
             f"weights {tuple(weight.shape)} in {groups} groups do not fit {call.shape[1]} channels"
         )
-    bias = None if call.constant(2, "bias") is None else call.weights(2, "bias")
+    given = call.constant(2, "bias")
+    bias = None if given is None else call.as_tensor(bias_of(call.node, given, outputs), "bias")
     made = nn.Conv2d(
         inputs * groups,
         outputs,
@@ -38,33 +40,24 @@ def convolution(call: Call) -> nn.Module:
         groups=groups,
         bias=bias is not None,
     )
-    fill(call, made, weight, bias)
+    fill(made, weight, bias)
     return made if window.padding is not None else PaddedBefore(made, window.sides)
 
 
-def fill(call: Call, layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> None:
+def fill(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> None:
     """Give a layer its weights.
 
     Parameters
     ----------
-    call : Call
-        The node that it is made of, for messages.
     layer : nn.Conv2d or nn.Linear
         Changed in place.
     weight : Tensor of the layer's shape
     bias : Tensor of as many numbers as there are outputs, or None
-
-    Raises
-    ------
-    InputError
-        If there are not as many biases as outputs.
     """
-    if bias is not None and bias.numel() != len(weight):
-        raise call.node.refused(f"bias must be {len(weight)} numbers, not {bias.numel()}")
     with torch.no_grad():
         layer.weight = nn.Parameter(weight)
         if bias is not None:
-            layer.bias = nn.Parameter(bias.reshape(-1))
+            layer.bias = nn.Parameter(bias)
 
 
 def max_pool(call: Call) -> nn.Module:
@@ -74,6 +67,8 @@ def max_pool(call: Call) -> nn.Module:
     window = window_of(call.node, call.shape, call.node.integers("kernel_shape", []))
     ceil = bool(call.node.integer("ceil_mode", 0))
     padding = window.padding
+    if padding is None and ceil and _ceil_matters(call, window):
+        raise call.node.refused("ceil mode with padding on one side has no integer form")
     pool = Function(
         lambda x: functional.max_pool2d(
             x,
@@ -110,8 +105,8 @@ def _ceil_matters(call: Call, window: Window) -> bool:
     left, right, above, below = window.sides
     around = (above + below, left + right)
     return any(
-        (size + border - kernel) % stride
-        for size, border, kernel, stride in zip(
-            call.shape[2:], around, window.kernel, window.stride, strict=True
+        (size + border - (kernel - 1) * distance - 1) % stride
+        for size, border, kernel, distance, stride in zip(
+            call.shape[2:], around, window.kernel, window.dilation, window.stride, strict=True
         )
     )

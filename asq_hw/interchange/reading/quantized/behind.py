@@ -10,6 +10,7 @@ from asq_hw.interchange.reading.quantized.drafts import InputDraft, WeightedDraf
 from asq_hw.interchange.reading.quantized.inputs import Inputs, constant, only_map
 from asq_hw.interchange.reading.quantized.network import Reading
 from asq_hw.interchange.reading.quantized.values import Map
+from asq_hw.network.input_format import PIXELS
 
 __all__ = ["affine", "batch_norm"]
 
@@ -87,6 +88,11 @@ def _scaled(
     if isinstance(draft, WeightedDraft):
         draft.factor, draft.offset = draft.factor * factor, draft.offset * factor + offset
     elif isinstance(draft, InputDraft) and (factor > 0).all():
+        if draft.form != PIXELS:  # real values of which would be taken for those behind it
+            raise node.refused(
+                f"{node.operator} of an input that is no pixels has no integer form; leave it out, "
+                "and give its mean and std"
+            )
         draft.mean, draft.std = draft.mean - offset * draft.std / factor, draft.std / factor
     else:
         raise node.refused(f"{node.operator} must follow a convolution or linear layer")

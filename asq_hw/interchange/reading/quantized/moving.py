@@ -165,6 +165,8 @@ def select(reading: Reading, node: Node, inputs: Inputs) -> Map:
     starts, ends, *rest = given
     axes = rest[0] if rest else list(range(len(starts)))
     steps = rest[1] if len(rest) > 1 else [1] * len(starts)
+    if len({axis % 4 for axis in axes}) < len(axes):
+        raise node.refused(f"the axes {axes} must be named once each")
     own = value.shape
     chosen = [range(size) for size in own]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):

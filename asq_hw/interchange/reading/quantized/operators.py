@@ -83,10 +83,13 @@ def _passed(reading: Reading, node: Node, inputs: Inputs) -> Map:
 
 
 def _last(reading: Reading, node: Node, inputs: Inputs) -> Map:
-    """What keeps the order of scores."""
+    """What keeps the order of scores, which the only output is."""
     value = only_map(node, inputs)
-    if node.output not in reading.graph.outputs or value.rank != 2:
-        raise node.refused(f"{node.operator} is left out behind the scores, and nowhere else")
+    axis = 1 if node.operator == "Sigmoid" else node.integer("axis", 1)
+    if reading.graph.outputs != (node.output,) or value.rank != 2 or axis not in (1, -1):
+        raise node.refused(
+            f"{node.operator} is left out behind scores that are the only output, and nowhere else"
+        )
     return value
 
 

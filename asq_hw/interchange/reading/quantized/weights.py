@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asq_hw.interchange.reading.bias import bias_of
 from asq_hw.interchange.reading.graph import Node
 from asq_hw.interchange.reading.quantized.drafts import PlainDraft, WeightedDraft
 from asq_hw.interchange.reading.quantized.network import Reading
@@ -97,12 +98,10 @@ def _weights(node: Node, given: Fixed | Map | None) -> _Weights:
 
 
 def _bias(node: Node, bias: Fixed, outputs: int) -> NDArray[np.float64]:
-    numbers = bias.values.astype(np.float64).reshape(-1)
-    if numbers.size == 1 and node.operator == "Gemm":
-        numbers = np.repeat(numbers, outputs)
-    if numbers.size != outputs or not np.isfinite(numbers).all():
-        raise node.refused(f"bias must be {outputs} finite numbers, not {numbers.size}")
-    return np.array(numbers)
+    numbers = bias_of(node, bias.values, outputs).astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise node.refused("bias must be finite")
+    return numbers
 
 
 def _windows(reading: Reading, node: Node, value: Map, weights: _Weights) -> tuple[Map, Window]:

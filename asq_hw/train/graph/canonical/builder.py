@@ -68,6 +68,8 @@ class Builder:
     constants: dict[fx.Node, Any] = field(default_factory=dict)
     made: list[_Made] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    lost: set[fx.Node] = field(default_factory=set)
+    """Results that are no tensors of a sample each, and what is made of them."""
     tails: dict[fx.Node, Tail] = field(default_factory=dict)
     """What stood behind a result and was left out."""
 
@@ -80,7 +82,7 @@ class Builder:
         image = self.graph.placeholder("x")
         self.values[self.capture.image] = Value(node=image, base=shape, shape=shape)
         for node in self.capture.graph.nodes:
-            if node.op == "call_function":
+            if node.op == "call_function" and not _makes_nothing(node):
                 self._read(node, rules)
         results = self._results()
         if any(finding.kind is FindingKind.REFUSED for finding in self.findings):
@@ -88,6 +90,9 @@ class Builder:
         return self._finished(results)
 
     def _read(self, node: fx.Node, rules: dict[str, Rule]) -> None:
+        if self.lost & set(node.all_input_nodes):
+            self.lost.add(node)  # what stopped the network before it was told
+            return
         call = Call(self, node)
         try:
             if all(source in self.constants for source in node.all_input_nodes):
@@ -103,12 +108,16 @@ class Builder:
             blamed = call if refusal.node is None else Call(self, refusal.node)
             blamed.note(FindingKind.REFUSED, refusal.what, refusal.remedy)
             if node not in self.constants:
-                self.values[node] = self._unknown(node)
+                self._pass_over(node)
 
     def _made_by(self, call: Call, rules: dict[str, Rule]) -> Value:
         if call.operator not in rules:
             raise Refusal(f"{call.operator} has no integer form")
-        return rules[call.operator](call)
+        value = rules[call.operator](call)
+        if (made := _first_result(call.node).dtype) != torch.float32:
+            name = str(made).removeprefix("torch.")
+            raise Refusal(f"{call.operator} makes {name}", "keep to float32 throughout")
+        return value
 
     def _take_part(self, node: fx.Node, call: Call) -> None:
         """Read one of an operator's results: parts of a map, or the first, which is its value."""
@@ -128,12 +137,16 @@ class Builder:
         args, kwargs = arguments
         return node.target(*args, **kwargs)  # type: ignore[operator]
 
-    def _unknown(self, node: fx.Node) -> Value:
-        """What stands for a result that has no integer form, so that reading goes on behind it."""
-        result = node.meta["val"]
-        shape = tuple((result if isinstance(result, Tensor) else result[0]).shape[1:])
+    def _pass_over(self, node: fx.Node) -> None:
+        """Let something stand for a result that has no integer form: reading goes on behind it."""
+        found = node.meta["val"]
+        is_tensor = isinstance(found, Tensor | tuple | list)
+        batch, *shape = (is_tensor and _first_result(node).shape) or (0,)
+        if batch != self.capture.image.meta["val"].shape[0]:
+            self.lost.add(node)
+            return
         made = self.graph.placeholder(f"unknown_{len(self.findings)}")
-        return Value(node=made, base=shape, shape=shape)
+        self.values[node] = Value(node=made, base=tuple(shape), shape=tuple(shape))
 
     def _shape(self, node: fx.Node) -> Shape:
         return tuple(node.meta["val"].shape[1:])
@@ -148,6 +161,8 @@ class Builder:
         """What computes each node that the network returns."""
         found = {}
         for name, node in self.capture.results.items():
+            if node in self.lost:
+                continue
             if node not in self.values:
                 raise InputError(f"what a network returns must depend on its input, and {name} not")
             try:
@@ -271,8 +286,7 @@ class Call:
         Refusal
             If the result's first dimension is not the batch.
         """
-        result = self.node.meta["val"]
-        shape = tuple((result if isinstance(result, Tensor) else result[0]).shape)
+        shape = tuple(_first_result(self.node).shape)
         batch = self.builder.capture.image.meta["val"].shape[0]
         if not shape or shape[0] != batch:
             raise Refusal(f"{self.operator} moves the batch to another dimension")
@@ -372,6 +386,8 @@ class Call:
         factors, offsets = per_channel(scale, value.shape), per_channel(offset, value.shape)
         if factors is None or offsets is None:
             raise Refusal(f"{self.operator} with a constant that differs within a channel")
+        if value.shape != self.shape:
+            raise Refusal(f"{self.operator} with a constant makes the map larger")
         if bool((factors == 1).all()) and bool((offsets == 0).all()):
             return value
         if value.maker is not None and channels_of(value.maker) == value.shape[0]:
@@ -389,6 +405,18 @@ class Call:
         self.note(FindingKind.REWRITTEN, f"{self.operator} becomes a scale of channels")
         made = self.builder.emit(layer, [value.node], self.place or self.operator)
         return Value(node=made, base=value.base, shape=value.shape, maker=layer)
+
+
+def _makes_nothing(node: fx.Node) -> bool:
+    """Whether a call only makes sure of something, as torch does of types."""
+    return not node.users and node.meta.get("val") is None
+
+
+def _first_result(node: fx.Node) -> Tensor:
+    """What stands for the result of a call, or for the first one."""
+    result = node.meta["val"]
+    first: Tensor = result if isinstance(result, Tensor) else result[0]
+    return first
 
 
 Rule = Callable[[Call], Value]

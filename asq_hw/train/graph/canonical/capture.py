@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import io
+import logging
 import os
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,13 +73,26 @@ def capture(model: nn.Module, example: Tensor) -> Capture:
         is no tensor.
     """
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _quiet():
             warnings.simplefilter("ignore")  # of torch's own making
             program = torch.export.export(model, (example,), strict=False)
             program = program.run_decompositions({})
     except Exception as error:  # the network's own code ran, and can raise anything
         raise InputError(_cannot_be_traced(model, error)) from error
     return _read(program)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from printing what fails, and its graphs: it is told in one line."""
+    before, said = logging.root.manager.disable, io.StringIO()
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stderr(said):
+            yield
+    finally:
+        logging.disable(before)
+    sys.stderr.write(said.getvalue())  # by the network's own code, for nothing failed
 
 
 def evaluated_copy(model: nn.Module) -> nn.Module:

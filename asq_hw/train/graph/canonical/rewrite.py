@@ -58,8 +58,8 @@ def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
     ------
     InputError
         If the network cannot be traced, takes no images, returns what is no tensor, or
-        computes what is not finite; and if what it was rewritten to does not compute the same,
-        which would be a fault of ours.
+        computes what is not finite, or what depends on no parameter; and if what it was rewritten
+        to does not compute the same, which would be a fault of ours.
     """
     images = _checked(example)
     original = evaluated_copy(model)
@@ -68,6 +68,11 @@ def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
         builder = Builder(capture=found, original=original, activations=_Activations(found, images))
         network = builder.build(RULES)
         if network is not None:
+            if next(network.parameters(), None) is None:
+                raise InputError(
+                    f"what {type(model).__name__} returns must depend on parameters, and it does "
+                    "not: nothing can be quantized"
+                )
             _compare(original, network, images, builder)
     return Rewriting(network=network, findings=tuple(builder.findings))
 

@@ -57,6 +57,9 @@ def _padding(
     if given == "valid":
         given = 0
     if given == "same":
+        if not source.is_padded:
+            node = call.builder.plain(source)
+            source = replace(source, node=node, base=source.shape, moved=None)
         rows, columns = ((size - 1) for size in kernel)
         above, below, left, right = source.padding
         more = (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2)
