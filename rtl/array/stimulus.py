@@ -18,7 +18,7 @@ __all__ = ["in_sums"]
 Columns = dict[str, NDArray[np.int64]]
 
 _RARELY = 1 / 64
-"""Marks of a channel in long sums: what it sums up to them is long, too."""
+"""Marks of a channel in sums of many lengths: what it sums up to them is long, too."""
 _MOSTLY = 3 / 4
 
 
@@ -30,10 +30,11 @@ def in_sums(
     activations: Sequence[Port],
     marks: Sequence[Port],
 ) -> Columns:
-    """Random operations as sums of many lengths, then short ones, and sums of one operation.
+    """Random operations as two long sums, sums of many lengths, short ones, and ones of one alone.
 
-    In most of those of many lengths all words of a channel are one of the largest, so that they go
-    through all that accumulators hold, and past it.
+    In the long ones and in most of those of many lengths all words of a channel are one of the
+    largest, so that they go through all that accumulators hold, and past it. A channel's mark comes
+    nowhere in the first, and once, near the end, in the second: what is summed up to it is as long.
 
     Parameters
     ----------
@@ -48,16 +49,19 @@ def in_sums(
     """
     operations = len(rows["last"])
     last = (random.random(operations) < 1 / 8).astype(np.int64)
-    last[operations - operations // 4 :] = 1
-    long, longest = operations // 2, max(1, operations // 10)
+    last[operations - operations // 8 :] = 1
+    long, longest = operations - operations // 4, max(1, operations // 10)
+    first, second = operations // 4, operations // 4 + 3 * operations // 16
     for mark in marks:
         rows[mark.name][:long] = random.random(long) < _RARELY
-    begin = 0
+        rows[mark.name][:second] = 0
+        rows[mark.name][second - second // 100 : second - second // 100 + 1] = 1
+    begin, ends = 0, [first, second]
     while begin < long:
-        end = min(long, begin + int(random.integers(1, longest + 1)))
+        end = ends.pop(0) if ends else min(long, begin + int(random.integers(1, longest + 1)))
         last[begin:end] = 0
         last[end - 1] = 1
-        if random.random() < _MOSTLY:
+        if end <= second or random.random() < _MOSTLY:
             _repeat(array, rows, slice(begin, end), random, activations)
         begin = end
     return rows | {"last": last}
