@@ -209,7 +209,8 @@ def _named(row: Row) -> tuple[str, str]:
         return ArrayKind(row["kind"]).heading, row["dataflow"]
     sums = "" if row["accumulation"] == "single" else f" {row['accumulation']}"
     serial = " serial" if row["cycles_per_product"] != "1" else ""
-    return f"{row['scheme']}{sums}{serial}", row["order"]
+    signs = ", deferred" if row["signs"] == "deferred" else ""
+    return f"{row['scheme']}{sums}{serial}{signs}", row["order"]
 
 
 def _band(values: Iterable[str], form: str) -> str:

@@ -19,6 +19,7 @@ from rtl.targets.target import Target
 __all__ = [
     "best",
     "comparison",
+    "deferred_signs",
     "dot_products",
     "markdown",
     "operands",
@@ -76,6 +77,7 @@ def tables(folder: Path) -> dict[str, str]:
     return {
         "best": best(recoded_rows),
         "recoded": recoded(recoded_rows),
+        "deferred signs": deferred_signs(read(folder / "mac-signs.csv")),
         "iCE40": recoded([row for row in ice40 if row["cycles_per_product"] == "1"]),
         "comparison": comparison(four),
         "speed": speed(four),
@@ -177,11 +179,47 @@ def recoded(rows: Sequence[Row]) -> str:
             if other["scheme"] == "uniform" and int(other["idle_cyc"]) <= int(row["idle_cyc"])
         ]
         over = f"{int(row['luts']) / min(bases):.2f}"
-        named = [_label(row), *(row[key] for key in ("levels", "style", "codes", "made_of"))]
+        keys = ("levels", "style", "codes", "signs", "made_of")
+        named = [_label(row), *(row[key] for key in keys)]
         placed = [row["idle_cyc"], row["luts"], "-" if row["accumulation"] == "ordered" else over]
         lines.append([*named, *placed, row["cells"], f"{float(row['fmax_mhz']):.0f}"])
-    heads = ["scheme", "levels", "product", "weights", "sums made of", "idle cycles"]
+    heads = ["scheme", "levels", "product", "weights", "signs", "sums made of", "idle cycles"]
     return markdown([*heads, "LUTs", "over uniform", "cells", "MHz"], lines, left=1)
+
+
+def deferred_signs(rows: Sequence[Row]) -> str:
+    """Each scheme's smallest unit with signs at once and deferred, no cycle between sums.
+
+    In brackets what deferring saves; last the smaller of both over the smallest uniform one.
+    """
+    steady = [row for row in rows if (row["cycles_per_product"], row["idle_cyc"]) == ("1", "0")]
+    targets = _measured(steady)
+    best: dict[tuple[str, str, str], int] = {}
+    for row in steady:
+        area = int(row["transistors" if row["target"] == "gates" else "luts"])
+        key = (_label(row), row["target"], row["signs"])
+        best[key] = min(area, best.get(key, area))
+    uniform = {
+        target.name: min(
+            area
+            for (label, name, _), area in best.items()
+            if name == target.name and label in ("uniform", "symmetric")
+        )
+        for target in targets
+    }
+    lines = []
+    for label in dict.fromkeys(_label(row) for row in steady):
+        cells = [label]
+        for target in targets:
+            now, later = (best[label, target.name, signs] for signs in ("immediate", "deferred"))
+            over = f"{min(now, later) / uniform[target.name]:.2f}"
+            cells += [str(now), f"{later} ({100 * (later / now - 1):+.0f} %)"]
+            cells.append("-" if label.endswith("ordered") else over)
+        lines.append(cells)
+    heads = ["scheme"]
+    for target in targets:
+        heads += [_area(target), "deferred", "over uniform"]
+    return markdown(heads, lines)
 
 
 def speed(rows: Sequence[Row]) -> str:
@@ -323,7 +361,8 @@ def _said(value: str) -> str:
 
 def _is_plain(row: Row) -> bool:
     choices = [row[key] for key in ("scheme", "style", "clear", "pipeline", "segments")]
-    return choices == ["uniform", "direct", "masked", "1", "1"]
+    choices += [row.get("codes", "stored"), row.get("signs", "immediate")]
+    return choices == ["uniform", "direct", "masked", "1", "1", "stored", "immediate"]
 
 
 def _latency_ns(row: Row) -> float:

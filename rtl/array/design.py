@@ -17,6 +17,7 @@ from rtl.array.circuit import ArrayComponent, operands_cyc, stages
 from rtl.array.join import JOIN_CYC
 from rtl.array.kinds import ArrayKind
 from rtl.array.lanes import ONE_SUM
+from rtl.array.stimulus import in_sums
 from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, Rows
 from rtl.digest import silent_at
 from rtl.lib.cells import Cells
@@ -314,13 +315,10 @@ class Array(Design):
     def stimulus(
         self, random: np.random.Generator, operations: int
     ) -> dict[str, NDArray[np.int64]]:
-        """Long sums, then short ones, and sums of one operation; any channel is read."""
+        """Sums of many lengths, then short ones, and sums of one operation; any channel is read."""
+        codes = [port for port in self._activation_ports() if not port.name.startswith("index")]
         rows = super().stimulus(random, operations)
-        last = (random.random(operations) < 1 / 8).astype(np.int64)
-        last[: operations // 4] = 0
-        last[operations // 4 : operations // 4 + 1] = 1
-        last[operations - operations // 4 :] = 1
-        return rows | {"last": last}
+        return in_sums(self, rows, random, activations=codes, marks=self._marks())
 
 
 def _input(name: str, meaning: str, width: int = 1, values: Sequence[int] | None = None) -> Port:

@@ -175,7 +175,10 @@ def test_emitted_sums_go_through_all_of_the_accumulators_that_are_tried(kind: Ar
     array = built(kind, 2, 1, "portable", accumulator_bits=32)
     rows = array.stimulus(np.random.default_rng(1), DEFAULT_OPERATIONS)
     rows |= {name: np.zeros(DEFAULT_OPERATIONS, dtype=np.int64) for name in array.biases}
-    assert array.reference(rows)["result"].max() >= 1 << 16
+    finished = array.reference(rows)["result"][rows["last"] != 0]
+    # Many of them: a change of a high bit may have come to nothing where one of them ends.
+    assert np.count_nonzero(finished >= 1 << 16) >= 3
+    assert len({value >> 12 & 15 for value in finished.tolist()}) >= 5
 
 
 def test_what_is_ordered_is_gathered_and_nothing_else() -> None:

@@ -116,13 +116,35 @@ def test_the_sentences_on_energy_are_those_of_the_rows() -> None:
         (row for row in units if row["scheme"] == "uniform" and row["target"] == "gates"),
         key=lambda row: float(row["energy_pj"]),
     )
-    assert best["levels"] == "16"
+    assert (best["levels"], best["signs"]) == ("15", "deferred")
+    of_one_sum = energy_band(units, lambda row: row["scheme"] == "post-dual")
+    assert (
+        f"and the dual step {of_one_sum} times. That one has 15 levels and deferred signs" in TEXT
+    )
+    at_once = [row for row in units if row["signs"] == "immediate" and row["target"] == "gates"]
+    least = min(
+        (row for row in at_once if row["scheme"] == "uniform"),
+        key=lambda row: float(row["energy_pj"]),
+    )
+    assert least["levels"] == "16"
     dual, pair = (
         energy_band(arrays, lambda row, kind=kind: row["kind"] == kind)  # type: ignore[misc]
         for kind in (ArrayKind.POST_DUAL, ArrayKind.POST_PAIR)
     )
     assert f"the dual step takes {dual} times the energy of the best uniform array" in TEXT
     assert f"the exact pair {pair} times." in TEXT
+
+
+def test_the_sentence_on_the_energy_of_deferred_signs_is_that_of_the_rows() -> None:
+    least: dict[tuple[str, str, str], dict[str, float]] = {}
+    for row in read(DOCS / "data" / "energy-mac.csv"):
+        if (row["target"], row["seed"]) == ("gates", "1"):
+            by_signs = least.setdefault((row["scheme"], row["accumulation"], row["layer"]), {})
+            energy_pj = float(row["energy_pj"])
+            by_signs[row["signs"]] = min(energy_pj, by_signs.get(row["signs"], energy_pj))
+    saved = [100 * (1 - each["deferred"] / each["immediate"]) for each in least.values()]
+    assert len(saved) == 15
+    assert f"They save {min(saved):.0f} to {max(saved):.0f} % of the [energy]" in TEXT
 
 
 def _energy(kind: str, layer: str, pj: float, over: str, seed: str = "1") -> dict[str, str]:

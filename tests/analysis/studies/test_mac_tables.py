@@ -11,6 +11,7 @@ import pytest
 from analysis.studies.mac_tables import (
     best,
     comparison,
+    deferred_signs,
     dot_products,
     main,
     read,
@@ -95,6 +96,22 @@ def test_the_sentences_below_the_table_of_recoded_units_are_those_of_its_rows():
     assert f"Three placements differ by up to {100 * spread:.0f} %" in text
 
 
+def test_the_sentences_on_deferred_signs_are_those_of_the_rows():
+    text = " ".join((DOCS / "mac.md").read_text(encoding="utf-8").split())
+    least = {}
+    for row in read(DOCS / "data" / "mac-signs.csv"):
+        if (row["cycles_per_product"], row["idle_cyc"]) != ("1", "0"):
+            continue
+        area = int(row["transistors" if row["target"] == "gates" else "luts"])
+        by_signs = least.setdefault((row["target"], row["scheme"], row["accumulation"]), {})
+        by_signs[row["signs"]] = min(area, by_signs.get(row["signs"], area))
+    saved = {key: 100 * (1 - each["deferred"] / each["immediate"]) for key, each in least.items()}
+    gates = [value for (target, *_), value in saved.items() if target == "gates"]
+    assert len(gates) == 9
+    assert f"save {min(gates):.0f} to {max(gates):.0f} % of the transistors" in text
+    assert saved["ecp5", "uniform", "single"] < 0  # "has its signs at once"
+
+
 def test_the_sentences_on_stored_codes_are_those_of_the_rows():
     text = " ".join((DOCS / "mac.md").read_text(encoding="utf-8").split())
     before = {(row["unit"], row["target"]): row for row in read(DOCS / "data" / "mac-4x4.csv")}
@@ -125,7 +142,7 @@ def test_the_sentences_on_stored_codes_are_those_of_the_rows():
 
 
 def test_a_recoded_unit_is_held_against_uniform_ones_of_its_pace():
-    named = {"levels": "15", "codes": "stored", "made_of": "ecp5"}
+    named = {"levels": "15", "codes": "stored", "signs": "deferred", "made_of": "ecp5"}
     rows = [
         _row("uniform", "ecp5", area=40, mhz=200, idle_cyc="0", **named),
         _row("uniform", "ecp5", area=20, mhz=200, idle_cyc="1", **named),
@@ -134,7 +151,28 @@ def test_a_recoded_unit_is_held_against_uniform_ones_of_its_pace():
         _row("post-split", "ecp5", area=9, mhz=200, idle_cyc="0", accumulation="ordered", **named),
     ]
     lines = recoded(rows).splitlines()[2:]
-    assert [line.split(" | ")[7] for line in lines] == ["1.00", "1.00", "0.75", "1.50", "-"]
+    assert [line.split(" | ")[8] for line in lines] == ["1.00", "1.00", "0.75", "1.50", "-"]
+
+
+def test_what_deferring_saves_is_beside_the_same_scheme_s_best_unit():
+    rows = [
+        _row("uniform", "gates", area=100, signs="immediate", idle_cyc="0"),
+        _row("uniform", "gates", area=120, signs="immediate", idle_cyc="0"),
+        _row("uniform", "gates", area=80, signs="deferred", idle_cyc="0"),
+        _row("symmetric", "gates", area=90, signs="immediate", idle_cyc="0"),
+        _row("symmetric", "gates", area=75, signs="deferred", idle_cyc="0"),
+        _row("uniform", "gates", area=5, signs="deferred", idle_cyc="1"),
+        _row("uniform", "gates", area=5, signs="deferred", idle_cyc="0", cycles_per_product="4"),
+        _row("post-split", "gates", area=60, signs="immediate", idle_cyc="0", accumulation="pair"),
+        _row("post-split", "gates", area=90, signs="deferred", idle_cyc="0", accumulation="pair"),
+    ]
+    assert deferred_signs(rows).splitlines() == [
+        "| scheme | transistors | deferred | over uniform |",
+        "| --- | ---: | ---: | ---: |",
+        "| uniform | 100 | 80 (-20 %) | 1.07 |",
+        "| symmetric | 90 | 75 (-17 %) | 1.00 |",
+        "| post-split pair | 60 | 90 (+50 %) | 0.80 |",
+    ]
 
 
 def test_the_best_of_a_class_is_over_the_best_uniform_unit_of_its_pace():
