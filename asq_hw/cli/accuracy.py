@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from asq_hw.cli.output import warn
 from asq_hw.errors import InputError
-from asq_hw.network.input_format import PIXELS, InputFormat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +72,7 @@ def load_for(
         raise InputError(f"limit must be at least 1, not {limit}")
     if is_array_file(data):
         return load_samples(network, data, limit), None
-    if network.input.integers != InputFormat(bits=PIXELS.bits):
+    if not network.input.takes_pixels:
         raise InputError(
             f"{network.name} takes integers of {network.input.bits} bits, which no data set holds: "
             "--data must be a file of an array, .npy"

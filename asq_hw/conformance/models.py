@@ -14,7 +14,6 @@ from asq_hw.conformance import ends, exponents, functions, moves, networks, weig
 from asq_hw.conformance.builders import arbitrary
 from asq_hw.modelfile.file import version_of
 from asq_hw.network.graph import IntegerNetwork
-from asq_hw.network.input_format import PIXELS, InputFormat
 from asq_hw.network.layers import Input
 from asq_hw.numbers.products import Product, ProductKind
 
@@ -83,7 +82,7 @@ def _example(
 ) -> Example:
     network = make()
     source = network.input
-    if source.integers != InputFormat(bits=PIXELS.bits):
+    if not source.takes_pixels:
         images = _integers(source, noise=noise)
         return Example(name=name, shows=shows, network=network, images=images, product=product)
     images = _pixels(source.height, source.width, channels=source.channels, noise=noise)

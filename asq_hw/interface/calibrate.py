@@ -104,13 +104,11 @@ def calibrate(
     facts.changed = quantize_after_training(
         quantized, batches, kept.images, how, earlier=facts.changed
     )
-    facts.images = kept.images()
-    facts.take_shape(facts.images)
+    facts.keep(kept)
 
 
 def _kept(loader: Loader, facts: Prepared, kept: EvenSample, limit: int | None) -> Iterator[Tensor]:
-    """The loader's images, of which a few are kept, and the reach of all."""
+    """The loader's images, of which a few are kept."""
     for images, _ in float_batches(loader, shape=facts.shape, limit=limit):
         kept.add(images)
-        facts.see(images)
         yield images

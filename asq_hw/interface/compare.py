@@ -225,7 +225,7 @@ def compare(
         operations = traced.operations
         runs = _Runs(traced, integers)
         networks: tuple[Watched, Watched] | None = None
-        for images, labels in float_batches(loader, shape=integers.image_shape, limit=limit):
+        for images, labels in float_batches(loader, shape=facts.shape, limit=limit):
             if networks is None:
                 networks = _watched(model, quantized, facts, images, operations)
             pixels = integers_of(images, integers.images)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asq_hw.errors import InputError
-from asq_hw.interface.prepared import CALIBRATION_IMAGES, Prepared, device_of, prepared
+from asq_hw.interface.prepared import CALIBRATION_IMAGES, device_of, prepared
 from asq_hw.train.batch_norm import freeze_batch_norm
 from asq_hw.train.calibration import is_calibrated
 from asq_hw.train.data.loaders import (
@@ -104,7 +104,7 @@ def finetune(
             if frozen_batch_norm:
                 freeze_batch_norm(quantized)
             batches = _labeled(loader, facts.shape, number)
-            seen = batches if kept is None or done else _kept(batches, kept, facts)
+            seen = batches if kept is None or done else _kept(batches, kept)
             rates = _rates(learning_rate, loader, number - 1, epochs)
             done.append(_train(quantized, optimizer, zip(seen, rates, strict=False), number))
             if report is not None:
@@ -112,8 +112,7 @@ def finetune(
     finally:
         quantized.eval()
     if kept is not None:
-        facts.images = kept.images()
-        facts.take_shape(facts.images)
+        facts.keep(kept)
     return done
 
 
@@ -128,12 +127,9 @@ def _rates(highest: float, loader: Loader, epoch: int, epochs: int) -> Iterator[
         yield highest * 0.5 * (1 + math.cos(math.pi * done / epochs))
 
 
-def _kept(
-    batches: Iterator[FloatBatch], sample: EvenSample, facts: Prepared
-) -> Iterator[FloatBatch]:
+def _kept(batches: Iterator[FloatBatch], sample: EvenSample) -> Iterator[FloatBatch]:
     for batch in batches:
         sample.add(batch.images)
-        facts.see(batch.images)
         yield batch
 
 

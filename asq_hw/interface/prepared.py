@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from asq_hw.errors import InputError
+from asq_hw.train.data.loaders import EvenSample
 from asq_hw.train.recipes.quantization import Quantization
 from asq_hw.train.refinement.changes import Change
 
@@ -49,14 +50,11 @@ class Prepared:
     reach: float = 0.0
     changed: dict[str, Change] = field(default_factory=dict)
 
-    def see(self, images: Tensor) -> None:
-        """Note how far the images reach that a network is calibrated with."""
-        self.reach = max(self.reach, float(images.abs().max()))
-
-    def take_shape(self, images: Tensor) -> None:
-        """Note the shape of the images that a network takes, where it is not known yet."""
+    def keep(self, sample: EvenSample) -> None:
+        """Keep a few of the images that a network was calibrated with, and what is known of all."""
+        self.images, self.reach = sample.images(), sample.reach
         if self.shape is None:
-            self.shape = tuple(images.shape[1:])
+            self.shape = tuple(self.images.shape[1:])
 
 
 def attach(model: fx.GraphModule, facts: Prepared) -> None:

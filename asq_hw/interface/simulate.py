@@ -13,10 +13,11 @@ from torch import Tensor
 
 from asq_hw import sim
 from asq_hw.datasets import Dataset, ImageFolder
-from asq_hw.datasets.fitting import DIGEST_LETTERS, ContentDigest
+from asq_hw.datasets.fitting import DIGEST_LETTERS, ContentDigest, fitted
 from asq_hw.errors import InputError
 from asq_hw.interface.network import opened
 from asq_hw.network.graph import IntegerNetwork
+from asq_hw.sim.engine import check_images
 from asq_hw.sim.results import SimulationResult
 from asq_hw.train.data.loaders import Loader, float_batches
 from asq_hw.train.data.pixels import integers_of
@@ -59,7 +60,8 @@ def simulate(
     images : array or tensor of shape (N, C, H, W) or (N, C), data set, or iterable
         Integers: pixels, uint8, or those of the network's input; or in floating point, or from a
         loader like that of `asq_hw.export`, what the network before export takes. That becomes
-        integers in one way, in float32 (`asq_hw.InputFormat.integers`).
+        integers in one way, in float32 (`asq_hw.InputFormat.integers`). A data set's classes are
+        looked up by their names.
     labels : sequence of N integers, optional
         Of pixels: their classes. Data sets and loaders may have their own.
     threads : int, optional
@@ -73,7 +75,7 @@ def simulate(
     Raises
     ------
     InputError
-        If images or labels do not fit the network.
+        If images or labels do not fit the network, or a data set's classes are not its own.
     """
     chosen = opened(network)
     pixels, own = _pixels(chosen, images)
@@ -93,22 +95,41 @@ def simulate(
 def _pixels(network: IntegerNetwork, images: Images) -> tuple[NDArray[Any], object]:
     """Integers as the network takes them, and the labels that come with them."""
     if isinstance(images, Dataset | ImageFolder):
-        whole = images.load() if isinstance(images, ImageFolder) else images
-        return whole.images, whole.labels
+        return _of_dataset(network, images)
     if isinstance(images, Tensor) and not images.is_floating_point():
         images = images.detach().cpu().numpy()
     if isinstance(images, np.ndarray):
         if images.dtype.kind != "f":
-            return images, None
+            return check_images(network, images), None
         images = torch.from_numpy(images.astype(np.float32))
     if network.images is None:
         raise InputError("a network that does not tell its mean and std takes pixels alone")
     found, classes = [], []
-    for batch in float_batches(images, shape=network.image_shape):
+    is_vector = network.image_shape[1:] == (1, 1)  # or maps of one position
+    shape = None if is_vector else network.image_shape
+    for batch in float_batches(images, shape=shape):
         found.append(integers_of(batch.images, network.images))
         classes.append(batch.labels)
     labels = [label.numpy() for label in classes if label is not None]
     return np.concatenate(found), np.concatenate(labels) if labels else None
+
+
+def _of_dataset(
+    network: IntegerNetwork, images: Dataset | ImageFolder
+) -> tuple[NDArray[Any], object]:
+    """A data set's pixels, and its labels as places in the network's classes."""
+    if not network.input.takes_pixels:
+        raise InputError(
+            f"{network.name} takes integers of {network.input.bits} bits, which no data set holds"
+        )
+    own = fitted(images, network.image_shape, network.classes)
+    if not network.classes and len(own.classes) not in (0, network.score_count):
+        raise InputError(
+            f"{own.name} has {len(own.classes)} classes, and {network.name} does not name its own "
+            f"{network.score_count}"
+        )
+    whole = own.load() if isinstance(own, ImageFolder) else own
+    return whole.images, whole.labels
 
 
 def _checked(labels: object, count: int, scores: int) -> NDArray[np.int64] | None:

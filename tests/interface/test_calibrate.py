@@ -125,6 +125,23 @@ def test_a_limit_is_kept_and_no_more_is_asked_for() -> None:
     assert len(quantized.meta["asq_hw"].images) == 12
 
 
+def test_what_is_known_of_images_is_that_of_the_last_calibration() -> None:
+    quantized = asq_hw.prepare(plain(), IMAGES)
+    asq_hw.calibrate(quantized, [IMAGES * 1000])
+    with pytest.raises(InputError, match="batch 1"):
+        asq_hw.calibrate(quantized, [IMAGES * 9000, IMAGES * torch.nan])
+    asq_hw.calibrate(quantized, [IMAGES])
+    again = asq_hw.prepare(plain(), IMAGES)
+    asq_hw.calibrate(again, [IMAGES])
+    steps = [
+        made.images.format.step
+        for network in (quantized, again)
+        if (made := asq_hw.export(network, input=FORMAT)).images is not None
+    ]
+    assert len(steps) == 2 and steps[0] == steps[1]
+
+
+FORMAT = asq_hw.InputFormat(bits=12, signed=True)
 BAD = IMAGES.clone()
 BAD[3, 1, 2, 2] = torch.inf
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import asq_hw
 from asq_hw import oracle
+from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 
 IMAGES = torch.randint(0, 256, (24, 1, 8, 8), generator=torch.Generator().manual_seed(1)) / 255
@@ -339,10 +340,20 @@ def test_a_camera_of_12_bits(tmp_path: Path) -> None:
     net.save(tmp_path / "net.asq")
     result = asq_hw.simulate(tmp_path / "net.asq", pixels)
     assert result.agreement is not None and result.agreement > 0.9  # of these very integers
+    for kind in (np.int64, ">u2", ">i4"):
+        assert asq_hw.simulate(net, pixels.astype(kind)).agreement == result.agreement
     assert np.array_equal(result.scores, asq_hw.simulate(net, images).scores)
     assert asq_hw.load(tmp_path / "net.asq").images == net.images
     first = oracle.run(net, pixels)["input"] * 2.0**-net.input.output.fraction_bits
     assert np.abs(first - images.numpy()).max() < 2.0**-net.input.output.fraction_bits
+
+
+def test_vectors_are_no_maps_of_one_position() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten())
+    q = asq_hw.prepare(model, vectors()[:2, :, None, None])
+    said = r"batch 0 of the loader must hold images of shape \(3, 1, 1\), not \(3,\)"
+    with pytest.raises(InputError, match=said):
+        asq_hw.calibrate(q, [vectors()])
 
 
 def test_values_that_stay_within_a_step_of_it_are_the_nearest() -> None:
@@ -358,11 +369,17 @@ def test_values_that_stay_within_a_step_of_it_are_the_nearest() -> None:
             form.integers(given)
 
 
+BYTES = Dataset(
+    name="x", images=np.ones((2, 3, 1, 1), np.uint8), labels=None, classes=(), mean=0.0, std=1.0
+)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         (vectors() * 4, "steps of 0.0"),
-        (vectors()[:, :2], "batch 0 of the loader must hold images of shape"),
+        (vectors()[:, :2], r"images must be \(N, 3, 1, 1\), not \(40, 2\)"),
+        (BYTES, "Sensor takes integers of 16 bits, which no data set holds"),
         (np.full((1, 3), 1 << 15), r"-32768\.\.32767, not 32768 at \[0, 0, 0, 0\]"),
         (torch.full((2, 3), torch.nan), "must be finite"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,21 @@ def test_overhead_counts_the_adapters(quantized: fx.GraphModule, tmp_path: Path)
     assert asq_hw.overhead("resnet18", [4]).network == "resnet18"
     with pytest.raises(InputError, match="convention must be one of paper, stored, not 'all'"):
         asq_hw.overhead(net, convention="all")
+
+
+def test_classes_of_a_data_set_are_looked_up_by_name(quantized: fx.GraphModule) -> None:
+    labels = np.arange(24) % 4
+    plain = asq_hw.simulate(asq_hw.export(quantized, mean=MEAN, std=STD), PIXELS, labels)
+    net = asq_hw.export(quantized, mean=MEAN, std=STD, classes=NAMES)
+    data = Dataset(
+        name="x", images=PIXELS, labels=3 - labels, classes=NAMES[::-1], mean=0.5, std=0.5
+    )
+    assert 0 < plain.top1 < 1 and asq_hw.simulate(net, data).top1 == plain.top1
+    with pytest.raises(InputError, match="x must have the classes that the network was trained"):
+        asq_hw.simulate(net, replace(data, classes=("a", "b", "c", "e")))
+    few = replace(data, labels=labels % 2, classes=NAMES[:2])
+    with pytest.raises(InputError, match="x has 2 classes, and mine does not name its own 4"):
+        asq_hw.simulate(asq_hw.export(quantized, mean=MEAN, std=STD, name="mine"), few)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,11 @@ class Input(LayerKind):
         return InputFormat(bits=self.bits, signed=self.signed)
 
     @property
+    def takes_pixels(self) -> bool:
+        """Whether these are bytes of 0 to 255, as images have."""
+        return self.integers == InputFormat(bits=PIXELS.bits)
+
+    @property
     def source_names(self) -> tuple[str, ...]:
         """None: it reads pixels."""
         return ()

@@ -48,8 +48,8 @@ def float_batches(
     loader : iterable of batches, or float tensor of shape (N, C, H, W), or (N, C) of vectors
         Nothing of it is changed.
     shape : tuple of int, optional
-        ``(C, H, W)``, or ``(C,)`` or ``(C, 1, 1)`` of vectors, that the images must have; otherwise
-        all must have that of the first.
+        ``(C, H, W)``, or ``(C,)`` of vectors, that the images must have; otherwise all must have
+        that of the first.
     labeled : bool
         Whether labels are needed.
     limit : int, optional
@@ -77,7 +77,7 @@ def float_batches(
             wanted = "labels, as the first has" if first_labeled else "no labels, as the first"
             raise InputError(f"batch {number} of the loader must have {wanted}")
         shape = tuple(images.shape[1:]) if shape is None else shape
-        if tuple(shape) not in (tuple(images.shape[1:]), (*images.shape[1:], 1, 1)):
+        if tuple(shape) != tuple(images.shape[1:]):
             raise InputError(
                 f"batch {number} of the loader must hold images of shape {tuple(shape)}, "
                 f"not {tuple(images.shape[1:])}"
@@ -164,11 +164,14 @@ class EvenSample:
     """
 
     def __init__(self, most: int) -> None:
+        self.reach = 0.0
+        """Largest magnitude of all of them."""
         self.most, self._every, self._seen = most, 1, 0
         self._kept: list[Tensor] = []
 
     def add(self, images: Tensor) -> None:
         """See images ``(N, C, H, W)``."""
+        self.reach = max(self.reach, float(images.abs().max()))
         for image in images:
             if self._seen % self._every == 0:
                 if len(self._kept) == self.most:
