@@ -249,8 +249,9 @@ CONSTRUCTS: dict[str, Callable[[], nn.Module]] = {
     "depthwise": lambda: body(lambda self, x: self.c(x), c=conv(groups=4)),
     "grouped": lambda: body(lambda self, x: self.c(x), c=conv(groups=2)),
     "padding=same of what was a vector": lambda: after(
-        lambda self, x: self.c(x.mean((2, 3))[:, :, None, None]).flatten(1),
+        lambda self, x: self.c(self.f(x.mean((2, 3)))[:, :, None, None]).flatten(1),
         c=conv(4, 5, padding="same"),
+        f=nn.Linear(4, 4),
     ),
     "padding=same": lambda: body(lambda self, x: self.c(x), c=conv(padding="same")),
     "padding=valid": lambda: body(lambda self, x: self.c(x), c=conv(padding="valid")),
