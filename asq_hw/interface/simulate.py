@@ -123,7 +123,8 @@ def _of_dataset(
             f"{network.name} takes integers of {network.input.bits} bits, which no data set holds"
         )
     own = fitted(images, network.image_shape, network.classes)
-    if not network.classes and len(own.classes) not in (0, network.score_count):
+    is_known = network.classes or len(own.classes) in (0, network.score_count)
+    if network.scores is not None and not is_known:
         raise InputError(
             f"{own.name} has {len(own.classes)} classes, and {network.name} does not name its own "
             f"{network.score_count}"
