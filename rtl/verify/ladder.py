@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from amaranth.hdl import (
     Array,
     Cat,
@@ -15,13 +18,16 @@ from amaranth.hdl import (
     unsigned,
 )
 
+from asq_hw.numbers.fixedpoint import SQRT2_MULTIPLIER
+from asq_hw.numbers.odd_codes import ODD_STEP_SHIFT
 from asq_hw.numbers.widths import STEP_BITS
 from rtl.lib.delay import delay
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.ladder import LadderQuantizer
+from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.verify.unit import Bug, Claims, UnitHarness
 
-__all__ = ["LadderHarness", "Loads"]
+__all__ = ["LadderHarness", "Loads", "OddLadderHarness"]
 
 
 class Loads:
@@ -46,9 +52,26 @@ class Loads:
     astray : list of Value
         Whether any of `multiples` is not what they are said to be: each must be 2 D above the
         one before.
+
+    Parameters
+    ----------
+    m : Module
+        Where all this is.
+    design : StepQuantizer
+        Whose steps these are.
+    inputs : mapping of Value
+        What it is given.
+    acting : Value, optional
+        D, where that is not the step that is given.
     """
 
-    def __init__(self, m: Module, design: StepQuantizer, inputs: dict[str, Signal]) -> None:
+    def __init__(
+        self,
+        m: Module,
+        design: StepQuantizer,
+        inputs: Mapping[str, Value],
+        acting: Value | None = None,
+    ) -> None:
         self._design = design
         shape = signed(STEP_BITS + design.bits + 2)
         count = (1 << design.bits) - 1
@@ -60,7 +83,8 @@ class Loads:
             [Signal(shape, name=f"{name}{i + 1}", reset_less=True) for i in range(count)]
             for name in ("multiple", "before")
         )
-        load, step = inputs["load"], inputs["step"]
+        load = inputs["load"]
+        step = inputs["step"] if acting is None else acting
         new = [Signal(shape, name=f"new{i + 1}") for i in range(count)]
         m.d.comb += [
             later.eq(value) for later, value in zip(new, self._chain(new, step), strict=True)
@@ -73,7 +97,7 @@ class Loads:
         with m.Elif(self.rest != 0):
             m.d.sync += self.rest.eq(self.rest - 1)
         ready = (self.rest == 0) & self.loaded
-        allowed = Mux(load, (step != 0) & (ready | ~self.loaded), ready)
+        allowed = Mux(load, (inputs["step"] != 0) & (ready | ~self.loaded), ready)
         self.legal = ~inputs["valid_in"] | allowed | ResetSignal()
         chain = self._chain(self.multiples, self.step)
         pairs = zip(self.multiples, chain, strict=True)
@@ -86,44 +110,68 @@ class Loads:
         first = step - (step << self._design.bits) if lowest < 0 else step
         return [first, *(multiple + (step << 1) for multiple in multiples[:-1])]
 
-    def wrong(self, m: Module, feature: Value, code: Value) -> Value:
-        """Whether `code`, `latency_cyc` later, is not the one of `feature` with the last step."""
+    def wrong(self, m: Module, feature: Value, code: Value, ends: tuple[int, int]) -> Value:
+        """Whether `code`, `latency_cyc` later, is not the one of `feature` with the last step.
+
+        Codes are limited to `ends`.
+        """
         design = self._design
         twice = Cat(Const(0, design.step_fraction_bits + 1), feature).as_signed()
         reached = Cat(twice >= multiple for multiple in self.multiples)
         reached = delay(m, reached, design.latency_cyc, "reached")
-        place = code - design.grid.minimum
-        # Before the first and behind the last, nothing binds.
-        at, above = Array([Const(1), *reached]), Array([*reached, Const(0)])
-        return ~at[place] | above[place]
+        least, (low, high) = design.grid.minimum, ends
+        codes = range(least, design.grid.maximum + 1)
+        # At the lowest and the highest, nothing binds.
+        at = Array(Const(1, 1) if q <= low else reached[q - least - 1] for q in codes)
+        above = Array(Const(0, 1) if q >= high else reached[q - least] for q in codes)
+        place = code - least
+        return (code < low) | (code > high) | ~at[place] | above[place]
 
 
-class LadderHarness(UnitHarness):
-    """For ever, each feature's code is the rule's, for the step before it."""
+class _Harness(UnitHarness):
+    """A unit with a ladder in it.
 
-    def __init__(self, design: LadderQuantizer, bug: Bug | None = None) -> None:
+    Parameters
+    ----------
+    design : StepQuantizer
+        The unit.
+    ladder : LadderQuantizer
+        The ladder.
+    prefix : str
+        Of the names of its registers.
+    bug : Bug, optional
+        Of a twin.
+    """
+
+    def __init__(
+        self, design: StepQuantizer, ladder: LadderQuantizer, prefix: str, bug: Bug | None
+    ) -> None:
         super().__init__(design, bug)
-        self._design = design
-        bits = design.bits
-        self._pause = self.probe("pause", range(design.pause_cyc + 1))
-        self._count = self.probe("count", unsigned(bits))
-        self._multiple = self.probe("multiple", design.multiple_shape)
-        self._step = self.probe("taken", unsigned(STEP_BITS))
+        self._quantizer = design
+        self._design = ladder
+        bits = ladder.bits
+        self._pause = self.probe(f"{prefix}pause", range(ladder.pause_cyc + 1))
+        self._count = self.probe(f"{prefix}count", unsigned(bits))
+        self._multiple = self.probe(f"{prefix}multiple", ladder.multiple_shape)
+        self._step = self.probe(f"{prefix}taken", unsigned(STEP_BITS))
         self._tables = {
-            number: self.probe(_place(number, bits), design.threshold_shape)
+            number: self.probe(f"{prefix}{_place(number, bits)}", ladder.threshold_shape)
             for number in range(1, 1 << bits)
         }
 
-    def claim(self, m: Module) -> Claims:
-        """Codes, and the counters and tables between them."""
-        design = self._design
-        loads = Loads(m, design, self.inputs)
-        taken = self.inputs["valid_in"] & ~self.inputs["load"]
-        valid = delay(m, taken, design.latency_cyc, "taken")
-        code = loads.wrong(m, self.inputs["feature"], self.outputs["code"])
-        wrong = [self.outputs["valid_out"] != valid, valid & code]
+    def _claims(
+        self, m: Module, inputs: Mapping[str, Value], acting: Value | None = None
+    ) -> Claims:
+        """Codes, and the counters and tables between what the ladder is given and them."""
+        loads = Loads(m, self._design, inputs, acting)
+        taken = inputs["valid_in"] & ~inputs["load"]
+        valid = delay(m, taken, self._design.latency_cyc, "taken")
+        port, ends = self._quantizer.code_port, self._quantizer.code_range
+        code = loads.wrong(m, inputs["feature"], self.outputs[port.name], ends)
         return Claims(
-            legal=loads.legal, wrong=wrong, astray=[*loads.astray, *self._astray(m, loads)]
+            legal=loads.legal,
+            wrong=[self.outputs["valid_out"] != valid, valid & code],
+            astray=[*loads.astray, *self._astray(m, loads)],
         )
 
     def _astray(self, m: Module, loads: Loads) -> list[Value]:
@@ -158,6 +206,50 @@ class LadderHarness(UnitHarness):
         least = ((multiple - 1) >> (design.step_fraction_bits + 1)) + 1
         edge = 1 << (design.feature_bits - 1)
         return Mux(least > edge, edge, Mux(least < -edge, -edge, least))
+
+
+class LadderHarness(_Harness):
+    """For ever, each feature's code is the rule's, for the step before it."""
+
+    def __init__(self, design: LadderQuantizer, bug: Bug | None = None) -> None:
+        super().__init__(design, design, "", bug)
+
+    def claim(self, m: Module) -> Claims:
+        """Of the ladder, with the unit's inputs."""
+        return self._claims(m, self.inputs)
+
+
+class OddLadderHarness(_Harness):
+    """The same of odd codes, for the step before them over the root of two.
+
+    The ladder is one cycle behind the inputs, and so is what it must compute; its step is
+    ``floor(D * R2 / 2**16 + 1/2)``.
+    """
+
+    def __init__(self, design: OddLadderQuantizer, bug: Bug | None = None) -> None:
+        super().__init__(design, design.ladder, "ladder.", bug)
+        self._taken = {
+            name: self.probe(f"{name}_taken", self.inputs[name].shape())
+            for name in ("load", "feature", "step")
+        }
+        self._taken["valid_in"] = self.probe("valid_taken", 1)
+
+    def claim(self, m: Module) -> Claims:
+        """Of the ladder, a cycle later, and of its step."""
+        before = {
+            name: Signal(
+                self.inputs[name].shape(), name=f"{name}_before", reset_less=name != "valid_in"
+            )
+            for name in self._taken
+        }
+        m.d.sync += [signal.eq(self.inputs[name]) for name, signal in before.items()]
+        acting = Signal(STEP_BITS, name="acting", reset_less=True)
+        raised = self.inputs["step"] * Const(SQRT2_MULTIPLIER) + (1 << (ODD_STEP_SHIFT - 1))
+        m.d.sync += acting.eq(raised[ODD_STEP_SHIFT:])
+        astray = [self._taken["step"] != acting]
+        astray += [self._taken[name] != before[name] for name in ("valid_in", "load", "feature")]
+        claims = self._claims(m, self._taken | {"step": before["step"]}, acting)
+        return replace(claims, astray=[*astray, *claims.astray])
 
 
 def _place(number: int, bits: int) -> str:

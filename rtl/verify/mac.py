@@ -47,7 +47,7 @@ class MacProof(Proof):
         harness = Harness(self.design, self.claim, self._bug() if twin else None)
         latency = self.design.latency_cyc
         probes = [
-            f"connect -set {signal.name} \\{UNIT}.{register}"
+            f"connect -nounset -set {signal.name} \\{UNIT}.{register}"
             for register, signal in harness.probes.items()
         ]
         prepare = [*probes, "opt -full", "opt_clean"]

@@ -7,10 +7,11 @@ from functools import singledispatch
 from asq_hw.errors import InputError
 from rtl.design import Design, MacDesign
 from rtl.quantizer.ladder import LadderQuantizer
+from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.requantizer import Requantizer
 from rtl.verify.checks import Check
-from rtl.verify.ladder import LadderHarness
+from rtl.verify.ladder import LadderHarness, OddLadderHarness
 from rtl.verify.mac import MacProof
 from rtl.verify.mac_harness import Claim
 from rtl.verify.proofs import Proof, check_proofs
@@ -61,6 +62,19 @@ def _ladder(design: LadderQuantizer) -> tuple[Proof, ...]:
     }
     return tuple(
         UnitProof(part=part, harness=lambda bug: LadderHarness(design, bug), bug=bug)
+        for part, bug in bugs.items()
+    )
+
+
+@proofs_of.register
+def _odd_ladder(design: OddLadderQuantizer) -> tuple[Proof, ...]:
+    bugs = {
+        # Its odd step is 4, that of 7 is 5.
+        Part.STATE: Bug(when={"step": 5, "load": 1}, instead=7),
+        Part.RESULTS: Bug(when={"odd_code": 1}, instead=0),
+    }
+    return tuple(
+        UnitProof(part=part, harness=lambda bug: OddLadderHarness(design, bug), bug=bug)
         for part, bug in bugs.items()
     )
 

@@ -192,6 +192,10 @@ def instantiate(
     )
 
 
+_TOGETHER = 8
+"""Things that registers hold, in one claim."""
+
+
 class Part(StrEnum):
     """The two parts of a proof that a `UnitHarness` is right."""
 
@@ -225,11 +229,12 @@ class UnitProof(Proof):
         return str(self.part)
 
     def setup(self, *, twin: bool) -> Setup:
-        """Probes are connected, and each thing is proven by itself."""
+        """Probes are connected, and things are proven, a few of a state at once."""
         harness = self.harness(self.bug if twin else None)
         module, ports = harness.module()
         probes = [
-            f"connect -set {signal.name} \\{UNIT}.{name}" for name, signal in harness.probes.items()
+            f"connect -nounset -set {signal.name} \\{UNIT}.{name}"
+            for name, signal in harness.probes.items()
         ]
         # What harness and unit both delay becomes one register, stage after stage.
         merges = ["opt_merge -share_all"] * harness.latency_cyc
@@ -240,7 +245,9 @@ class UnitProof(Proof):
         match self.part:
             case Part.STATE:
                 step = "sat -seq 2 -prove-skip 1 -set legal 1 -set-at 1 astray 0 -prove"
-                claims = [f"{step} astray[{i}] 0" for i in range(things)]
+                # Each claim reads the circuit anew, which takes longer than to prove a few things.
+                ends = [(i, min(i + _TOGETHER, things) - 1) for i in range(0, things, _TOGETHER)]
+                claims = [f"{step} astray[{high}:{low}] 0" for low, high in ends]
                 claims[0] = f"{anything}\n{claims[0]}"
                 claims = ["sat -seq 1 -set legal 1 -prove astray 0", *claims]
             case Part.RESULTS:

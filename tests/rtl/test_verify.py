@@ -26,6 +26,7 @@ from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.mac.schemes import Accumulation, Clear, MacScheme, Signs, Style
 from rtl.quantizer.ladder import LadderQuantizer
+from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.quantizer.requantizer import Requantizer
@@ -333,6 +334,7 @@ def test_an_answer_needs_every_case() -> None:
     [
         LadderQuantizer(bits=2, feature_bits=6, step_fraction_bits=1),
         LadderQuantizer(bits=2, signed=True, feature_bits=6),
+        OddLadderQuantizer(bits=2, feature_bits=4, step_fraction_bits=1),
         Requantizer(value_bits=8, multiplier_bits=4, shift=3, bits=6),
         Requantizer(value_bits=6, multiplier_bits=4, shift=3, bits=6, pair=True),
         PoolingAccumulator(feature_bits=6, elements=5, multiplier=13, shift=6),
@@ -355,6 +357,21 @@ def test_a_rounding_that_is_one_off_is_refuted() -> None:
     assert (state.name, results.name) == ("state", "results")
     assert prove(results, text)[0] is Answer.PROVEN
     assert prove(results, wrong)[0] is Answer.REFUTED
+
+
+@needs_yosys
+@pytest.mark.parametrize(
+    ("right", "wrong", "part"),
+    [
+        ("step * 16'hb505", "step * 16'hb504", 0),
+        ("? 3'h4 : code", "? 3'h5 : code", 1),
+    ],
+)
+def test_an_odd_code_of_another_rule_is_refuted(right: str, wrong: str, part: int) -> None:
+    design = OddLadderQuantizer(bits=2, feature_bits=4)
+    text = to_verilog(design)
+    assert text.count(right) == 1
+    assert prove(proofs_of(design)[part], text.replace(right, wrong))[0] is Answer.REFUTED
 
 
 def test_a_unit_without_a_proof_is_refused() -> None:
