@@ -23,7 +23,7 @@ from asq_hw.errors import InputError
 from asq_hw.train.checkpoints.soundness import check_state
 from asq_hw.train.graph.results import mapped, named
 
-__all__ = ["Capture", "capture", "evaluated_copy", "user_sources"]
+__all__ = ["Capture", "capture", "evaluated_copy", "first_result", "makes_nothing", "user_sources"]
 
 _LIBRARIES = (os.path.dirname(torch.__file__), os.path.dirname(os.path.abspath(__file__)))
 
@@ -206,3 +206,15 @@ def user_sources(node: fx.Node) -> Iterator[str]:
         if line.strip().startswith("File ") and not parts[1].startswith(_LIBRARIES):
             number = parts[2].split("line ")[1].split(",")[0]
             yield f"{os.path.basename(parts[1])}:{number}"
+
+
+def makes_nothing(node: fx.Node) -> bool:
+    """Whether a call only makes sure of something, as torch does of types."""
+    return not node.users and node.meta.get("val") is None
+
+
+def first_result(node: fx.Node) -> Tensor:
+    """What stands for the result of a call, or for the first one."""
+    result = node.meta["val"]
+    first: Tensor = result if isinstance(result, Tensor) else result[0]
+    return first

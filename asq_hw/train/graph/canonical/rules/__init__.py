@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asq_hw.train.graph.canonical.builder import Rule
+from asq_hw.train.graph.canonical.call import Rule
 from asq_hw.train.graph.canonical.rules import (
     elementwise,
     functions,

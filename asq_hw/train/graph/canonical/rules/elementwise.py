@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor, fx, nn
 
-from asq_hw.train.graph.canonical.builder import Call, Rule
+from asq_hw.train.graph.canonical.call import Call, Rule
 from asq_hw.train.graph.canonical.findings import FindingKind, Refusal
 from asq_hw.train.graph.canonical.rules.functions import applied, gated, gated_by_itself
 from asq_hw.train.graph.canonical.values import Value, operator_name

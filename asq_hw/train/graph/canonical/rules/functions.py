@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import fx, nn
 
-from asq_hw.train.graph.canonical.builder import Call, Rule
+from asq_hw.train.graph.canonical.call import Call, Rule
 from asq_hw.train.graph.canonical.findings import Refusal
 from asq_hw.train.graph.canonical.values import Value, operator_name, per_channel
 from asq_hw.train.graph.pointwise import is_never_negative

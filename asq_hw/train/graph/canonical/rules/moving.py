@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx
 
-from asq_hw.train.graph.canonical.builder import Call, Rule
+from asq_hw.train.graph.canonical.call import Call, Rule
 from asq_hw.train.graph.canonical.findings import Refusal
 from asq_hw.train.graph.canonical.rules.rearranging import rearranged
 from asq_hw.train.graph.canonical.values import Value

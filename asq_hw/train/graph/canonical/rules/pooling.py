@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from asq_hw.train.graph.canonical.builder import Call, Rule
+from asq_hw.train.graph.canonical.call import Call, Rule
 from asq_hw.train.graph.canonical.findings import Refusal
 from asq_hw.train.graph.canonical.values import Value
 

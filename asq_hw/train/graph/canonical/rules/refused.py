@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asq_hw.train.graph.canonical.builder import Call, Rule
+from asq_hw.train.graph.canonical.call import Call, Rule
 from asq_hw.train.graph.canonical.findings import Refusal
 from asq_hw.train.graph.canonical.values import Value
 

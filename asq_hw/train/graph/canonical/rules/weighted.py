@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asq_hw.train.graph.canonical.builder import Call, Rule
+from asq_hw.train.graph.canonical.call import Call, Rule
 from asq_hw.train.graph.canonical.findings import FindingKind, Refusal
 from asq_hw.train.graph.canonical.values import Value
 
