@@ -10,6 +10,7 @@ from pathlib import Path
 from asq_hw.errors import InputError
 from asq_hw.interchange.library import require_onnx
 from asq_hw.network.graph import IntegerNetwork
+from asq_hw.network.images import ImageSpec, by_channel
 from asq_hw.network.input_format import PIXELS, InputFormat
 from asq_hw.network.names import MAX_NAME_LENGTH
 
@@ -61,27 +62,24 @@ def load_qonnx(
             raise InputError(
                 "it has no Quant nodes: a network in floating point is for asq-hw quantize"
             )
+        channels, height, width = (*graph.shape, 1, 1)[:3]
+        images = ImageSpec(
+            shape=(channels, height, width),
+            mean=by_channel("mean", mean, channels),
+            std=by_channel("std", std, channels),
+            format=input,
+        )
         return to_network(
             graph,
             name=_network_name(path),
-            mean=_by_channel("mean", mean, graph.shape[0]),
-            std=_by_channel("std", std, graph.shape[0]),
+            mean=images.mean,
+            std=images.std,
             classes=classes,
             form=input,
             metadata={"source": "QONNX"},
         )
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-
-
-def _by_channel(key: str, value: float | Sequence[float], channels: int) -> tuple[float, ...]:
-    found = tuple(value) if isinstance(value, Sequence) else (value,) * channels
-    found = found * channels if len(found) == 1 else found
-    if len(found) != channels:
-        raise InputError(f"{key} must be one number for each of {channels} channels")
-    if key == "std" and min(found) <= 0:
-        raise InputError(f"{key} must be positive, not {min(found)!r}")
-    return tuple(map(float, found))
 
 
 def _network_name(path: str | os.PathLike[str]) -> str:

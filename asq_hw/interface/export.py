@@ -14,7 +14,7 @@ from asq_hw.datasets.fitting import ContentDigest
 from asq_hw.errors import InputError
 from asq_hw.interface.network import Network, network_of
 from asq_hw.interface.prepared import CALIBRATION_IMAGES, Prepared, device_of, prepared
-from asq_hw.network.images import ImageSpec
+from asq_hw.network.images import ImageSpec, by_channel
 from asq_hw.network.input_format import PIXELS, InputFormat
 from asq_hw.train.calibration import is_calibrated
 from asq_hw.train.data.loaders import EvenSample, Loader, float_batches
@@ -143,20 +143,11 @@ class _Look:
         channels, height, width = (*shape, 1, 1)[:3]
         return ImageSpec(
             shape=(channels, height, width),
-            mean=_by_channel("mean", 0.0 if self.mean is None else self.mean, channels),
-            std=_by_channel("std", 1.0 if self.std is None else self.std, channels),
+            mean=by_channel("mean", 0.0 if self.mean is None else self.mean, channels),
+            std=by_channel("std", 1.0 if self.std is None else self.std, channels),
             classes=tuple(classes),
             format=self.format,
         )
-
-
-def _by_channel(key: str, value: object, channels: int) -> tuple[float, ...]:
-    """Numbers by channel, of one number, a sequence, an array or a tensor."""
-    try:
-        found = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{key} must be numbers, not {value!r}") from None
-    return tuple(np.broadcast_to(found, channels).tolist() if found.ndim == 0 else found.tolist())
 
 
 def _metadata(facts: Prepared, images: int) -> dict[str, str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from asq_hw.errors import InputError
 from asq_hw.network.input_format import PIXELS, InputFormat
 
-__all__ = ["MAX_CLASS_NAME", "MAX_MAGNITUDE", "ImageSpec", "check_classes"]
+__all__ = ["MAX_CLASS_NAME", "MAX_MAGNITUDE", "ImageSpec", "by_channel", "check_classes"]
 
 MAX_CLASS_NAME = 200
 """Most characters of a class's name."""
@@ -144,6 +144,24 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
 
 def _is_text(name: str) -> bool:
     return all(letter.isprintable() for letter in name)
+
+
+def by_channel(key: str, value: object, channels: int) -> tuple[float, ...]:
+    """Numbers by channel, of one for all or one for each: a number, sequence, array or tensor.
+
+    Raises
+    ------
+    InputError
+        If they are no numbers, or neither one nor as many as there are channels, or not finite.
+    """
+    try:
+        found = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{key} must be numbers, not {value!r}") from None
+    if found.ndim > 1:
+        raise InputError(f"{key} must be one row of numbers, not an array of {found.shape}")
+    numbers = found.reshape(-1).tolist()
+    return _channels(key, numbers * channels if len(numbers) == 1 else numbers, channels)
 
 
 def _channels(key: str, values: Sequence[float], channels: int) -> tuple[float, ...]:

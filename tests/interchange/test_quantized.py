@@ -436,8 +436,11 @@ def test_a_network_in_floating_point_is_sent_to_quantize(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"mean": [0.1, 0.2, 0.3]}, "mean must be one number for each of 1 channels"),
-        ({"std": 0.0}, r"std must be positive, not 0\.0"),
+        ({"mean": [0.1, 0.2, 0.3]}, "mean must hold one number for each of 1 channels, not 3"),
+        ({"std": 0.0}, r"std must be at least 1e-06, not 0\.0"),
+        ({"std": np.ones((1, 1))}, r"std must be one row of numbers, not an array of \(1, 1\)"),
+        ({"mean": "half"}, "mean must be numbers, not 'half'"),
+        ({"mean": np.nan}, "mean must be finite"),
         ({"classes": ["one", "two"]}, "a network of 10 scores must have as many classes"),
     ],
 )
