@@ -224,13 +224,11 @@ def compare(
         traced = _traced(quantized, integers)
         operations = traced.operations
         runs = _Runs(traced, integers)
-        networks: tuple[Watched, Watched] | None = None
+        floating, fake = _watched(model, quantized, facts, operations)
         for images, labels in float_batches(loader, shape=facts.shape, limit=limit):
-            if networks is None:
-                networks = _watched(model, quantized, facts, images, operations)
             pixels = integers_of(images, integers.images)
             x = images.to(device_of(quantized))
-            runs.add(networks[0].values(x), networks[1].values(x), pixels, labels)
+            runs.add(floating.values(x), fake.values(x), pixels, labels)
     return runs.result()
 
 
@@ -251,11 +249,10 @@ def _watched(
     model: nn.Module,
     quantized: nn.Module,
     facts: Prepared,
-    images: Tensor,
     operations: Sequence[Operation],
 ) -> tuple[Watched, Watched]:
     """The floating-point network in the form of the quantized one, and that."""
-    floating = floating_copy(model, images if facts.is_rewritten else None)
+    floating = floating_copy(model, facts.example)
     nodes = [operation.node for operation in operations]
     try:
         return Watched(floating.to(device_of(quantized)).eval(), nodes), Watched(quantized, nodes)

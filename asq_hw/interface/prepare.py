@@ -118,7 +118,7 @@ def prepare(
         name=type(model).__name__,
         how=how,
         shape=None if example is None else tuple(example.shape[1:]),
-        is_rewritten=example is not None,
+        example=None if example is None else example.detach().clone(),
     )
     attach(network, facts)
     return network

@@ -32,8 +32,8 @@ class Prepared:
         Its methods and widths.
     shape : tuple of int or None
         ``(C, H, W)`` of the images that it takes, or ``(C,)`` of vectors; None until that is known.
-    is_rewritten : bool
-        Whether its network was rewritten, or taken as it stood.
+    example : float32 tensor of shape (M, C, H, W) or (M, C), or None
+        With which its network was rewritten; None where that was taken as it stood.
     images : float32 tensor of shape (M, C, H, W) or (M, C), or None
         A few of those that it was calibrated with.
     reach : float
@@ -45,7 +45,7 @@ class Prepared:
     name: str
     how: Quantization
     shape: tuple[int, ...] | None
-    is_rewritten: bool
+    example: Tensor | None
     images: Tensor | None = field(default=None)
     reach: float = 0.0
     changed: dict[str, Change] = field(default_factory=dict)

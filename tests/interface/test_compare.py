@@ -53,6 +53,19 @@ def test_every_number_is_found_a_second_way() -> None:
     assert "integer" in str(found) and str(found).count("\n") == 2 + len(found.layers)
 
 
+def test_a_norm_without_statistics_has_those_of_the_example() -> None:
+    """Whatever images are compared on: they are much darker here."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(6, track_running_stats=False)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(216, 4))
+    images = drawn_pixels(30, seed=4)
+    quantized = asq_hw.prepare(model.eval(), seen(images))
+    asq_hw.calibrate(quantized, [seen(images)])
+    net = asq_hw.export(quantized, mean=MEAN, std=STD)
+    found = asq_hw.compare(model, quantized, net, [seen(images // 8)])
+    assert min(layer.quantized for layer in found.layers) > 20
+
+
 def test_networks_that_are_not_one() -> None:
     quantized = made()
     net = asq_hw.export(quantized, mean=MEAN, std=STD)
