@@ -113,7 +113,14 @@ class Loads:
     def wrong(self, m: Module, feature: Value, code: Value, ends: tuple[int, int]) -> Value:
         """Whether `code`, `latency_cyc` later, is not the one of `feature` with the last step.
 
-        Codes are limited to `ends`.
+        Parameters
+        ----------
+        m : Module
+            Where the answer is made.
+        feature, code : Value
+            What goes in, and what comes out.
+        ends : tuple of int
+            The lowest and the highest code.
         """
         design = self._design
         twice = Cat(Const(0, design.step_fraction_bits + 1), feature).as_signed()
