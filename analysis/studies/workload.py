@@ -30,7 +30,7 @@ Values = NDArray[np.float64]
 
 _ACTIVATION_BITS = 4
 _IMAGES = 20
-_PRODUCTS = 8000
+_PRODUCTS = 32000
 _SCALES = np.geomspace(0.05, 4, 400)
 
 
@@ -259,12 +259,16 @@ def _at_best_scale(weights: Values, levels: Values) -> tuple[Integers, float]:
 def traced_workload(units: LayerUnits, *, seed: int = 1) -> Workload:
     """Dot products of a layer, drawn among all that it makes of some images.
 
+    They are drawn systematically: of all windows of activations, in the order of their sums, every
+    N-th, and of all outputs, in the order of their weights' sums, too. So what little work does is
+    as much like the whole as so many dot products can be.
+
     Parameters
     ----------
     units : LayerUnits
         The layer; weights of a POST grid and unsigned activations, both of 4 bits.
     seed : int
-        Draws other dot products.
+        Draws where the N-th is counted from, and which window meets which output.
 
     Raises
     ------
@@ -284,14 +288,27 @@ def traced_workload(units: LayerUnits, *, seed: int = 1) -> Workload:
     codes = trace(units, images_for(units.network, _IMAGES)).codes
     random = np.random.default_rng([seed, 5])
     table = grid.decode_table()
-    _, inputs, height, width = layer.weight_codes.shape
-    activations, weights = [], []
-    for _ in range(-(-_PRODUCTS // (inputs * height * width))):
-        image, output = random.integers(len(codes)), random.integers(len(layer.weight_codes))
-        row = random.integers(codes.shape[2] - height + 1)
-        column = random.integers(codes.shape[3] - width + 1)
-        met = codes[image, :, row : row + height, column : column + width]
-        activations.append(met.reshape(-1).astype(np.int64))
-        mine = layer.weight_codes[output].reshape(-1).tolist()
-        weights.append(np.array([_value(table[code]) for code in mine]))
-    return Workload(activations=activations, weights=weights)
+    outputs, _, height, width = layer.weight_codes.shape
+    windows = np.lib.stride_tricks.sliding_window_view(codes, (height, width), axis=(2, 3))
+    windows = windows.transpose(0, 2, 3, 1, 4, 5)
+    sums = windows.sum(axis=(3, 4, 5), dtype=np.int64)
+    weights = [
+        np.array([_value(table[code]) for code in mine.tolist()])
+        for mine in layer.weight_codes.reshape(outputs, -1)
+    ]
+    count = -(-_PRODUCTS // len(weights[0]))
+    met = _systematic(sums.reshape(-1), count, random)
+    made = _systematic(np.array([np.abs(mine).sum() for mine in weights]), count, random)
+    places = zip(*np.unravel_index(met, sums.shape), strict=True)
+    return Workload(
+        activations=[windows[place].reshape(-1).astype(np.int64) for place in places],
+        weights=[weights[output] for output in made.tolist()],
+    )
+
+
+def _systematic(sizes: Integers | Values, count: int, random: np.random.Generator) -> Integers:
+    """Places of `count` of the sizes, evenly spread over their order, and shuffled."""
+    order = np.argsort(sizes, kind="stable")
+    at = (random.random() + np.arange(count)) * len(sizes) / count
+    drawn: Integers = random.permutation(order[at.astype(np.int64)])
+    return drawn

@@ -76,8 +76,7 @@ def switch(design: Design, flow: Flow, vectors: Vectors) -> Switched:
             _simulate(design, flow, vectors, folder)
         except ToolError as error:
             raise ToolError(f"{design.name}: {error}", error.log) from None
-        with (folder / "changes.vcd").open(encoding="utf-8", errors="replace") as file:
-            changes = count_changes(file, netlist.nets)
+        changes = count_changes((folder / "changes.vcd").read_bytes(), netlist.nets)
     return _added(netlist, flow, changes, vectors.operations)
 
 

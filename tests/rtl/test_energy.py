@@ -25,6 +25,8 @@ $scope module unit $end
 $var wire 1 ! clk $end
 $var wire 2 " a [1:0] $end
 $var wire 1 # y $end
+$var wire 2 $$ other [1:0] $end
+$var wire 1 $# another $end
 $upscope $end
 $enddefinitions $end
 #0
@@ -37,7 +39,11 @@ $end
 1!
 b10 "
 1#
+b11 $$
+1$#
 #7
+b00 $$
+0$#
 0#
 #8
 1#
@@ -54,12 +60,12 @@ NETS = {"clk": [2], "a": [3, 4], "y": [5]}
 
 def test_changes_are_counted_by_hand() -> None:
     """a[1]: 0, 1, 0; a[0]: x, 0, 1; y: x, 1, 0, 1, z, 0, of which two are changes; the clock: 3."""
-    assert count_changes(RECORD.splitlines(), NETS) == {2: 3, 4: 2, 3: 1, 5: 2}
+    assert count_changes(RECORD.encode(), NETS) == {2: 3, 4: 2, 3: 1, 5: 2}
 
 
 def test_a_net_that_is_not_recorded_is_an_error() -> None:
     with pytest.raises(ToolError, match="the record of changes lacks hidden and 0 others"):
-        count_changes(RECORD.splitlines(), NETS | {"hidden": [9]})
+        count_changes(RECORD.encode(), NETS | {"hidden": [9]})
 
 
 def _cell(kind: str, connections: dict[str, list[int]]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from rtl.energy.switching import Switched
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.quantizer.of_layer import LayerUnits
+from rtl.verify.traced import images_for, trace
 
 ROOT = math.sqrt(2)
 WORK = Workload(
@@ -97,10 +99,27 @@ def test_other_grids_have_the_nearest_levels() -> None:
 def test_a_layers_work_is_drawn_by_its_seed() -> None:
     units = LayerUnits.of(load(PACKAGED_MODEL), "layer1.0.conv1")
     one, same, other = (traced_workload(units, seed=seed) for seed in (1, 1, 2))
-    assert one.products >= 8000
+    assert one.products >= 32_000
     assert all(len(each) == 144 for each in one.weights)
     assert all(map(np.array_equal, one.activations, same.activations))
     assert not all(map(np.array_equal, one.activations, other.activations))
+
+
+def test_a_layers_work_is_like_all_that_it_does() -> None:
+    """Whatever the seed: the mean code is that of all windows, and outputs take equal parts."""
+    units = LayerUnits.of(load(PACKAGED_MODEL), "layer2.1.conv1")
+    codes = trace(units, images_for(units.network, 20)).codes
+    windows = np.lib.stride_tricks.sliding_window_view(codes, (3, 3), axis=(2, 3))
+    pairs = units.layer.weight_grid.decode_table()
+    magnitudes = [
+        abs(pairs[code][0] + pairs[code][1] * ROOT) for code in units.layer.weight_codes.flat
+    ]
+    for seed in range(1, 6):
+        work = traced_workload(units, seed=seed)
+        assert np.mean(work.activations) == pytest.approx(windows.mean(), rel=0.01)
+        assert np.abs(work.weights).mean() == pytest.approx(np.mean(magnitudes), rel=0.01)
+        times = Counter(tuple(each) for each in work.weights)
+        assert len(times) == 32 and set(times.values()) <= {3, 4}
 
 
 def test_what_has_no_such_work_is_refused() -> None:
