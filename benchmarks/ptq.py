@@ -7,7 +7,8 @@ FOLDER holds a folder of images for each of ImageNet's classes. Each contender h
 own, one after the other, with one thread, the same images to calibrate with and the same others to
 be measured on. Processor seconds and peak memory are those of quantizing, with the network and all
 images in memory. A contender that is not installed, or cannot do it, costs a line. They come with
-``pip install 'asq-hw[train,bench,zoo]' brevitas``.
+``pip install -e '.[train,bench,zoo]' brevitas`` in an environment of their own: constraints.txt
+would make that an old Brevitas, since newer ones want an older setuptools.
 """
 
 from __future__ import annotations
