@@ -145,6 +145,16 @@ class Aside(ByValue):
         return torch.relu(x)
 
 
+class FirstTwo(ByValue):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x).flatten(1)[:2]
+
+
+class ForTwo(ByValue):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x).view(2, 4)
+
+
 class Talking(ByValue):
     def forward(self, x: Tensor) -> Tensor:
         print("out loud", file=sys.stderr)
@@ -157,6 +167,7 @@ class Talking(ByValue):
         (ByValue(), r"ByValue \(test_check.py:\d+\) cannot be traced: it decides by the values"),
         (Aside(), "what Aside returns must depend on parameters, and it does not"),
         (nn.Sequential(nn.Flatten(), nn.Linear(5, 4)), "cannot be traced: a and b must have same"),
+        (FirstTwo(), "FirstTwo must compute output of each image .*: of 3 it gives 2$"),
         (Two(), "must return tensors, .* and output.1 is int; wrap it in a module"),
         (nn.Sequential(nn.LazyConv2d(4, 3)), "0.weight has no shape yet"),
         (nn.Sequential(nn.Conv2d(3, 4, 3, device="meta")), "0.weight holds no values"),
@@ -168,6 +179,10 @@ def test_a_network_that_cannot_be_read_is_one_line(
     with pytest.raises(InputError, match=said) as caught:
         asq_hw.check(model, torch.rand(1, 3, 8, 8))
     assert "\n" not in str(caught.value) and capfd.readouterr() == ("", "")
+
+
+def test_a_network_for_so_many_images_and_no_others_is_taken() -> None:
+    assert asq_hw.check(ForTwo(), torch.rand(2, 3, 8, 8)).ok
 
 
 def test_what_a_network_says_is_heard(capfd: pytest.CaptureFixture[str]) -> None:

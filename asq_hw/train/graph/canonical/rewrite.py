@@ -58,8 +58,9 @@ def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
     ------
     InputError
         If the network cannot be traced, takes no images, returns what is no tensor, or
-        computes what is not finite, or what depends on no parameter; and if what it was rewritten
-        to does not compute the same, which would be a fault of ours.
+        computes what is not finite, or what depends on no parameter, or takes a fixed part of a
+        batch; and if what it was rewritten to does not compute the same, which would be a fault of
+        ours.
     """
     images = _checked(example)
     original = evaluated_copy(model)
@@ -74,6 +75,7 @@ def rewrite(model: nn.Module, example: Tensor) -> Rewriting:
                     "not: nothing can be quantized"
                 )
             _compare(original, network, images, builder)
+            _check_each_by_itself(original, images)
     return Rewriting(network=network, findings=tuple(builder.findings))
 
 
@@ -132,4 +134,23 @@ def _compare(model: nn.Module, network: nn.Module, images: Tensor, builder: Buil
             raise InputError(
                 f"{type(model).__name__} was rewritten to something that computes {what}; please "
                 "report it, with the network"
+            )
+
+
+@torch.no_grad()
+def _check_each_by_itself(model: nn.Module, images: Tensor) -> None:
+    """Raise InputError if a batch of one image more does not give one result more.
+
+    What takes the first N images is no different from what takes all while there are N.
+    """
+    count = len(images) + 1
+    try:
+        results = named(model(torch.cat([images, images[:1]])))
+    except Exception:  # the network's own code: it takes so many images and no others
+        return
+    for name, result in results.items():
+        if not result.dim() or len(result) != count:
+            raise InputError(
+                f"{type(model).__name__} must compute {name} of each image of a batch, however "
+                f"many there are: of {count} it gives {len(result) if result.dim() else 1}"
             )
