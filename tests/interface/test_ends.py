@@ -183,6 +183,9 @@ def test_a_vector_need_not_be_class_scores() -> None:
     assert [(output.name, output.is_scores) for output in net.outputs] == [("output", False)]
     with pytest.raises(InputError, match="labels are for class scores"):
         asq_hw.simulate(net, IMAGES, labels=[0] * 24)
+    labels, pixels = np.zeros(24, np.int64), (IMAGES * 255).round().to(torch.uint8).numpy()
+    data = Dataset(name="x", images=pixels, labels=labels, classes=("a",), mean=0.0, std=1.0)
+    assert asq_hw.simulate(net, data).top1 is None  # whatever its classes are
 
 
 def test_equalization_leaves_what_is_returned() -> None:
