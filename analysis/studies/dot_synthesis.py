@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import product
 from typing import cast
 
@@ -15,9 +16,11 @@ from analysis.studies.study import (
     Study,
     area_of,
 )
+from asq_hw.errors import InputError
+from rtl.mac.codes import Codes
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
-from rtl.mac.schemes import Accumulation, MacScheme, Style
+from rtl.mac.schemes import Accumulation, MacScheme, Signs, Style
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.synthesis.measure import Measurement
 from rtl.targets.target import Target
@@ -37,8 +40,9 @@ def units(
     activation_bits: int = 4,
     activation_signed: bool = False,
     accumulator_bits: int = 24,
+    signs: Sequence[Signs] = (Signs.IMMEDIATE,),
 ) -> list[Planned]:
-    """The units to measure, uniform first: in ``pair`` and ``ordered`` sums where there is a pair.
+    """The units to measure, uniform first: each in every style, and with weights in every code.
 
     Parameters
     ----------
@@ -56,6 +60,8 @@ def units(
         Whether activations are two's complement.
     accumulator_bits : int
         Width of the widest accumulator.
+    signs : sequence of Signs
+        When the signs of weights count.
 
     Raises
     ------
@@ -64,26 +70,32 @@ def units(
     """
     schemes = sorted(schemes, key=lambda scheme: scheme is not MacScheme.UNIFORM)
     made: list[Planned] = []
-    for target, count, scheme in product(targets, lanes, schemes):
+    for target, count, scheme, counting in product(targets, lanes, schemes, signs):
         plain = Mac(
             scheme=scheme,
             weight_bits=bits,
             activation_bits=activation_bits,
             activation_signed=activation_signed,
             accumulator_bits=accumulator_bits,
+            signs=counting,
         )
-        sums = (Accumulation.PAIR, Accumulation.ORDERED) if plain.splits else (plain.accumulation,)
-        # Registers are free where each look-up table has one, and dear where all is gates.
-        styles = (Style.DIRECT, Style.SELECT, Style.TABLE) if not target.has_free_registers else ()
-        for accumulation in sums:
-            tried = [plain.variant(style=s, accumulation=accumulation) for s in (*styles, None)]
-            mac = next(each for each in tried if each is not None)
-            made.append((target, DotProduct(mac=mac, lanes=count)))
+        made += [(target, design) for design in _ways(plain, count)]
+    return made
+
+
+def _ways(plain: Mac, lanes: int) -> list[DotProduct]:
+    """Every product and every code of the weights that a unit of so many lanes can have."""
+    DotProduct(mac=plain, lanes=lanes)  # or there is none at all, and it says why
+    made = []
+    for accumulation, style, codes in product(Accumulation, Style, Codes):
+        mac = plain.variant(accumulation=accumulation, style=style, codes=codes)
+        with suppress(InputError):
+            made += [] if mac is None else [DotProduct(mac=mac, lanes=lanes)]
     return made
 
 
 class DotStudy(Study):
-    """Units in a style that suits the target, beside uniform ones."""
+    """Units in every style, over the best uniform one of the same target and lanes."""
 
     options = (
         operands.SCHEME.several(
@@ -94,6 +106,7 @@ class DotStudy(Study):
         operands.ACTIVATION_BITS,
         operands.ACTIVATION_SIGNED,
         operands.ACCUMULATOR_BITS,
+        operands.SIGNS.several(operands.SIGNS.default, "Among immediate, deferred; docs/mac.md."),
     )
     columns = (
         Heading("target", "target"),
@@ -102,17 +115,20 @@ class DotStudy(Study):
         Heading("bits", "bits", "d"),
         Heading("accumulation", "sums"),
         Heading("style", "product"),
+        Heading("codes", "weights"),
+        Heading("signs", "signs"),
+        Heading("levels", "levels", "d"),
         Heading("latency_cyc", "latency (cycles)", "d"),
         *(heading for heading in RESOURCES if heading.key not in ("carries", "dsps")),
-        Heading("area_ratio", "area / uniform", ".2f"),
+        Heading("area_ratio", "area / best uniform", ".2f"),
         FMAX,
-        Heading("fmax_ratio", "Fmax / uniform", ".2f"),
+        Heading("fmax_ratio", "Fmax / best uniform", ".2f"),
     )
 
     def plan(
         self, given: Given, targets: Sequence[Target], layer: LayerUnits | None = None
     ) -> Sequence[Planned]:
-        """Each scheme in each number of lanes."""
+        """Each scheme in each number of lanes, in every way to build it."""
         return units(
             [MacScheme(name) for name in given["scheme"]],
             given["lanes"],
@@ -121,28 +137,31 @@ class DotStudy(Study):
             activation_bits=given["activation_bits"],
             activation_signed=given["activation_signed"],
             accumulator_bits=given["accumulator_bits"],
+            signs=[Signs(name) for name in given["signs"]],
         )
 
     def findings(self, planned: Sequence[Planned], measured: Sequence[Measurement]) -> Findings:
-        """A row for each unit; ratios are to the uniform one of the same target and lanes."""
+        """A row for each unit; ratios are to uniform's least area and highest frequency.
+
+        Sums that need an order of their weights have none: uniform ones take any.
+        """
         rows = [
             _row(target, cast(DotProduct, design), result)
             for (target, design), result in zip(planned, measured, strict=True)
         ]
-        baselines = {
-            (row["target"], row["lanes"]): row for row in rows if row["scheme"] == MacScheme.UNIFORM
-        }
         for row in rows:
-            base = baselines.get((row["target"], row["lanes"]))
-            for ratio, key in (("area_ratio", "area"), ("fmax_ratio", "fmax_mhz")):
-                row[ratio] = _ratio(row[key], base[key]) if base else None
+            bases = [
+                other
+                for other in rows
+                if other["scheme"] == MacScheme.UNIFORM
+                and row["accumulation"] != Accumulation.ORDERED
+                and (other["target"], other["lanes"]) == (row["target"], row["lanes"])
+            ]
+            for ratio, key, best in (("area_ratio", "area", min), ("fmax_ratio", "fmax_mhz", max)):
+                known = [cast(float, base[key]) for base in bases if base[key]]
+                mine = cast(float | None, row[key])
+                row[ratio] = mine / best(known) if known and mine else None
         return Findings(rows=rows)
-
-
-def _ratio(value: object, base: object) -> float | None:
-    if isinstance(value, int | float) and isinstance(base, int | float):
-        return value / base
-    return None
 
 
 def _row(target: Target, design: DotProduct, measured: Measurement) -> dict[str, object]:
@@ -154,6 +173,9 @@ def _row(target: Target, design: DotProduct, measured: Measurement) -> dict[str,
         "bits": mac.weight_bits,
         "accumulation": str(mac.accumulation),
         "style": str(mac.style),
+        "codes": str(mac.codes),
+        "signs": str(mac.signs),
+        "levels": len(mac.weight_codes),
         "latency_cyc": design.latency_cyc,
         "area": area_of(measured, target),
         "luts": resources.luts,
