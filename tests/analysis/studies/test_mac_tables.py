@@ -233,19 +233,25 @@ def test_speed_is_over_serial_parallel_and_plain_units():
 def test_dot_products_are_arranged_by_lanes():
     rows = [
         _row(scheme, target, lanes=lanes, area=area, area_ratio=str(area / 100))
-        | {"area": str(area), "accumulation": sums}
+        | {"area": str(area), "accumulation": sums, "signs": signs}
         for lanes in ("4", "8")
-        for scheme, sums, area in (
-            ("uniform", "single", 100),
-            ("post-split", "pair", 130),
-            ("post-split", "ordered", 60),
+        for scheme, sums, signs, area in (
+            ("uniform", "single", "immediate", 180),
+            ("uniform", "single", "immediate", 100),
+            ("uniform", "single", "deferred", 110),
+            ("post-split", "pair", "immediate", 130),
+            ("post-split", "pair", "immediate", 150),
+            ("post-split", "ordered", "immediate", 60),
         )
         for target in ("ecp5", "ice40", "xilinx", "gates")
     ]
     lines = dot_products(rows).splitlines()
-    assert len(lines) == 2 + 6
-    assert lines[-2] == "| 8 | post-split pair |" + " 130 (1.30) |" * 4
-    assert lines[-1] == "| 8 | post-split ordered |" + " 60 |" * 4
+    assert lines[2 + 4 :] == [
+        "| 8 | uniform |" + " 100 (1.00) |" * 4,
+        "| 8 | uniform, deferred |" + " 110 (1.10) |" * 4,
+        "| 8 | post-split pair |" + " 130 (1.30) |" * 4,
+        "| 8 | post-split ordered |" + " 60 |" * 4,
+    ]
 
 
 def test_a_file_that_is_missing_or_empty_is_refused(tmp_path):
