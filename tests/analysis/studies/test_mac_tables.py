@@ -254,6 +254,29 @@ def test_dot_products_are_arranged_by_lanes():
     ]
 
 
+def test_the_sentences_on_dot_products_are_those_of_the_rows():
+    rows = read(DOCS / "data" / "dot.csv")
+    text = " ".join((DOCS / "mac.md").read_text(encoding="utf-8").split())
+
+    def band(scheme: str, target: str) -> str:
+        least: dict[str, float] = {}
+        for row in rows:
+            if (row["scheme"], row["target"]) == (scheme, target) and row["area_ratio"]:
+                ratio = float(row["area_ratio"])
+                least[row["lanes"]] = min(ratio, least.get(row["lanes"], ratio))
+        assert set(least) == {"4", "8", "16"}
+        return f"{min(least.values()):.2f} to {max(least.values()):.2f}"
+
+    assert (
+        f"the dual step takes {band('post-dual', 'ecp5')} times the best uniform unit on ECP5, "
+        f"{band('post-dual', 'ice40')} on iCE40, {band('post-dual', 'xilinx')} on 7-series and "
+        f"{band('post-dual', 'gates')} in gates; the exact pair takes "
+        f"{band('post-split', 'ecp5')} times on ECP5."
+    ) in text
+    best = [row for row in rows if row["scheme"] == "uniform" and float(row["area_ratio"]) == 1]
+    assert {row["codes"] for row in best} == {"sign-magnitude"}
+
+
 def test_a_file_that_is_missing_or_empty_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"none\.csv cannot be read"):
         read(tmp_path / "none.csv")
