@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.paper.figures import figure_file
-from analysis.studies.mac_tables import read
+from analysis.studies.measured import read
 from asq_hw.files.outputs import check_outputs
 from asq_hw.guard import guarded
 from rtl.array.kinds import ArrayKind

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from analysis.studies.mac_tables import markdown, read
+from analysis.studies.measured import markdown, read
 from asq_hw.guard import guarded
 from rtl.array.kinds import ArrayKind, Dataflow
 from rtl.targets.registry import TARGETS

@@ -6,12 +6,11 @@ names the commands that measured the rows.
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from asq_hw.errors import InputError
+from analysis.studies.measured import Row, markdown, read
 from asq_hw.guard import guarded
 from rtl.targets.registry import TARGETS
 from rtl.targets.target import Target
@@ -21,17 +20,13 @@ __all__ = [
     "comparison",
     "deferred_signs",
     "dot_products",
-    "markdown",
     "operands",
-    "read",
     "recoded",
     "speed",
     "tables",
     "units",
     "widths",
 ]
-
-Row = Mapping[str, str]
 
 _FAMILIES: dict[str, Callable[[Row], bool]] = {
     "plain uniform": lambda row: _is_plain(row),
@@ -49,24 +44,6 @@ _METRICS = (
     ("ecp5", "fmax_mhz", "ECP5 MHz"),
     ("ice40", "fmax_mhz", "iCE40 MHz"),
 )
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file that ``asq-hw synth --format csv`` printed.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read or holds no row.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    if not rows:
-        raise InputError(f"{path} holds no row")
-    return rows
 
 
 def tables(folder: Path) -> dict[str, str]:
@@ -379,13 +356,6 @@ def _beats(other: Row, row: Row) -> bool:
         (int(each["luts"]), -float(each["fmax_mhz"]), _latency_ns(each)) for each in (row, other)
     )
     return its != mine and all(a <= b for a, b in zip(its, mine, strict=True))
-
-
-def markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
-    """A table; so many of its columns are texts."""
-    rules = ["---" if index < left else "---:" for index in range(len(heads))]
-    rows = [" | ".join(cells) for cells in (heads, rules, *lines)]
-    return "".join(f"| {row} |\n" for row in rows).replace("|  |", "| |")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.studies.mac_tables import markdown
+from analysis.studies.measured import markdown
 from analysis.studies.workload import nearest_codes
 from asq_hw.files.packaged import PACKAGED_MODEL
 from asq_hw.guard import guarded

@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.studies.mac_tables import markdown
+from analysis.studies.measured import markdown
 from analysis.studies.workload import nearest_levels
 from asq_hw.files.packaged import PACKAGED_MODEL
 from asq_hw.guard import guarded

@@ -17,7 +17,7 @@ from analysis.studies.array_tables import (
     ratio,
     tables,
 )
-from analysis.studies.mac_tables import read
+from analysis.studies.measured import read
 from rtl.array.kinds import ArrayKind
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -14,12 +14,12 @@ from analysis.studies.mac_tables import (
     deferred_signs,
     dot_products,
     main,
-    read,
     recoded,
     speed,
     tables,
     units,
 )
+from analysis.studies.measured import read
 from asq_hw.errors import InputError
 
 DOCS = Path(__file__).parents[3] / "docs"
