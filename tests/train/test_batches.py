@@ -1,6 +1,7 @@
 """Batches: every image once, cropped and mirrored as its pixels say, drawn from one seed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,20 @@ def recipe(**changes: object) -> Recipe:
 
 
 def batches(
-    seed: int, data: Dataset | ImageFolder | None = None, share: Share | None = None, **changes: int
+    seed: int,
+    data: Dataset | ImageFolder | None = None,
+    share: Share | None = None,
+    epoch: int = 0,
+    **changes: int,
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     options = recipe(**{"seed": seed} | changes)
     return list(
         training_batches(
-            data or dataset(), options, generator=generator(seed), share=share or Share()
+            data or dataset(),
+            options,
+            generator=generator(seed),
+            epoch=epoch,
+            share=share or Share(),
         )
     )
 
@@ -126,6 +135,39 @@ def test_parts_of_a_batch_are_the_batch(crop_padding: int) -> None:
     assert torch.equal(torch.cat([part for _, part in order]), labels)
 
 
+@pytest.mark.parametrize("padding", [0, 1])
+def test_the_first_epochs_have_smaller_crops_around_the_middle(padding: int) -> None:
+    images = np.arange(64 * 36, dtype=np.uint16).reshape(64, 1, 6, 6)
+    images = (images % 251).astype(np.uint8)  # nothing repeats where an image could be cut
+    whole = replace(dataset(64), images=images)
+    options = {"batch_size": 16, "crop_padding": padding, "early_crop": 4, "early_epochs": 2}
+    for epoch, size in enumerate((4, 4, 6)):
+        found = batches(1, whole, epoch=epoch, **options)
+        assert {tuple(crops.shape) for crops, _ in found} == {(16, 1, size, size)}
+    offsets = set()
+    for crops, labels in batches(1, whole, epoch=1, **options):
+        for crop, label in zip(crops, labels, strict=True):
+            cut = crop.numpy()
+            places = [
+                (top, left)
+                for top in range(3)
+                for left in range(3)
+                if np.array_equal(cut, whole.images[label, :, top : top + 4, left : left + 4])
+            ]
+            assert len(places) == 1
+            offsets.update(places)
+    around = range(1 - padding, 2 + padding)
+    assert offsets == {(top, left) for top in around for left in around}
+
+
+def test_parts_of_a_batch_of_smaller_crops_are_the_batch() -> None:
+    options = {"batch_size": 8, "crop_padding": 1, "early_crop": 2, "early_epochs": 1}
+    ((images, _),) = batches(1, **options)
+    parts = [batches(1, share=Share(rank=rank, processes=2), **options)[0][0] for rank in range(2)]
+    assert images.shape[2:] == (2, 2)
+    assert torch.equal(torch.cat(parts), images)
+
+
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_processes_share_the_evaluation(processes: int) -> None:
     shares = [Share(rank=rank, processes=processes) for rank in range(processes)]
@@ -146,6 +188,12 @@ def test_what_cannot_be_trained_with_is_named(tmp_path: Path) -> None:
         ),
         "crop_padding must be 0 for images in folders, .* not 1": lambda: batches(
             1, images, crop_padding=1
+        ),
+        "early_crop must be 0 for images in folders, .* not 2": lambda: batches(
+            1, images, early_crop=2, early_epochs=1
+        ),
+        "early_crop must be no larger than the images of 3x4 of counted, not 4": lambda: batches(
+            1, early_crop=4, early_epochs=1
         ),
     }
     for message, attempt in cases.items():

@@ -202,6 +202,13 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         train(recipe, output=tmp_path / "run", init=tmp_path / "w.pt")
 
 
+def test_early_crops_of_a_network_of_ones_own_are_refused(tmp_path: Path) -> None:
+    """It was read, and rewritten, for images of one size."""
+    recipe = recipes.own("mynet.py:build", "digits", [*SMALL, "early_crop=6", "early_epochs=1"])
+    with pytest.raises(InputError, match="early_crop must be 0 for a network of your own, .*not 6"):
+        train(recipe, output=tmp_path / "run", threads=1)
+
+
 def test_a_checkpoint_does_not_run_pythons_own_library(tmp_path: Path) -> None:
     run = train(recipes.own("mynet.py:build", "digits", SMALL), output=tmp_path / "run", threads=1)
     content = torch.load(run.last, weights_only=True)

@@ -118,6 +118,15 @@ def test_overrides_are_read_as_the_type_of_their_key(pair: str, key: str, value:
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"batch_size": -1}, "batch_size must be at least 1, not -1"),
         ({"crop_padding": -1}, "crop_padding must be at least 0, not -1"),
+        ({"early_crop": -1}, "early_crop must be at least 0, not -1"),
+        (
+            {"early_crop": 24},
+            "early_crop must be above 0 where early_epochs is, which is 0, not 24",
+        ),
+        (
+            {"early_epochs": 1},
+            "early_crop must be above 0 where early_epochs is, which is 1, not 0",
+        ),
         ({"training_images": -1}, "training_images must be at least 0, not -1"),
         ({"image_size": -1}, "image_size must be at least 0, not -1"),
         ({"accumulate": 0}, "accumulate must be at least 1, not 0"),

@@ -281,22 +281,43 @@ def test_what_gives_beta_learns_at_its_own_rate(
         assert [group["lr"] for group in optimizer.param_groups] == [rate, rate, 10 * rate]
 
 
-def test_an_interrupted_run_with_its_own_rate_of_adapters_resumes_to_the_same_bits(
-    float_run: Path, tmp_path: Path
-) -> None:
-    changes = ["epochs=2", "adapter=log-linear", "adapter_rate=10", "step_start=least-squares"]
-    recipe = recipes.load("digits-asq-post-w4a4", changes)
+def interrupted_and_whole(recipe: Recipe, init: Path, folder: Path) -> Path:
+    """Train twice, once with an interruption in epoch 2; the whole run's folder."""
 
     def interrupt(progress: Progress) -> None:
         if (progress.epoch, progress.batch) == (2, 3):
             raise KeyboardInterrupt
 
-    init, whole, stopped = float_run / LAST, tmp_path / "whole", tmp_path / "stopped"
+    whole, stopped = folder / "whole", folder / "stopped"
     train(recipe, output=whole, init=init, threads=1)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, output=stopped, init=init, threads=1, report=interrupt)
     train(recipe, output=stopped, init=init, threads=1, resume=True)
     assert_same_run(stopped, whole)
+    return whole
+
+
+def test_an_interrupted_run_with_early_crops_resumes_to_the_same_bits(
+    float_run: Path, tmp_path: Path
+) -> None:
+    changes = ["epochs=3", "early_crop=6", "early_epochs=2", "crop_padding=1"]
+    small = recipes.load("digits-asq-post-w4a4", changes)
+    whole = interrupted_and_whole(small, float_run / LAST, tmp_path)
+    plain = recipes.load("digits-asq-post-w4a4", ["epochs=3", "crop_padding=1"])
+    train(plain, output=tmp_path / "plain", init=float_run / LAST, threads=1)
+    name = "fc.weight"
+    found, other = (
+        checkpoints.load(run / LAST).weights[name] for run in (whole, tmp_path / "plain")
+    )
+    assert not torch.equal(found, other)
+
+
+def test_an_interrupted_run_with_its_own_rate_of_adapters_resumes_to_the_same_bits(
+    float_run: Path, tmp_path: Path
+) -> None:
+    changes = ["epochs=2", "adapter=log-linear", "adapter_rate=10", "step_start=least-squares"]
+    recipe = recipes.load("digits-asq-post-w4a4", changes)
+    whole = interrupted_and_whole(recipe, float_run / LAST, tmp_path)
     rates = [
         group["lr"]
         for group in checkpoints.load(whole / LAST).training["optimizer"]["param_groups"]

@@ -98,18 +98,27 @@ def augment(images: Tensor, *, crop_padding: int, flip: bool, generator: torch.G
     """
     if not crop_padding and not flip:
         return images
-    chosen = _draw_crops(images, crop_padding=crop_padding, flip=flip, generator=generator)
+    size = (images.shape[2], images.shape[3])
+    chosen = _draw_crops(images, size, crop_padding=crop_padding, flip=flip, generator=generator)
     return _crop(images, *chosen, crop_padding=crop_padding)
 
 
 def _draw_crops(
-    images: Tensor, *, crop_padding: int, flip: bool, generator: torch.Generator
+    images: Tensor,
+    size: tuple[int, int],
+    *,
+    crop_padding: int,
+    flip: bool,
+    generator: torch.Generator,
 ) -> Batch:
-    """Draw the rows ``(N, H)`` and columns ``(N, W)`` of the padded images that are kept."""
+    """Draw the rows ``(N, H')`` and columns ``(N, W')`` of the padded images that are kept.
+
+    A crop of `size`, ``(H', W')``, lies `crop_padding` pixels or less off the middle.
+    """
     count, _, height, width = images.shape
     offsets = torch.randint(0, 2 * crop_padding + 1, (2, count, 1), generator=generator)
-    rows = offsets[0] + torch.arange(height)
-    columns = offsets[1] + torch.arange(width)
+    rows = offsets[0] + (height - size[0]) // 2 + torch.arange(size[0])
+    columns = offsets[1] + (width - size[1]) // 2 + torch.arange(size[1])
     if flip:
         mirrored = torch.rand(count, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
@@ -148,7 +157,25 @@ def training_steps(dataset: Dataset | ImageFolder, recipe: Recipe, share: Share 
             "crop_padding must be 0 for images in folders, whose crops are of any size, "
             f"not {recipe.crop_padding}"
         )
+    _check_early_crops(dataset, recipe)
     return len(dataset) // recipe.batch_size
+
+
+def _check_early_crops(dataset: Dataset | ImageFolder, recipe: Recipe) -> None:
+    if not recipe.early_crop:
+        return
+    if isinstance(dataset, ImageFolder):
+        raise InputError(
+            "early_crop must be 0 for images in folders, whose crops are of any size, "
+            f"not {recipe.early_crop}"
+        )
+    shape = dataset.images.shape[2:]
+    if len(shape) != 2 or recipe.early_crop > min(shape):
+        what = f"images of {'x'.join(map(str, shape))}" if shape else "vectors"
+        raise InputError(
+            f"early_crop must be no larger than the {what} of {dataset.name}, "
+            f"not {recipe.early_crop}"
+        )
 
 
 def training_batches(
@@ -186,7 +213,8 @@ def training_batches(
     order = torch.randperm(len(dataset), generator=generator)
     batches = order[: steps * recipe.batch_size].reshape(steps, recipe.batch_size)
     if isinstance(dataset, Dataset):
-        return _array_batches(dataset, recipe, batches, share, generator)
+        crop = recipe.early_crop if epoch < recipe.early_epochs else 0
+        return _array_batches(dataset, recipe, batches, share, generator, crop=crop)
     slices = share.of(recipe.batch_size, recipe.accumulate)
     reader = partial(_read_random, dataset, recipe, epoch)
     return _read_files(
@@ -195,20 +223,30 @@ def training_batches(
 
 
 def _array_batches(
-    dataset: Dataset, recipe: Recipe, batches: Tensor, share: Share, generator: torch.Generator
+    dataset: Dataset,
+    recipe: Recipe,
+    batches: Tensor,
+    share: Share,
+    generator: torch.Generator,
+    *,
+    crop: int,
 ) -> Iterator[Batch]:
-    """Cut batches out of arrays; the crops of a whole batch are drawn at once."""
+    """Cut batches out of arrays; the crops of a whole batch are drawn at once.
+
+    They are `crop` pixels high and wide, or as large as the images where that is 0.
+    """
     # Copies: torch does not take read-only arrays.
     images = torch.from_numpy(dataset.images.copy())
     labels = torch.from_numpy(np.array(dataset.labels))
     padding, flip = recipe.crop_padding, recipe.flip
     slices = share.of(recipe.batch_size, recipe.accumulate)
     for batch in batches:
-        if not padding and not flip:
+        if not padding and not flip and not crop:
             yield from ((images[batch[own]], labels[batch[own]]) for own in slices)
             continue
         rows, columns = _draw_crops(
             images[batch[:1]].expand(len(batch), -1, -1, -1),
+            (crop or images.shape[2], crop or images.shape[3]),
             crop_padding=padding,
             flip=flip,
             generator=generator,

@@ -42,6 +42,8 @@ _RANGES: Final = {
     "training_images": (0, 1 << 40),
     "warmup_epochs": (0, 1_000_000),
     "crop_padding": (0, 1024),
+    "early_crop": (0, MOST_IMAGE_SIZE),
+    "early_epochs": (0, 1_000_000),
     "freeze_bn_epochs": (0, 1_000_000),
     "seed": (0, (1 << 32) - 1),
     "image_size": (0, MOST_IMAGE_SIZE),
@@ -98,6 +100,8 @@ class Recipe(Quantization):
         Share of the target that is spread over all classes.
     crop_padding : int
         Zero padding, in pixels, from which images are cropped at random.
+    early_crop, early_epochs : int
+        Height and width of the crops in so many first epochs: convolutions cost less on them.
     flip : bool
         Whether images are mirrored at random.
     min_crop_area : float
@@ -139,6 +143,8 @@ class Recipe(Quantization):
     warmup_epochs: int = 0
     label_smoothing: float = 0.0
     crop_padding: int = 0
+    early_crop: int = 0
+    early_epochs: int = 0
     flip: bool = False
     min_crop_area: float = 0.08
     sync_batch_norm: bool = True
@@ -162,6 +168,11 @@ class Recipe(Quantization):
             f"a multiple of accumulate {self.accumulate}",
         )
         self.require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0")
+        self.require(
+            (self.early_crop > 0) == (self.early_epochs > 0),
+            "early_crop",
+            f"above 0 where early_epochs is, which is {self.early_epochs}",
+        )
         self.require(0 <= self.weight_decay < float("inf"), "weight_decay", "at least 0")
         self.require(0 <= self.momentum < 1, "momentum", "in [0, 1)")
         self.require(0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)")

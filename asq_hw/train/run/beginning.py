@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from asq_hw.errors import InputError
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.batch_norm import share_batch_norm
 from asq_hw.train.checkpoints.digest import weights_digest
@@ -15,6 +16,7 @@ from asq_hw.train.data.trained_images import AnyDataset, TrainingData
 from asq_hw.train.distributed import Processes
 from asq_hw.train.export.rehearsal import check_export
 from asq_hw.train.graph.conversion import quantize
+from asq_hw.train.models.own import is_own
 from asq_hw.train.quantizers.quantizer import round_in_loops
 from asq_hw.train.recipes import Recipe
 from asq_hw.train.run.folder import RunFolder
@@ -60,6 +62,11 @@ def begin(
         If the folder holds another run, `init` is not the recipe's network in full precision, or
         export would refuse it.
     """
+    if recipe.early_crop and is_own(recipe.model):
+        raise InputError(
+            "early_crop must be 0 for a network of your own, which is read for images of one size, "
+            f"not {recipe.early_crop}"
+        )
     images = data.images
     saved = folder.saved(recipe, images, resume=resume)
     processes.wait()  # every process has looked before process 0 writes
