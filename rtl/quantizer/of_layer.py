@@ -24,6 +24,7 @@ from asq_hw.numbers.fixedpoint import exp2, integer_range, shift_right_half_up
 from asq_hw.numbers.products import Product
 from rtl.quantizer.activation import StepQuantizer
 from rtl.quantizer.adapter import Adapter
+from rtl.quantizer.exponent import ExponentFinder
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.requantizer import Requantizer
 
@@ -174,6 +175,20 @@ class LayerUnits:
                 assert_never(step)
 
     @property
+    def shared_exponent(self) -> SharedExponentStep:
+        """The layer's step, as a power of two from the sample's largest feature.
+
+        Raises
+        ------
+        InputError
+            If the layer has a step of another kind.
+        """
+        step = self.layer.quantizer.step
+        if isinstance(step, SharedExponentStep):
+            return step
+        raise InputError(f"layer {self.layer.name} has no shared exponent: its step is another's")
+
+    @property
     def means(self) -> Range:
         """Every channel mean that the layer's pooling can give."""
         step = self.adaptive_step
@@ -244,6 +259,33 @@ class LayerUnits:
             elements=at_least("elements", elements, height * width, name),
             multiplier=exactly("the pooling multiplier", multiplier, step.pool_multiplier, name),
             shift=exactly("the pooling shift", shift, step.pool_shift, name),
+        )
+
+    def exponent(
+        self,
+        *,
+        feature_bits: int | None = None,
+        offset: int | None = None,
+        lowest: int | None = None,
+        highest: int | None = None,
+    ) -> ExponentFinder:
+        """The finder of the layer's shared exponent.
+
+        Parameters
+        ----------
+        feature_bits : int, optional
+            Width of a feature: `at_least` the layer's, which is the default.
+        offset, lowest, highest : int, optional
+            `exactly` the layer's.
+        """
+        step, name, own = self.shared_exponent, self.layer.name, self.layer.quantizer
+        largest = own.grid.maximum.bit_length() - 1
+        return ExponentFinder(
+            layer=name,
+            feature_bits=at_least("feature bits", feature_bits, self.source.format.bits, name),
+            offset=exactly("the offset", offset, own.step_fraction_bits - largest, name),
+            lowest=exactly("the lowest exponent", lowest, step.lowest, name),
+            highest=exactly("the highest exponent", highest, step.highest, name),
         )
 
     def adapter(self, *, mean_bits: int | None = None) -> Adapter:

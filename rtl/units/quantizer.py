@@ -9,6 +9,8 @@ from functools import partial
 import numpy as np
 
 from asq_hw.errors import InputError
+from asq_hw.network.activation import FixedStep
+from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from asq_hw.numbers.products import Product, ProductKind
 from asq_hw.numbers.widths import MAX_STEP_FRACTION_BITS
@@ -18,6 +20,7 @@ from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.of_layer import LayerUnits
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
+from rtl.quantizer.shift import ShiftQuantizer
 from rtl.units.features import FEATURE_BITS, STEPS_OF, stated
 from rtl.units.option import Given, Option, default_of
 from rtl.units.unit import Effort, LayerUse, NetworkUnit, Rungs, of_each
@@ -31,6 +34,7 @@ _ARRANGEMENTS: Mapping[str, type[StepQuantizer]] = {
     "ladder": LadderQuantizer,
     "reciprocal": ReciprocalQuantizer,
     "odd-ladder": OddLadderQuantizer,
+    "shift": ShiftQuantizer,
 }
 _STEP_FRACTION_BITS = 8
 """Without a layer: as many as the packaged network's layers have."""
@@ -45,8 +49,8 @@ _ARRANGEMENT = Option(
     metavar="|".join(_ARRANGEMENTS),
     choices=tuple(_ARRANGEMENTS),
     default="ladder",
-    help="Thresholds made by addition, a multiplication by the step's reciprocal, or thresholds "
-    "of post-dual's odd codes.",
+    help="Thresholds made by addition, a multiplication by the step's reciprocal, thresholds of "
+    "post-dual's odd codes, or a shift by the exponent of steps that are powers of two.",
 )
 _CODE_BITS = Option(
     name="bits",
@@ -91,15 +95,14 @@ class _QuantizerUnit(NetworkUnit):
         kind, signed = _ARRANGEMENTS[given["arrangement"]], given["signed"]
         sizes = {name: given[name] for name in ("bits", "feature_bits", "step_fraction_bits")}
         if layer is not None:
-            if kind is OddLadderQuantizer and (reason := _lacks_odd_codes(layer)):
+            if reason := _lacks(kind, layer):
                 raise InputError(reason)
             return layer.quantizer(kind, signed=signed, **sizes)
         return kind(signed=signed, **{"step_fraction_bits": _STEP_FRACTION_BITS, **stated(sizes)})
 
     def passes_over(self, given: Given, layer: LayerUnits) -> str:
-        """Layers without odd codes have no ladder for them."""
-        is_odd = _ARRANGEMENTS[given["arrangement"]] is OddLadderQuantizer
-        return _lacks_odd_codes(layer) if is_odd else ""
+        """Layers without odd codes have no ladder for them, those of other steps no shift."""
+        return _lacks(_ARRANGEMENTS[given["arrangement"]], layer)
 
     def rungs(
         self,
@@ -167,11 +170,21 @@ def _met(units: LayerUnits, traced: Traced, made: Integers, random: np.random.Ge
     )
 
 
-def _lacks_odd_codes(layer: LayerUnits) -> str:
-    """What is to be said of a layer without odd codes."""
-    if Product(kind=ProductKind.POST_DUAL).uses_odd_codes(layer.layer.weight_grid):
-        return ""
-    return f"layer {layer.layer.name} has no odd codes: its weights have no odd part"
+def _lacks(kind: type[StepQuantizer], layer: LayerUnits) -> str:
+    """What is to be said of a layer that has no quantizer of a kind; empty where it has."""
+    name = layer.layer.name
+    if kind is OddLadderQuantizer:
+        dual = Product(kind=ProductKind.POST_DUAL)
+        if not dual.uses_odd_codes(layer.layer.weight_grid):
+            return f"layer {name} has no odd codes: its weights have no odd part"
+    if kind is ShiftQuantizer:
+        match layer.layer.quantizer.step:
+            case SharedExponentStep():
+                return ""
+            case FixedStep(step=step) if step.bit_count() == 1:
+                return ""
+        return f"layer {name} has steps that are no powers of two, which no shift divides by"
+    return ""
 
 
 def _loaded(

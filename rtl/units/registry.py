@@ -6,6 +6,7 @@ from rtl.registry import Registry
 from rtl.units.adapter import ADAPTER
 from rtl.units.array import ARRAY
 from rtl.units.dot import DOT
+from rtl.units.exponent import EXPONENT
 from rtl.units.mac import MAC
 from rtl.units.pooling import POOLING
 from rtl.units.quantizer import QUANTIZER
@@ -18,6 +19,6 @@ UNITS: Registry[Unit] = Registry(
     "unit",
     Unit,  # type: ignore[type-abstract]  # what its instances are of
     group="asq_hw.units",
-    own=(MAC, DOT, ARRAY, QUANTIZER, REQUANTIZER, POOLING, ADAPTER),
+    own=(MAC, DOT, ARRAY, QUANTIZER, REQUANTIZER, POOLING, ADAPTER, EXPONENT),
 )
 """Units in the order of help texts."""

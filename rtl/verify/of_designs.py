@@ -6,11 +6,14 @@ from functools import singledispatch
 
 from asq_hw.errors import InputError
 from rtl.design import Design, MacDesign
+from rtl.quantizer.exponent import ExponentFinder
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.requantizer import Requantizer
+from rtl.quantizer.shift import ShiftQuantizer
 from rtl.verify.checks import Check
+from rtl.verify.exponent import ExponentHarness, ShiftHarness
 from rtl.verify.ladder import LadderHarness, OddLadderHarness
 from rtl.verify.mac import MacProof
 from rtl.verify.mac_harness import Claim
@@ -95,5 +98,31 @@ def _pooling(design: PoolingAccumulator) -> tuple[Proof, ...]:
     }
     return tuple(
         UnitProof(part=part, harness=lambda bug: PoolingHarness(design, bug), bug=bug)
+        for part, bug in bugs.items()
+    )
+
+
+@proofs_of.register
+def _shift(design: ShiftQuantizer) -> tuple[Proof, ...]:
+    lowest = -(1 << (design.feature_bits - 1))
+    bugs = {
+        # As 8 instead of 4.
+        Part.STATE: Bug(when={"step": 5, "load": 1}, instead=9),
+        Part.RESULTS: Bug(when={"feature": 3, "load": 0}, instead=lowest),
+    }
+    return tuple(
+        UnitProof(part=part, harness=lambda bug: ShiftHarness(design, bug), bug=bug)
+        for part, bug in bugs.items()
+    )
+
+
+@proofs_of.register
+def _exponent(design: ExponentFinder) -> tuple[Proof, ...]:
+    bugs = {
+        Part.STATE: Bug(when={"feature": 3}, instead=1),
+        Part.RESULTS: Bug(when={"step": 1 << design.exponent_at(0)}, instead=0),
+    }
+    return tuple(
+        UnitProof(part=part, harness=lambda bug: ExponentHarness(design, bug), bug=bug)
         for part, bug in bugs.items()
     )

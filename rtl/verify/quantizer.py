@@ -151,14 +151,15 @@ def every_value(design: Requantizer, count: int) -> dict[str, NDArray[np.int64]]
 def oracle_codes(design: StepQuantizer, step: int) -> NDArray[np.int64]:
     """Codes of every feature in order, as `asq_hw.oracle` quantizes a feature map that has them.
 
-    Odd codes of a unit that makes those.
+    Odd codes of a unit that makes those, whose oracle makes their step itself.
     """
-    network = _network_of_every_feature(design, step)
+    makes_odd = isinstance(design, OddLadderQuantizer)
+    network = _network_of_every_feature(design, step if makes_odd else design.acting(step))
     channels, width = network.input.channels, network.input.width
     row = np.arange(width, dtype=np.uint8).reshape(1, 1, 1, width)
     images = np.broadcast_to(row, (1, channels, 1, width)).copy()
     traced = oracle.trace(network, images, Product(kind=ProductKind.POST_DUAL))
-    made = traced.odd_codes if isinstance(design, OddLadderQuantizer) else traced.codes
+    made = traced.odd_codes if makes_odd else traced.codes
     return made["reader"].reshape(-1)
 
 

@@ -102,7 +102,7 @@ COMMANDS: dict[str, Callable[[Generator], list[str]]] = {
         *options(rng, reference=("digits",), calibration_images=("1", "0")),
     ],
     "rtl": lambda rng: [
-        draw(rng, "mac", "dot", "quantizer", "requantizer", "pooling", "adapter"),
+        draw(rng, "mac", "dot", "quantizer", "requantizer", "pooling", "adapter", "exponent"),
         *options(rng, scheme=("post-split", "x"), bits=("99", "4", "0"), help=("flag",)),
         *("-o", draw(rng, "pipe", "empty")),
     ],

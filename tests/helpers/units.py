@@ -10,10 +10,12 @@ from rtl.lib.cells import ECP5_CELLS
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.quantizer.adapter import Adapter
+from rtl.quantizer.exponent import ExponentFinder
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.quantizer.requantizer import Requantizer
+from rtl.quantizer.shift import ShiftQuantizer
 
 __all__ = ["UNITS", "two_stage_adapter"]
 
@@ -60,6 +62,10 @@ UNITS: tuple[Design, ...] = (
     LadderQuantizer(bits=2, signed=True),
     ReciprocalQuantizer(step_fraction_bits=8),
     ReciprocalQuantizer(bits=3, signed=True),
+    ShiftQuantizer(step_fraction_bits=8),
+    ShiftQuantizer(bits=3, signed=True),
+    ExponentFinder(),
+    ExponentFinder(offset=-7, lowest=2, highest=9),
     Requantizer(),
     Requantizer(pair=True),
     PoolingAccumulator(),

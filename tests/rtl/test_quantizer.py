@@ -26,6 +26,7 @@ from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.quantizer.requantizer import Requantizer
+from rtl.quantizer.shift import ShiftQuantizer
 from rtl.tools import MissingToolError, find_verilator, find_yosys
 from rtl.verify.quantizer import every_feature, every_value, oracle_codes, some_steps
 from rtl.verify.simulation import simulate
@@ -55,7 +56,7 @@ def stage(outputs: int, inputs: int, *, minimum: int = 0, shift: int = 10) -> Ad
 
 QUANTIZERS: tuple[StepQuantizer, ...] = tuple(
     kind(bits=bits, signed=signed, feature_bits=feature_bits, step_fraction_bits=fraction)
-    for kind in (LadderQuantizer, ReciprocalQuantizer)
+    for kind in (LadderQuantizer, ReciprocalQuantizer, ShiftQuantizer)
     for bits, signed, feature_bits, fraction in (
         (2, False, 8, 0),
         (3, True, 10, 4),
