@@ -1,9 +1,9 @@
-"""What activation quantizers with a step that is given late have in common."""
+"""What activation quantizers have in common, and those whose step is given late."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +22,14 @@ from rtl.design import VALID_IN, VALID_OUT, Design, Direction, Parameter, Port, 
 from rtl.pace import Pause
 from rtl.rules import BEGUN, Rules
 
-__all__ = ["StepQuantizer"]
+__all__ = ["FeatureQuantizer", "StepQuantizer"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepQuantizer(Design):
-    """Feature to activation code, ``clamp(round(X * 2**T / D), Qn, Qp)``, for a step D given late.
+class FeatureQuantizer(Design):
+    """Feature to activation code, ``clamp(round(X * 2**T / D), Qn, Qp)``, for a step D.
 
-    An operation is either a step (``load`` 1), which has no result, or a feature. Ties go up
-    (docs/arithmetic.md, section 4). Throughput is one feature each cycle; behind a step, `load_cyc`
-    cycles must be left idle. Features before the step may still be on their way when it comes.
+    Ties go up (docs/arithmetic.md, section 4). Throughput is one feature each cycle.
 
     Parameters
     ----------
@@ -61,11 +59,6 @@ class StepQuantizer(Design):
         """Name of the way in which codes are found."""
 
     @property
-    @abstractmethod
-    def load_cyc(self) -> int:
-        """Cycles without an operation that a step needs behind it."""
-
-    @property
     def code_range(self) -> tuple[int, int]:
         """Least and greatest code."""
         return self.grid.minimum, self.grid.maximum
@@ -80,18 +73,6 @@ class StepQuantizer(Design):
             direction=Direction.OUT,
             meaning="activation code q",
         )
-
-    def acting(self, step: int) -> int:
-        """The step that features are divided by, where `step` was loaded."""
-        return step
-
-    @property
-    def close_steps(self) -> NDArray[np.int64]:
-        """Steps at which the circuit decides something by 1, int64 (n,): none, unless it says so.
-
-        Drawn steps hardly ever are among them, and a part of a stimulus' steps therefore is.
-        """
-        return np.zeros(0, dtype=np.int64)
 
     @property
     def grid(self) -> Grid:
@@ -112,15 +93,84 @@ class StepQuantizer(Design):
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """What it was made with, and the pause that a step needs."""
+        """What it was made with."""
         return {
             "arrangement": self.arrangement,
             "bits": self.bits,
             "signed": self.signed,
             "feature_bits": self.feature_bits,
             "step_fraction_bits": self.step_fraction_bits,
-            "load_cyc": self.load_cyc,
         }
+
+    def code(self, feature: int, step: int) -> int:
+        """The contract's division of a feature by a step."""
+        low, high = self.code_range
+        code = divide_half_up(feature << self.step_fraction_bits, step)
+        return min(max(code, low), high)
+
+    @property
+    def feature_port(self) -> Port:
+        """Where features come in."""
+        return Port(
+            name="feature",
+            width=self.feature_bits,
+            signed=True,
+            direction=Direction.IN,
+            meaning="feature X",
+        )
+
+    def near_thresholds(
+        self, random: np.random.Generator, steps: NDArray[np.int64], drawn: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Features, most of them at a threshold of their step or one below; the rest are `drawn`.
+
+        Parameters
+        ----------
+        random : Generator
+            Draws which thresholds.
+        steps, drawn : int64 (N,)
+            The step that acts on each, and other features.
+        """
+        low, high = self.code_range
+        count = len(steps)
+        multiple = 2 * random.integers(low, high + 2, count) - 1
+        # The threshold itself is the smallest feature that reaches the multiple.
+        near = -(-multiple * steps >> (self.step_fraction_bits + 1)) - random.integers(0, 2, count)
+        half = 1 << (self.feature_bits - 1)
+        chosen = (near >= -half) & (near < half) & (random.random(count) < 0.875)
+        return np.where(chosen, near, drawn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepQuantizer(FeatureQuantizer):
+    """The same for a step that is given late.
+
+    An operation is either a step (``load`` 1), which has no result, or a feature. Behind a step,
+    `load_cyc` cycles must be left idle. Features before the step may still be on their way when it
+    comes.
+    """
+
+    @property
+    @abstractmethod
+    def load_cyc(self) -> int:
+        """Cycles without an operation that a step needs behind it."""
+
+    def acting(self, step: int) -> int:
+        """The step that features are divided by, where `step` was loaded."""
+        return step
+
+    @property
+    def close_steps(self) -> NDArray[np.int64]:
+        """Steps at which the circuit decides something by 1, int64 (n,): none, unless it says so.
+
+        Drawn steps hardly ever are among them, and a part of a stimulus' steps therefore is.
+        """
+        return np.zeros(0, dtype=np.int64)
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What it was made with, and the pause that a step needs."""
+        return {**super().parameters, "load_cyc": self.load_cyc}
 
     @property
     def ports(self) -> tuple[Port, ...]:
@@ -137,13 +187,7 @@ class StepQuantizer(Design):
                 meaning="step D, at least 1; read with load",
                 values=range(1, 1 << STEP_BITS),
             ),
-            Port(
-                name="feature",
-                width=self.feature_bits,
-                signed=True,
-                direction=Direction.IN,
-                meaning="feature X; read without load",
-            ),
+            replace(self.feature_port, meaning="feature X; read without load"),
             VALID_OUT,
             self.code_port,
         )
@@ -151,12 +195,10 @@ class StepQuantizer(Design):
     def reference(self, inputs: Rows) -> dict[str, NDArray[np.int64]]:
         """The contract's division, for each feature with the step before it."""
         step, codes = 1, []
-        low, high = self.code_range
         columns = (inputs[name].tolist() for name in ("load", "step", "feature"))
         for load, new, feature in zip(*columns, strict=True):
             step = self.acting(new) if load else step
-            code = divide_half_up(feature << self.step_fraction_bits, step)
-            codes.append(min(max(code, low), high))
+            codes.append(self.code(feature, step))
         return {self.code_port.name: np.array(codes, dtype=np.int64)}
 
     def emits(self, inputs: Rows) -> NDArray[np.bool_]:
@@ -196,12 +238,5 @@ class StepQuantizer(Design):
             step = np.where(random.random(operations) < 0.25, close, step)
         acting = np.array([self.acting(each) for each in step.tolist()], dtype=np.int64)
         current = acting[np.maximum.accumulate(np.where(load == 1, np.arange(operations), 0))]
-        low, high = self.code_range
-        multiple = 2 * random.integers(low, high + 2, operations) - 1
-        # The threshold itself is the smallest feature that reaches the multiple.
-        near = -(-multiple * current >> (self.step_fraction_bits + 1)) - random.integers(
-            0, 2, operations
-        )
-        half = 1 << (self.feature_bits - 1)
-        chosen = (near >= -half) & (near < half) & (random.random(operations) < 0.875)
-        return {"load": load, "step": step, "feature": np.where(chosen, near, rows["feature"])}
+        feature = self.near_thresholds(random, current, rows["feature"])
+        return {"load": load, "step": step, "feature": feature}

@@ -10,6 +10,7 @@ from amaranth.lib import memory, wiring
 from asq_hw.numbers.widths import STEP_BITS
 from rtl.lib.arithmetic import clamp
 from rtl.quantizer.activation import StepQuantizer
+from rtl.quantizer.bisection import bisect
 
 __all__ = ["LadderQuantizer"]
 
@@ -155,25 +156,9 @@ class _Ladder(wiring.Component):
         return clamp(least, low=-edge if low < -edge else None, high=edge if high > edge else None)
 
     def _search(self, m: Module, tables: list[memory.Memory]) -> None:
-        """Bisect: each stage compares with the middle threshold of what is left."""
+        """Each stage compares with the middle threshold of what is left."""
         bits = self._design.bits
-        valid = self.valid_in & ~self.load
-        feature, found = self.feature, Const(0, 0)
-        for stage, table in enumerate(tables):
-            port = table.read_port(domain="comb")
-            if stage:
-                m.d.comb += port.addr.eq(found)
-            reached = feature >= port.data
-            later = Signal(stage + 1, name=f"found{stage + 1}", reset_less=True)
-            shape = feature.shape()
-            later_feature = Signal(shape, name=f"feature{stage + 1}", reset_less=True)
-            later_valid = Signal(name=f"valid{stage + 1}")
-            m.d.sync += [
-                later.eq(Cat(reached, found)),
-                later_feature.eq(feature),
-                later_valid.eq(valid),
-            ]
-            feature, found, valid = later_feature, later, later_valid
+        found, valid = bisect(m, tables, self.feature, self.valid_in & ~self.load)
         m.d.comb += [
             self.valid_out.eq(valid),
             # Qn plus the count: the top bit is turned over for signed codes.

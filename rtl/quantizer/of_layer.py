@@ -22,8 +22,9 @@ from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.fixedpoint import exp2, integer_range, shift_right_half_up
 from asq_hw.numbers.products import Product
-from rtl.quantizer.activation import StepQuantizer
+from rtl.quantizer.activation import FeatureQuantizer
 from rtl.quantizer.adapter import Adapter
+from rtl.quantizer.constant import ConstantQuantizer
 from rtl.quantizer.exponent import ExponentFinder
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.requantizer import Requantizer
@@ -296,18 +297,19 @@ class LayerUnits:
 
     def quantizer(
         self,
-        kind: type[StepQuantizer],
+        kind: type[FeatureQuantizer],
         *,
         bits: int | None = None,
         signed: bool = False,
         feature_bits: int | None = None,
         step_fraction_bits: int | None = None,
-    ) -> StepQuantizer:
+        step: int | None = None,
+    ) -> FeatureQuantizer:
         """The layer's activation quantizer in one of its arrangements.
 
         Parameters
         ----------
-        kind : type of StepQuantizer
+        kind : type of FeatureQuantizer
             The arrangement.
         bits : int, optional
             Width of a code: `exactly` the layer's.
@@ -317,8 +319,15 @@ class LayerUnits:
             Width of a feature: `at_least` the layer's, which is the default.
         step_fraction_bits : int, optional
             `exactly` the layer's.
+        step : int, optional
+            `exactly` the layer's, where the arrangement has a constant step.
         """
         own, name = self.layer.quantizer, self.layer.name
+        constant = {}
+        if issubclass(kind, ConstantQuantizer):
+            if not isinstance(own.step, FixedStep):
+                raise InputError(f"layer {name} has no constant step: its samples have their own")
+            constant = {"step": exactly("the step", step, own.step.step, name)}
         if signed and not own.grid.signed:
             raise InputError(f"activation codes of layer {name} must be unsigned, not signed")
         fraction = own.step_fraction_bits
@@ -328,6 +337,7 @@ class LayerUnits:
             signed=own.grid.signed,
             feature_bits=at_least("feature bits", feature_bits, self.source.format.bits, name),
             step_fraction_bits=exactly("step fraction bits", step_fraction_bits, fraction, name),
+            **constant,
         )
 
     def requantizer(

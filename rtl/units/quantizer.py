@@ -13,9 +13,10 @@ from asq_hw.network.activation import FixedStep
 from asq_hw.network.shared_exponent import SharedExponentStep
 from asq_hw.numbers.grids import MAX_BITS, MIN_BITS
 from asq_hw.numbers.products import Product, ProductKind
-from asq_hw.numbers.widths import MAX_STEP_FRACTION_BITS
+from asq_hw.numbers.widths import MAX_STEP_FRACTION_BITS, STEP_BITS
 from rtl.design import Design
-from rtl.quantizer.activation import StepQuantizer
+from rtl.quantizer.activation import FeatureQuantizer
+from rtl.quantizer.constant import ConstantQuantizer
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.of_layer import LayerUnits
@@ -30,11 +31,12 @@ from rtl.verify.quantizer import exhaustive_quantizer
 
 __all__ = ["QUANTIZER"]
 
-_ARRANGEMENTS: Mapping[str, type[StepQuantizer]] = {
+_ARRANGEMENTS: Mapping[str, type[FeatureQuantizer]] = {
     "ladder": LadderQuantizer,
     "reciprocal": ReciprocalQuantizer,
     "odd-ladder": OddLadderQuantizer,
     "shift": ShiftQuantizer,
+    "constant": ConstantQuantizer,
 }
 _STEP_FRACTION_BITS = 8
 """Without a layer: as many as the packaged network's layers have."""
@@ -50,20 +52,21 @@ _ARRANGEMENT = Option(
     choices=tuple(_ARRANGEMENTS),
     default="ladder",
     help="Thresholds made by addition, a multiplication by the step's reciprocal, thresholds of "
-    "post-dual's odd codes, or a shift by the exponent of steps that are powers of two.",
+    "post-dual's odd codes, a shift by the exponent of steps that are powers of two, or constant "
+    "thresholds of a step that is a constant of the network.",
 )
 _CODE_BITS = Option(
     name="bits",
     flags=("--activation-bits",),
     metavar="A",
     help=f"Width of a code, {MIN_BITS} to {MAX_BITS}; default: "
-    f"{default_of(StepQuantizer, 'bits')}, or the layer's.",
+    f"{default_of(FeatureQuantizer, 'bits')}, or the layer's.",
 )
 _SIGNED = Option(
     name="signed",
     flags=("--signed-activations", "--signed"),
     type=bool,
-    default=default_of(StepQuantizer, "signed"),
+    default=default_of(FeatureQuantizer, "signed"),
     help="Two's complement codes.",
 )
 _FRACTION = Option(
@@ -74,14 +77,22 @@ _FRACTION = Option(
     f"{_STEP_FRACTION_BITS}, or the layer's.",
 )
 
+_STEP = Option(
+    name="step",
+    flags=("--step",),
+    metavar="D",
+    help=f"The step of --arrangement constant, 1 to {(1 << STEP_BITS) - 1}; default: "
+    f"{default_of(ConstantQuantizer, 'step')}, or the layer's.",
+)
+
 
 class _QuantizerUnit(NetworkUnit):
-    """Features to codes, by a step that comes late."""
+    """Features to codes, by a step that comes late, or a constant one."""
 
     name = "quantizer"
     title = "an ASQ activation quantizer"
-    purpose = "features to codes, by a step that comes late and is a port"
-    options = (_ARRANGEMENT, _CODE_BITS, _SIGNED, FEATURE_BITS, _FRACTION)
+    purpose = "features to codes, by a step that comes late and is a port, or by a constant one"
+    options = (_ARRANGEMENT, _CODE_BITS, _SIGNED, FEATURE_BITS, _FRACTION, _STEP)
     verify_options = (*options, STEPS_OF["feature"])
     examples = (
         "asq-hw rtl quantizer --activation-bits 4 -o build/quantizer",
@@ -90,10 +101,17 @@ class _QuantizerUnit(NetworkUnit):
     )
     layer = LayerUse.OPTIONAL
 
-    def design(self, given: Given, layer: LayerUnits | None = None) -> StepQuantizer:
+    def design(self, given: Given, layer: LayerUnits | None = None) -> FeatureQuantizer:
         """The quantizer of a layer, or the one that the options describe."""
         kind, signed = _ARRANGEMENTS[given["arrangement"]], given["signed"]
         sizes = {name: given[name] for name in ("bits", "feature_bits", "step_fraction_bits")}
+        if kind is ConstantQuantizer:
+            sizes["step"] = given["step"]
+        elif given["step"] is not None:
+            raise InputError(
+                f"step is given to a quantizer of --arrangement {given['arrangement']} "
+                "at run time: only --arrangement constant is made for one"
+            )
         if layer is not None:
             if reason := _lacks(kind, layer):
                 raise InputError(reason)
@@ -123,6 +141,9 @@ class _QuantizerUnit(NetworkUnit):
         """Odd codes come of ``post-dual`` alone."""
         from rtl.verify.network import check_in_network  # it compiles the simulator
 
+        if all(isinstance(design, ConstantQuantizer) for design in designs):
+            alone = partial(check_in_network, self.meets_features)
+            return of_each(designs, alone, units=layer, extent=extent)
         if not any(isinstance(design, OddLadderQuantizer) for design in designs):
             return super()._in_network(designs, layer, extent)
         dual = replace(layer, product=Product(kind=ProductKind.POST_DUAL))
@@ -132,6 +153,16 @@ class _QuantizerUnit(NetworkUnit):
     def meets(self, units: LayerUnits, traced: Traced, random: np.random.Generator) -> Met:
         """Each sample's step and features, then the ends of steps with those of features."""
         return _met(units, traced, traced.codes, random)
+
+    def meets_features(self, units: LayerUnits, traced: Traced, random: np.random.Generator) -> Met:
+        """The same for a constant step, without operations that load one."""
+        met = self.meets(units, traced, random)
+        taken = met.rows["load"] == 0
+        return Met(
+            rows={"feature": met.rows["feature"][taken]},
+            expected=met.expected[taken],
+            known=met.known[taken],
+        )
 
     def meets_odd_codes(
         self, units: LayerUnits, traced: Traced, random: np.random.Generator
@@ -170,13 +201,15 @@ def _met(units: LayerUnits, traced: Traced, made: Integers, random: np.random.Ge
     )
 
 
-def _lacks(kind: type[StepQuantizer], layer: LayerUnits) -> str:
+def _lacks(kind: type[FeatureQuantizer], layer: LayerUnits) -> str:
     """What is to be said of a layer that has no quantizer of a kind; empty where it has."""
     name = layer.layer.name
     if kind is OddLadderQuantizer:
         dual = Product(kind=ProductKind.POST_DUAL)
         if not dual.uses_odd_codes(layer.layer.weight_grid):
             return f"layer {name} has no odd codes: its weights have no odd part"
+    if kind is ConstantQuantizer and not isinstance(layer.layer.quantizer.step, FixedStep):
+        return f"layer {name} has no constant step: its samples have their own"
     if kind is ShiftQuantizer:
         match layer.layer.quantizer.step:
             case SharedExponentStep():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from amaranth.hdl import (
@@ -14,6 +14,7 @@ from amaranth.hdl import (
     ResetSignal,
     Signal,
     Value,
+    ValueLike,
     signed,
     unsigned,
 )
@@ -22,12 +23,13 @@ from asq_hw.numbers.fixedpoint import SQRT2_MULTIPLIER
 from asq_hw.numbers.odd_codes import ODD_STEP_SHIFT
 from asq_hw.numbers.widths import STEP_BITS
 from rtl.lib.delay import delay
-from rtl.quantizer.activation import StepQuantizer
+from rtl.quantizer.activation import FeatureQuantizer, StepQuantizer
+from rtl.quantizer.constant import ConstantQuantizer
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.verify.unit import Bug, Claims, UnitHarness
 
-__all__ = ["LadderHarness", "Loads", "OddLadderHarness"]
+__all__ = ["ConstantHarness", "LadderHarness", "Loads", "OddLadderHarness"]
 
 
 class Loads:
@@ -122,17 +124,42 @@ class Loads:
         ends : tuple of int
             The lowest and the highest code.
         """
-        design = self._design
-        twice = Cat(Const(0, design.step_fraction_bits + 1), feature).as_signed()
-        reached = Cat(twice >= multiple for multiple in self.multiples)
-        reached = delay(m, reached, design.latency_cyc, "reached")
-        least, (low, high) = design.grid.minimum, ends
-        codes = range(least, design.grid.maximum + 1)
-        # At the lowest and the highest, nothing binds.
-        at = Array(Const(1, 1) if q <= low else reached[q - least - 1] for q in codes)
-        above = Array(Const(0, 1) if q >= high else reached[q - least] for q in codes)
-        place = code - least
-        return (code < low) | (code > high) | ~at[place] | above[place]
+        return miscoded(m, self._design, self.multiples, feature, code, ends)
+
+
+def miscoded(
+    m: Module,
+    design: FeatureQuantizer,
+    multiples: Sequence[ValueLike],
+    feature: Value,
+    code: Value,
+    ends: tuple[int, int],
+) -> Value:
+    """Whether `code`, `latency_cyc` later, is not the one of `feature`.
+
+    Parameters
+    ----------
+    m : Module
+        Where the answer is made.
+    design : FeatureQuantizer
+        The quantizer.
+    multiples : sequence of Value
+        ``(2q - 1) * D`` for each q above Qn.
+    feature, code : Value
+        What goes in, and what comes out.
+    ends : tuple of int
+        The lowest and the highest code.
+    """
+    twice = Cat(Const(0, design.step_fraction_bits + 1), feature).as_signed()
+    reached = Cat(twice >= multiple for multiple in multiples)
+    reached = delay(m, reached, design.latency_cyc, "reached")
+    least, (low, high) = design.grid.minimum, ends
+    codes = range(least, design.grid.maximum + 1)
+    # At the lowest and the highest, nothing binds.
+    at = Array(Const(1, 1) if q <= low else reached[q - least - 1] for q in codes)
+    above = Array(Const(0, 1) if q >= high else reached[q - least] for q in codes)
+    place = code - least
+    return (code < low) | (code > high) | ~at[place] | above[place]
 
 
 class _Harness(UnitHarness):
@@ -257,6 +284,30 @@ class OddLadderHarness(_Harness):
         astray += [self._taken[name] != before[name] for name in ("valid_in", "load", "feature")]
         claims = self._claims(m, self._taken | {"step": before["step"]}, acting)
         return replace(claims, astray=[*astray, *claims.astray])
+
+
+class ConstantHarness(UnitHarness):
+    """Each feature's code is the rule's for the constant step, whatever came before it."""
+
+    def __init__(self, design: ConstantQuantizer, bug: Bug | None = None) -> None:
+        super().__init__(design, bug)
+        self._design = design
+
+    def claim(self, m: Module) -> Claims:
+        """Nothing is kept from one feature to the next."""
+        design = self._design
+        valid = delay(m, self.inputs["valid_in"], design.latency_cyc, "taken")
+        codes = range(design.grid.minimum + 1, design.grid.maximum + 1)
+        multiples = [(2 * code - 1) * design.step for code in codes]
+        wrong = miscoded(
+            m,
+            design,
+            multiples,
+            self.inputs["feature"],
+            self.outputs["code"],
+            design.code_range,
+        )
+        return Claims(legal=Const(1), wrong=[self.outputs["valid_out"] != valid, valid & wrong])
 
 
 def _place(number: int, bits: int) -> str:

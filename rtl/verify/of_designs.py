@@ -6,6 +6,7 @@ from functools import singledispatch
 
 from asq_hw.errors import InputError
 from rtl.design import Design, MacDesign
+from rtl.quantizer.constant import ConstantQuantizer
 from rtl.quantizer.exponent import ExponentFinder
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.odd_ladder import OddLadderQuantizer
@@ -14,7 +15,7 @@ from rtl.quantizer.requantizer import Requantizer
 from rtl.quantizer.shift import ShiftQuantizer
 from rtl.verify.checks import Check
 from rtl.verify.exponent import ExponentHarness, ShiftHarness
-from rtl.verify.ladder import LadderHarness, OddLadderHarness
+from rtl.verify.ladder import ConstantHarness, LadderHarness, OddLadderHarness
 from rtl.verify.mac import MacProof
 from rtl.verify.mac_harness import Claim
 from rtl.verify.proofs import Proof, check_proofs
@@ -79,6 +80,14 @@ def _odd_ladder(design: OddLadderQuantizer) -> tuple[Proof, ...]:
     return tuple(
         UnitProof(part=part, harness=lambda bug: OddLadderHarness(design, bug), bug=bug)
         for part, bug in bugs.items()
+    )
+
+
+@proofs_of.register
+def _constant(design: ConstantQuantizer) -> tuple[Proof, ...]:
+    bug = Bug(when={"code": 1}, instead=0)
+    return (
+        UnitProof(part=Part.RESULTS, harness=lambda bug: ConstantHarness(design, bug), bug=bug),
     )
 
 

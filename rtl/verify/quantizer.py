@@ -20,7 +20,8 @@ from asq_hw.numbers.schemes import POST
 from asq_hw.numbers.widths import BIAS_BITS, STEP_BITS
 from rtl.design import Design
 from rtl.emit.vectors import Vectors
-from rtl.quantizer.activation import StepQuantizer
+from rtl.quantizer.activation import FeatureQuantizer, StepQuantizer
+from rtl.quantizer.constant import ConstantQuantizer
 from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.requantizer import Requantizer
 from rtl.verify.checks import Check, Method, Outcome, timed
@@ -57,9 +58,10 @@ def some_steps(count: int) -> list[int]:
     return list(dict.fromkeys([*edges[:half], *random.tolist()]))[:count]
 
 
-def exhaustive_quantizer(design: StepQuantizer, *, steps: int = STEPS) -> list[Check]:
-    """Every feature for many steps: oracle = software model = emitted Verilog."""
-    function = partial(_exhaustive, design, some_steps(steps))
+def exhaustive_quantizer(design: FeatureQuantizer, *, steps: int = STEPS) -> list[Check]:
+    """Every feature for many steps, or the constant one: oracle = software model = Verilog."""
+    tried = [design.step] if isinstance(design, ConstantQuantizer) else some_steps(steps)
+    function = partial(_exhaustive, design, tried)
     return [timed(f"{design.name} codes", Method.EXHAUSTIVE, function)]
 
 
@@ -78,13 +80,15 @@ def long_run(design: Design, *, operations: int = COSIM_CYCLES) -> list[Check]:
     return [timed(f"{design.name} run", Method.COSIM, run), *check_pace([design])]
 
 
-def _exhaustive(design: StepQuantizer, steps: Sequence[int]) -> Outcome:
+def _exhaustive(design: FeatureQuantizer, steps: Sequence[int]) -> Outcome:
     rows = every_feature(design, steps)
-    answers = design.reference(rows)[design.code_port.name]
-    codes = [oracle_codes(design, step) for step in steps]
-    expected = np.concatenate([np.concatenate([[0], part]) for part in codes])
     taken = rows["load"] == 0
-    if not np.array_equal(answers[taken], expected[taken]):
+    if not isinstance(design, StepQuantizer):
+        rows = {"feature": rows["feature"][taken]}
+        taken = np.ones_like(rows["feature"], dtype=np.bool_)
+    answers = design.reference(rows)[design.code_port.name]
+    expected = np.concatenate([oracle_codes(design, step) for step in steps])
+    if not np.array_equal(answers[taken], expected):
         return Outcome(cases=len(answers), passed=False, detail="software model and oracle differ")
     return _run(design, Vectors.of(design, rows))
 
@@ -94,7 +98,7 @@ def _run(design: Design, vectors: Vectors) -> Outcome:
     return Outcome(cases=vectors.checked, passed=result.passed, detail=result.verdict)
 
 
-def every_feature(design: StepQuantizer, steps: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+def every_feature(design: FeatureQuantizer, steps: Sequence[int]) -> dict[str, NDArray[np.int64]]:
     """Each step, and behind it every feature that there is, from the smallest up."""
     if design.feature_bits > MOST_TRIED_BITS:
         raise InputError(
@@ -148,13 +152,14 @@ def every_value(design: Requantizer, count: int) -> dict[str, NDArray[np.int64]]
     }
 
 
-def oracle_codes(design: StepQuantizer, step: int) -> NDArray[np.int64]:
+def oracle_codes(design: FeatureQuantizer, step: int) -> NDArray[np.int64]:
     """Codes of every feature in order, as `asq_hw.oracle` quantizes a feature map that has them.
 
     Odd codes of a unit that makes those, whose oracle makes their step itself.
     """
     makes_odd = isinstance(design, OddLadderQuantizer)
-    network = _network_of_every_feature(design, step if makes_odd else design.acting(step))
+    loads = isinstance(design, StepQuantizer) and not makes_odd
+    network = _network_of_every_feature(design, design.acting(step) if loads else step)
     channels, width = network.input.channels, network.input.width
     row = np.arange(width, dtype=np.uint8).reshape(1, 1, 1, width)
     images = np.broadcast_to(row, (1, channels, 1, width)).copy()
@@ -163,7 +168,7 @@ def oracle_codes(design: StepQuantizer, step: int) -> NDArray[np.int64]:
     return made["reader"].reshape(-1)
 
 
-def _network_of_every_feature(design: StepQuantizer, step: int) -> IntegerNetwork:
+def _network_of_every_feature(design: FeatureQuantizer, step: int) -> IntegerNetwork:
     """Each channel adds another offset to the 256 pixel values."""
     bits = design.feature_bits
     width = min(_PIXELS, 1 << bits)

@@ -10,6 +10,7 @@ from rtl.lib.cells import ECP5_CELLS
 from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.quantizer.adapter import Adapter
+from rtl.quantizer.constant import ConstantQuantizer
 from rtl.quantizer.exponent import ExponentFinder
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
@@ -64,6 +65,8 @@ UNITS: tuple[Design, ...] = (
     ReciprocalQuantizer(bits=3, signed=True),
     ShiftQuantizer(step_fraction_bits=8),
     ShiftQuantizer(bits=3, signed=True),
+    ConstantQuantizer(step_fraction_bits=8, step=1000),
+    ConstantQuantizer(bits=3, signed=True, step=77),
     ExponentFinder(),
     ExponentFinder(offset=-7, lowest=2, highest=9),
     Requantizer(),

@@ -22,6 +22,7 @@ from rtl.mac.design import Mac
 from rtl.mac.dot_product import DotProduct
 from rtl.mac.schemes import Clear, Style
 from rtl.quantizer.adapter import Adapter
+from rtl.quantizer.constant import ConstantQuantizer
 from rtl.quantizer.exponent import ExponentFinder
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
@@ -69,6 +70,7 @@ ALTERED: tuple[tuple[Design, dict[str, object]], ...] = (
     (DotProduct(mac=Mac(scheme="pot"), lanes=2), {"lanes": 3, "mac": Mac(scheme="apot")}),
     (LadderQuantizer(), {"bits": 5, "signed": True, "feature_bits": 17, "step_fraction_bits": 1}),
     (PoolingAccumulator(), {"elements": 49, "multiplier": 5, "shift": 3, "feature_bits": 9}),
+    (ConstantQuantizer(), {"bits": 5, "signed": True, "feature_bits": 17, "step": 3}),
     (ExponentFinder(), {"offset": 4, "lowest": 1, "highest": 14, "feature_bits": 9}),
     (Requantizer(), {"value_bits": 23, "multiplier_bits": 15, "shift": 2, "bits": 8, "pair": True}),
 )
