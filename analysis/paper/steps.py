@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
 from analysis.cost.networks import find_network
-from analysis.cost.overhead import overhead
+from analysis.cost.overhead import Convention, overhead
 from analysis.cost.topologies import Steps
 from analysis.paper.results import Result, read_results
 from analysis.studies.measured import markdown
@@ -34,6 +35,7 @@ from rtl.quantizer.constant import ConstantQuantizer
 from rtl.quantizer.exponent import ExponentFinder
 from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.of_layer import LayerUnits
+from rtl.quantizer.serial_adapter import SerialAdapter
 from rtl.quantizer.shift import ShiftQuantizer
 from rtl.targets.registry import TARGETS
 
@@ -85,7 +87,8 @@ class StepSetting:
 def settings_of(units: LayerUnits) -> tuple[StepSetting, ...]:
     """Every way, for one layer that has an adapter.
 
-    The circuits of the other two have the same features, fraction bits and codes. The constant step
+    The adapter has one multiplier for all weights: means come as seldom as channels end. The
+    circuits of the other two have the same features, fraction bits and codes, and the constant step
     is the adapter's own for means of 0.
 
     Raises
@@ -93,8 +96,8 @@ def settings_of(units: LayerUnits) -> tuple[StepSetting, ...]:
     InputError
         If the layer has no adapter.
     """
-    adapter, own = units.adapter(), units.layer.quantizer
-    shape = {
+    adapter, own = units.adapter(SerialAdapter), units.layer.quantizer
+    shape: dict[str, Any] = {
         "bits": own.grid.bits,
         "signed": own.grid.signed,
         "feature_bits": units.source.format.bits,
@@ -169,8 +172,8 @@ def step_table(
     lines = []
     for each in settings:
         network = find_network(_NETWORK, steps=each.steps)
-        stored = overhead(network, bits=(_BITS,), convention="stored").rows[0].counts
-        line = [each.label, _accuracy(each.variant, results), f"{stored.asq_storage_bits:,}"]
+        (row,) = overhead(network, bits=(_BITS,), convention=Convention.STORED).records()
+        line = [each.label, _accuracy(each.variant, results), f"{row['asq_storage_bits']:,}"]
         line.append(str(each.wait_cyc))
         for target in chosen:
             total = sum(areas[target.name, design] for design in each.designs)

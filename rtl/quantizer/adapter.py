@@ -108,6 +108,15 @@ class Adapter(Design):
         """From a sample's last mean to its step."""
         return sum(stage.weight.shape[0] + 2 for stage in self.stages)
 
+    def sum_ranges(self) -> list[list[Range]]:
+        """Of each stage, and each of its outputs: every sum that means of that width can make."""
+        bounds, made = [_whole(self.mean_bits)] * self.channels, []
+        for stage in self.stages:
+            sums = _sum_ranges(stage, bounds)
+            bounds = [_output_range(stage, total) for total in sums]
+            made.append(sums)
+        return made
+
     def component(self) -> wiring.Component:
         """The circuit."""
         return _Adapter(self)
@@ -192,12 +201,10 @@ class _Adapter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Stage after stage."""
         m = Module()
-        bounds = [_whole(self._design.mean_bits)] * self._design.channels
         valid, value = self.valid_in, self.mean
-        for index, stage in enumerate(self._design.stages):
-            sums = _sum_ranges(stage, bounds)
+        stages = zip(self._design.stages, self._design.sum_ranges(), strict=True)
+        for index, (stage, sums) in enumerate(stages):
             valid, value = self._stage(m, f"stage{index + 1}", stage, sums, valid, value)
-            bounds = [_output_range(stage, total) for total in sums]
         m.d.comb += [self.valid_out.eq(valid), self.step.eq(value)]
         return m
 

@@ -289,11 +289,19 @@ class LayerUnits:
             highest=exactly("the highest exponent", highest, step.highest, name),
         )
 
-    def adapter(self, *, mean_bits: int | None = None) -> Adapter:
-        """The layer's adapter."""
+    def adapter(self, kind: type[Adapter] = Adapter, *, mean_bits: int | None = None) -> Adapter:
+        """The layer's adapter in one of its arrangements.
+
+        Parameters
+        ----------
+        kind : type of Adapter
+            The arrangement.
+        mean_bits : int, optional
+            Width of a mean: `at_least` what the layer's means need, which is the default.
+        """
         bits = at_least("mean bits", mean_bits, max(2, self.means.bits), self.layer.name)
         stages = self.adaptive_step.stages
-        return Adapter(layer=self.layer.name, stages=stages, mean_bits=bits)
+        return kind(layer=self.layer.name, stages=stages, mean_bits=bits)
 
     def quantizer(
         self,

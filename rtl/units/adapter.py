@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from rtl.quantizer.adapter import Adapter
 from rtl.quantizer.of_layer import LayerUnits
+from rtl.quantizer.serial_adapter import SerialAdapter
 from rtl.units.option import Given, Option
 from rtl.units.unit import LayerUse, NetworkUnit
 from rtl.verify.met import Integers, Met, Traced, rounded
 
 __all__ = ["ADAPTER"]
 
+_ARRANGEMENTS: Mapping[str, type[Adapter]] = {"parallel": Adapter, "serial": SerialAdapter}
+_ARRANGEMENT = Option(
+    name="arrangement",
+    flags=("--arrangement",),
+    type=str,
+    metavar="|".join(_ARRANGEMENTS),
+    choices=tuple(_ARRANGEMENTS),
+    default="parallel",
+    help="A multiplier for each output of the first stage, or one for all weights, which takes a "
+    "mean in as many cycles.",
+)
 _MEAN_BITS = Option(
     name="mean_bits",
     flags=("--mean-bits",),
@@ -29,7 +43,7 @@ class _AdapterUnit(NetworkUnit):
     name = "adapter"
     title = "the adapter of a network's layer"
     purpose = "channel means to a step"
-    options = (_MEAN_BITS,)
+    options = (_ARRANGEMENT, _MEAN_BITS)
     examples = (
         "asq-hw rtl adapter -o build/adapter",
         "asq-hw verify adapter --method cosim --cycles 20000",
@@ -41,7 +55,7 @@ class _AdapterUnit(NetworkUnit):
     def design(self, given: Given, layer: LayerUnits | None = None) -> Adapter:
         """The layer's adapter."""
         assert layer is not None, "an adapter is always a layer's"
-        return layer.adapter(mean_bits=given["mean_bits"])
+        return layer.adapter(_ARRANGEMENTS[given["arrangement"]], mean_bits=given["mean_bits"])
 
     def meets(self, units: LayerUnits, traced: Traced, random: np.random.Generator) -> Met:
         """Whole samples: traced ones, and those that bring the first stage's sums to their ends."""

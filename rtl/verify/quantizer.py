@@ -158,8 +158,9 @@ def oracle_codes(design: FeatureQuantizer, step: int) -> NDArray[np.int64]:
     Odd codes of a unit that makes those, whose oracle makes their step itself.
     """
     makes_odd = isinstance(design, OddLadderQuantizer)
-    loads = isinstance(design, StepQuantizer) and not makes_odd
-    network = _network_of_every_feature(design, design.acting(step) if loads else step)
+    if isinstance(design, StepQuantizer) and not makes_odd:
+        step = design.acting(step)
+    network = _network_of_every_feature(design, step)
     channels, width = network.input.channels, network.input.width
     row = np.arange(width, dtype=np.uint8).reshape(1, 1, 1, width)
     images = np.broadcast_to(row, (1, channels, 1, width)).copy()

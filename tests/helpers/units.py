@@ -16,6 +16,7 @@ from rtl.quantizer.ladder import LadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.quantizer.requantizer import Requantizer
+from rtl.quantizer.serial_adapter import SerialAdapter
 from rtl.quantizer.shift import ShiftQuantizer
 
 __all__ = ["UNITS", "two_stage_adapter"]
@@ -74,4 +75,5 @@ UNITS: tuple[Design, ...] = (
     PoolingAccumulator(),
     PoolingAccumulator(elements=1, shift=0),
     two_stage_adapter(),
+    SerialAdapter(stages=two_stage_adapter().stages),
 )

@@ -26,6 +26,7 @@ from rtl.quantizer.odd_ladder import OddLadderQuantizer
 from rtl.quantizer.pooling import PoolingAccumulator
 from rtl.quantizer.reciprocal import ReciprocalQuantizer
 from rtl.quantizer.requantizer import Requantizer
+from rtl.quantizer.serial_adapter import SerialAdapter
 from rtl.quantizer.shift import ShiftQuantizer
 from rtl.tools import MissingToolError, find_verilator, find_yosys
 from rtl.verify.quantizer import every_feature, every_value, oracle_codes, some_steps
@@ -76,6 +77,9 @@ OTHERS: tuple[Design, ...] = (
     Adapter(stages=(stage(4, 16), stage(1, 4, minimum=1, shift=18))),
     Adapter(stages=(stage(1, 5, minimum=3),)),
     Adapter(stages=(stage(3, 2), stage(1, 3, minimum=1)), mean_bits=12),
+    SerialAdapter(stages=(stage(4, 16), stage(1, 4, minimum=1, shift=18))),
+    SerialAdapter(stages=(stage(1, 5, minimum=3),)),
+    SerialAdapter(stages=(stage(3, 2), stage(1, 3, minimum=1)), mean_bits=12),
 )
 
 

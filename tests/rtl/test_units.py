@@ -13,7 +13,9 @@ from rtl.units.registry import UNITS
 from rtl.units.unit import LayerUse, Unit
 
 REQUIRED_VALUES = {"scheme": str(MacScheme.POST_LUT), "weight_bits": 4, "lanes": 4}
-RANGE = re.compile(r"\b(\d+) to (\d+)\b")
+GOES_WITH = {"step": {"arrangement": "constant"}}
+"""Options that only one value of another one has a use for."""
+RANGE = re.compile(r"(?<![\w-])(-?\d+) to (\d+)\b")
 RANGED = [
     pytest.param(unit, option, id=f"{unit.name} {option.name}")
     for unit in UNITS
@@ -31,7 +33,7 @@ def given(unit: Unit, option: Option, value: int) -> Given:
         else each.default
         for each in unit.options
     }
-    return defaults | {option.name: value}
+    return defaults | GOES_WITH.get(option.name, {}) | {option.name: value}
 
 
 @pytest.mark.parametrize(("unit", "option"), RANGED)

@@ -6,10 +6,10 @@ import pytest
 
 from analysis.paper.results import Result
 from analysis.paper.steps import main, settings_of, step_table
-from rtl.quantizer.adapter import Adapter
 from rtl.quantizer.constant import ConstantQuantizer
 from rtl.quantizer.exponent import ExponentFinder
 from rtl.quantizer.of_layer import LayerUnits
+from rtl.quantizer.serial_adapter import SerialAdapter
 from rtl.quantizer.shift import ShiftQuantizer
 from rtl.tools import MissingToolError, find_yosys
 from tests.rtl.test_verify_network import tiny
@@ -34,7 +34,7 @@ def result(variant: str, seed: int, correct: int) -> Result:
 
 def test_all_ways_are_built_for_the_same_features_and_codes() -> None:
     learned, shared, constant = settings_of(LayerUnits.of(tiny(), "reader"))
-    assert isinstance(learned.finders[1], Adapter)
+    assert isinstance(learned.finders[1], SerialAdapter)
     # Codes up to 7, and 4 fraction bits: 4 less 2.
     assert shared.finders == (ExponentFinder(feature_bits=6, offset=2),)
     shape = {"bits": 3, "signed": False, "feature_bits": 6, "step_fraction_bits": 4}
@@ -42,9 +42,9 @@ def test_all_ways_are_built_for_the_same_features_and_codes() -> None:
     # Means of 0: 40 and -7 through the first stage, held at 0 or more: 35 and 0; 9 * 35 - 30 in
     # the second gives 285 * 700 / 2**17, rounded 2, and 3 is the least.
     assert constant.quantizer == ConstantQuantizer(step=3, **shape)
-    # 3 cycles of pooling, 2 + 2 and 1 + 2 of the adapter, then the step is taken; 1 of rest and 7
+    # 3 cycles of pooling, 2 * 2 + 5 of the adapter, then the step is taken; 1 of rest and 7
     # thresholds of the ladder.
-    assert learned.wait_cyc == 3 + 7 + 1 + 8
+    assert learned.wait_cyc == 3 + 9 + 1 + 8
     assert shared.wait_cyc == 2 + 1 + 1
     assert constant.wait_cyc == 0
 
