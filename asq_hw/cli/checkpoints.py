@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -158,6 +159,12 @@ def export(
         ),
     ] = None,
     data: OwnDataOption = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", help="Of the network, in the file; default: the recipe's."
+        ),
+    ] = None,
     calibration_images: Annotated[
         int,
         typer.Option(
@@ -179,8 +186,8 @@ def export(
     require_torch("export")
     read = {"checkpoint": checkpoint, "--recipe": recipe_name, "--weights": weights, "--data": data}
     check_outputs({"--output": output}, read)
-    for name in references or ():
-        check_outputs({"--output": output}, {"--reference": name})
+    for reference in references or ():
+        check_outputs({"--output": output}, {"--reference": reference})
     from asq_hw import modelfile
     from asq_hw.datasets import ImageFolder
     from asq_hw.train.data.trained_images import images_of, open_as_trained
@@ -203,12 +210,13 @@ def export(
     read = {"dataset": trained.recipe.dataset, "network": file_of(trained.recipe.model)}
     check_outputs({"--output": output}, read)
     model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
+    recipe = recipe if name is None else replace(recipe, name=name)
     calibration = open_as_trained(recipe.dataset, images, split="train").sample(calibration_images)
     network = export_network(
         model,
         recipe,
         calibration.load() if isinstance(calibration, ImageFolder) else calibration,
-        [open_as_trained(name, images) for name in references or [recipe.dataset]],
+        [open_as_trained(each, images) for each in references or [recipe.dataset]],
         images=images,
     )
     modelfile.save(network, output)

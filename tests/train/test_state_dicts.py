@@ -202,6 +202,12 @@ def test_eval_and_export_take_a_state_dict(
     network = modelfile.load(target)
     assert np.array_equal(network.references["digits"], predict(quantized, test))
     assert network.classes == test.classes
+    assert network.name == "digits_lsq_apot_w4a4"
+    assert run("export", *named, "-o", target, "--name", "mine") == 0
+    assert json.loads(capsys.readouterr().out)["name"] == modelfile.load(target).name == "mine"
+    assert run("export", *named, "-o", target, "--name", "a/b") == 2
+    assert "name must be a name for a folder, not 'a/b'" in capsys.readouterr().err
+    assert modelfile.load(target).name == "mine"
 
 
 @pytest.mark.parametrize(
