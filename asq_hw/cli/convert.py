@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asq_hw.cli.options import BUNDLED, FormatOption, integer, model_path
+from asq_hw.cli.options import BUNDLED, MODEL_HELP, FormatOption, integer, model_path
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
 from asq_hw.files.outputs import check_outputs
 from asq_hw.interchange.export import DIALECT_NAMES, save_onnx
@@ -34,9 +34,7 @@ def convert(
             help="Plain ONNX, which runtimes execute in integers; or QONNX, with Quant nodes.",
         ),
     ],
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Model file; bundled is the packaged network.")
-    ] = BUNDLED,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)] = BUNDLED,
     batch_size: Annotated[
         int,
         typer.Option(

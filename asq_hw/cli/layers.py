@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asq_hw.cli.options import BUNDLED, choose, model_path
+from asq_hw.cli.options import BUNDLED, MODEL_HELP, choose, model_path
 from asq_hw.cli.parameters import declared
 from asq_hw.errors import InputError
 from asq_hw.numbers.products import Product, ProductKind
@@ -47,7 +47,7 @@ def layer_parameters(use: LayerUse, *, takes_all: bool = False) -> list[Paramete
         if takes_all
         else (f"{what}.", "L")
     )
-    model = typer.Argument(metavar="MODEL", help=f"Model file; {BUNDLED} is the packaged network.")
+    model = typer.Argument(metavar="MODEL", help=MODEL_HELP)
     layer = typer.Option("--layer", metavar=metavar, help=help)
     product = typer.Option(
         "--product",

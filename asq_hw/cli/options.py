@@ -12,10 +12,11 @@ import typer
 
 from asq_hw.cli.output import OutputFormat
 from asq_hw.errors import InputError
-from asq_hw.files.packaged import PACKAGED_MODEL
+from asq_hw.files.packaged import PACKAGED_MODELS
 
 __all__ = [
     "BUNDLED",
+    "MODEL_HELP",
     "DataOption",
     "FormatOption",
     "LimitOption",
@@ -36,12 +37,14 @@ __all__ = [
 Choice = TypeVar("Choice", bound=StrEnum)
 
 BUNDLED = "bundled"
-"""What the packaged network and the packaged images are called on the command line."""
+"""What the first packaged network and the packaged images are called on the command line."""
+
+MODEL_HELP = "Model file; bundled (or fashion-mnist) and cifar10 are the packaged networks."
 
 
 def model_path(name: str) -> Path:
     """Path of the model file that is named on the command line."""
-    return PACKAGED_MODEL if name == BUNDLED else Path(name)
+    return PACKAGED_MODELS.get(name, Path(name))
 
 
 def integer(text: str) -> int:
@@ -118,11 +121,12 @@ FormatOption = Annotated[
     ),
 ]
 DataOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--data",
         metavar="NAME|DIR|FILE.npy",
-        help="Data set by name, or its folder or archive; or an array of inputs.",
+        help="Data set by name, or its folder or archive; or an array of inputs; default: bundled, "
+        "and cifar10 for the network of that name.",
     ),
 ]
 LimitOption = Annotated[

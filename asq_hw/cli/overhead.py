@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 
 from asq_hw.cli.options import (
-    BUNDLED,
     FormatOption,
     choose,
     integer,
     integers,
-    model_path,
 )
 from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
+from asq_hw.files.packaged import PACKAGED_MODELS
 from asq_hw.network.topologies import TOPOLOGIES
 from asq_hw.numbers.encoding import Encoding
 
@@ -51,7 +50,7 @@ def overhead(
         str,
         typer.Argument(
             metavar="NETWORK|MODEL",
-            help=f"{', '.join(TOPOLOGIES)}, bundled, or a model file.",
+            help=f"{', '.join([*TOPOLOGIES, *PACKAGED_MODELS])}, or a model file.",
         ),
     ],
     bits: Annotated[
@@ -120,10 +119,9 @@ def overhead(
     from analysis.cost.networks import find_network
     from analysis.cost.topologies import AdapterPer, Steps
 
-    named = model_path(network) if network == BUNDLED else network
     result = counting.overhead(
         find_network(
-            named,
+            PACKAGED_MODELS.get(network, network),
             input_size=input_size,
             steps=choose(Steps, "steps", steps),
             adapter_ratio=adapter_ratio,

@@ -15,6 +15,7 @@ import typer
 
 from asq_hw.cli.options import (
     BUNDLED,
+    MODEL_HELP,
     DataOption,
     FormatOption,
     LimitOption,
@@ -52,12 +53,13 @@ COLUMNS = (
 )
 DEFAULT = Product()
 
+_IMAGES_OF = {"cifar10": "cifar10"}
+"""Data sets that are meant where none is named, of networks that do not take the packaged ones."""
+
 
 def simulate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Model file; bundled is the packaged network.")
-    ] = BUNDLED,
-    data: DataOption = BUNDLED,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)] = BUNDLED,
+    data: DataOption = None,
     limit: LimitOption = None,
     threads: ThreadsOption = None,
     batch_size: Annotated[
@@ -126,6 +128,7 @@ def simulate(
     if cluster is not None:
         alone = {"--trace": trace, "--compare": compare, "--threads": threads}
         _check_cluster_options([name for name, value in alone.items() if value is not None])
+    data = _IMAGES_OF.get(model, BUNDLED) if data is None else data
     check_outputs(
         {"--trace": trace}, {"model": model_path(model), "--data": data, "--compare": compare}
     )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from asq_hw.errors import InputError
 from asq_hw.files.atomic import atomic_write
+from asq_hw.files.packaged import checkpoint_path
 from asq_hw.network.images import ImageSpec
 from asq_hw.network.input_format import PIXELS
 from asq_hw.train.checkpoints.digest import DIGEST_LETTERS
@@ -155,12 +156,14 @@ def load(path: str | Path) -> Checkpoint:
 def load_any(path: str | Path) -> Checkpoint | StateDict:
     """Read a checkpoint, or a state dict that another program saved.
 
+    The name of a packaged checkpoint stands for its path.
+
     Raises
     ------
     InputError
         As `load`, and if the file holds neither.
     """
-    content = unpack(Path(path))
+    content = unpack(checkpoint_path(path))
     return (
         _checkpoint(content, path) if _is_checkpoint(content) else state_dict_of(content, str(path))
     )
