@@ -352,11 +352,14 @@ def _compiler_cache() -> str | None:
 def run_verilator(arguments: Sequence[str | Path], *, folder: Path, timeout_s: float = 300) -> str:
     """Run Verilator in `folder`; returns what it printed.
 
-    Its makefiles compile through what the variable ``OBJCACHE`` names, or else through ccache.
+    Its makefiles compile through what the variable ``OBJCACHE`` names, or else through ccache, which
+    must look at what the compiler is given: its direct mode takes a circuit's constants, which are
+    in files that the compiled one includes, for those of another circuit of the same name.
     """
     program, environment = find_verilator()
     if "OBJCACHE" not in os.environ and (compiler_cache := _compiler_cache()) is not None:
         environment = {**environment, "OBJCACHE": compiler_cache}
+    environment = {**environment, "CCACHE_NODIRECT": "1"}
     return run_tool(
         [program, *arguments],
         folder=folder,

@@ -107,7 +107,7 @@ class _QuantizerUnit(NetworkUnit):
         sizes = {name: given[name] for name in ("bits", "feature_bits", "step_fraction_bits")}
         if kind is ConstantQuantizer:
             sizes["step"] = given["step"]
-        elif given["step"] is not None:
+        elif given.get("step") is not None:
             raise InputError(
                 f"step is given to a quantizer of --arrangement {given['arrangement']} "
                 "at run time: only --arrangement constant is made for one"

@@ -51,7 +51,8 @@ def test_cifar10_s_is_the_paper_s_scheme_2() -> None:
     layers = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
     assert network.image_shape == (3, 32, 32) and network.classes[6] == "frog"
     inner = layers[1:-1]
-    assert {(layer.weight_grid.scheme, layer.weight_grid.bits) for layer in inner} == {("post", 4)}
+    grids = {(layer.weight_grid.scheme.name, layer.weight_grid.bits) for layer in inner}
+    assert grids == {("post", 4)}
     assert {layer.quantizer.grid.bits for layer in inner} == {4}
     adaptive = [layer for layer in layers if isinstance(layer.quantizer.step, AdaptiveStep)]
     assert len(layers) == 22 and len(adaptive) == 20

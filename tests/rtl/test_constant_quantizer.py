@@ -81,6 +81,19 @@ def test_a_threshold_that_is_one_off_is_noticed() -> None:
 
 
 @needs_tools
+def test_a_design_is_not_taken_for_another_of_its_name() -> None:
+    """A cache of compiled files that looks at names alone would give the first one's results."""
+    design = ConstantQuantizer(bits=2, feature_bits=8, step=30)
+    text, vectors = to_verilog(design), Vectors.random(design, 200)
+    found = []
+    for threshold in ("2d", "2e", "2d", "2f", "2d"):
+        verilog = {design: text.replace("7'h2d", f"7'h{threshold}")}
+        found.append(simulate({design: vectors}, verilog=verilog)[design].passed)
+    assert "7'h2d" in text
+    assert found == [True, False, True, False, True]
+
+
+@needs_tools
 def test_every_mutant_is_killed_or_proven_equivalent() -> None:
     result = mutate(ConstantQuantizer(bits=3, signed=True, feature_bits=8, step=13), 30)
     assert len(result.killed) > 20

@@ -79,6 +79,7 @@ OTHERS: tuple[Design, ...] = (
     Adapter(stages=(stage(3, 2), stage(1, 3, minimum=1)), mean_bits=12),
     SerialAdapter(stages=(stage(4, 16), stage(1, 4, minimum=1, shift=18))),
     SerialAdapter(stages=(stage(1, 5, minimum=3),)),
+    SerialAdapter(stages=(stage(1, 4), stage(1, 1, minimum=1, shift=18))),
     SerialAdapter(stages=(stage(3, 2), stage(1, 3, minimum=1)), mean_bits=12),
 )
 

@@ -73,7 +73,7 @@ def test_digits_at_w4a4_are_learned(quantized_run: Path) -> None:
 
 @pytest.mark.parametrize("name", ["digits-asq-lsq-w4a4", "digits-lsq-pot-w4a4"])
 def test_other_schemes_learn_too(name: str, float_run: Path, tmp_path: Path) -> None:
-    recipe = recipes.load(name, ["epochs=2", "freeze_bn_epochs=0"])
+    recipe = recipes.load(name, ["epochs=4", "freeze_bn_epochs=0"])
     result = train(recipe, output=tmp_path, init=float_run / LAST, threads=1)
     assert result.accuracy > 0.85
 
