@@ -352,9 +352,9 @@ def _compiler_cache() -> str | None:
 def run_verilator(arguments: Sequence[str | Path], *, folder: Path, timeout_s: float = 300) -> str:
     """Run Verilator in `folder`; returns what it printed.
 
-    Its makefiles compile through what the variable ``OBJCACHE`` names, or else through ccache, which
-    must look at what the compiler is given: its direct mode takes a circuit's constants, which are
-    in files that the compiled one includes, for those of another circuit of the same name.
+    Its makefiles compile through what the variable ``OBJCACHE`` names, or else through ccache. That
+    must look at all that the compiler is given: its direct mode was seen to take the constants of a
+    circuit, in files that the compiled one includes, for those of another one of its name.
     """
     program, environment = find_verilator()
     if "OBJCACHE" not in os.environ and (compiler_cache := _compiler_cache()) is not None:
