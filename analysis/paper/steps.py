@@ -103,7 +103,6 @@ def settings_of(units: LayerUnits) -> tuple[StepSetting, ...]:
         "feature_bits": units.source.format.bits,
         "step_fraction_bits": own.step_fraction_bits,
     }
-    largest = own.grid.maximum.bit_length() - 1
     return (
         StepSetting(
             label="learned: the paper's adapter",
@@ -119,7 +118,7 @@ def settings_of(units: LayerUnits) -> tuple[StepSetting, ...]:
             finders=(
                 ExponentFinder(
                     feature_bits=units.source.format.bits,
-                    offset=own.step_fraction_bits - largest,
+                    offset=ExponentFinder.offset_for(own.grid, own.step_fraction_bits),
                 ),
             ),
             quantizer=ShiftQuantizer(**shape),

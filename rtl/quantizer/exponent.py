@@ -10,6 +10,7 @@ from amaranth.lib import wiring
 from numpy.typing import NDArray
 
 from asq_hw.errors import InputError, check_range
+from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.widths import (
     MAX_FEATURE_BITS,
     MAX_STEP_FRACTION_BITS,
@@ -64,6 +65,11 @@ class ExponentFinder(Design):
                 f"the highest exponent must be at least the lowest, {self.lowest}, "
                 f"not {self.highest}"
             )
+
+    @staticmethod
+    def offset_for(grid: Grid, step_fraction_bits: int) -> int:
+        """The offset of codes of a grid, and T fraction bits of their step."""
+        return step_fraction_bits - (grid.maximum.bit_length() - 1)
 
     @property
     def stem(self) -> str:

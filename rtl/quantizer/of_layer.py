@@ -280,11 +280,11 @@ class LayerUnits:
             `exactly` the layer's.
         """
         step, name, own = self.shared_exponent, self.layer.name, self.layer.quantizer
-        largest = own.grid.maximum.bit_length() - 1
+        needed = ExponentFinder.offset_for(own.grid, own.step_fraction_bits)
         return ExponentFinder(
             layer=name,
             feature_bits=at_least("feature bits", feature_bits, self.source.format.bits, name),
-            offset=exactly("the offset", offset, own.step_fraction_bits - largest, name),
+            offset=exactly("the offset", offset, needed, name),
             lowest=exactly("the lowest exponent", lowest, step.lowest, name),
             highest=exactly("the highest exponent", highest, step.highest, name),
         )
