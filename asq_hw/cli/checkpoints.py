@@ -94,7 +94,7 @@ def evaluate(
     ] = 1.0,
     form: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Measure a trained network in floating point, on test images."""
+    """Measure a trained network on test images: in floating point, or as it was trained."""
     require_torch("eval")
     from asq_hw.train.checkpoints.digest import weights_digest
     from asq_hw.train.data.changes import ImageChange
@@ -166,14 +166,15 @@ def export(
         ),
     ] = None,
     calibration_images: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--calibration-images",
             parser=integer,
             metavar="N",
-            help="Choose the number formats from N training images, drawn evenly.",
+            help="Choose the number formats from N training images, drawn evenly; "
+            f"default: {CALIBRATION_IMAGES}.",
         ),
-    ] = CALIBRATION_IMAGES,
+    ] = None,
     recipe_name: RecipeOption = None,
     overrides: OverridesOption = None,
     weights: WeightsOption = None,
@@ -194,7 +195,7 @@ def export(
     from asq_hw.train.export.network import export_network
     from asq_hw.train.models.own import file_of
 
-    if calibration_images < 1:
+    if calibration_images is not None and calibration_images < 1:
         raise InputError(f"calibration-images must be at least 1, not {calibration_images}")
     trained = _open(
         checkpoint,
@@ -211,7 +212,14 @@ def export(
     check_outputs({"--output": output}, read)
     model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
     recipe = recipe if name is None else replace(recipe, name=name)
-    calibration = open_as_trained(recipe.dataset, images, split="train").sample(calibration_images)
+    if trained.ranges is not None and calibration_images is not None:
+        raise InputError(
+            f"calibration-images must be left out for {checkpoint}, which has trained in integers: "
+            "their formats are chosen"
+        )
+    calibration = open_as_trained(recipe.dataset, images, split="train").sample(
+        calibration_images or CALIBRATION_IMAGES
+    )
     network = export_network(
         model,
         recipe,

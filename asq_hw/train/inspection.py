@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 from asq_hw.train.evaluation import predict
+from asq_hw.train.export.forward import in_floating_point, ranges_of
 from asq_hw.train.models.resnet import BasicBlock
 from asq_hw.train.quantizers.activations import ActivationQuantizer
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
@@ -127,7 +128,7 @@ def layer_errors(model: nn.Module, dataset: Dataset) -> list[LayerErrors]:
         return hook
 
     with _hooks([q.register_forward_hook(watch(name)) for name, q in quantizers.items()]):
-        predict(model, dataset)
+        _predict(model, dataset)
     return [
         _layer_errors(name, quantizers[name], torch.cat(parts, 1)) for name, parts in seen.items()
     ]
@@ -189,7 +190,7 @@ def activation_samples(model: nn.Module, dataset: Dataset, layer: str) -> list[A
             )
 
     with _hooks([quantizers[layer].register_forward_hook(hook)]):
-        predict(model, dataset)
+        _predict(model, dataset)
     return samples
 
 
@@ -230,19 +231,23 @@ def block_outputs(model: nn.Module, dataset: Dataset) -> dict[str, NDArray[np.fl
 
     blocks = {n: m for n, m in model.named_modules() if isinstance(m, BasicBlock)}
     with _hooks([block.register_forward_hook(watch(name)) for name, block in blocks.items()]):
-        predict(model, dataset)
+        _predict(model, dataset)
     return {name: torch.cat(parts).numpy() for name, parts in outputs.items()}
 
 
 @contextmanager
 def full_precision(model: nn.Module) -> Iterator[None]:
-    """Run a quantized network without its quantizers: real activations, real weights."""
+    """Run a quantized network without its quantizers: real activations, real weights.
+
+    Also one that computes in integers.
+    """
     layers = [m for m in model.modules() if isinstance(m, QuantConv2d | QuantLinear)]
     kept = [(layer, layer.activation_quantizer, layer.weight_quantizer) for layer in layers]
     try:
         for layer in layers:
             layer.activation_quantizer = layer.weight_quantizer = None
-        yield
+        with in_floating_point(model):
+            yield
     finally:
         for layer, activations, weights in kept:
             layer.activation_quantizer, layer.weight_quantizer = activations, weights
@@ -250,7 +255,18 @@ def full_precision(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def constant_beta(model: nn.Module, beta: dict[str, float]) -> Iterator[None]:
-    """Give the adapters of the named layers one answer for every sample."""
+    """Give the adapters of the named layers one answer for every sample.
+
+    Raises
+    ------
+    InputError
+        If the network computes in integers, its adapters included.
+    """
+    if ranges_of(model) is not None:
+        raise InputError(
+            "beta cannot be held in a network that has trained in integers (integer_epochs): its "
+            "adapters are integers too"
+        )
 
     def watch(value: float) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
         return lambda adapter, inputs, output: torch.full_like(output, value)
@@ -273,6 +289,12 @@ def _quantizers(model: nn.Module) -> Iterator[tuple[str, ActivationQuantizer]]:
             yield name, quantizer
     if not found:
         raise InputError("the network must quantize its activations; this one does not")
+
+
+def _predict(model: nn.Module, dataset: Dataset) -> None:
+    """Run a network in floating point, also one that computes in integers."""
+    with in_floating_point(model):
+        predict(model, dataset)
 
 
 def _beta(quantizer: ActivationQuantizer, x: Tensor) -> Tensor:

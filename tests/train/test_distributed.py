@@ -92,7 +92,7 @@ def test_torchrun_gives_the_loss_curve_of_one_process(tmp_path: Path) -> None:
         assert together["loss"] == pytest.approx(alone["loss"], rel=0.004)
         assert together["beta"].keys() == alone["beta"].keys()
         for layer, beta in alone["beta"].items():
-            # Adapters that have hardly begun vary by what rounding makes of it, which can be nothing.
+            # Adapters that have hardly begun vary by what rounding makes of it, or not at all.
             variations = [each.pop("variation") for each in (together["beta"][layer], beta)]
             assert all(0 <= each < 1e-3 for each in variations), layer
             assert together["beta"][layer] == pytest.approx(beta, rel=0.01), layer

@@ -19,6 +19,8 @@ from asq_hw.train.checkpoints.digest import DIGEST_LETTERS
 from asq_hw.train.checkpoints.pretrained import fill
 from asq_hw.train.checkpoints.state_dict import StateDict, state_dict_of
 from asq_hw.train.checkpoints.unpacking import unpack
+from asq_hw.train.export.calibration import Calibration
+from asq_hw.train.export.forward import compute_in_integers
 from asq_hw.train.floating import floating_network
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
@@ -60,6 +62,8 @@ class Checkpoint:
         Digest of the full-precision weights that training began with
         (`asq_hw.train.checkpoints.digest`); None if it began with random ones, or in files that
         were written before they told.
+    ranges : Calibration or None
+        Of a network that computes in integers, what its number formats follow from.
     """
 
     recipe: Recipe
@@ -71,6 +75,7 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     images: ImageSpec | None = None
     start: str | None = None
+    ranges: Calibration | None = None
 
     def build_model(self) -> nn.Module:
         """The network with its weights, in evaluation mode.
@@ -94,7 +99,16 @@ class Checkpoint:
             )
             model = quantize(model, self.recipe)
         fill(model, self.weights, f"checkpoint of {self.recipe.name}")
+        if self.ranges is not None:
+            compute_in_integers(model, self.ranges, self._known_images())
         return model.eval()
+
+    def _known_images(self) -> ImageSpec:
+        if self.images is None:
+            raise InputError(
+                f"checkpoint of {self.recipe.name} must tell the images that its integers are for"
+            )
+        return self.images
 
     def _check_memory(self) -> None:
         """Refuse a recipe whose network is much larger than the weights, before it is made."""
@@ -132,6 +146,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "weights": checkpoint.weights,
         "training": checkpoint.training,
         "start": checkpoint.start,
+        "ranges": None if checkpoint.ranges is None else checkpoint.ranges.to_plain(),
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -188,6 +203,7 @@ def _checkpoint(content: dict[str, Any], path: str | Path) -> Checkpoint:
             training=dict(content["training"]),
             images=_images(content.get("images")),
             start=_digest(content.get("start")),
+            ranges=_ranges(content.get("ranges")),
         )
     except _DAMAGE as error:
         raise InputError(f"checkpoint {path} is damaged: {str(error)[:300]}") from None
@@ -207,6 +223,10 @@ def _plain_images(images: ImageSpec) -> dict[str, Any]:
 
 def _images(values: dict[str, Any] | None) -> ImageSpec | None:
     return None if values is None else ImageSpec(**values)
+
+
+def _ranges(values: dict[str, Any] | None) -> Calibration | None:
+    return None if values is None else Calibration.from_plain(values)
 
 
 def _is(found: object, wanted: str | int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ _AT_ONCE = 128
 """Images that are run together,"""
 _PIXELS_AT_ONCE = 1 << 22
 """and no more than have so many pixels: the maps behind them are larger."""
+_MOST_POSITIONS = 1 << 32
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,9 +49,55 @@ class Calibration:
     step: dict[str, float] = field(default_factory=dict)
     hidden: dict[str, float] = field(default_factory=dict)
 
+    def to_plain(self) -> dict[str, dict[str, Any]]:
+        """As a checkpoint holds it: tensors and numbers by operation."""
+        return {
+            "low": {name: torch.from_numpy(values) for name, values in self.low.items()},
+            "high": {name: torch.from_numpy(values) for name, values in self.high.items()},
+            "positions": dict(self.positions),
+            "step": dict(self.step),
+            "hidden": dict(self.hidden),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, dict[str, Any]]) -> Calibration:
+        """Read what `to_plain` made.
+
+        Raises
+        ------
+        AttributeError, KeyError, TypeError, ValueError
+            If it is something else.
+        """
+        found = cls(
+            low={name: _bounds(values) for name, values in plain["low"].items()},
+            high={name: _bounds(values) for name, values in plain["high"].items()},
+            positions={name: int(count) for name, count in plain["positions"].items()},
+            step={name: float(step) for name, step in plain["step"].items()},
+            hidden={name: float(value) for name, value in plain["hidden"].items()},
+        )
+        if not found.low.keys() == found.high.keys() == found.positions.keys():
+            raise ValueError("ranges must have a low, a high and positions of every operation")
+        for name, low in found.low.items():
+            if low.shape != found.high[name].shape or (low > found.high[name]).any():
+                raise ValueError(f"ranges must have a low below the high of {name}")
+        sizes = [*found.step.values(), *found.hidden.values()]
+        if not all(0 <= size < math.inf for size in sizes):
+            raise ValueError("ranges must have steps and hidden values that are finite")
+        if not all(1 <= count <= _MOST_POSITIONS for count in found.positions.values()):
+            raise ValueError(f"ranges must have 1 to {_MOST_POSITIONS} positions")
+        return found
+
     def magnitude(self, name: str) -> float:
         """Largest absolute value of an operation's output."""
         return float(max(np.abs(self.low[name]).max(), np.abs(self.high[name]).max()))
+
+
+def _bounds(values: Tensor) -> NDArray[np.float64]:
+    """One bound of each channel."""
+    bounds: NDArray[np.float64] = values.numpy().astype(np.float64)
+    if bounds.ndim != 1 or not len(bounds) or not np.isfinite(bounds).all():
+        raise ValueError("ranges must have a finite number for each channel")
+    return bounds
 
 
 class _Watcher(fx.Interpreter):
@@ -127,8 +175,9 @@ def calibrate(
         If an operation's output is not finite.
     """
     watcher = _Watcher(model, operations)
+    device = next(model.parameters()).device
     batch_size = max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // given.integers[:1].size))
     with torch.inference_mode():
         for start in range(0, len(given), batch_size):
-            watcher.run(given.values(slice(start, start + batch_size)))
+            watcher.run(given.values(slice(start, start + batch_size)).to(device))
     return watcher.seen

@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
 from asq_hw.train.data.pixels import GivenIntegers
 from asq_hw.train.export.reference import run_layer
-from asq_hw.train.graph.operation import Operation, OperationKind, TracedNetwork
+from asq_hw.train.graph.execution import alike, apply
+from asq_hw.train.graph.operation import Operation, TracedNetwork
 from asq_hw.train.graph.results import named
 
 __all__ = ["COMPARED_IMAGES", "TOLERANCE", "compare"]
@@ -115,7 +115,7 @@ def compare(
         maps = _integer_maps(network, torch.from_numpy(calibration.integers[chosen].copy()))
         for operation, layer in zip(operations, network.layers, strict=True):
             sources = [(maps[name] * units[name]).to(parameter) for name in operation.sources]
-            expected = _apply(operation, sources or [x]).double().cpu()
+            expected = apply(operation, sources or [x]).double().cpu()
             found = maps[layer.name] * units[layer.name]
             moments[operation.name].add(expected.reshape(found.shape), found)
     for name, moment in moments.items():
@@ -164,19 +164,9 @@ def _run(operations: Sequence[Operation], x: Tensor) -> dict[str, Tensor]:
     """Every operation's output in floating point."""
     made: dict[str, Tensor] = {}
     for operation in operations:
-        sources = _alike([made[name] for name in operation.sources])
-        made[operation.name] = _apply(operation, sources or [x])
+        sources = alike([made[name] for name in operation.sources])
+        made[operation.name] = apply(operation, sources or [x])
     return made
-
-
-def _alike(sources: list[Tensor]) -> list[Tensor]:
-    """Vectors as maps of one position, where another source is a map.
-
-    A flatten behind global pooling is no operation, so that one of two vectors can be a map here.
-    """
-    if len({source.dim() for source in sources}) < 2:
-        return sources
-    return [_as_map(source) for source in sources]
 
 
 def _integer_maps(network: IntegerNetwork, pixels: Tensor) -> dict[str, Tensor]:
@@ -189,58 +179,3 @@ def _integer_maps(network: IntegerNetwork, pixels: Tensor) -> dict[str, Tensor]:
         bits = formats[layer.name].bits
         maps[layer.name] = run_layer(layer, sources, bits, network.trained_product, steps)
     return maps
-
-
-def _apply(operation: Operation, sources: Sequence[Tensor]) -> Tensor:
-    """One operation in floating point, without changing what it reads."""
-    x = sources[0]
-    match operation.kind:
-        case OperationKind.INPUT:
-            return x
-        case OperationKind.CONV | OperationKind.LINEAR:
-            return _weighted(operation, x)
-        case OperationKind.ADD:
-            return x + sources[1]
-        case OperationKind.MULTIPLY:
-            return x * sources[1]
-        case OperationKind.LOOKUP:
-            assert operation.function is not None
-            made: Tensor = operation.function(x.clone())  # which it may write into
-            return made
-        case OperationKind.CONCAT:
-            return torch.cat(list(sources), dim=1)
-        case OperationKind.PAD:
-            assert operation.padding is not None
-            channels, rows, columns = operation.padding
-            return functional.pad(x, (*columns, *rows, *channels))
-        case OperationKind.SELECT:
-            assert operation.selection is not None
-            whole = _as_map(x)
-            selected: Tensor = whole[operation.selection.index(whole.dim())]
-            return selected
-        case OperationKind.RELU:
-            return (
-                functional.relu(x) if operation.maximum is None else x.clamp(0, operation.maximum)
-            )
-        case OperationKind.FLATTEN:
-            return x.flatten(1)
-        case OperationKind.MAX_POOL:
-            assert operation.window is not None
-            return functional.max_pool2d(x, *operation.window)
-        case OperationKind.AVERAGE_POOL:
-            assert operation.window is not None
-            return functional.avg_pool2d(x, *operation.window)
-        case OperationKind.GLOBAL_AVERAGE_POOL:
-            return functional.adaptive_avg_pool2d(x, 1)
-
-
-def _weighted(operation: Operation, x: Tensor) -> Tensor:
-    assert operation.weighted is not None
-    is_linear = operation.kind is OperationKind.LINEAR
-    y: Tensor = operation.weighted(x.flatten(1) if is_linear else _as_map(x))
-    return y if operation.batch_norm is None else operation.batch_norm(y)
-
-
-def _as_map(x: Tensor) -> Tensor:
-    """A vector is a map of one position."""
-    return x if x.dim() == 4 else x[:, :, None, None]

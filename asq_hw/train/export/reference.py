@@ -1,7 +1,7 @@
-"""One layer of an integer network in double precision, to compare a trained layer with.
+"""One layer of an integer network in torch: to compare a trained layer with, and to train in.
 
-This is no executor: sums beyond 2**53 and ties of a division are rounded as doubles are, which is
-far below what the comparison looks for. The judge of executors is `asq_hw.oracle`.
+Integers are held in floating-point tensors, where they are exact up to 2**53. This is no executor:
+what is beyond is rounded as doubles are. The judge of executors is `asq_hw.oracle`.
 """
 
 from __future__ import annotations
@@ -40,11 +40,14 @@ from asq_hw.network.layers import (
 from asq_hw.network.log_linear import LogLinearStep
 from asq_hw.network.shared_adapter import SharedAdapterStep
 from asq_hw.network.shared_exponent import SharedExponentStep
-from asq_hw.numbers.fixedpoint import SQRT2_MULTIPLIER
+from asq_hw.numbers.fixedpoint import SQRT2_FRACTION_BITS, SQRT2_MULTIPLIER
 from asq_hw.numbers.odd_codes import ODD_STEP_SHIFT, odd_code_range
-from asq_hw.numbers.products import Product
+from asq_hw.numbers.products import SPLIT_FRACTION_BITS, Product
 
 __all__ = ["run_layer"]
+
+_DROPPED_BITS = SQRT2_FRACTION_BITS - SPLIT_FRACTION_BITS
+_EXACT_IN_SINGLE = 1 << 24
 
 
 def run_layer(
@@ -163,26 +166,36 @@ def _(layer: GlobalAveragePool, sources: Sequence[Tensor], bits: int) -> Tensor:
 
 
 def _weighted(layer: Conv | Linear, x: Tensor, step: Tensor, bits: int, product: Product) -> Tensor:
-    grid = layer.quantizer.grid
-    codes = _codes(layer, x, step, (grid.minimum, grid.maximum))
-    even, odd = (_double(part) for part in layer.decoded_weights())
+    grid, decoded = layer.quantizer.grid, layer.decoded_weights()
+    ends = (grid.minimum, grid.maximum)
+    codes, (even, odd) = _codes(layer, x, step, ends), (_double(part) for part in decoded)
+    dots = _dot_products(layer, codes, even, ends)
     if product.uses_odd_codes(layer.weight_grid):
         odd_steps = _shifted(step * SQRT2_MULTIPLIER, ODD_STEP_SHIFT)
-        odd_codes = _codes(layer, x, odd_steps, odd_code_range(grid))
-        dots = _dot_products(layer, codes, even) + _dot_products(layer, odd_codes, odd)
-    else:
-        dots = _dot_products(layer, codes, even + odd * math.sqrt(2))
+        odd_ends = odd_code_range(grid)
+        dots += _dot_products(layer, _codes(layer, x, odd_steps, odd_ends), odd, odd_ends)
+    elif product.has_pair(layer.weight_grid):
+        odd_dots = _dot_products(layer, codes, odd, ends)
+        dots *= 2.0**SPLIT_FRACTION_BITS
+        dots += _shifted(odd_dots * SQRT2_MULTIPLIER, _DROPPED_BITS)
     scale = _shifted(step * _channels(layer.multiplier), layer.narrow_shift)
-    return _saturate(_shifted(dots * scale, layer.shift) + _channels(layer.bias), bits)
+    shift = layer.shift + product.fraction_bits(layer.weight_grid)
+    return _saturate(_shifted(dots * scale, shift).add_(_channels(layer.bias)), bits)
 
 
 def _codes(layer: Conv | Linear, x: Tensor, step: Tensor, ends: tuple[int, int]) -> Tensor:
-    return _half_up(x * 2.0**layer.quantizer.step_fraction_bits / step).clamp(*ends)
+    return _half_up(x / (step * 2.0**-layer.quantizer.step_fraction_bits)).clamp_(*ends)
 
 
-def _dot_products(layer: Conv | Linear, codes: Tensor, weights: Tensor) -> Tensor:
+def _dot_products(
+    layer: Conv | Linear, codes: Tensor, weights: Tensor, ends: tuple[int, int]
+) -> Tensor:
+    """In single precision, which is faster, where no sum of such codes is too large to be exact."""
+    largest = float(weights.abs().flatten(1).sum(dim=1).max()) * max(map(abs, ends))
+    exact = torch.float32 if largest < _EXACT_IN_SINGLE else torch.float64
+    codes, weights = codes.to(exact), weights.to(exact)
     if isinstance(layer, Linear):
-        return functional.conv2d(codes, weights[:, :, None, None])
+        return functional.conv2d(codes, weights[:, :, None, None]).double()
     return functional.conv2d(
         codes,
         weights,
@@ -190,7 +203,7 @@ def _dot_products(layer: Conv | Linear, codes: Tensor, weights: Tensor) -> Tenso
         padding=layer.padding,
         dilation=layer.dilation,
         groups=layer.groups,
-    )
+    ).double()
 
 
 def _step(quantizer: ActivationQuantizer, x: Tensor, earlier: Mapping[str, Tensor]) -> Tensor:
@@ -239,13 +252,14 @@ def _channels(values: NDArray[np.integer[Any]]) -> Tensor:
 
 
 def _half_up(x: Tensor) -> Tensor:
-    return torch.floor(x + 0.5)
+    return (x + 0.5).floor_()
 
 
 def _shifted(x: Tensor, shift: int) -> Tensor:
-    return _half_up(x * 2.0**-shift)
+    return (x * 2.0**-shift).add_(0.5).floor_()
 
 
 def _saturate(x: Tensor, bits: int) -> Tensor:
+    """In place: what is given to it has just been made."""
     top = float(1 << (bits - 1))
-    return x.clamp(-top, top - 1)
+    return x.clamp_(-top, top - 1)

@@ -45,6 +45,7 @@ _RANGES: Final = {
     "early_crop": (0, MOST_IMAGE_SIZE),
     "early_epochs": (0, 1_000_000),
     "freeze_bn_epochs": (0, 1_000_000),
+    "integer_epochs": (0, 1_000_000),
     "seed": (0, (1 << 32) - 1),
     "image_size": (0, MOST_IMAGE_SIZE),
 }
@@ -112,6 +113,9 @@ class Recipe(Quantization):
     freeze_bn_epochs : int
         Last epochs in which batch norm keeps its statistics, so that the weights settle for
         the statistics that are exported.
+    integer_epochs : int
+        Last epochs in which the network computes in the integers that it is exported to
+        (`asq_hw.train.export.forward`), as it does afterwards.
     precision : Precision
         In which type convolutions and linear layers train; quantizers and evaluation stay in
         float32.
@@ -149,6 +153,7 @@ class Recipe(Quantization):
     min_crop_area: float = 0.08
     sync_batch_norm: bool = True
     freeze_bn_epochs: int = 0
+    integer_epochs: int = 0
     precision: Precision = Precision.FLOAT32
     seed: int = 1
 
@@ -173,6 +178,7 @@ class Recipe(Quantization):
             "early_crop",
             f"above 0 where early_epochs is, which is {self.early_epochs}",
         )
+        self._require_integers()
         self.require(0 <= self.weight_decay < float("inf"), "weight_decay", "at least 0")
         self.require(0 <= self.momentum < 1, "momentum", "in [0, 1)")
         self.require(0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)")
@@ -181,6 +187,25 @@ class Recipe(Quantization):
         uses = [ACTIVATION_METHODS[name] for name in self.activation_names if name != NONE]
         learns_factor = any(use.learns_factor for use in uses)
         self.require_default(learns_factor, "adapter_rate", f"activations are {self.activations}")
+
+    def _require_integers(self) -> None:
+        """Refuse epochs in integers where there can be none."""
+        key = "integer_epochs"
+        self.require(
+            self.integer_epochs <= self.freeze_bn_epochs,
+            key,
+            f"at most freeze_bn_epochs, {self.freeze_bn_epochs}: batch norm is folded in integers",
+        )
+        self.require(
+            self.integer_epochs <= max(0, self.epochs - self.early_epochs),
+            key,
+            f"at most the epochs on whole images, {self.epochs - self.early_epochs}",
+        )
+        missing = self.without_integers
+        self.require_default(not missing, key, f"{missing[0] if missing else ''} has no integers")
+        self.require_default(self.is_quantized, key, "nothing is quantized")
+        real = self.precision is Precision.FLOAT32
+        self.require_default(real, key, f"precision is {self.precision}")
 
     def to_dict(self) -> dict[str, object]:
         """The recipe as plain values, as `from_dict` reads them."""

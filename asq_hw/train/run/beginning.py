@@ -7,16 +7,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from asq_hw.datasets import ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.batch_norm import share_batch_norm
 from asq_hw.train.checkpoints.digest import weights_digest
 from asq_hw.train.data.batches import training_batches
+from asq_hw.train.data.pixels import GivenIntegers
 from asq_hw.train.data.trained_images import AnyDataset, TrainingData
 from asq_hw.train.distributed import Processes
+from asq_hw.train.export.calibration import calibrate
+from asq_hw.train.export.forward import compute_in_integers, ranges_of
 from asq_hw.train.export.rehearsal import check_export
 from asq_hw.train.graph.conversion import quantize
+from asq_hw.train.graph.operations import trace
 from asq_hw.train.models.own import is_own
+from asq_hw.train.modes import evaluation_mode
+from asq_hw.train.options import CALIBRATION_IMAGES
 from asq_hw.train.quantizers.quantizer import round_in_loops
 from asq_hw.train.recipes import Recipe
 from asq_hw.train.run.folder import RunFolder
@@ -24,7 +31,7 @@ from asq_hw.train.run.optimizer import make_optimizer
 from asq_hw.train.run.state import TrainingState
 from asq_hw.train.starting_point import full_precision_model, network_input, start_steps
 
-__all__ = ["begin", "join_training", "use_compiled_loops"]
+__all__ = ["begin", "enter_integers", "join_training", "use_compiled_loops"]
 
 
 def begin(
@@ -84,7 +91,7 @@ def begin(
     )
     start = None if init is None else weights_digest(model.state_dict())
     model = quantize(model, recipe)
-    if must_export:
+    if must_export or recipe.integer_epochs:
         check_export(model, recipe, data.training, images)
     state = _state(recipe, images, model, processes.device)
     state.start = start
@@ -115,6 +122,28 @@ def use_compiled_loops(state: TrainingState, device: torch.device) -> None:
     from asq_hw.train.compiled.rounding import CompiledRounding
 
     round_in_loops(state.model, CompiledRounding())
+
+
+def enter_integers(state: TrainingState, training: AnyDataset) -> None:
+    """Let a network compute in integers from the epoch on from which its recipe wants it.
+
+    Raises
+    ------
+    InputError
+        If it has no integer form.
+    """
+    recipe, model = state.recipe, state.model
+    if state.epoch < recipe.epochs - recipe.integer_epochs or ranges_of(model) is not None:
+        return
+    if state.epoch == 0:
+        _start_steps(state, training, next(model.parameters()).device)
+    few = training.sample(CALIBRATION_IMAGES)
+    given = GivenIntegers.of_dataset(
+        few.load() if isinstance(few, ImageFolder) else few, state.images
+    )
+    with evaluation_mode(model):
+        ranges = calibrate(model, trace(model).operations, given)
+    compute_in_integers(model, ranges, state.images)
 
 
 def join_training(state: TrainingState, training: AnyDataset, processes: Processes) -> nn.Module:

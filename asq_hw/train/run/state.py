@@ -13,6 +13,7 @@ from asq_hw.errors import InputError
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.batch_norm import freeze_batch_norm
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
+from asq_hw.train.export.forward import ranges_of
 from asq_hw.train.recipes import Recipe
 
 __all__ = ["TrainingState"]
@@ -87,6 +88,7 @@ class TrainingState:
             start=self.start,
             in_channels=self.images.shape[0],
             num_classes=len(self.images.classes),
+            ranges=ranges_of(self.model),
         )
 
     def restore(self, saved: Checkpoint, path: Path) -> None:

@@ -19,12 +19,12 @@ from asq_hw.errors import InputError
 from asq_hw.files.outputs import check_outputs
 from asq_hw.train.checkpoints.soundness import check_state
 from asq_hw.train.data.batches import training_steps
-from asq_hw.train.data.trained_images import AnyDataset, training_data
+from asq_hw.train.data.trained_images import AnyDataset, TrainingData, training_data
 from asq_hw.train.distributed import Processes, join_processes
 from asq_hw.train.evaluation import evaluate
 from asq_hw.train.options import Device
 from asq_hw.train.recipes import Recipe
-from asq_hw.train.run.beginning import begin, join_training, use_compiled_loops
+from asq_hw.train.run.beginning import begin, enter_integers, join_training, use_compiled_loops
 from asq_hw.train.run.epoch import EpochTrainer
 from asq_hw.train.run.folder import RunFolder
 from asq_hw.train.run.log import RunLog, batch_norm_statistics, watch_betas
@@ -109,7 +109,7 @@ def train(
         )
         heard = report if report and processes.is_main else _say_nothing
         with _opened_log(folder, state, log_dir) as log:
-            _train_epochs(trainer, data.test, folder, log, heard)
+            _train_epochs(trainer, data, folder, log, heard)
     return TrainingResult(
         best=folder.best,
         last=folder.last,
@@ -151,18 +151,20 @@ def _opened_log(
 
 
 def _train_epochs(
-    trainer: EpochTrainer, test: AnyDataset, folder: RunFolder, log: RunLog | None, report: Report
+    trainer: EpochTrainer, data: TrainingData, folder: RunFolder, log: RunLog | None, report: Report
 ) -> None:
     """Train every epoch that is left; evaluate and save after each."""
     state = trainer.state
     while state.epoch < state.recipe.epochs:
+        if state.recipe.integer_epochs:
+            enter_integers(state, data.training)
         started = time.monotonic()
         loss = trainer.train(report)
         seconds = time.monotonic() - started
         last = trainer.progress(trainer.steps, loss)
         state.epoch += 1
         check_state(state.model.state_dict(), f"the network after epoch {state.epoch}")
-        entry = _evaluate(trainer, test, loss)
+        entry = _evaluate(trainer, data.test, loss)
         if log is not None:
             images = trainer.steps * state.recipe.batch_size
             log.add(entry, images_per_second=images / seconds)
