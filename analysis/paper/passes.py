@@ -1,0 +1,174 @@
+"""How far beta varies between images, pass by pass and layer by layer: from the logs of runs.
+
+``python -m analysis.paper.passes collect RUN... --output CSV`` gathers the logs of runs in folders;
+``python -m analysis.paper.passes table CSV`` prints the variation of beta (its deviation over the
+test images, over its mean) as Markdown, averaged over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.paper.distribution_figures import read_frame
+from analysis.paper.distribution_measures import write_frame
+from asq_hw.errors import InputError
+from asq_hw.files.outputs import check_outputs
+from asq_hw.files.reading import read_bounded
+from asq_hw.guard import guarded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["collect_passes", "main", "passes_table"]
+
+_BETA = ("min", "mean", "max", "variation")
+_COLUMNS = ("recipe", "seed", "epoch", "layer", *_BETA)
+_MOST_BYTES = 1 << 26
+
+
+def collect_passes(folders: Sequence[Path]) -> pd.DataFrame:
+    """Beta after every pass of runs, a line for each adapter.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Runs that ``asq-hw train`` or the ablation left.
+
+    Returns
+    -------
+    DataFrame
+        The columns `analysis.paper.measured.ORIGIN` (the commit is the run's own, where it noted
+        one), then ``epoch``, ``top1`` of the test images, ``layer``, and ``min``, ``mean``, ``max``
+        and ``variation`` of beta over these images.
+
+    Raises
+    ------
+    InputError
+        If a run cannot be read or has no adapters, or the runs are not of one data set and start.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame([line for folder in folders for line in _lines(folder)])
+    for column in ("dataset", "start"):
+        if len(found := sorted(set(frame[column]))) > 1:
+            raise InputError(f"runs must be of one {column}, not of {', '.join(found)}")
+    return frame
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    from asq_hw.train.checkpoints import checkpoint as checkpoints
+    from asq_hw.train.run.folder import LAST, LOG
+
+    saved = checkpoints.load(folder / LAST)
+    noted = folder / "commits.txt"
+    origin = {
+        "dataset": saved.recipe.dataset,
+        "recipe": saved.recipe.name,
+        "start": saved.start or "",
+        "commit": noted.read_text(encoding="utf-8").split()[-1] if noted.exists() else "",
+        "seed": saved.recipe.seed,
+    }
+    text = read_bounded(folder / LOG, "log", _MOST_BYTES).decode("utf-8", "replace")
+    try:
+        entries = [json.loads(line) for line in text.splitlines()]
+        lines = [
+            origin
+            | {"epoch": entry["epoch"], "top1": entry["top1"], "layer": layer}
+            | {key: beta[key] for key in _BETA}
+            for entry in entries
+            for layer, beta in entry["beta"].items()
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"log {folder / LOG} is damaged: {str(error)[:200]}") from None
+    if not lines:
+        raise InputError(f"run {folder} must have adapters and a pass that is done")
+    return lines
+
+
+def passes_table(frame: pd.DataFrame, passes: Sequence[int] = ()) -> str:
+    """The variation of beta, a table for each kind of run, as Markdown.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `collect_passes` makes it.
+    passes : sequence of int
+        Which passes are shown; all of them by default.
+
+    Raises
+    ------
+    InputError
+        If a pass was not trained.
+    """
+    named = frame.assign(kind=[re.sub(r"-seed\d+$", "", name) for name in frame["recipe"]])
+    known = sorted(set(frame["epoch"]))
+    shown = list(passes) or known
+    if missing := [str(one) for one in shown if one not in known]:
+        raise InputError(f"passes must be of {known[0]}..{known[-1]}, not {missing[0]}")
+    parts = []
+    for kind, own in named.groupby("kind", sort=False):
+        seeds = sorted(set(own["seed"]))
+        mean = own.groupby(["layer", "epoch"], sort=False)["variation"].mean().unstack()
+        lines = [
+            f"{kind}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}:",
+            "",
+            "| layer |" + "".join(f" pass {one} |" for one in shown),
+            "|---|" + "--:|" * len(shown),
+        ]
+        for layer, row in mean.iterrows():
+            lines.append(f"| {layer} |" + "".join(f" {row[one]:.2%} |" for one in shown))
+        middle = mean.median()
+        lines.append("| median |" + "".join(f" {middle[one]:.2%} |" for one in shown))
+        parts.append("\n".join([*lines, ""]))
+    return "\n".join(parts)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    frame = read_frame(path)
+    missing = [column for column in _COLUMNS if column not in frame]
+    if missing or frame.empty:
+        raise InputError(f"measurement {path} must have the columns {', '.join(_COLUMNS)}")
+    return frame
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.paper.passes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    collect = commands.add_parser("collect", help="gather logs, write a CSV")
+    collect.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a run's folder")
+    collect.add_argument("--output", type=Path, required=True, help="the CSV")
+    table = commands.add_parser("table", help="print a CSV as Markdown")
+    table.add_argument("csv", type=Path)
+    table.add_argument("--passes", type=int, nargs="+", default=[], metavar="P")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name."""
+    given = _parser().parse_args(arguments)
+    try:
+        if given.command == "collect":
+            check_outputs(
+                {"--output": given.output}, {f"run {run}": run / "log.jsonl" for run in given.runs}
+            )
+            write_frame(collect_passes(given.runs), given.output)
+        else:
+            print(passes_table(_read(given.csv), given.passes), end="")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded("analysis.paper.passes", lambda: main(sys.argv[1:])))
