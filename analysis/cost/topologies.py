@@ -49,6 +49,8 @@ class AdapterPer(StrEnum):
 def named_network(
     name: str,
     *,
+    width: int | None = None,
+    num_classes: int | None = None,
     input_size: int | None = None,
     input_channels: int | None = None,
     steps: Steps = Steps.PAPER,
@@ -60,7 +62,9 @@ def named_network(
     Parameters
     ----------
     name : str
-        One of `asq_hw.network.topologies.TOPOLOGIES`; its width and its classes are as published.
+        One of `asq_hw.network.topologies.TOPOLOGIES`.
+    width, num_classes : int, optional
+        Channels of the network's first stage, and its classes; by default as published.
     input_size, input_channels : int, optional
         Height and width of the image in pixels, and its channels; by default as published.
     steps : Steps
@@ -80,7 +84,7 @@ def named_network(
     topology = TOPOLOGIES[name]
     size = topology.image_size if input_size is None else input_size
     channels = topology.in_channels if input_channels is None else input_channels
-    plan = topology.plan(in_channels=channels)
+    plan = topology.plan(width=width, in_channels=channels, num_classes=num_classes)
     if not plan.stride <= size <= _MAX_SIZE:
         raise InputError(f"input of {name} must be {plan.stride}..{_MAX_SIZE}, not {size}")
     if not 1 <= channels <= _MAX_CHANNELS:

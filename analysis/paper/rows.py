@@ -29,6 +29,8 @@ class Variant:
         Width of both.
     settings : tuple of (str, value)
         Other keys of the recipe that make the row.
+    suffix : str, optional
+        What they are called in its key; by default their own names and values.
     against : tuple of Variant
         The rows that its differences are taken from, what is asked first in front.
     paper_top1 : float, optional
@@ -40,6 +42,7 @@ class Variant:
     activations: str
     bits: int = 4
     settings: tuple[tuple[str, object], ...] = ()
+    suffix: str | None = None
     against: tuple[Variant, ...] = ()
     paper_top1: float | None = None
 
@@ -54,7 +57,9 @@ class Variant:
         if self.weights == self.activations == "none":
             return "real-valued"
         more = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in self.settings)
-        return f"{self.methods}-w{self.bits}a{self.bits}{more}"
+        return (
+            f"{self.methods}-w{self.bits}a{self.bits}{more if self.suffix is None else self.suffix}"
+        )
 
     def overrides(self, seed: int) -> dict[str, object]:
         """What this row replaces in the recipe that all rows share."""
@@ -202,6 +207,9 @@ _EVERY_WIDTH = Table(
 )
 """The two schemes at the paper's widths, and LSQ and their controls to compare with."""
 
+_EACH_BLOCK: tuple[tuple[str, object], ...] = (("adapter_block", "*.*"),)
+"""Blocks of every network known by name: names up to their second part, as in layer1.0.conv1."""
+
 _LOG_LINEAR = Variant(
     label="log-linear adapters",
     weights="lsq",
@@ -227,7 +235,21 @@ _ADAPTERS = Table(
             )
             for ratio in (16, 64)
         ),
+        Variant(
+            label="the paper's adapters, one for a block",
+            weights="lsq",
+            activations="asq",
+            settings=_EACH_BLOCK,
+            suffix="-adapter-block",
+            against=(_CONTROL1[4], _LSQ[4]),
+        ),
         _LOG_LINEAR,
+        replace(
+            _LOG_LINEAR,
+            label="log-linear adapters, one for a block",
+            settings=(*_LOG_LINEAR.settings, *_EACH_BLOCK),
+            suffix="-adapter-log-linear-block",
+        ),
         replace(
             _LOG_LINEAR,
             label="log-linear adapters, rate x 10",
