@@ -7,8 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from asq_hw import datasets
+from asq_hw.sim import simulate
+from asq_hw.train.checkpoints.checkpoint import load_model
+from asq_hw.train.evaluation import predict
+from asq_hw.train.export.forward import ranges_of
+from asq_hw.train.export.network import export_network
 from tests.helpers.processes import ROOT, execute
 
 STEPS = """
@@ -98,11 +105,28 @@ def test_torchrun_gives_the_loss_curve_of_one_process(tmp_path: Path) -> None:
             assert together["beta"][layer] == pytest.approx(beta, rel=0.01), layer
 
 
-def logged(output: Path, launch: list[str]) -> list[dict[str, Any]]:
+def test_processes_that_train_in_integers_together(tmp_path: Path) -> None:
+    """Batch norm is then another class, which is folded all the same."""
+    pytest.importorskip("sklearn")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    lines = logged(tmp_path / "run", launch, "freeze_bn_epochs=1", "integer_epochs=1")
+    model, recipe = load_model(tmp_path / "run" / "last.pt")
+    assert ranges_of(model) is not None
+    test, calibration = datasets.load("digits"), datasets.load("digits", split="train", limit=8)
+    network = export_network(model, recipe, calibration)
+    found = simulate(network, test.images).predictions
+    assert np.array_equal(found, predict(model, test))
+    assert lines[-1]["top1"] == float(np.mean(found == test.labels))
+
+
+def logged(output: Path, launch: list[str], *changes: str) -> list[dict[str, Any]]:
     """Train on digits from the command line, and read the run's log."""
     command = [sys.executable, *launch, "-m", "asq_hw.cli", "train", "--threads", "1"]
     command += ["--device", "cpu", "--recipe", "digits-asq-post-w4a4", "-o", str(output)]
-    for change in ("width=8", "training_images=512", "epochs=3", "freeze_bn_epochs=0"):
+    for change in (
+        *("width=8", "training_images=512", "epochs=3", "freeze_bn_epochs=0"),
+        *changes,
+    ):
         command += ["--set", change]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(

@@ -282,3 +282,14 @@ def test_ranges_without_images_are_refused(trained: Path, tmp_path: Path) -> Non
     torch.save(content, tmp_path / "blind.pt")
     with pytest.raises(InputError, match="must tell the images that its integers are for"):
         checkpoints.load(tmp_path / "blind.pt").build_model()
+
+
+def test_another_forward_of_somebody_s_own_stays(trained: Path) -> None:
+    model = checkpoints.load(trained).build_model()
+    with in_floating_point(model):
+        plain = model.forward
+        model.forward = lambda x: plain(x) + 1
+        with in_floating_point(model):
+            x = torch.zeros(1, 1, 8, 8)
+            assert torch.equal(model(x), plain(x) + 1)
+        del model.forward

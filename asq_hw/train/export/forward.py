@@ -74,12 +74,15 @@ def ranges_of(model: nn.Module) -> Calibration | None:
 @contextmanager
 def in_floating_point(model: nn.Module) -> Iterator[None]:
     """Let a network compute in floating point for a while."""
-    forward = vars(model).pop("forward", None)
+    forward = vars(model).get("forward")
+    if not isinstance(forward, _IntegerForward):  # somebody else's stays
+        yield
+        return
+    del model.forward
     try:
         yield
     finally:
-        if forward is not None:
-            model.forward = forward
+        model.forward = forward
 
 
 def trained_product(traced: TracedNetwork) -> Product:

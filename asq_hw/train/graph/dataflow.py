@@ -18,6 +18,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from asq_hw.errors import InputError
+from asq_hw.train.batch_norm import SharedBatchNorm2d
 from asq_hw.train.graph.pointwise import POINTWISE, ChannelScale
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 
@@ -123,7 +124,7 @@ class QuantTracer(fx.Tracer):
         """Whether `m` is one operation: its forward is torch's or ours, and not replaced."""
         if "forward" in vars(m):
             return False
-        if isinstance(m, QuantConv2d | QuantLinear | ChannelScale):
+        if isinstance(m, QuantConv2d | QuantLinear | ChannelScale | SharedBatchNorm2d):
             return True
         return super().is_leaf_module(m, module_qualified_name)
 

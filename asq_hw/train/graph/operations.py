@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from asq_hw.errors import InputError
 from asq_hw.network.graph import RESERVED_NAME
+from asq_hw.train.batch_norm import SharedBatchNorm2d
 from asq_hw.train.graph.dataflow import PASS_THROUGH, function_name, place, reachable, read_dataflow
 from asq_hw.train.graph.operation import (
     Operation,
@@ -78,7 +79,7 @@ class _Reader:
                 self._append(node, OperationKind.CONV, sources, weighted=module)
             case QuantLinear():
                 self._append(node, OperationKind.LINEAR, sources, weighted=module)
-            case nn.BatchNorm2d() if type(module) is nn.BatchNorm2d:
+            case nn.BatchNorm2d() if type(module) in (nn.BatchNorm2d, SharedBatchNorm2d):
                 self._fold(node, module)
             case nn.ReLU6() if type(module) is nn.ReLU6:
                 self._append(node, OperationKind.RELU, sources, maximum=6.0)
