@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["collect_passes", "main", "passes_table"]
 
+_PASS = ("epoch", "loss", "top1")
 _BETA = ("min", "mean", "max", "variation")
 _COLUMNS = ("recipe", "seed", "epoch", "layer", *_BETA)
 _MOST_BYTES = 1 << 26
@@ -44,7 +45,7 @@ def collect_passes(folders: Sequence[Path]) -> pd.DataFrame:
     -------
     DataFrame
         The columns `analysis.paper.measured.ORIGIN` (the commit is the run's own, where it noted
-        one), then ``epoch``, ``top1`` of the test images, ``layer``, and ``min``, ``mean``, ``max``
+        one), then ``epoch``, ``loss`` of its batches, ``top1`` of the test images, ``layer``, and ``min``, ``mean``, ``max``
         and ``variation`` of beta over these images.
 
     Raises
@@ -79,7 +80,8 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
         entries = [json.loads(line) for line in text.splitlines()]
         lines = [
             origin
-            | {"epoch": entry["epoch"], "top1": entry["top1"], "layer": layer}
+            | {key: entry[key] for key in _PASS}
+            | {"layer": layer}
             | {key: beta[key] for key in _BETA}
             for entry in entries
             for layer, beta in entry["beta"].items()

@@ -42,7 +42,12 @@ def run(
     )
     checkpoints.save(folder / "last.pt", saved)
     entries: list[dict[str, Any]] = [
-        {"epoch": index + 1, "top1": 0.5, "beta": {f"l{i}": beta(v) for i, v in enumerate(own)}}
+        {
+            "epoch": index + 1,
+            "loss": 0.25,
+            "top1": 0.5,
+            "beta": {f"l{i}": beta(v) for i, v in enumerate(own)},
+        }
         for index, own in enumerate(variations)
     ]
     text = "".join(json.dumps(entry) + "\n" for entry in entries)
@@ -59,9 +64,11 @@ def test_variations_are_averaged_over_seeds(
     csv = tmp_path / "passes.csv"
     assert passes.main(["collect", str(first), str(second), "--output", str(csv)]) == 0
     lines = csv.read_text().splitlines()
-    assert lines[0] == "dataset,recipe,start,commit,seed,epoch,top1,layer,min,mean,max,variation"
+    assert (
+        lines[0] == "dataset,recipe,start,commit,seed,epoch,loss,top1,layer,min,mean,max,variation"
+    )
     name = "digits,ablation-asq-lsq-w4a4-seed1"
-    assert lines[1] == f"{name},{START},def456,1,1,0.5,l0,0.9,1,1.1,0.01"
+    assert lines[1] == f"{name},{START},def456,1,1,0.25,0.5,l0,0.9,1,1.1,0.01"
     assert len(lines) == 1 + 2 * 2 * 2
     assert passes.main(["table", str(csv)]) == 0
     assert capsys.readouterr().out == (
@@ -102,7 +109,7 @@ def test_logs_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[
     with pytest.raises(InputError, match="must have adapters and a pass that is done"):
         passes.collect_passes([empty])
     damaged = run(tmp_path / "b", 1, [[0.01]])
-    for text in ("nothing", '{"epoch": 1}', "[]", '{"epoch":1,"top1":1,"beta":{"l":{}}}'):
+    for text in ("nothing", '{"epoch": 1}', "[]", '{"epoch":1,"loss":1,"top1":1,"beta":{"l":{}}}'):
         (damaged / "log.jsonl").write_text(text)
         with pytest.raises(InputError, match=r"log .*log.jsonl is damaged"):
             passes.collect_passes([damaged])
