@@ -45,8 +45,8 @@ def collect_passes(folders: Sequence[Path]) -> pd.DataFrame:
     -------
     DataFrame
         The columns `analysis.paper.measured.ORIGIN` (the commit is the run's own, where it noted
-        one), then ``epoch``, ``loss`` of its batches, ``top1`` of the test images, ``layer``, and ``min``, ``mean``, ``max``
-        and ``variation`` of beta over these images.
+        one), then ``epoch``, ``loss`` of its batches, ``top1`` of the test images, ``layer``, and
+        ``min``, ``mean``, ``max`` and ``variation`` of beta over these images.
 
     Raises
     ------
