@@ -3,10 +3,11 @@
     python benchmarks/training_step.py [--steps 12] [--batch 64] [--format json]
 
 Quantizers round in compiled loops, as under ``asq-hw train``; in rows that end in "(plain)" they
-are made of PyTorch's own operations. One thread, images of 3 x 32 x 32 drawn at random. The kinds
-take turns, so that whatever else the machine does falls on all of them alike; times are medians
-over the steps. Memory is how far a fresh process's peak resident size rises above what it held
-before the network was made.
+are made of PyTorch's own operations, and in those that end in "(integers)" the network computes in
+the integers of export (`integer_epochs`). One thread, images of 3 x 32 x 32 drawn at random. The
+kinds take turns, so that whatever else the machine does falls on all of them alike; times are
+medians over the steps. Memory is how far a fresh process's peak resident size rises above what it
+held before the network was made.
 """
 
 from __future__ import annotations
@@ -19,14 +20,23 @@ import time
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from asq_hw.guard import guarded
+from asq_hw.network.images import ImageSpec
 from asq_hw.train import recipes
+from asq_hw.train.batch_norm import freeze_batch_norm
 from asq_hw.train.compiled.rounding import CompiledRounding
+from asq_hw.train.data.pixels import GivenIntegers
+from asq_hw.train.export.calibration import calibrate
+from asq_hw.train.export.forward import compute_in_integers
 from asq_hw.train.graph.conversion import quantize
+from asq_hw.train.graph.operations import trace
 from asq_hw.train.models import build
+from asq_hw.train.modes import evaluation_mode
 from asq_hw.train.quantizers.quantizer import round_in_loops
 from asq_hw.train.run.optimizer import make_optimizer
 
@@ -39,15 +49,16 @@ KINDS = {
 }
 """Weight and activation method by the name of the row, activations first."""
 
-_PLAIN = " (plain)"
+_PLAIN, _INTEGERS = " (plain)", " (integers)"
 _MEMORY_STEPS = 3
+_SPEC = ImageSpec(shape=(3, 32, 32), mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 class Step:
     """A network in training, and one step of it."""
 
     def __init__(self, kind: str, batch: int) -> None:
-        weights, activations = KINDS[kind.removesuffix(_PLAIN)]
+        weights, activations = KINDS[_methods(kind)]
         changes = {"model": "resnet20", "weights": weights, "activations": activations}
         recipe = recipes.load("digits-asq-post-w4a4", changes)
         torch.manual_seed(0)
@@ -56,8 +67,15 @@ class Step:
         round_in_loops(self.model, None if kind.endswith(_PLAIN) else CompiledRounding())
         self.model.train()
         self.optimizer = make_optimizer(self.model, recipe)
-        images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
-        self.images, self.labels = images, torch.randint(10, (batch,))
+        given = GivenIntegers(integers=_pixels(batch), spec=_SPEC, shape=_SPEC.shape)
+        self.images = given.values(slice(None)).to(memory_format=torch.channels_last)
+        self.labels = torch.randint(10, (batch,))
+        if kind.endswith(_INTEGERS):
+            self.take()  # scales start
+            freeze_batch_norm(self.model)
+            with evaluation_mode(self.model):
+                ranges = calibrate(self.model, trace(self.model).operations, given)
+            compute_in_integers(self.model, ranges, _SPEC)
 
     def take(self) -> float:
         """Take a step and return its seconds."""
@@ -67,6 +85,15 @@ class Step:
         loss.backward()
         self.optimizer.step()
         return time.perf_counter() - started
+
+
+def _methods(kind: str) -> str:
+    return kind.removesuffix(_PLAIN).removesuffix(_INTEGERS)
+
+
+def _pixels(count: int) -> NDArray[np.uint8]:
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (count, *_SPEC.shape), dtype=np.uint8)
 
 
 def step_seconds(kinds: list[str], *, steps: int, batch: int) -> dict[str, float]:
@@ -109,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=12, help="timed steps of each kind")
     parser.add_argument("--batch", type=int, default=64)
-    default = ",".join([*KINDS, f"asq + post{_PLAIN}"])
+    default = ",".join([*KINDS, f"asq + post{_PLAIN}", f"asq + post{_INTEGERS}"])
     parser.add_argument("--kinds", default=default, help="rows, by comma; float is added")
     parser.add_argument("--no-memory", action="store_true", help="times only")
     parser.add_argument("--format", choices=("table", "json"), default="table")
@@ -121,7 +148,7 @@ def main() -> None:
         return
     kinds = ["float", *(kind for kind in options.kinds.split(",") if kind != "float")]
     for kind in kinds:
-        if kind.removesuffix(_PLAIN) not in KINDS:
+        if _methods(kind) not in KINDS or kind == f"float{_INTEGERS}":
             parser.error(f"--kinds must be of {', '.join(KINDS)}, not {kind!r}")
     seconds = step_seconds(kinds, steps=options.steps, batch=options.batch)
     memory = {} if options.no_memory else {k: peak_mebibytes(k, options.batch) for k in kinds}
