@@ -33,6 +33,7 @@ __all__ = [
     "constant_beta",
     "full_precision",
     "layer_errors",
+    "require_real_beta",
     "weight_sample",
 ]
 
@@ -253,6 +254,21 @@ def full_precision(model: nn.Module) -> Iterator[None]:
             layer.activation_quantizer, layer.weight_quantizer = activations, weights
 
 
+def require_real_beta(model: nn.Module) -> None:
+    """Refuse a network that computes in integers, its adapters included, before beta is held.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    if ranges_of(model) is not None:
+        raise InputError(
+            "beta cannot be held in a network that has trained in integers (integer_epochs): its "
+            "adapters are integers too"
+        )
+
+
 @contextmanager
 def constant_beta(model: nn.Module, beta: dict[str, float]) -> Iterator[None]:
     """Give the adapters of the named layers one answer for every sample.
@@ -260,13 +276,9 @@ def constant_beta(model: nn.Module, beta: dict[str, float]) -> Iterator[None]:
     Raises
     ------
     InputError
-        If the network computes in integers, its adapters included.
+        As `require_real_beta`.
     """
-    if ranges_of(model) is not None:
-        raise InputError(
-            "beta cannot be held in a network that has trained in integers (integer_epochs): its "
-            "adapters are integers too"
-        )
+    require_real_beta(model)
 
     def watch(value: float) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
         return lambda adapter, inputs, output: torch.full_like(output, value)

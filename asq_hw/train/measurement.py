@@ -12,7 +12,7 @@ from asq_hw.errors import InputError
 from asq_hw.train.data.changes import ImageChange
 from asq_hw.train.distributed import Processes
 from asq_hw.train.evaluation import evaluate
-from asq_hw.train.inspection import constant_beta
+from asq_hw.train.inspection import constant_beta, require_real_beta
 from asq_hw.train.run.log import Statistics, watch_betas
 
 __all__ = ["Measured", "measure"]
@@ -62,8 +62,11 @@ def measure(
     Raises
     ------
     InputError
-        If the data set has no labels, or beta is to be held in a network without adapters.
+        If the data set has no labels, or beta is to be held in a network without adapters, or in
+        one that computes in integers.
     """
+    if hold_beta:
+        require_real_beta(model)
     top1, beta = _run(model, dataset, workers, change)
     if not hold_beta:
         return Measured(top1=top1, beta=beta)
