@@ -22,6 +22,7 @@ from analysis.paper.results import Result, read_results, write_results
 from analysis.paper.row_training import Plan, train_row, train_start
 from analysis.paper.rows import TABLES, Gate, Table, Variant, chosen_rows, chosen_tables
 from asq_hw.errors import InputError
+from asq_hw.files.packaged import checkpoint_path
 from tests.helpers.guards import no_hang
 
 PATIENCE = 1500
@@ -435,10 +436,24 @@ def test_the_documents_results_are_of_the_shipped_recipes() -> None:
     assert {r.start_recipe for r in results} == {plan.start(seed).name for seed in (1, 2, 3)}
 
 
+def test_cifar10_s_results_are_of_the_shipped_recipe_and_start() -> None:
+    torch = pytest.importorskip("torch")
+    from asq_hw.train.checkpoints.digest import weights_digest
+
+    results = read_results(DATA.with_name("cifar10.csv"))
+    plan = Plan(recipe="cifar10-ablation", runs=Path("runs"))
+    assert {result.settings for result in results} == {plan.settings()}
+    assert {result.dataset for result in results} == {"cifar10"}
+    start = torch.load(checkpoint_path("cifar10-resnet20-float"))["weights"]
+    assert {result.start for result in results} == {weights_digest(start)}
+    keys = {row.key for row in chosen_rows(TABLES.values())}
+    assert {result.variant for result in results} <= keys
+
+
 def test_figures_and_data_of_the_document_are_there() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     figures = re.findall(r"!\[[^]]*]\(([^)]+)\)", text)
-    assert len(figures) == 5
+    assert len(figures) == 6
     for figure in figures:
         path = DOCUMENT.parent / figure
         assert path.stat().st_size < 150_000
