@@ -62,14 +62,6 @@ def draw_adapting(frame: pd.DataFrame, path: str | Path) -> None:
         panels[0].legend()
 
 
-def _read(path: Path) -> pd.DataFrame:
-    frame = read_frame(path)
-    missing = [column for column in _COLUMNS if column not in frame]
-    if missing or frame.empty:
-        raise InputError(f"measurement {path} must have the columns {', '.join(_COLUMNS)}")
-    return frame
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis.paper.adapting", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -106,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
             write_frame(frame, given.output)
         else:
             check_outputs({"--output": given.output}, {"csv": given.csv})
-            frame = _read(given.csv)
+            frame = read_frame(given.csv, _COLUMNS)
             draw_adapting(frame, given.output)
             print(adapting_table(frame), end="")
     except InputError as error:

@@ -21,13 +21,21 @@ _COLORS = ("#4D4D4D", "#0072B2", "#D55E00", "#009E73")
 _BEFORE = "#C8C8C8"
 
 
-def read_frame(path: str | Path) -> pd.DataFrame:
+def read_frame(path: str | Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """Read a measurement.
+
+    Parameters
+    ----------
+    path : str or Path
+        The CSV.
+    columns : sequence of str
+        What it must have beside `ORIGIN`; then it must have lines, too.
 
     Raises
     ------
     InputError
-        If there is no such CSV, it is none, or its lines are of several data sets or starts.
+        If there is no such CSV, it is none, lacks a column, or its lines are of several data sets
+        or starts.
     """
     import pandas as pd
 
@@ -40,6 +48,8 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         found = ["unknown" if pd.isna(value) else str(value) for value in frame[key].unique()]
         if len(found) > 1:
             raise InputError(f"measurement {path} must be of one {key}, not of {', '.join(found)}")
+    if columns and (frame.empty or any(column not in frame for column in columns)):
+        raise InputError(f"measurement {path} must have the columns {', '.join(columns)}")
     return frame
 
 

@@ -131,14 +131,6 @@ def passes_table(frame: pd.DataFrame, passes: Sequence[int] = ()) -> str:
     return "\n".join(parts)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    frame = read_frame(path)
-    missing = [column for column in _COLUMNS if column not in frame]
-    if missing or frame.empty:
-        raise InputError(f"measurement {path} must have the columns {', '.join(_COLUMNS)}")
-    return frame
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.paper.passes",
@@ -165,7 +157,7 @@ def main(arguments: Sequence[str]) -> int:
             )
             write_frame(collect_passes(given.runs), given.output)
         else:
-            print(passes_table(_read(given.csv), given.passes), end="")
+            print(passes_table(read_frame(given.csv, _COLUMNS), given.passes), end="")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
