@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.paper.distribution_figures import read_frame
 from analysis.paper.distribution_measures import write_frame
+from analysis.paper.provenance import noted_commits
 from asq_hw.errors import InputError
 from asq_hw.files.outputs import check_outputs
 from asq_hw.files.reading import read_bounded
@@ -44,8 +45,8 @@ def collect_passes(folders: Sequence[Path]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns `analysis.paper.measured.ORIGIN` (the commit is the run's own, where it noted
-        one), then ``epoch``, ``loss`` of its batches, ``top1`` of the test images, ``layer``, and
+        The columns `analysis.paper.measured.ORIGIN` (the commits are the run's own, where it noted
+        them), then ``epoch``, ``loss`` of its batches, ``top1`` of the test images, ``layer``, and
         ``min``, ``mean``, ``max`` and ``variation`` of beta over these images.
 
     Raises
@@ -67,12 +68,11 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
     from asq_hw.train.run.folder import LAST, LOG
 
     saved = checkpoints.load(folder / LAST)
-    noted = folder / "commits.txt"
     origin = {
         "dataset": saved.recipe.dataset,
         "recipe": saved.recipe.name,
         "start": saved.start or "",
-        "commit": noted.read_text(encoding="utf-8").split()[-1] if noted.exists() else "",
+        "commit": noted_commits(folder, begins=False),
         "seed": saved.recipe.seed,
     }
     text = read_bounded(folder / LOG, "log", _MOST_BYTES).decode("utf-8", "replace")
@@ -152,8 +152,10 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     try:
         if given.command == "collect":
+            from asq_hw.train.run.folder import LOG
+
             check_outputs(
-                {"--output": given.output}, {f"run {run}": run / "log.jsonl" for run in given.runs}
+                {"--output": given.output}, {f"run {run}": run / LOG for run in given.runs}
             )
             write_frame(collect_passes(given.runs), given.output)
         else:

@@ -156,8 +156,7 @@ def _train_epochs(
     """Train every epoch that is left; evaluate and save after each."""
     state = trainer.state
     while state.epoch < state.recipe.epochs:
-        if state.recipe.integer_epochs:
-            enter_integers(state, data.training)
+        enter_integers(state, data.training)
         started = time.monotonic()
         loss = trainer.train(report)
         seconds = time.monotonic() - started

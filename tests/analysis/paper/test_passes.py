@@ -68,7 +68,7 @@ def test_variations_are_averaged_over_seeds(
         lines[0] == "dataset,recipe,start,commit,seed,epoch,loss,top1,layer,min,mean,max,variation"
     )
     name = "digits,ablation-asq-lsq-w4a4-seed1"
-    assert lines[1] == f"{name},{START},def456,1,1,0.25,0.5,l0,0.9,1,1.1,0.01"
+    assert lines[1] == f"{name},{START},abc123 def456,1,1,0.25,0.5,l0,0.9,1,1.1,0.01"
     assert len(lines) == 1 + 2 * 2 * 2
     assert passes.main(["table", str(csv)]) == 0
     assert capsys.readouterr().out == (
