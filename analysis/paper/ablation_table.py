@@ -12,6 +12,9 @@ from asq_hw.errors import InputError
 
 __all__ = ["ablation_report"]
 
+_POINTS, _NATS = 2, 4
+"""Decimal places of differences of top-1 and of losses."""
+
 Results = Mapping[str, Mapping[int, Result]]
 """By row and seed."""
 
@@ -79,7 +82,7 @@ def _gate(gate: Gate, results: Results) -> str:
             f"Gate: {pair} has not been measured with two seeds: "
             f"nothing can be said of {gate.about}.\n"
         )
-    found = f"{_points(top1)} points{'' if loss is None else f', loss {_nats(loss)}'}"
+    found = f"{top1.text(_POINTS)} points{'' if loss is None else f', loss {loss.text(_NATS)}'}"
     if top1.is_clear or (loss is not None and loss.is_clear):
         return (
             f"Gate: {pair}: {found}. They differ beyond noise: the baseline has not converged, "
@@ -123,8 +126,8 @@ def _differences(table: Table, results: Results) -> str:
         loss = paired_difference(_loss(results, row), _loss(results, other))
         paper = _papers_difference(row, other)
         cells = [
-            _points(found),
-            "" if loss is None else _nats(loss),
+            found.text(_POINTS),
+            "" if loss is None else loss.text(_NATS),
             str(found.count),
             "" if paper is None else f"{paper:+.1f}",
             "" if paper is None else f"{found.power(paper):.2f}",
@@ -149,14 +152,6 @@ def _papers_difference(row: Variant, other: Variant) -> float | None:
     if row.paper_top1 is None or other.paper_top1 is None:
         return None
     return row.paper_top1 - other.paper_top1
-
-
-def _points(found: Difference) -> str:
-    return f"{found.mean:+.2f} ± {found.half_width:.2f}"
-
-
-def _nats(found: Difference) -> str:
-    return f"{found.mean:+.4f} ± {found.half_width:.4f}"
 
 
 def _order(table: Table, results: Results) -> str:

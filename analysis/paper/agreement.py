@@ -21,7 +21,6 @@ from analysis.paper.provenance import commit
 from analysis.paper.row_training import Plan, Start, epochs_done, train_start
 from analysis.paper.rows import Variant
 from asq_hw import datasets
-from asq_hw.datasets import Dataset, ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.guard import guarded
 from asq_hw.sim import simulate
@@ -131,7 +130,7 @@ def measure(variant: Variant, plan: Plan, start: Start) -> Agreement:
     trained_network = checkpoint.load(last)
     model, images = trained_network.build_model(), images_of(trained_network)
     test, calibration = (
-        _in_memory(open_as_trained(row.dataset, images, split=split).sample(count))
+        open_as_trained(row.dataset, images, split=split).sample(count).load()
         for split, count in (("test", None), ("train", CALIBRATION_IMAGES))
     )
     assert test.labels is not None, "networks are trained on labeled images"
@@ -149,10 +148,6 @@ def measure(variant: Variant, plan: Plan, start: Start) -> Agreement:
         double=_equal(trained, predict_in_double(model, control)),
         nudged=_equal(trained, predict_in_double(model, control, nudge=_NUDGE)),
     )
-
-
-def _in_memory(part: Dataset | ImageFolder) -> Dataset:
-    return part.load() if isinstance(part, ImageFolder) else part
 
 
 def _equal(classes: NDArray[np.integer], others: NDArray[np.integer]) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.paper.provenance import commit
 from asq_hw import datasets
-from asq_hw.datasets import Dataset, ImageFolder
+from asq_hw.datasets import Dataset
 from asq_hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def measured(trained: Checkpoint, *, images: int | None, data: str | None = None
     return Measured(
         model=trained.build_model(),
         recipe=trained.recipe,
-        dataset=part.load() if isinstance(part, ImageFolder) else part,
+        dataset=part.load(),
         origin={
             "dataset": datasets.reference_name(whole),
             "recipe": trained.recipe.name,

@@ -46,6 +46,10 @@ class Difference:
         """Whether the interval leaves out zero."""
         return abs(self.mean) > self.half_width
 
+    def text(self, digits: int) -> str:
+        """The mean and behind it half of the interval, with so many decimal places."""
+        return f"{self.mean:+.{digits}f} ± {self.half_width:.{digits}f}"
+
     def power(self, true: float) -> float:
         """How often so many seeds would show a true difference of that size.
 

@@ -65,7 +65,6 @@ def load_for(
         If the data cannot be read, or its images or classes are not the network's.
     """
     from asq_hw import datasets
-    from asq_hw.datasets import ImageFolder
     from asq_hw.datasets.samples import is_array_file, load_samples
 
     if limit is not None and limit < 1:
@@ -79,8 +78,7 @@ def load_for(
         )
     whole = datasets.open_dataset(data, shape=network.image_shape, classes=network.classes)
     scores = network.score_count
-    chosen = whole.sample(limit)
-    dataset = chosen.load() if isinstance(chosen, ImageFolder) else chosen
+    dataset = whole.sample(limit).load()
     if network.scores is None:
         dataset = replace(dataset, labels=None)
     elif dataset.labels is not None and len(dataset.classes or range(scores)) != scores:

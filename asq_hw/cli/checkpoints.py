@@ -190,7 +190,6 @@ def export(
     for reference in references or ():
         check_outputs({"--output": output}, {"--reference": reference})
     from asq_hw import modelfile
-    from asq_hw.datasets import ImageFolder
     from asq_hw.train.data.trained_images import images_of, open_as_trained
     from asq_hw.train.export.network import export_network
     from asq_hw.train.models.own import file_of
@@ -223,7 +222,7 @@ def export(
     network = export_network(
         model,
         recipe,
-        calibration.load() if isinstance(calibration, ImageFolder) else calibration,
+        calibration.load(),
         [open_as_trained(each, images) for each in references or [recipe.dataset]],
         images=images,
     )

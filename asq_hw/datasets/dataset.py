@@ -86,6 +86,10 @@ class Dataset:
         """`count` images drawn evenly from all (`even_places`); all of them for None."""
         return self._chosen(even_places(len(self), count))
 
+    def load(self) -> Dataset:
+        """Itself: the counterpart of what reads images in folders into memory."""
+        return self
+
     def _chosen(self, places: NDArray[np.int64] | None) -> Dataset:
         if places is None:
             return self

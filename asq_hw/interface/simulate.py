@@ -129,7 +129,7 @@ def _of_dataset(
             f"{own.name} has {len(own.classes)} classes, and {network.name} does not name its own "
             f"{network.score_count}"
         )
-    whole = own.load() if isinstance(own, ImageFolder) else own
+    whole = own.load()
     return whole.images, whole.labels
 
 

@@ -26,21 +26,30 @@ _NO_CLASS = -1
 """What an image gets whose scores are not finite."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scores:
     """What a network makes of labeled images.
 
     Parameters
     ----------
-    correct, images : int
-        Images that it classifies right, and all.
+    right : bool array of shape (N,)
+        Whether it classifies each image right.
     loss : float
         Mean cross entropy, in nats.
     """
 
-    correct: int
-    images: int
+    right: NDArray[np.bool_]
     loss: float
+
+    @property
+    def correct(self) -> int:
+        """Images that are classified right."""
+        return int(self.right.sum())
+
+    @property
+    def images(self) -> int:
+        """All images."""
+        return len(self.right)
 
     @property
     def top1(self) -> float:
@@ -118,7 +127,12 @@ def _logits(
 
 @torch.inference_mode()
 def score(
-    model: nn.Module, dataset: AnyDataset, batch_size: int = EVALUATION_BATCH, *, workers: int = 0
+    model: nn.Module,
+    dataset: AnyDataset,
+    batch_size: int = EVALUATION_BATCH,
+    *,
+    workers: int = 0,
+    change: ImageChange | None = None,
 ) -> Scores:
     """How often a network is right, and its loss, in one pass over labeled images.
 
@@ -130,14 +144,14 @@ def score(
         If the dataset has no labels, or the loss is not finite.
     """
     labels = torch.tensor(_labels(dataset))
-    correct, loss = 0, 0.0
-    for start, logits in _logits(model, dataset, batch_size, Processes(), workers):
+    right, loss = torch.zeros(len(labels), dtype=torch.bool), 0.0
+    for start, logits in _logits(model, dataset, batch_size, Processes(), workers, change):
         wanted = labels[start : start + len(logits)].to(logits.device)
-        correct += int((logits.argmax(dim=1) == wanted).sum())
+        right[start : start + len(logits)] = (logits.argmax(dim=1) == wanted).cpu()
         loss += float(functional.cross_entropy(logits.double(), wanted, reduction="sum"))
     if not math.isfinite(loss):
         raise InputError(f"the network's loss on {dataset.name} must be finite, and is {loss}")
-    return Scores(correct=correct, images=len(labels), loss=loss / len(labels))
+    return Scores(right=right.numpy(), loss=loss / len(labels))
 
 
 def _labels(dataset: AnyDataset) -> NDArray[np.int64]:

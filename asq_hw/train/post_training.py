@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asq_hw.datasets import Dataset, ImageFolder
+from asq_hw.datasets import Dataset
 from asq_hw.datasets.samples import read_samples
 from asq_hw.errors import InputError
 from asq_hw.network.graph import IntegerNetwork
@@ -89,8 +89,7 @@ def quantize_trained(
         raise InputError(f"{' and '.join(missing)} have no integer form; choose other methods")
     data = training_data(recipe)
     images, test = data.images, data.test
-    sample = data.training.sample(calibration_images)
-    few = sample.load() if isinstance(sample, ImageFolder) else sample
+    few = data.training.sample(calibration_images).load()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         floating = full_precision_model(

@@ -48,8 +48,7 @@ def check_export(
     """
     if not recipe.is_quantized or recipe.without_integers:
         return
-    few = training.sample(_IMAGES)
-    seen = few.load() if isinstance(few, ImageFolder) else few
+    seen = training.sample(_IMAGES).load()
     pixels = torch.from_numpy(np.array(seen.images))
     twin = copy.deepcopy(model)
     try:

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from asq_hw.datasets import ImageFolder
 from asq_hw.errors import InputError
 from asq_hw.network.images import ImageSpec
 from asq_hw.train.batch_norm import share_batch_norm
@@ -137,10 +136,8 @@ def enter_integers(state: TrainingState, training: AnyDataset) -> None:
         return
     if state.epoch == 0:
         _start_steps(state, training, next(model.parameters()).device)
-    few = training.sample(CALIBRATION_IMAGES)
-    given = GivenIntegers.of_dataset(
-        few.load() if isinstance(few, ImageFolder) else few, state.images
-    )
+    few = training.sample(CALIBRATION_IMAGES).load()
+    given = GivenIntegers.of_dataset(few, state.images)
     with evaluation_mode(model):
         ranges = calibrate(model, trace(model).operations, given)
     compute_in_integers(model, ranges, state.images)
