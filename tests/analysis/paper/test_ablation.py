@@ -414,11 +414,14 @@ def test_the_command_line_says_what_is_wrong(
         assert captured.out == ""
 
 
-def test_the_document_holds_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["table", f"docs/data/{DATA.name}", "--table", "5", "--table", "widths"]
+@pytest.mark.parametrize(("name", "second"), [("cifar10.csv", "4"), (DATA.name, "widths")])
+def test_the_document_holds_what_the_command_prints(
+    name: str, second: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["table", f"docs/data/{name}", "--table", "5", "--table", second]
     text = DOCUMENT.read_text(encoding="utf-8")
     assert f"python -m analysis.paper.ablation {' '.join(command)}" in text
-    assert main(["table", str(DATA), *command[2:]]) == 0
+    assert main(["table", str(DATA.with_name(name)), *command[2:]]) == 0
     for part in capsys.readouterr().out.strip().split("\n\n"):
         assert part in text
 
