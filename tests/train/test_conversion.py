@@ -10,6 +10,7 @@ from asq_hw.numbers.encoding import Encoding
 from asq_hw.numbers.grids import Grid
 from asq_hw.numbers.schemes import APOT, POST, POT, SYMMETRIC, UNIFORM, Scheme
 from asq_hw.train.graph.conversion import LayerRole, layer_roles, quantize
+from asq_hw.train.methods.min_max import MinMaxWeightQuantizer
 from asq_hw.train.models import build, names
 from asq_hw.train.quantizers.layers import QuantConv2d, QuantLinear
 from asq_hw.train.quantizers.weights import GridWeightQuantizer, UniformWeightQuantizer
@@ -92,6 +93,17 @@ def test_edges_are_uniform_at_their_own_width() -> None:
         assert activations.adapter is None
         assert activations.bits == 7
         assert activations.signed == (name == "conv1")
+
+
+def test_edges_can_have_steps_that_are_not_learned() -> None:
+    chosen = recipe(edge_weights="min-max")
+    layers = quantized_layers(quantize(build("digits", width=8, **SHAPES), chosen))
+    for name, layer in layers.items():
+        is_edge = name in ("conv1", "fc")
+        assert isinstance(layer.weight_quantizer, MinMaxWeightQuantizer) == is_edge
+        if is_edge:
+            assert layer.weight_quantizer.grid == Grid(scheme=UNIFORM, bits=8)
+            assert layer.weight_quantizer.scale().numel() == len(layer.weight)
 
 
 @pytest.mark.parametrize("per_channel", [False, True])

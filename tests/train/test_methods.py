@@ -235,6 +235,65 @@ def test_symmetric_weights_and_gradients_by_hand() -> None:
     assert quantizer.level_codes(w).tolist() == [[7, 7, 1, 3]]
 
 
+def test_min_max_weights_and_gradients_by_hand() -> None:
+    """The least step that clips nothing at 3 bits (Qn = -4, Qp = 3), and 1 where all are zero.
+
+    row 0   w   -2.0  0.5  0.9  1.2     -2.0 / -4 = 0.5 is more than 1.2 / 3: -4, 1, 2, 2
+    row 1   w   -0.4  0.0  0.3  3.0      3.0 / 3  = 1 is more than 0.4 / 4:    0, 0, 0, 3
+    """
+    w = torch.tensor(
+        [[-2.0, 0.5, 0.9, 1.2], [-0.4, 0.0, 0.3, 3.0], [0.0, 0.0, 0.0, 0.0]], requires_grad=True
+    )
+    quantizer = make_weights("min-max", w, bits=3, per_channel=True)
+    quantized = quantizer(w)
+    assert quantized.tolist() == [[-2, 0.5, 1, 1], [0, 0, 0, 3], [0, 0, 0, 0]]
+    assert quantizer.scale().flatten().tolist() == [2, 4, 4]  # levels are fourths
+    assert quantizer.level_codes(w).tolist() == [[4, 1, 2, 2], [0, 0, 0, 3], [0, 0, 0, 0]]
+    (to_w,) = torch.autograd.grad(quantized.sum(), [w])
+    assert to_w.tolist() == [[1] * 4] * 3
+    assert not list(quantizer.parameters())
+    whole = make_weights("min-max", w, bits=3)
+    assert whole(w).tolist() == [[-2, 0, 1, 1], [0, 0, 0, 3], [0, 0, 0, 0]]
+
+
+def test_min_max_steps_follow_the_weights_in_training_alone() -> None:
+    w = torch.tensor([[-2.0, 1.5]])
+    quantizer = make_weights("min-max", w, bits=3)
+    quantizer.eval()
+    assert quantizer(2 * w).tolist() == [[-2, 1.5]]  # as it was, and clips
+    quantizer.train()
+    first = (2 * w).requires_grad_()
+    once, again = quantizer(first), quantizer(4 * w)
+    assert once.tolist() == [[-4, 3]] and again.tolist() == [[-8, 6]]
+    once.sum().backward()  # nothing that this needs has changed
+    assert first.grad is not None and first.grad.tolist() == [[1, 1]]
+    quantizer.eval()
+    assert quantizer(8 * w).tolist() == [[-8, 6]]
+
+
+def test_a_learned_8_bit_step_can_run_away_and_a_min_max_step_cannot() -> None:
+    """One step of SGD at rate 0.1 on a gradient of 1 that wants the largest weight larger.
+
+    The learned step gets 127 of it, over sqrt(27 * 127), and is 0.22 afterwards, twice the weight.
+    """
+    start = torch.full((1, 27), 0.01)
+    start[0, 0] = 0.1
+    codes = {}
+    for method in ("lsq", "min-max"):
+        w = nn.Parameter(start.clone())
+        quantizer = make_weights(method, w, bits=8, per_channel=True)
+        with torch.no_grad():
+            w[0, 0] += 0.001  # past the end: a learned step clips it
+        optimizer = torch.optim.SGD([w, *quantizer.parameters()], lr=0.1)
+        (-quantizer(w)[0, 0]).backward()
+        with torch.no_grad():
+            w.grad = torch.zeros_like(w)  # as a batch norm would leave them
+        optimizer.step()
+        codes[method] = quantizer(w).abs().max().item()
+    assert codes["lsq"] == 0  # nothing of the channel is left
+    assert codes["min-max"] == pytest.approx(0.101)
+
+
 def test_apot_levels_and_gradients_by_hand() -> None:
     """APoT's Eq. 5 at 5 bits: a sign and two terms of 2 bits (k = 2, n = 2).
 

@@ -10,8 +10,10 @@ from asq_hw.train.methods.method import Method, Use
 __all__ = [
     "ACTIVATION_METHODS",
     "ACTIVATION_NAMES",
+    "EDGE_NAMES",
     "LSQ",
     "METHODS",
+    "MIN_MAX",
     "NONE",
     "WEIGHT_METHODS",
     "WEIGHT_NAMES",
@@ -21,7 +23,8 @@ __all__ = [
 NONE = "none"
 """What recipes call no method: weights, or activations, stay real."""
 LSQ = "lsq"
-"""What the first and the last layer are quantized by."""
+"""What the inputs of the first and the last layer are quantized by."""
+MIN_MAX = "min-max"
 
 
 def _of_scheme(scheme: Scheme, levels: str, source: str) -> Method:
@@ -51,6 +54,13 @@ METHODS = (
         levels="uniform without the lowest level, learned step",
         source="arXiv:1902.08153, narrow range",
         weights=Use(maker="symmetric:weight_quantizer", has_integer_form=True),
+    ),
+    Method(
+        name=MIN_MAX,
+        title="min-max",
+        levels="uniform, the least step that clips nothing",
+        source="arXiv:1712.05877",
+        weights=Use(maker="min_max:weight_quantizer", has_integer_form=True),
     ),
     Method(
         name="lsq+",
@@ -145,6 +155,8 @@ WEIGHT_METHODS = {method.name: method.weights for method in METHODS if method.we
 ACTIVATION_METHODS = {method.name: method.activations for method in METHODS if method.activations}
 """How activations can be quantized, by name."""
 
+EDGE_NAMES = (LSQ, MIN_MAX)
+"""How the weights of the first and the last layer can be quantized."""
 WEIGHT_NAMES, ACTIVATION_NAMES = (NONE, *WEIGHT_METHODS), (NONE, *ACTIVATION_METHODS)
 """What a recipe can say of each."""
 

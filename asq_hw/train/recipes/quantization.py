@@ -15,6 +15,7 @@ from asq_hw.train.methods.adapting import ADAPTER_START, AdapterKind, AdapterSet
 from asq_hw.train.methods.catalog import (
     ACTIVATION_METHODS,
     ACTIVATION_NAMES,
+    EDGE_NAMES,
     LSQ,
     NONE,
     WEIGHT_METHODS,
@@ -28,6 +29,7 @@ __all__ = ["CHOICES", "LayerSettings", "Quantization"]
 CHOICES: Mapping[str, Choices] = {
     "weights": WEIGHT_NAMES,
     "activations": ACTIVATION_NAMES,
+    "edge_weights": EDGE_NAMES,
     "encoding": Encoding,
     "step_start": StepStart,
     "adapter": AdapterKind,
@@ -72,6 +74,10 @@ class Quantization:
         Width of their codes.
     edge_bits : int
         Width of weights and activations in the first and the last layer, which stay uniform.
+    edge_weights : str
+        Method of the weights there. A step that is learned at 8 bits can run away in a few steps
+        of training, beyond all weights of its channel: one clipped weight has 127 times its own
+        gradient there, as many times over what the step is itself.
     encoding : Encoding
         Which levels POT and POST keep.
     per_channel : bool
@@ -103,6 +109,7 @@ class Quantization:
     weight_bits: int = 4
     activation_bits: int = 4
     edge_bits: int = 8
+    edge_weights: str = LSQ
     encoding: Encoding = Encoding.PACKED
     per_channel: bool = False
     step_start: StepStart = StepStart.LSQ
@@ -207,8 +214,8 @@ class Quantization:
             Whether it is one of the first or of the last layers.
         """
         settings = LayerSettings(
-            weights=_edge_method(self.weights) if is_edge else self.weights,
-            activations=_edge_method(self.activations) if is_edge else self.activations,
+            weights=_edge(self.weights, self.edge_weights) if is_edge else self.weights,
+            activations=_edge(self.activations, LSQ) if is_edge else self.activations,
             weight_bits=self.edge_bits if is_edge else self.weight_bits,
             activation_bits=self.edge_bits if is_edge else self.activation_bits,
             per_channel=self.per_channel or (is_edge and self.weights != NONE),
@@ -219,5 +226,5 @@ class Quantization:
         return settings
 
 
-def _edge_method(method: str) -> str:
-    return method if method == NONE else LSQ
+def _edge(method: str, edge: str) -> str:
+    return method if method == NONE else edge
