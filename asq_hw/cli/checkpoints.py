@@ -18,7 +18,7 @@ from asq_hw.cli.options import (
     numbers,
     real,
 )
-from asq_hw.cli.output import Column, OutputFormat, Report, Table, show
+from asq_hw.cli.output import Column, OutputFormat, Report, Table, show, warn_of_lost_channels
 from asq_hw.cli.own import (
     BitsOption,
     MeanOption,
@@ -100,6 +100,7 @@ def evaluate(
     from asq_hw.train.data.changes import ImageChange
     from asq_hw.train.data.trained_images import images_of, open_as_trained
     from asq_hw.train.distributed import default_workers
+    from asq_hw.train.lost_channels import lost_channels
     from asq_hw.train.measurement import measure
 
     change = ImageChange(brightness=brightness, contrast=contrast)
@@ -116,6 +117,8 @@ def evaluate(
         bits=bits,
     )
     model, recipe = trained.build_model(), trained.recipe
+    lost = lost_channels(model)
+    warn_of_lost_channels(lost)
     dataset = open_as_trained(data or recipe.dataset, images_of(trained)).sample(limit)
     workers = default_workers() if workers is None else workers
     found = measure(model, dataset, workers=workers, change=change, hold_beta=hold_beta)
@@ -138,6 +141,7 @@ def evaluate(
     document = {
         **row,
         "beta": found.beta,
+        "lost_channels": lost,
         "digest": weights_digest(trained.weights),
         "start": trained.start,
     }
@@ -192,6 +196,7 @@ def export(
     from asq_hw import modelfile
     from asq_hw.train.data.trained_images import images_of, open_as_trained
     from asq_hw.train.export.network import export_network
+    from asq_hw.train.lost_channels import lost_channels
     from asq_hw.train.models.own import file_of
 
     if calibration_images is not None and calibration_images < 1:
@@ -210,6 +215,7 @@ def export(
     read = {"dataset": trained.recipe.dataset, "network": file_of(trained.recipe.model)}
     check_outputs({"--output": output}, read)
     model, recipe, images = trained.build_model(), trained.recipe, images_of(trained)
+    warn_of_lost_channels(lost_channels(model))
     recipe = recipe if name is None else replace(recipe, name=name)
     if trained.ranges is not None and calibration_images is not None:
         raise InputError(

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Column", "OutputFormat", "Report", "Table", "progress_bar", "show", "warn"]
+__all__ = [
+    "Column",
+    "OutputFormat",
+    "Report",
+    "Table",
+    "progress_bar",
+    "show",
+    "warn",
+    "warn_of_lost_channels",
+]
 
 PIPED_WIDTH = 200
 """Columns of a table that goes to a file or a pipe, where no terminal sets them."""
@@ -87,6 +96,13 @@ def show(report: Report, form: OutputFormat) -> None:
 def warn(message: str) -> None:
     """Print a warning, on standard error: the command goes on."""
     print("asq-hw: warning:", " ".join(message.split()), file=sys.stderr, flush=True)
+
+
+def warn_of_lost_channels(found: Mapping[str, int]) -> None:
+    """Name the layers of a network that rounding has left without some of its output channels."""
+    for layer, count in found.items():
+        channels = f"{count} output channel{'s' if count > 1 else ''}"
+        warn(f"layer {layer}: the weights of {channels} all round to 0")
 
 
 def _show_table(report: Report) -> None:

@@ -17,7 +17,16 @@ from asq_hw.cli.options import (
     ThreadsOption,
     WorkersOption,
 )
-from asq_hw.cli.output import Column, OutputFormat, Report, Table, progress_bar, show, warn
+from asq_hw.cli.output import (
+    Column,
+    OutputFormat,
+    Report,
+    Table,
+    progress_bar,
+    show,
+    warn,
+    warn_of_lost_channels,
+)
 from asq_hw.cli.own import (
     BitsOption,
     MeanOption,
@@ -148,12 +157,14 @@ def train(
         )
     if not is_main_process():
         return
+    warn_of_lost_channels(result.lost_channels)
     row = {
         "recipe": chosen.name,
         "epochs": chosen.epochs,
         "top1": result.accuracy,
         "best_top1": result.best_accuracy,
         "seconds": result.seconds,
+        "lost_channels": result.lost_channels,
         "checkpoint": str(result.last),
         "best_checkpoint": str(result.best),
     }

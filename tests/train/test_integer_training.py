@@ -74,6 +74,7 @@ def exported(checkpoint: Path, **options: Any) -> Any:
         ["weights=lsq", "activations=asq-constant", "per_channel=true"],
         ["activations=pact", "weights=dorefa"],
         ["adapter_block=block*"],
+        ["edge_weights=min-max"],
     ],
     ids=" ".join,
 )

@@ -49,6 +49,8 @@ class TrainingResult:
         accuracy is the more flattering of the two.
     seconds : float
         Wall time of this call.
+    lost_channels : dict of str to int
+        Of `last`, output channels whose weights all round to 0, by layer.
     """
 
     best: Path
@@ -56,6 +58,7 @@ class TrainingResult:
     best_accuracy: float
     accuracy: float
     seconds: float
+    lost_channels: dict[str, int]
 
 
 Report = Callable[[Progress], None]

@@ -22,6 +22,7 @@ from asq_hw.train.data.batches import training_steps
 from asq_hw.train.data.trained_images import AnyDataset, TrainingData, training_data
 from asq_hw.train.distributed import Processes, join_processes
 from asq_hw.train.evaluation import evaluate
+from asq_hw.train.lost_channels import lost_channels
 from asq_hw.train.options import Device
 from asq_hw.train.recipes import Recipe
 from asq_hw.train.run.beginning import begin, enter_integers, join_training, use_compiled_loops
@@ -116,6 +117,7 @@ def train(
         best_accuracy=state.best_accuracy,
         accuracy=state.accuracy,
         seconds=time.monotonic() - started,
+        lost_channels=lost_channels(state.model),
     )
 
 
@@ -183,6 +185,7 @@ def _evaluate(trainer: EpochTrainer, test: AnyDataset, loss: float) -> dict[str,
         "top1": state.accuracy,
         "beta": betas.result(processes),
         "batch_norm": batch_norm_statistics(state.model),
+        "lost_channels": lost_channels(state.model),
     }
 
 
