@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import re
@@ -422,6 +423,26 @@ def test_the_document_holds_what_the_command_prints(
     text = DOCUMENT.read_text(encoding="utf-8")
     assert f"python -m analysis.paper.ablation {' '.join(command)}" in text
     assert main(["table", str(DATA.with_name(name)), *command[2:]]) == 0
+    for part in capsys.readouterr().out.strip().split("\n\n"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("passes", ["cifar10-passes.csv", "--passes", "1", "4", "7", "10"]),
+        ("changed", ["cifar10-changed.csv"]),
+    ],
+)
+def test_the_document_holds_what_is_measured_of_its_networks(
+    module: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pandas")
+    text = DOCUMENT.read_text(encoding="utf-8")
+    command = f"python -m analysis.paper.{module} table docs/data/{' '.join(arguments)}"
+    assert command in text
+    run = importlib.import_module(f"analysis.paper.{module}").main
+    assert run(["table", str(DATA.with_name(arguments[0])), *arguments[1:]]) == 0
     for part in capsys.readouterr().out.strip().split("\n\n"):
         assert part in text
 
