@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 
-from analysis.paper.paired import Difference, Scores, paired_difference
+from analysis.paper.paired import NATS, POINTS, Difference, Scores, paired_difference
 from analysis.paper.results import Result
 from analysis.paper.rows import TABLES, Gate, Table, Variant
 from asq_hw.errors import InputError
 
 __all__ = ["ablation_report"]
-
-_POINTS, _NATS = 2, 4
-"""Decimal places of differences of top-1 and of losses."""
 
 Results = Mapping[str, Mapping[int, Result]]
 """By row and seed."""
@@ -82,7 +79,7 @@ def _gate(gate: Gate, results: Results) -> str:
             f"Gate: {pair} has not been measured with two seeds: "
             f"nothing can be said of {gate.about}.\n"
         )
-    found = f"{top1.text(_POINTS)} points{'' if loss is None else f', loss {loss.text(_NATS)}'}"
+    found = f"{top1.text(POINTS)} points{'' if loss is None else f', loss {loss.text(NATS)}'}"
     if top1.is_clear or (loss is not None and loss.is_clear):
         return (
             f"Gate: {pair}: {found}. They differ beyond noise: the baseline has not converged, "
@@ -126,8 +123,8 @@ def _differences(table: Table, results: Results) -> str:
         loss = paired_difference(_loss(results, row), _loss(results, other))
         paper = _papers_difference(row, other)
         cells = [
-            found.text(_POINTS),
-            "" if loss is None else loss.text(_NATS),
+            found.text(POINTS),
+            "" if loss is None else loss.text(NATS),
             str(found.count),
             "" if paper is None else f"{paper:+.1f}",
             "" if paper is None else f"{found.power(paper):.2f}",

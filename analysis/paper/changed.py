@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.paper.distribution_figures import read_frame
 from analysis.paper.distribution_measures import write_frame
 from analysis.paper.measured import Measured, open_measured
-from analysis.paper.paired import Scores, paired_difference
+from analysis.paper.paired import LEVEL, NATS, POINTS, Scores, paired_difference
 from analysis.paper.rows import TABLES, Variant
 from asq_hw.errors import InputError
 from asq_hw.files.outputs import check_outputs
@@ -44,8 +44,6 @@ CHANGES = (
 _ROWS = {row.key: row for table in TABLES.values() for row in table.trained}
 _MEASURED = ("correct", "loss", "held_correct", "held_loss", "gained", "lost")
 _COLUMNS = ("row", "brightness", "contrast", "images", *_MEASURED)
-_LEVEL = 0.975
-"""Of the two-sided 95 % interval."""
 
 
 def measure_changed(networks: Sequence[Measured]) -> pd.DataFrame:
@@ -92,14 +90,17 @@ def _row_and_seed(recipe: str) -> tuple[str, int]:
 
 
 def _lines(network: Measured) -> Iterator[dict[str, Any]]:
+    from asq_hw.train.distributed import Processes
     from asq_hw.train.evaluation import score
     from asq_hw.train.inspection import constant_beta
-    from asq_hw.train.measurement import measure
+    from asq_hw.train.run.log import watch_betas
 
     model, dataset = network.model, network.dataset
-    means = {layer: beta["mean"] for layer, beta in measure(model, dataset).beta.items()}
+    with watch_betas(model) as betas:
+        plain = score(model, dataset)
+    means = {layer: beta["mean"] for layer, beta in betas.result(Processes()).items()}
     for change in CHANGES:
-        free = score(model, dataset, change=change)
+        free = plain if change == PLAIN else score(model, dataset, change=change)
         line = {
             "brightness": change.brightness,
             "contrast": change.contrast,
@@ -170,8 +171,8 @@ def _adapting(found: pd.DataFrame, top1: Scores, loss: Scores) -> list[str]:
     held, held_loss = _by_seed(found, "held_correct"), _by_seed(found, "held_loss")
     return [
         f"{fmean(held.values()):.2f} %",
-        _difference(top1, held, 2),
-        _difference(loss, held_loss, 4),
+        _difference(top1, held, POINTS),
+        _difference(loss, held_loss, NATS),
         f"± {_flips(found):.2f}",
     ]
 
@@ -191,7 +192,7 @@ def _against(kinds: Kinds) -> str:
                     for what in ("correct", "loss")
                 )
                 if top1 is not None and loss is not None:
-                    cells = [top1.text(2), loss.text(4), str(top1.count)]
+                    cells = [top1.text(POINTS), loss.text(NATS), str(top1.count)]
                     labels = f"{_name(kind)} | {_label(key)} | {_label(other)}"
                     lines.append(f"| {labels} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
@@ -218,7 +219,7 @@ def _flips(found: pd.DataFrame) -> float:
     is the root of both together (McNemar's test).
     """
     deviations = (found["gained"] + found["lost"]).map(math.sqrt) / found["images"]
-    return 100 * NormalDist().inv_cdf(_LEVEL) * float(deviations.mean())
+    return 100 * NormalDist().inv_cdf(LEVEL) * float(deviations.mean())
 
 
 def _label(key: object) -> str:

@@ -7,13 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 
-__all__ = ["Difference", "Scores", "paired_difference", "student_t_cdf", "student_t_quantile"]
+__all__ = [
+    "LEVEL",
+    "NATS",
+    "POINTS",
+    "Difference",
+    "Scores",
+    "paired_difference",
+    "student_t_cdf",
+    "student_t_quantile",
+]
 
 Scores = Mapping[int, float]
 """A measure by seed."""
 
-_LEVEL = 0.975
+LEVEL = 0.975
 """Of the two-sided 95 % interval."""
+POINTS, NATS = 2, 4
+"""Decimal places of differences of top-1 and of losses."""
 _POWER = 0.8
 _STEPS = 2000
 """Of an integral: four digits of a power."""
@@ -39,7 +50,7 @@ class Difference:
     @property
     def half_width(self) -> float:
         """Half of the 95 % confidence interval around the mean, by Student's t."""
-        return student_t_quantile(_LEVEL, self.count - 1) * self._error
+        return student_t_quantile(LEVEL, self.count - 1) * self._error
 
     @property
     def is_clear(self) -> bool:
@@ -117,7 +128,7 @@ def _power(shift: float, degrees: int) -> float:
     limit where a normal number is; the integral over u is taken at the middle of its quantiles'
     steps, u squared times the degrees being chi squared.
     """
-    limit = student_t_quantile(_LEVEL, degrees)
+    limit = student_t_quantile(LEVEL, degrees)
     normal = NormalDist()
     total = weight = 0.0
     for u, density in _deviations(degrees):

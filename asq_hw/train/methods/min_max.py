@@ -12,8 +12,9 @@ from asq_hw.train.quantizers.initial_scales import min_max_step
 from asq_hw.train.quantizers.rounding import round_uniform
 from asq_hw.train.quantizers.weights import (
     IntegerWeightQuantizer,
-    integer_codes,
     per_output_channel,
+    uniform_codes,
+    uniform_scale,
 )
 
 __all__ = ["MinMaxWeightQuantizer", "weight_quantizer"]
@@ -69,9 +70,8 @@ class MinMaxWeightQuantizer(IntegerWeightQuantizer):
 
     def scale(self) -> Tensor:
         """``step * 2**(bits - 1)``: the grid's levels are ``q * 2**-(bits - 1)``."""
-        return self.steps * 2.0 ** (self.grid.bits - 1)
+        return uniform_scale(self.steps, self.grid)
 
     def level_codes(self, weight: Tensor) -> Tensor:
         """The grid's codes of the quantized weights, int64, in the shape of `weight`."""
-        with torch.no_grad():
-            return integer_codes(torch.round(weight / self.steps), self.grid)
+        return uniform_codes(weight, self.steps, self.grid)

@@ -30,6 +30,8 @@ __all__ = [
     "integer_codes",
     "make_weight_quantizer",
     "per_output_channel",
+    "uniform_codes",
+    "uniform_scale",
 ]
 
 
@@ -161,12 +163,22 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
 
     def scale(self) -> Tensor:
         """``step * 2**(bits - 1)``: the grid's levels are ``q * 2**-(bits - 1)``."""
-        return self.step().detach() * 2.0 ** (self.grid.bits - 1)
+        return uniform_scale(self.step().detach(), self.grid)
 
     def level_codes(self, weight: Tensor) -> Tensor:
         """The grid's codes of the quantized weights, int64, in the shape of `weight`."""
-        with torch.no_grad():
-            return integer_codes(torch.round(weight / self.step()), self.grid)
+        return uniform_codes(weight, self.step(), self.grid)
+
+
+def uniform_scale(step: Tensor, grid: Grid) -> Tensor:
+    """What the levels of a grid of integers, ``q * 2**-(bits - 1)``, are multiplied by."""
+    return step * 2.0 ** (grid.bits - 1)
+
+
+@torch.no_grad()
+def uniform_codes(weight: Tensor, step: Tensor, grid: Grid) -> Tensor:
+    """The codes of the nearest integers times a step, clipped to a grid of integers, as int64."""
+    return integer_codes(torch.round(weight / step), grid)
 
 
 def integer_codes(integers: Tensor, grid: Grid) -> Tensor:

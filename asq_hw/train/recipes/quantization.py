@@ -75,9 +75,8 @@ class Quantization:
     edge_bits : int
         Width of weights and activations in the first and the last layer, which stay uniform.
     edge_weights : str
-        Method of the weights there. A step that is learned at 8 bits can run away in a few steps
-        of training, beyond all weights of its channel: one clipped weight has 127 times its own
-        gradient there, as many times over what the step is itself.
+        Method of the weights there. A learned step of 8 bits is small, and a clipped weight's
+        gradient counts 127 times in its own: it can run away, beyond all weights of its channel.
     encoding : Encoding
         Which levels POT and POST keep.
     per_channel : bool
