@@ -86,19 +86,22 @@ def test_eval_and_export_name_the_layer(
 def test_a_run_tells_of_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At such a pace learned 8-bit steps run away, and those that are not learned do not."""
+    """At such a pace learned 8-bit steps run away that nothing holds, and no others do."""
     monkeypatch.setattr(ScaledWeightQuantizer, "_gradient_scale", lambda *_: 10.0)
     lost = {}
-    for edges in ("lsq", "min-max"):
+    for edges, held in (("lsq", True), ("lsq", False), ("min-max", False)):
+        if not held:
+            monkeypatch.setattr(ScaledWeightQuantizer, "_hold", lambda *_: None)
         settings = (f"edge_weights={edges}", "width=8", "epochs=1")
         changes = [part for one in settings for part in ("--set", one)]
         command = ["train", "--recipe", "digits-asq-lsq-w4a4", *changes, "--threads", "1"]
-        run = tmp_path / edges
+        run = tmp_path / f"{edges}-{held}"
         assert main([*command, "-o", str(run), "--format", "json"]) == 0
         captured = capsys.readouterr()
         (line,) = (run / "log.jsonl").read_text().splitlines()
-        lost[edges] = json.loads(captured.out)["lost_channels"]
-        assert json.loads(line)["lost_channels"] == lost[edges]
-        assert ("layer conv1: the weights of" in captured.err) == ("conv1" in lost[edges])
-    assert lost["lsq"].get("conv1", 0) > 0
-    assert "conv1" not in lost["min-max"] and "fc" not in lost["min-max"]
+        lost[edges, held] = json.loads(captured.out)["lost_channels"]
+        assert json.loads(line)["lost_channels"] == lost[edges, held]
+        assert ("layer conv1: the weights of" in captured.err) == ("conv1" in lost[edges, held])
+    assert lost["lsq", False].get("conv1", 0) > 0
+    for others in (("lsq", True), ("min-max", False)):
+        assert "conv1" not in lost[others] and "fc" not in lost[others]

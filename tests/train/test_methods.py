@@ -274,11 +274,12 @@ def test_min_max_steps_follow_the_weights_in_training_alone() -> None:
 def test_a_learned_8_bit_step_can_run_away_and_a_min_max_step_cannot() -> None:
     """One step of SGD at rate 0.1 on a gradient of 1 that wants the largest weight larger.
 
-    The learned step gets 127 of it, over sqrt(27 * 127), and is 0.22 afterwards, twice the weight.
+    The learned step gets 127 of it, over sqrt(27 * 127), and is 0.22 afterwards, twice the weight:
+    nothing of the channel is left, unless training holds the step at the weight itself.
     """
     start = torch.full((1, 27), 0.01)
     start[0, 0] = 0.1
-    codes = {}
+    left = {}
     for method in ("lsq", "min-max"):
         w = nn.Parameter(start.clone())
         quantizer = make_weights(method, w, bits=8, per_channel=True)
@@ -289,9 +290,12 @@ def test_a_learned_8_bit_step_can_run_away_and_a_min_max_step_cannot() -> None:
         with torch.no_grad():
             w.grad = torch.zeros_like(w)  # as a batch norm would leave them
         optimizer.step()
-        codes[method] = quantizer(w).abs().max().item()
-    assert codes["lsq"] == 0  # nothing of the channel is left
-    assert codes["min-max"] == pytest.approx(0.101)
+        left[method] = [quantizer.train(mode)(w).unique().tolist() for mode in (False, True)]
+    assert left["lsq"][0] == [0]
+    assert left["lsq"][1] == pytest.approx([0, 0.101])  # 1 step, and the others none
+    for mode in (0, 1):
+        assert len(left["min-max"][mode]) == 2
+        assert left["min-max"][mode][1] == pytest.approx(0.101, rel=0.02)
 
 
 def test_apot_levels_and_gradients_by_hand() -> None:

@@ -196,24 +196,77 @@ def test_scales_stay_positive_whatever_the_optimizer_does(grid: Grid, learning_r
 
 @pytest.mark.parametrize(("per_channel", "count"), [(False, 36), (True, 9)])
 @pytest.mark.parametrize(
-    ("grid", "slope", "largest"),
+    ("grid", "weight", "slope", "largest"),
     [
-        (Grid(scheme=UNIFORM, bits=4), 0 - 0.3, 7),
-        (Grid(scheme=POST, bits=4), 0.25 - 0.3, 1),
+        (Grid(scheme=UNIFORM, bits=4), 1.3, 1 - 1.3, 7),
+        (Grid(scheme=POST, bits=4), 0.3, 0.25 - 0.3, 1),
     ],
     ids=["uniform", "post"],
 )
 def test_gradient_scale_of_weights(
-    grid: Grid, slope: float, largest: int, per_channel: bool, count: int
+    grid: Grid, weight: float, slope: float, largest: int, per_channel: bool, count: int
 ) -> None:
     """LSQ: 1 / sqrt(N * Qp) for N weights to a step; an alpha: 1 / sqrt(N)."""
     quantizer = make_weight_quantizer(grid, drawn(4, 9), per_channel=per_channel)
     (parameter,) = quantizer.parameters()
     nn.init.ones_(parameter)
-    quantizer(torch.full((4, 9), 0.3)).sum().backward()
+    quantizer(torch.full((4, 9), weight)).sum().backward()
     assert parameter.grad is not None
     expected = slope * count / math.sqrt(count * largest)
     assert parameter.grad.flatten().tolist() == pytest.approx([expected] * parameter.numel())
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("away", [-1.0, 1e-6, 1e6])
+def test_training_holds_a_scale_within_reach_of_the_weights(
+    grid: Grid, away: float, per_channel: bool
+) -> None:
+    """The highest level at the mean magnitude or above, the lowest above 0 at most at the largest.
+
+    Means of the two channels are 2 and 5, of both 3.5; the largest weights are 4 and 8.
+    """
+    weight = torch.tensor([[-4.0, 1, 2, 1], [8, -3, -2, 7]])
+    means, largest = ([2.0, 5], [4.0, 8]) if per_channel else ([3.5], [8.0])
+    quantizer = make_weight_quantizer(grid, weight, per_channel=per_channel)
+    fits = quantizer.learned.value.detach().clone()
+    quantizer(weight)
+    assert torch.equal(quantizer.learned.value, fits), "what fits is left alone"
+    nn.init.constant_(quantizer.learned.value, away)
+    quantizer(weight)
+    top = grid.maximum if grid.scheme.integer_range else max(level.value for level in grid.levels)
+    bottom = min(level.value for level in grid.levels if level.value > 0)
+    bottom = 1 if grid.scheme.integer_range else bottom
+    expected = [one / bottom for one in largest] if away > 1 else [one / top for one in means]
+    assert quantizer.learned.value.flatten().tolist() == pytest.approx(expected)
+    assert quantizer.learned.floor.flatten().tolist() == pytest.approx([one / top for one in means])
+    assert bool((quantizer(weight).amax(1) > 0).any())
+
+
+def test_what_is_not_trained_is_not_held() -> None:
+    grid, weight = Grid(scheme=UNIFORM, bits=4), drawn(2, 9)
+    quantizer = make_weight_quantizer(grid, weight, per_channel=True)
+    nn.init.constant_(quantizer.learned.value, 100.0)
+    quantizer.eval()(weight)
+    assert quantizer.learned.value.flatten().tolist() == [100, 100]
+    quantizer.learned.requires_grad_(False)
+    quantizer.train()(weight)
+    assert quantizer.learned.value.flatten().tolist() == [100, 100]
+    quantizer.learned.requires_grad_(True)
+    quantizer(torch.cat([weight[:1], torch.zeros(1, 9)]))
+    assert quantizer.learned.value.flatten().tolist() == pytest.approx(
+        [weight[0].abs().max().item(), 100]
+    )
+
+
+def test_two_passes_of_an_update_share_a_held_scale() -> None:
+    grid, weight = Grid(scheme=UNIFORM, bits=4), drawn(2, 9).requires_grad_()
+    quantizer = make_weight_quantizer(grid, weight, per_channel=False)
+    nn.init.constant_(quantizer.learned.value, 1e-6)
+    parts = [quantizer(weight), quantizer(weight)]
+    assert torch.equal(*parts)
+    for part in parts:
+        part.sum().backward()
+    assert weight.grad is not None and quantizer.learned.value.grad is not None
 
 
 @pytest.mark.parametrize("adapted", [False, True])

@@ -49,8 +49,7 @@ class DaqWeightQuantizer(UniformWeightQuantizer):
     The step is learned; the range is ``Qn`` to ``Qp`` steps.
     """
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """The quantized weights, in the shape and type of `weight`."""
+    def _quantize(self, weight: Tensor) -> Tensor:
         step: Tensor = self.learned(self._gradient_scale(weight))
         ratio = (weight / step).clamp(self.grid.minimum, self.grid.maximum)
         return distance_aware_round(ratio, _WEIGHT_SIGMA) * step

@@ -63,8 +63,7 @@ class DsqWeightQuantizer(UniformWeightQuantizer):
         super().__init__(grid, weight, per_channel=per_channel, step_start=step_start)
         self.alpha = nn.Parameter(torch.tensor(_ALPHA))
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """The quantized weights, in the shape and type of `weight`."""
+    def _quantize(self, weight: Tensor) -> Tensor:
         step: Tensor = self.learned(self._gradient_scale(weight))
         ratio = (weight / step).clamp(self.grid.minimum, self.grid.maximum)
         return soft_staircase_round(ratio, self.alpha) * step

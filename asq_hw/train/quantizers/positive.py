@@ -16,8 +16,8 @@ _FLOOR_FRACTION = 2.0**-10
 class PositiveParameter(nn.Module):
     """A learned positive number, or one for each output channel.
 
-    What acts is the parameter where it lies above a small floor fixed at its initialization, and
-    the floor where it does not.
+    What acts is the parameter where it lies above a small floor, and the floor where it does not.
+    The floor is fixed at the initialization, unless `hold` moves it.
 
     Parameters
     ----------
@@ -40,6 +40,20 @@ class PositiveParameter(nn.Module):
         with torch.no_grad():
             self.value.copy_(value)
             self.floor.copy_(value * _FLOOR_FRACTION)
+
+    def hold(self, low: Tensor, high: Tensor) -> None:
+        """Move the parameter itself into ``low..high``, and the floor to `low`.
+
+        Both of as many entries as the parameter; where `low` is not positive, nothing moves.
+        """
+        shape = self.value.shape
+        low, high = low.detach().reshape(shape), high.detach().reshape(shape)
+        given = (low > 0) & torch.isfinite(high)
+        # Through `data`: an earlier pass of the same update may still need its gradient, and what
+        # moves nothing in this one is no change.
+        value, floor = self.value.data, self.floor.data
+        floor.copy_(torch.where(given, low, floor))
+        value.copy_(torch.where(given, torch.minimum(torch.maximum(value, low), high), value))
 
     def forward(self, gradient_scale: float = 1.0) -> Tensor:
         """What acts: always finite, and at least the floor."""

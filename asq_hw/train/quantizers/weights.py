@@ -3,6 +3,11 @@
 LSQ (arXiv:1902.08153) multiplies a step's gradient by ``1 / sqrt(N * Qp)``, N the number of
 weights that share the step. An alpha multiplies levels that end near 1, which stands in the place
 of Qp: its scale is ``1 / sqrt(N)``.
+
+Neither is free to run away. Behind a batch norm the size of the weights means nothing, so that a
+step's gradient grows as the step shrinks; near 0 a single update throws it far beyond the weights,
+which then all round to 0. In training a scale is therefore held where the highest level reaches
+the mean magnitude of the weights at least, and the lowest one above 0 their maximum at most.
 """
 
 from __future__ import annotations
@@ -83,7 +88,9 @@ class IntegerWeightQuantizer(WeightQuantizer):
 
 
 class ScaledWeightQuantizer(IntegerWeightQuantizer):
-    """Base of those that learn their scale.
+    """Base of those that learn their scale, which training holds within reach of the weights.
+
+    A scale that does not require a gradient is left as it is.
 
     Parameters
     ----------
@@ -121,6 +128,26 @@ class ScaledWeightQuantizer(IntegerWeightQuantizer):
         """The weights that share a scale, ``(R, K)``."""
         return weight.detach().reshape(self.learned.value.numel(), -1)
 
+    def forward(self, weight: Tensor) -> Tensor:
+        """The quantized weights, in the shape and type of `weight`."""
+        if self.training and self.learned.value.requires_grad:
+            self._hold(self._rows(weight).float().abs())
+        return self._quantize(weight)
+
+    def _hold(self, magnitudes: Tensor) -> None:
+        """Bring the scale back to where weights of magnitudes ``(R, K)`` need it."""
+        lowest, highest = self._outermost
+        self.learned.hold(magnitudes.mean(1) / highest, magnitudes.amax(1) / lowest)
+
+    @property
+    @abstractmethod
+    def _outermost(self) -> tuple[float, float]:
+        """The lowest level above 0 and the highest, in units of what is learned."""
+
+    @abstractmethod
+    def _quantize(self, weight: Tensor) -> Tensor:
+        """The quantized weights, in the shape and type of `weight`."""
+
     @abstractmethod
     def _initial(self, rows: Tensor) -> Tensor:
         """The first values ``(R,)`` of what is learned, for rows of weights ``(R, K)``."""
@@ -149,8 +176,11 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
         step: Tensor = self.learned()
         return step
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """The quantized weights, in the shape and type of `weight`."""
+    @property
+    def _outermost(self) -> tuple[float, float]:
+        return 1, self.grid.maximum
+
+    def _quantize(self, weight: Tensor) -> Tensor:
         return round_uniform(
             weight,
             self.learned.value,
@@ -197,8 +227,12 @@ class GridWeightQuantizer(ScaledWeightQuantizer):
     def _scales(self, rows: Tensor, how: StepStart) -> Tensor:
         return initial_alphas(rows, self.grid, how)
 
-    def forward(self, weight: Tensor) -> Tensor:
-        """The quantized weights, in the shape and type of `weight`."""
+    @property
+    def _outermost(self) -> tuple[float, float]:
+        values = level_table(self.grid, self.learned.value).values
+        return float(values[values > 0][0]), float(values[-1])
+
+    def _quantize(self, weight: Tensor) -> Tensor:
         alpha, floor = self.learned.value, self.learned.floor
         return round_to_levels(
             weight,
