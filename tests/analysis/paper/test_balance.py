@@ -11,9 +11,10 @@ from torch.nn import functional
 
 pytest.importorskip("sklearn")
 
-from analysis.paper.balance import Balance, balance_table, main, measure_balance
+from analysis.paper.balance import balance_table, main
 from asq_hw.errors import InputError
 from asq_hw.train import recipes
+from asq_hw.train.balance import Balance, measure_balance
 from asq_hw.train.data.batches import training_batches
 from asq_hw.train.data.trained_images import training_data
 from asq_hw.train.distributed import Processes
@@ -92,8 +93,8 @@ def test_the_command_prints_the_table(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--steps", "0"], "--steps must be 1..22, which is a pass, not 0"),
-        (["--steps", "23"], "--steps must be 1..22, which is a pass, not 23"),
+        (["--steps", "0"], "steps must be 1..22, which is a pass, not 0"),
+        (["--steps", "23"], "steps must be 1..22, which is a pass, not 23"),
         (["--set", "weights=none", "--set", "activations=none"], "must have weights with a"),
         (["--set", "x=1"], "x"),
         (["--init", "no-such.pt"], "no-such.pt"),
