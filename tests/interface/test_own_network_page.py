@@ -25,6 +25,7 @@ def test_the_page_runs_and_prints_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mynet", raising=False)  # other tests have such a file, too
     names: dict[str, Any] = {"__name__": "own"}
     said = ""
     for kind, text in BLOCKS:
