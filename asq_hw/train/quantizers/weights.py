@@ -6,8 +6,9 @@ of Qp: its scale is ``1 / sqrt(N)``.
 
 Neither is free to run away. Behind a batch norm the size of the weights means nothing, so that a
 step's gradient grows as the step shrinks; near 0 a single update throws it far beyond the weights,
-which then all round to 0. In training a scale is therefore held where the highest level reaches
-the mean magnitude of the weights at least, and the lowest one above 0 their maximum at most.
+which then all round to 0. With 8 bits a clipped weight alone does that. In training a scale is
+therefore held where the highest level lies between the mean magnitude of the weights and the
+largest one: below, most of them would be clipped, and above, levels would be left unused.
 """
 
 from __future__ import annotations
@@ -136,13 +137,12 @@ class ScaledWeightQuantizer(IntegerWeightQuantizer):
 
     def _hold(self, magnitudes: Tensor) -> None:
         """Bring the scale back to where weights of magnitudes ``(R, K)`` need it."""
-        lowest, highest = self._outermost
-        self.learned.hold(magnitudes.mean(1) / highest, magnitudes.amax(1) / lowest)
+        self.learned.hold(magnitudes.mean(1) / self._highest, magnitudes.amax(1) / self._highest)
 
     @property
     @abstractmethod
-    def _outermost(self) -> tuple[float, float]:
-        """The lowest level above 0 and the highest, in units of what is learned."""
+    def _highest(self) -> float:
+        """The highest level, in units of what is learned."""
 
     @abstractmethod
     def _quantize(self, weight: Tensor) -> Tensor:
@@ -177,8 +177,8 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
         return step
 
     @property
-    def _outermost(self) -> tuple[float, float]:
-        return 1, self.grid.maximum
+    def _highest(self) -> float:
+        return self.grid.maximum
 
     def _quantize(self, weight: Tensor) -> Tensor:
         return round_uniform(
@@ -228,9 +228,8 @@ class GridWeightQuantizer(ScaledWeightQuantizer):
         return initial_alphas(rows, self.grid, how)
 
     @property
-    def _outermost(self) -> tuple[float, float]:
-        values = level_table(self.grid, self.learned.value).values
-        return float(values[values > 0][0]), float(values[-1])
+    def _highest(self) -> float:
+        return level_table(self.grid, self.learned.value).outermost[1]
 
     def _quantize(self, weight: Tensor) -> Tensor:
         alpha, floor = self.learned.value, self.learned.floor
