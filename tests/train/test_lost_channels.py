@@ -17,7 +17,7 @@ from asq_hw.train.checkpoints import checkpoint as checkpoints
 from asq_hw.train.checkpoints.checkpoint import Checkpoint
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.lost_channels import lost_channels
-from asq_hw.train.quantizers.weights import ScaledWeightQuantizer
+from asq_hw.train.quantizers.weights import ScaledWeightQuantizer, UniformWeightQuantizer
 from asq_hw.train.recipes import Recipe
 
 CONV1 = "layer conv1: the weights of {} all round to 0"
@@ -87,7 +87,7 @@ def test_a_run_tells_of_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At such a pace learned 8-bit steps run away that nothing holds, and no others do."""
-    monkeypatch.setattr(ScaledWeightQuantizer, "_gradient_scale", lambda *_: 10.0)
+    monkeypatch.setattr(UniformWeightQuantizer, "_gradient_scale", lambda *_: 10.0)
     lost = {}
     for edges, held in (("lsq", True), ("lsq", False), ("min-max", False)):
         if not held:

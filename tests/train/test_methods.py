@@ -331,7 +331,8 @@ def test_apot_levels_and_gradients_by_hand() -> None:
     assert quantized.flatten().tolist() == pytest.approx([-2, 2 * 16 / 48, 2 * 24 / 48])
     to_w, to_scale = torch.autograd.grad(quantized.sum(), [w, quantizer.learned.value])
     assert to_w.tolist() == [[0, 1, 1]]
-    to_alpha = to_scale.item() * math.sqrt(3) / largest  # d scale / d alpha = 1 / largest
+    steps = 15 / largest  # of LSQ's, in the scale; 1 / sqrt(3 * 15) is LSQ's factor
+    to_alpha = to_scale.item() * math.sqrt(3 * 15) / steps**2 / largest
     assert to_alpha == pytest.approx(-1 - 0.8 / 48 - 2.4 / 48)
 
 

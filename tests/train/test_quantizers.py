@@ -196,23 +196,27 @@ def test_scales_stay_positive_whatever_the_optimizer_does(grid: Grid, learning_r
 
 @pytest.mark.parametrize(("per_channel", "count"), [(False, 36), (True, 9)])
 @pytest.mark.parametrize(
-    ("grid", "slope", "largest"),
+    ("grid", "slope", "factor"),
     [
-        (Grid(scheme=UNIFORM, bits=4), 0 - 0.3, 7),
-        (Grid(scheme=POST, bits=4), 0.25 - 0.3, 1),
+        (Grid(scheme=UNIFORM, bits=4), 0 - 0.3, 1 / math.sqrt(7)),
+        (Grid(scheme=POST, bits=4), 0.25 - 0.3, 7 * math.sqrt(7)),
+        (Grid(scheme=POST, bits=3), 0.5 - 0.3, 3 * math.sqrt(3)),
     ],
-    ids=["uniform", "post"],
+    ids=["uniform", "post", "post3"],
 )
 def test_gradient_scale_of_weights(
-    grid: Grid, slope: float, largest: int, per_channel: bool, count: int
+    grid: Grid, slope: float, factor: float, per_channel: bool, count: int
 ) -> None:
-    """LSQ: 1 / sqrt(N * Qp) for N weights to a step; an alpha: 1 / sqrt(N)."""
+    """LSQ: 1 / sqrt(N * Qp) for N weights to a step.
+
+    Alpha / Qp has Qp times alpha's gradient and at that scale moves by Qp times less: Qp**1.5.
+    """
     quantizer = make_weight_quantizer(grid, drawn(4, 9), per_channel=per_channel)
     (parameter,) = quantizer.eval().parameters()  # training would not leave it at 1
     nn.init.ones_(parameter)
     quantizer(torch.full((4, 9), 0.3)).sum().backward()
     assert parameter.grad is not None
-    expected = slope * count / math.sqrt(count * largest)
+    expected = slope * factor * count / math.sqrt(count)
     assert parameter.grad.flatten().tolist() == pytest.approx([expected] * parameter.numel())
 
 

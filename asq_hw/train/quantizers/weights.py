@@ -1,8 +1,9 @@
 """Weight quantizers: their bases, LSQ's learned step, and grids with a learned alpha.
 
 LSQ (arXiv:1902.08153) multiplies a step's gradient by ``1 / sqrt(N * Qp)``, N the number of
-weights that share the step. An alpha multiplies levels that end near 1, which stands in the place
-of Qp: its scale is ``1 / sqrt(N)``.
+weights that share the step, so that step and weights learn at one pace. An alpha is ``k = Qp / h``
+such steps long, h the highest level, near 1. Descending on ``alpha / k`` at LSQ's scale moves it as
+its own gradient does, multiplied by ``k**2 / sqrt(N * Qp)``.
 
 Neither is free to run away. Behind a batch norm the size of the weights means nothing, so that a
 step's gradient grows as the step shrinks; near 0 a single update throws it far beyond the weights,
@@ -156,10 +157,13 @@ class ScaledWeightQuantizer(IntegerWeightQuantizer):
     def _scales(self, rows: Tensor, how: StepStart) -> Tensor:
         """The values ``(R,)`` that are chosen so for rows of weights ``(R, K)``."""
 
+    def _count(self, weight: Tensor) -> int:
+        """How many weights share a scale."""
+        return weight.numel() // self.learned.value.numel()
+
+    @abstractmethod
     def _gradient_scale(self, weight: Tensor) -> float:
-        """LSQ's ``1 / sqrt(N * Qp)``, for N weights that share a step."""
-        count = weight.numel() // self.learned.value.numel()
-        return 1 / math.sqrt(count * self.grid.maximum)
+        """What the gradient of the scale is multiplied by."""
 
 
 class UniformWeightQuantizer(ScaledWeightQuantizer):
@@ -190,6 +194,9 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
             gradient_factor=self._gradient_scale(weight),
             loops=self.loops,
         )
+
+    def _gradient_scale(self, weight: Tensor) -> float:
+        return 1 / math.sqrt(self._count(weight) * self.grid.maximum)
 
     def scale(self) -> Tensor:
         """``step * 2**(bits - 1)``: the grid's levels are ``q * 2**-(bits - 1)``."""
@@ -232,15 +239,20 @@ class GridWeightQuantizer(ScaledWeightQuantizer):
         return level_table(self.grid, self.learned.value).outermost[1]
 
     def _quantize(self, weight: Tensor) -> Tensor:
-        alpha, floor = self.learned.value, self.learned.floor
+        alpha = self.learned.value
         return round_to_levels(
             weight,
             alpha,
             level_table(self.grid, alpha),
-            floor=floor,
-            gradient_factor=1 / math.sqrt(weight.numel() // alpha.numel()),
+            floor=self.learned.floor,
+            gradient_factor=self._gradient_scale(weight),
             loops=self.loops,
         )
+
+    def _gradient_scale(self, weight: Tensor) -> float:
+        largest = float(2 ** (self.grid.bits - 1) - 1)
+        steps = largest / self._highest  # in an alpha
+        return steps**2 / math.sqrt(self._count(weight) * largest)
 
     def scale(self) -> Tensor:
         """The alpha that acts."""

@@ -18,7 +18,7 @@ from asq_hw.train.balance import Balance, measure_balance
 from asq_hw.train.data.batches import training_batches
 from asq_hw.train.data.trained_images import training_data
 from asq_hw.train.distributed import Processes
-from asq_hw.train.quantizers.weights import ScaledWeightQuantizer
+from asq_hw.train.quantizers.weights import ScaledWeightQuantizer, UniformWeightQuantizer
 from asq_hw.train.recipes import Recipe
 from asq_hw.train.run.beginning import begin
 from asq_hw.train.run.folder import RunFolder
@@ -69,7 +69,7 @@ def test_scales_that_run_away_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Held, a step of 8 bits is at most its channel's largest weight, where it started at 1 / 127.
     """
-    monkeypatch.setattr(ScaledWeightQuantizer, "_gradient_scale", lambda *_: 0.3)
+    monkeypatch.setattr(UniformWeightQuantizer, "_gradient_scale", lambda *_: 0.3)
     calm = measure_balance(recipe(), None, steps=8)
     monkeypatch.setattr(ScaledWeightQuantizer, "_hold", lambda *_: None)
     wild = measure_balance(recipe(), None, steps=8)
