@@ -415,7 +415,7 @@ def test_the_command_line_says_what_is_wrong(
         assert captured.out == ""
 
 
-@pytest.mark.parametrize(("name", "second"), [("cifar10-unheld.csv", "4"), (DATA.name, "widths")])
+@pytest.mark.parametrize(("name", "second"), [("cifar10.csv", "4"), (DATA.name, "widths")])
 def test_the_document_holds_what_the_command_prints(
     name: str, second: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -460,12 +460,28 @@ def test_the_documents_results_are_of_the_shipped_recipes() -> None:
     assert {r.start_recipe for r in results} == {plan.start(seed).name for seed in (1, 2, 3)}
 
 
-def test_cifar10_s_results_are_of_the_shipped_recipe_and_start() -> None:
+def test_the_document_quotes_the_first_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    section = text.partition("### The first rows")[2].partition("\n### ")[0]
+    command = ["table", "docs/data/cifar10-unheld.csv", "--table", "5", "--table", "4"]
+    assert f"python -m analysis.paper.ablation {' '.join(command)}\n" in section
+    assert main(["table", str(DATA.with_name("cifar10-unheld.csv")), *command[2:]]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    quoted = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(quoted) == 3 and set(quoted) <= set(printed)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"), [("cifar10.csv", ()), ("cifar10-unheld.csv", ("edge_weights=lsq",))]
+)
+def test_cifar10_s_results_are_of_the_shipped_recipe_and_start(
+    name: str, overrides: tuple[str, ...]
+) -> None:
     torch = pytest.importorskip("torch")
     from asq_hw.train.checkpoints.digest import weights_digest
 
-    results = read_results(DATA.with_name("cifar10-unheld.csv"))
-    plan = Plan(recipe="cifar10-ablation", overrides=("edge_weights=lsq",), runs=Path("runs"))
+    results = read_results(DATA.with_name(name))
+    plan = Plan(recipe="cifar10-ablation", overrides=overrides, runs=Path("runs"))
     assert {result.settings for result in results} == {plan.settings()}
     assert {result.dataset for result in results} == {"cifar10"}
     start = torch.load(checkpoint_path("cifar10-resnet20-float"))["weights"]
