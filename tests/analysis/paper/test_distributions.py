@@ -128,8 +128,9 @@ def test_what_does_not_belong_together_is_not_measured(
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("dataset", "cifar10", "must be of one dataset, not of fashion-mnist, cifar10"),
-        ("start", "0" * 16, "must be of one start, not of unknown, 0000"),
+        ("dataset", "mnist", "must be of one dataset, not of cifar10, mnist"),
+        ("start", "0" * 16, "must be of one start, not of 3e556593beaa06c8, 0000"),
+        ("start", "", "must be of one start, not of 3e556593beaa06c8, unknown"),
         ("commit", None, "must have lines and columns dataset, recipe, start, commit, seed"),
     ],
 )
