@@ -33,7 +33,6 @@ from asq_hw.train.threads import limited_threads
 
 __all__ = ["Balance", "measure_balance"]
 
-
 _STEPS = 100
 
 
@@ -138,7 +137,6 @@ class _Watched:
 
 
 def _watched(model: nn.Module) -> Iterator[_Watched]:
-
     for name, layer in model.named_modules():
         if not isinstance(layer, QuantConv2d | QuantLinear):
             continue

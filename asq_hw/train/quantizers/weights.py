@@ -157,13 +157,11 @@ class ScaledWeightQuantizer(IntegerWeightQuantizer):
     def _scales(self, rows: Tensor, how: StepStart) -> Tensor:
         """The values ``(R,)`` that are chosen so for rows of weights ``(R, K)``."""
 
-    def _count(self, weight: Tensor) -> int:
-        """How many weights share a scale."""
-        return weight.numel() // self.learned.value.numel()
-
-    @abstractmethod
     def _gradient_scale(self, weight: Tensor) -> float:
-        """What the gradient of the scale is multiplied by."""
+        """``k**2 / sqrt(N * Qp)`` for N weights that share a scale k steps long; a step is one."""
+        count = weight.numel() // self.learned.value.numel()
+        largest = float(2 ** (self.grid.bits - 1) - 1)
+        return (largest / self._highest) ** 2 / math.sqrt(count * largest)
 
 
 class UniformWeightQuantizer(ScaledWeightQuantizer):
@@ -194,9 +192,6 @@ class UniformWeightQuantizer(ScaledWeightQuantizer):
             gradient_factor=self._gradient_scale(weight),
             loops=self.loops,
         )
-
-    def _gradient_scale(self, weight: Tensor) -> float:
-        return 1 / math.sqrt(self._count(weight) * self.grid.maximum)
 
     def scale(self) -> Tensor:
         """``step * 2**(bits - 1)``: the grid's levels are ``q * 2**-(bits - 1)``."""
@@ -248,11 +243,6 @@ class GridWeightQuantizer(ScaledWeightQuantizer):
             gradient_factor=self._gradient_scale(weight),
             loops=self.loops,
         )
-
-    def _gradient_scale(self, weight: Tensor) -> float:
-        largest = float(2 ** (self.grid.bits - 1) - 1)
-        steps = largest / self._highest  # in an alpha
-        return steps**2 / math.sqrt(self._count(weight) * largest)
 
     def scale(self) -> Tensor:
         """The alpha that acts."""
