@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from statistics import fmean
 
@@ -33,7 +34,8 @@ _HEADS = [
     "stored bits",
     "of the network",
     "top-1, mean",
-    "against the control",
+    "loss, mean",
+    "top-1 against the control's (95 %)",
     "seeds",
 ]
 _STEPS = {
@@ -42,7 +44,10 @@ _STEPS = {
     "asq": Steps.PAPER,
     "shared-exponent": Steps.SHARED_EXPONENT,
 }
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
+_NEXT_TO_NOTHING = 100
+"""Bits below which the axis is linear, so that it has a place for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,8 @@ class Design:
         That over the rest of the network.
     top1 : dict of int to float
         In percent, by seed.
+    loss : float or None
+        Mean over the seeds, where all of them have one.
     control : dict of int to float
         Of the control, which learns one step as ASQ does and adapts nothing.
     """
@@ -70,6 +77,7 @@ class Design:
     stored_bits: int
     share: float
     top1: dict[int, float]
+    loss: float | None
     control: dict[int, float]
 
     @property
@@ -87,8 +95,10 @@ def designs_of(results: Sequence[Result]) -> list[Design]:
         If none has, or the network is none of those known by name.
     """
     by_row: dict[str, dict[int, float]] = {}
+    losses: dict[str, list[float | None]] = {}
     for result in results:
         by_row.setdefault(result.variant, {})[result.seed] = result.top1
+        losses.setdefault(result.variant, []).append(result.loss)
     table = TABLES["adapters"]
     rows = [row for row in table.rows if row.key in by_row]
     if not rows:
@@ -105,10 +115,16 @@ def designs_of(results: Sequence[Result]) -> list[Design]:
                 stored_bits=stored,
                 share=stored / whole,
                 top1=by_row[row.key],
+                loss=_mean(losses[row.key]),
                 control={} if row.key == table.gates[0].plain.key else control,
             )
         )
     return made
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
 
 
 def _network(result: Result) -> tuple[str, int, int]:
@@ -164,6 +180,7 @@ def design_table(designs: Sequence[Design]) -> str:
                 f"{each.stored_bits:,}",
                 f"{each.share:.1%}",
                 f"{each.mean:.2f} %",
+                "" if each.loss is None else f"{each.loss:.4f}",
                 "" if found is None else f"{found.mean:+.2f} ± {found.half_width:.2f}",
                 str(len(each.top1)),
             ]
@@ -172,24 +189,24 @@ def design_table(designs: Sequence[Design]) -> str:
 
 
 def draw_designs(designs: Sequence[Sequence[Design]], path: str | Path) -> None:
-    """Draw accuracy against stored bits, a color for each network."""
-    with figure_file(path, width=6.4, height=3.6) as figure:
-        axes = figure.subplots()
-        for own, color in zip(designs, _COLORS, strict=False):
+    """Draw accuracy against stored bits, a panel for each network; small dots are seeds."""
+    labels = dict.fromkeys(each.label for own in designs for each in own)
+    looks = zip(cycle(_COLORS), cycle(_MARKERS), strict=False)  # of different length
+    styles = dict(zip(labels, looks, strict=False))
+    drawn = {}
+    with figure_file(path, width=3.3 * len(designs) + 0.4, height=4.6) as figure:
+        panels = figure.subplots(1, len(designs), squeeze=False, sharex=True)[0]
+        for axes, own in zip(panels, designs, strict=True):
             for each in own:
-                bits = [max(each.stored_bits, 1)] * len(each.top1)
+                color, marker = styles[each.label]
+                bits = [each.stored_bits] * len(each.top1)
                 axes.plot(bits, list(each.top1.values()), ".", color=color, markersize=3)
-            axes.plot(
-                [max(each.stored_bits, 1) for each in own],
-                [each.mean for each in own],
-                "o",
-                color=color,
-                label=own[0].network,
-            )
-        axes.set_xscale("log")
-        axes.set_xlabel("stored bits of what sets the step (1: none)")
-        axes.set_ylabel("top-1 (%)")
-        axes.legend()
+                drawn[each.label], *_ = axes.plot(bits[:1], [each.mean], marker, color=color)
+            axes.set_xscale("symlog", linthresh=_NEXT_TO_NOTHING)
+            axes.set_title(own[0].network)
+            axes.set_xlabel("stored bits of what sets the step")
+        panels[0].set_ylabel("top-1 (%)")
+        figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=2)
 
 
 def main(arguments: Sequence[str]) -> int:
