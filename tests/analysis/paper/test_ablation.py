@@ -432,6 +432,7 @@ def test_the_document_holds_what_the_command_prints(
     [
         ("passes", ["cifar10-passes.csv", "--passes", "1", "4", "7", "10"]),
         ("changed", ["cifar10-changed.csv"]),
+        ("changed", ["cifar10-changed-w4a4.csv"]),
     ],
 )
 def test_the_document_holds_what_is_measured_of_its_networks(
@@ -493,8 +494,8 @@ def test_cifar10_s_results_are_of_the_shipped_recipe_and_start(
 def test_figures_and_data_of_the_document_are_there() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     figures = re.findall(r"!\[[^]]*]\(([^)]+)\)", text)
-    assert len(figures) == 6
+    assert len(figures) == 8
     for figure in figures:
         path = DOCUMENT.parent / figure
         assert path.stat().st_size < 150_000
-        assert f"--output docs/{figure}" in text
+        assert f"--output docs/{figure}" in text or f"--figure docs/{figure}" in text

@@ -10,16 +10,21 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from analysis.paper import adapters
-from analysis.paper.results import Result, write_results
+from analysis.paper.results import Result, read_results, write_results
+from analysis.paper.row_training import Plan
 from asq_hw.errors import InputError
 from asq_hw.network.topologies import TOPOLOGIES
 from asq_hw.train import recipes
 from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
 from asq_hw.train.quantizers.adapter import PaperAdapter
+from asq_hw.train.quantizers.log_linear import LogLinearAdapter
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "ablation.md"
 CONTROL, PAPER = "asq-constant-lsq-w4a4", "asq-lsq-w4a4"
 BLOCK = f"{PAPER}-adapter-block"
+LOG_LINEAR = f"{PAPER}-adapter-log-linear"
+NO_HIDDEN = f"{PAPER}-adapter-ratio-64"  # but in wide layers
 
 
 def result(variant: str, seed: int, correct: int, **changes: object) -> Result:
@@ -61,7 +66,7 @@ def test_storage_and_differences(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("network", ["resnet20", "mobilenetv2-32"])
-@pytest.mark.parametrize("row", [PAPER, f"{PAPER}-adapter-ratio-16", BLOCK])
+@pytest.mark.parametrize("row", [PAPER, f"{PAPER}-adapter-ratio-16", NO_HIDDEN, BLOCK, LOG_LINEAR])
 def test_storage_is_that_of_the_network_that_is_trained(network: str, row: str) -> None:
     """Weights of 8 bits and biases of 32, of every adapter that the trainer makes."""
     settings = f"model={network} width=8"
@@ -76,9 +81,30 @@ def test_storage_is_that_of_the_network_that_is_trained(network: str, row: str) 
             for linear in module.linear_layers():
                 assert linear.bias is not None
                 bits += 8 * linear.weight.numel() + 32 * linear.bias.numel()
+        if isinstance(module, LogLinearAdapter):
+            bits += 8 * module.weight.numel() + 32
     scales = design.stored_bits - bits
     assert 0 < scales < 0.05 * bits + 3000
     assert scales % 8 == 0
+
+
+def test_the_document_holds_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    names = ["docs/data/cifar10.csv", "docs/data/cifar10-mobilenetv2.csv"]
+    assert f"python -m analysis.paper.adapters {' '.join(names)} --figure docs/figures/" in text
+    assert adapters.main([str(DOCUMENT.parents[1] / name) for name in names]) == 0
+    for part in capsys.readouterr().out.strip().split("\n\n"):
+        assert part in text
+
+
+def test_mobilenets_results_are_of_the_documents_command() -> None:
+    results = read_results(DOCUMENT.with_name("data") / "cifar10-mobilenetv2.csv")
+    changes = ("model=mobilenetv2-32", "width=8", "epochs=5", "early_epochs=3")
+    plan = Plan(recipe="cifar10-ablation", overrides=changes, runs=Path("runs"))
+    assert {each.settings for each in results} == {plan.settings()}
+    assert {each.start_recipe for each in results} == {"cifar10-mobilenetv2-float"}
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert " ".join(f"--set {change}" for change in changes) in text
 
 
 def test_the_default_width_is_that_of_recipes() -> None:
