@@ -24,7 +24,7 @@ __all__ = ["RECIPE", "run"]
 RECIPE = "ablation-quantized"
 
 _MOST = 1000
-"""Seeds, and processes."""
+"""Seeds, processes, and passes between measurements."""
 
 
 def run(
@@ -161,6 +161,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--rows", nargs="+", metavar="KEY", help="only these of the tables' rows")
     train.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time")
     train.add_argument("--threads", type=int, default=1, metavar="N", help="of each run")
+    train.add_argument(
+        "--eval-every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="passes from one measurement on the test images to the next; the last is measured",
+    )
     train.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     table = commands.add_parser("table", help="print the tables as Markdown")
     table.add_argument("csv", type=Path)
@@ -169,9 +176,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(given: argparse.Namespace) -> int:
-    for name in ("seeds", "jobs", "threads"):
+    for name in ("seeds", "jobs", "threads", "eval_every"):
         if not 1 <= getattr(given, name) <= _MOST:
-            raise InputError(f"--{name} must be 1..{_MOST}, not {getattr(given, name)}")
+            raise InputError(
+                f"--{name.replace('_', '-')} must be 1..{_MOST}, not {getattr(given, name)}"
+            )
     overrides = list(given.overrides)
     overrides += [] if given.data is None else [f"dataset={given.data}"]
     overrides += [] if given.passes is None else [f"epochs={given.passes}"]
@@ -182,6 +191,7 @@ def _run(given: argparse.Namespace) -> int:
         init=given.init,
         start_recipe=given.start_recipe,
         threads=given.threads,
+        eval_every=given.eval_every,
     )
     rows = chosen_rows(chosen_tables(given.tables or TABLES), given.rows)
     seeds = range(1, given.seeds + 1)

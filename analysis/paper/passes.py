@@ -84,9 +84,10 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
             | {"layer": layer}
             | {key: beta[key] for key in _BETA}
             for entry in entries
+            if entry.keys() & {"top1", "beta"}  # passes after which neither was measured
             for layer, beta in entry["beta"].items()
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"log {folder / LOG} is damaged: {str(error)[:200]}") from None
     if not lines:
         raise InputError(f"run {folder} must have adapters and a pass that is done")
@@ -106,7 +107,7 @@ def passes_table(frame: pd.DataFrame, passes: Sequence[int] = ()) -> str:
     Raises
     ------
     InputError
-        If a pass was not trained.
+        If a pass was measured in no run, or with some seeds alone.
     """
     named = frame.assign(kind=[re.sub(r"-seed\d+$", "", name) for name in frame["recipe"]])
     known = sorted(set(frame["epoch"]))
@@ -116,7 +117,9 @@ def passes_table(frame: pd.DataFrame, passes: Sequence[int] = ()) -> str:
     parts = []
     for kind, own in named.groupby("kind", sort=False):
         seeds = sorted(set(own["seed"]))
+        _check_seeds(str(kind), own, shown)
         mean = own.groupby(["layer", "epoch"], sort=False)["variation"].mean().unstack()
+        mean = mean.reindex(columns=shown)
         lines = [
             f"{kind}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}:",
             "",
@@ -124,11 +127,30 @@ def passes_table(frame: pd.DataFrame, passes: Sequence[int] = ()) -> str:
             "|---|" + "--:|" * len(shown),
         ]
         for layer, row in mean.iterrows():
-            lines.append(f"| {layer} |" + "".join(f" {row[one]:.2%} |" for one in shown))
-        middle = mean.median()
-        lines.append("| median |" + "".join(f" {middle[one]:.2%} |" for one in shown))
+            lines.append(_row(str(layer), row))
+        lines.append(_row("median", mean.median()))
         parts.append("\n".join([*lines, ""]))
     return "\n".join(parts)
+
+
+def _check_seeds(kind: str, own: pd.DataFrame, shown: Sequence[int]) -> None:
+    """A mean over seeds is of all of them."""
+    seeds = set(own["seed"])
+    for one in shown:
+        left_out = seeds - set(own.loc[own["epoch"] == one, "seed"])
+        if left_out and left_out != seeds:
+            raise InputError(
+                f"pass {one} of {kind} was not measured with seed {min(left_out)}: "
+                "leave it out with --passes"
+            )
+
+
+def _row(name: str, variations: pd.Series[float]) -> str:
+    """A row of a table; a pass that its runs did not measure stays empty."""
+    import pandas as pd
+
+    words = ["" if pd.isna(one) else f" {one:.2%}" for one in variations]
+    return f"| {name} |" + "".join(f"{word} |" for word in words)
 
 
 def _parser() -> argparse.ArgumentParser:

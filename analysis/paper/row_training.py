@@ -44,6 +44,8 @@ class Plan:
         Without `init`: what one start for each seed is trained by.
     threads : int
         Of each run.
+    eval_every : int
+        Passes from one measurement to the next; the last is always measured.
     """
 
     recipe: str
@@ -52,6 +54,7 @@ class Plan:
     init: Path | None = None
     start_recipe: str = "ablation-float"
     threads: int = 1
+    eval_every: int = 1
 
     def shared(self) -> Recipe:
         """The recipe that rows replace values of."""
@@ -186,6 +189,7 @@ def train_row(plan: Plan, variant: Variant, seed: int, start: Start) -> Result:
             resume=True,
             threads=plan.threads,
             compiled=True,
+            eval_every=plan.eval_every,
             must_export=False,  # what is asked for is an accuracy
         )
     scores = _scores(trained.last, plan.threads)

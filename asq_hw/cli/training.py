@@ -16,6 +16,7 @@ from asq_hw.cli.options import (
     OverridesOption,
     ThreadsOption,
     WorkersOption,
+    integer,
 )
 from asq_hw.cli.output import (
     Column,
@@ -109,6 +110,15 @@ def train(
             "--device", metavar="|".join(Device), help="Where to train; auto takes a GPU."
         ),
     ] = Device.AUTO,
+    eval_every: Annotated[
+        int,
+        typer.Option(
+            "--eval-every",
+            parser=integer,
+            metavar="N",
+            help="Epochs from one measurement of the test accuracy to the next.",
+        ),
+    ] = 1,
     log_dir: Annotated[
         Path | None,
         typer.Option("--log-dir", metavar="DIR", help="Write TensorBoard's files there."),
@@ -151,6 +161,7 @@ def train(
             workers=default_workers() if workers is None else workers,
             device=device,
             compiled=True,
+            eval_every=eval_every,
             log_dir=log_dir,
             report=report,
             must_export=not no_export,
@@ -194,10 +205,10 @@ def _training_progress(epochs: int) -> Iterator[Callable[[Progress], None]]:
         def report(progress: Progress) -> None:
             if advance is not None:
                 advance(progress.epoch - 1 + progress.batch / progress.batches)
-            if progress.accuracy is not None:
+            if progress.ended:
+                measured = "" if progress.accuracy is None else f", top-1 {progress.accuracy:.2%}"
                 print(
-                    f"epoch {progress.epoch}/{progress.epochs}: loss {progress.loss:.4f}, "
-                    f"top-1 {progress.accuracy:.2%}",
+                    f"epoch {progress.epoch}/{progress.epochs}: loss {progress.loss:.4f}{measured}",
                     file=sys.stderr,
                     flush=True,
                 )

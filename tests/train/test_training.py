@@ -1,5 +1,6 @@
 """Training: it learns, it resumes to the same bits, and it leaves whole files."""
 
+import json
 import math
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from asq_hw.train.graph.conversion import quantize
 from asq_hw.train.models import build
 from asq_hw.train.quantizers.adapter import Adapter
 from asq_hw.train.recipes import Recipe
-from asq_hw.train.run.folder import BEST, LAST
+from asq_hw.train.run.folder import BEST, LAST, LOG
 from asq_hw.train.run.optimizer import (
     decayed_parameters,
     learning_rate,
@@ -151,6 +152,34 @@ def test_best_is_the_most_accurate_epoch(tmp_path: Path) -> None:
     assert best.training == {}
     model, _ = checkpoints.load_model(tmp_path / BEST)
     assert evaluate(model, datasets.load("digits")) == max(accuracies)
+
+
+def test_epochs_that_are_not_measured(float_run: Path, quantized_run: Path, tmp_path: Path) -> None:
+    ends: list[tuple[int, bool]] = []
+
+    def collect(progress: Progress) -> None:
+        if progress.ended:
+            assert checkpoints.load(tmp_path / LAST).accuracy == progress.accuracy
+            ends.append((progress.epoch, progress.accuracy is not None))
+
+    init = float_run / LAST
+    train(QUANTIZED, output=tmp_path, init=init, threads=1, eval_every=2, report=collect)
+    assert ends == [(1, False), (2, True), (3, True)]
+    assert_same_run(tmp_path, quantized_run)
+    found, wanted = (
+        [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+        for folder in (tmp_path, quantized_run)
+    )
+    assert found[1:] == wanted[1:]
+    assert wanted[0].keys() - found[0].keys() == {"top1", "beta"}
+    assert found[0] == {key: wanted[0][key] for key in found[0]}
+
+
+def test_measurements_must_be_at_least_one_epoch_apart(tmp_path: Path) -> None:
+    for eval_every in (0, -1, 10**6):
+        with pytest.raises(InputError, match="eval_every must be at"):
+            train(QUANTIZED, output=tmp_path / "x", eval_every=eval_every)
+    assert not (tmp_path / "x").exists()
 
 
 def test_training_leaves_the_callers_torch_alone(tmp_path: Path) -> None:

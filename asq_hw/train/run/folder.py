@@ -14,7 +14,7 @@ from asq_hw.train.recipes import Recipe
 __all__ = ["BEST", "FILES", "LAST", "LOG", "RunFolder"]
 
 BEST = "best.pt"
-"""Checkpoint of the epoch with the highest test accuracy, without what resuming needs."""
+"""Checkpoint of the epoch with the highest test accuracy measured, without what resuming needs."""
 LAST = "last.pt"
 """Checkpoint of the latest whole epoch."""
 LOG = "log.jsonl"

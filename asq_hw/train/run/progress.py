@@ -23,8 +23,10 @@ class Progress:
         Mean training loss of the epoch so far.
     learning_rate : float
         Rate of the latest step.
+    ended : bool
+        Whether the epoch is over and saved.
     accuracy : float or None
-        Test accuracy, on the report that ends an epoch.
+        Test accuracy, on the report that ends an epoch after which it is measured.
     """
 
     epoch: int
@@ -33,6 +35,7 @@ class Progress:
     batches: int
     loss: float
     learning_rate: float
+    ended: bool = False
     accuracy: float | None = None
 
 
@@ -43,7 +46,7 @@ class TrainingResult:
     Parameters
     ----------
     best, last : Path
-        Checkpoints of the most accurate and of the final epoch.
+        Checkpoints of the most accurate epoch that was measured and of the final one.
     best_accuracy, accuracy : float
         Their test accuracies. The best epoch was chosen on the test images, so its
         accuracy is the more flattering of the two.

@@ -39,8 +39,10 @@ class TrainingState:
         Digest of the weights that training began with, if they were somebody's.
     epoch : int
         Epochs that are done.
-    accuracy, best_accuracy : float
-        Test accuracy of the latest epoch, and of the most accurate one.
+    accuracy : float or None
+        Test accuracy of the latest epoch, if it was measured.
+    best_accuracy : float
+        Test accuracy of the most accurate epoch that was.
     """
 
     recipe: Recipe
@@ -50,7 +52,7 @@ class TrainingState:
     generator: torch.Generator
     start: str | None = None
     epoch: int = 0
-    accuracy: float = 0.0
+    accuracy: float | None = None
     best_accuracy: float = -1.0
 
     @property
@@ -66,7 +68,7 @@ class TrainingState:
 
     def raise_best(self) -> bool:
         """Note the latest accuracy as the best, if none before was as high; whether it was so."""
-        if self.accuracy <= self.best_accuracy:
+        if self.accuracy is None or self.accuracy <= self.best_accuracy:
             return False
         self.best_accuracy = self.accuracy
         return True
@@ -81,7 +83,7 @@ class TrainingState:
         return Checkpoint(
             recipe=self.recipe,
             epoch=self.epoch,
-            accuracy=self.accuracy if self.epoch else None,
+            accuracy=self.accuracy,
             weights=self.model.state_dict(),
             training=training if resumable else {},
             images=self.images,
@@ -106,5 +108,5 @@ class TrainingState:
             self.best_accuracy = float(training["best_accuracy"])
         except (KeyError, TypeError, ValueError, RuntimeError):
             raise InputError(f"{path} does not hold what resuming needs") from None
-        self.epoch, self.accuracy = saved.epoch, saved.accuracy or 0.0
+        self.epoch, self.accuracy = saved.epoch, saved.accuracy
         self.start = saved.start

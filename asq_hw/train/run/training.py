@@ -1,4 +1,4 @@
-"""The training loop: SGD on a half cosine, evaluated and saved after every epoch.
+"""The training loop: SGD on a half cosine, saved after every epoch and evaluated after some.
 
 On a CPU the result depends on the recipe and the number of threads and processes alone: a run
 that was stopped, even killed, and resumed ends with the same bits as one that never was.
@@ -7,7 +7,7 @@ that was stopped, even killed, and resumed ends with the same bits as one that n
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +49,7 @@ def train(
     workers: int = 0,
     device: str = Device.AUTO,
     compiled: bool = False,
+    eval_every: int = 1,
     log_dir: Path | None = None,
     report: Report | None = None,
     must_export: bool = True,
@@ -77,6 +78,9 @@ def train(
     compiled : bool
         On a CPU, let quantizers round in loops that Numba compiles. Gradients of steps and alphas
         are then sums in another order.
+    eval_every : int
+        Epochs from one measurement of the test accuracy and of the adapters' betas to the next; the
+        last epoch is always measured. The network learns the same.
     log_dir : Path, optional
         Folder for TensorBoard's files.
     report : callable, optional
@@ -93,6 +97,7 @@ def train(
     """
     _check_count("threads", 1 if threads is None else threads, least=1)
     _check_count("workers", workers, least=0)
+    _check_count("eval_every", eval_every, least=1)
     if not str(output).strip():
         raise InputError("output must be a path, not an empty string")
     check_outputs({"output": output, "log_dir": log_dir}, {"init": init, "dataset": recipe.dataset})
@@ -110,7 +115,9 @@ def train(
         )
         heard = report if report and processes.is_main else _say_nothing
         with _opened_log(folder, state, log_dir) as log:
-            _train_epochs(trainer, data, folder, log, heard)
+            _train_epochs(trainer, data, folder, log, heard, eval_every)
+    if state.accuracy is None:
+        raise InputError(f"{folder.last} is a finished run without its accuracy: train it again")
     return TrainingResult(
         best=folder.best,
         last=folder.last,
@@ -153,9 +160,14 @@ def _opened_log(
 
 
 def _train_epochs(
-    trainer: EpochTrainer, data: TrainingData, folder: RunFolder, log: RunLog | None, report: Report
+    trainer: EpochTrainer,
+    data: TrainingData,
+    folder: RunFolder,
+    log: RunLog | None,
+    report: Report,
+    eval_every: int,
 ) -> None:
-    """Train every epoch that is left; evaluate and save after each."""
+    """Train every epoch that is left; save after each, and evaluate after some."""
     state = trainer.state
     while state.epoch < state.recipe.epochs:
         enter_integers(state, data.training)
@@ -165,28 +177,35 @@ def _train_epochs(
         last = trainer.progress(trainer.steps, loss)
         state.epoch += 1
         check_state(state.model.state_dict(), f"the network after epoch {state.epoch}")
-        entry = _evaluate(trainer, data.test, loss)
+        is_measured = state.epoch % eval_every == 0 or state.epoch == state.recipe.epochs
+        measured = _evaluate(trainer, data.test) if is_measured else {}
+        state.accuracy = measured.get("top1")
+        entry = _entry(state, loss, measured)
         if log is not None:
             images = trainer.steps * state.recipe.batch_size
             log.add(entry, images_per_second=images / seconds)
         _save(state, folder)
-        report(replace(last, accuracy=state.accuracy))
+        report(replace(last, ended=True, accuracy=state.accuracy))
 
 
-def _evaluate(trainer: EpochTrainer, test: AnyDataset, loss: float) -> dict[str, Any]:
-    """Measure what the epoch has brought; what is returned is its line of the log."""
-    state, processes = trainer.state, trainer.processes
-    with watch_betas(state.model) as betas:
-        state.accuracy = evaluate(state.model, test, processes=processes, workers=trainer.workers)
+def _entry(state: TrainingState, loss: float, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The line of the log for the epoch that is over."""
     return {
         "epoch": state.epoch,
         "loss": loss,
         "learning_rate": state.learning_rate,
-        "top1": state.accuracy,
-        "beta": betas.result(processes),
+        **measured,
         "batch_norm": batch_norm_statistics(state.model),
         "lost_channels": lost_channels(state.model),
     }
+
+
+def _evaluate(trainer: EpochTrainer, test: AnyDataset) -> dict[str, Any]:
+    """What the epoch has brought: test accuracy, and the adapters' betas over the same images."""
+    state, processes = trainer.state, trainer.processes
+    with watch_betas(state.model) as betas:
+        top1 = evaluate(state.model, test, processes=processes, workers=trainer.workers)
+    return {"top1": top1, "beta": betas.result(processes)}
 
 
 def _save(state: TrainingState, folder: RunFolder) -> None:

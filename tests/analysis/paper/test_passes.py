@@ -109,7 +109,12 @@ def test_logs_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[
     with pytest.raises(InputError, match="must have adapters and a pass that is done"):
         passes.collect_passes([empty])
     damaged = run(tmp_path / "b", 1, [[0.01]])
-    for text in ("nothing", '{"epoch": 1}', "[]", '{"epoch":1,"loss":1,"top1":1,"beta":{"l":{}}}'):
+    for text in (
+        "nothing",
+        '{"epoch":1,"loss":1,"top1":1}',
+        "[]",
+        '{"epoch":1,"loss":1,"top1":1,"beta":{"l":{}}}',
+    ):
         (damaged / "log.jsonl").write_text(text)
         with pytest.raises(InputError, match=r"log .*log.jsonl is damaged"):
             passes.collect_passes([damaged])
@@ -123,6 +128,29 @@ def test_a_pass_that_was_not_trained(tmp_path: Path) -> None:
     frame = passes.collect_passes([run(tmp_path / "a", 1, [[0.01], [0.02]])])
     with pytest.raises(InputError, match=r"passes must be of 1\.\.2, not 3"):
         passes.passes_table(frame, [3])
+
+
+def measured_last(folder: Path) -> None:
+    """Leave in a run's log what is measured after its last pass alone."""
+    entries = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    for entry in entries[:-1]:
+        del entry["top1"], entry["beta"]
+    (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+
+def test_passes_that_were_not_measured(tmp_path: Path) -> None:
+    first, second = (run(tmp_path / n, i, [[0.01], [0.02]]) for i, n in enumerate("ab", 1))
+    other = run(tmp_path / "c", 1, [[0.04], [0.05]], name="ablation-asq-post-w4a4-seed1")
+    measured_last(second)
+    frame = passes.collect_passes([first, second, other])
+    assert "| l0 | 2.00% |" in passes.passes_table(frame, [2])
+    with pytest.raises(InputError, match="pass 1 of ablation-asq-lsq-w4a4 was not measured with s"):
+        passes.passes_table(frame)
+    measured_last(first)
+    frame = passes.collect_passes([first, second, other])
+    assert passes.passes_table(frame).count("| l0 | 2.00% |") == 0
+    assert "| l0 | | 2.00% |" in passes.passes_table(frame)
+    assert "| l0 | 4.00% | 5.00% |" in passes.passes_table(frame)
 
 
 def test_the_log_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from analysis.paper.results import Result
@@ -13,6 +15,8 @@ from rtl.quantizer.serial_adapter import SerialAdapter
 from rtl.quantizer.shift import ShiftQuantizer
 from rtl.tools import MissingToolError, find_yosys
 from tests.rtl.test_verify_network import tiny
+
+ROOT = Path(__file__).parents[3]
 
 
 def missing() -> str:
@@ -62,6 +66,17 @@ def test_the_table_has_accuracy_storage_and_circuits() -> None:
     own = [int(row[5].replace(",", "")) for row in (learned, shared, constant)]
     assert areas[0] > areas[1] > areas[2] == own[2] > 0
     assert own[0] < areas[0] and own[1] < areas[1]
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_the_document_holds_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "overhead.md").read_text(encoding="utf-8")
+    name = "docs/data/cifar10.csv"
+    assert f"`--results {name}` fills in" in text
+    assert main(["--results", str(ROOT / name)]) == 0
+    table, circuits = capsys.readouterr().out.strip().split("\n\n")
+    assert table in text
+    assert circuits in text.replace("`", "")
 
 
 def test_what_cannot_be_measured_is_named(capsys: pytest.CaptureFixture[str]) -> None:
