@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum, auto
 from statistics import fmean, stdev
 
 from analysis.paper.paired import NATS, POINTS, Difference, Scores, paired_difference
@@ -71,24 +72,41 @@ def _loss(results: Results, row: Variant) -> Scores:
 
 def _gate(gate: Gate, results: Results) -> str:
     """Say whether the table can say anything of what the gate is about."""
-    pair = f"{gate.fast.label} against {gate.plain.label} ({gate.plain.bits} bits)"
-    top1 = paired_difference(_top1(results, gate.fast), _top1(results, gate.plain))
-    loss = paired_difference(_loss(results, gate.fast), _loss(results, gate.plain))
+    found = [_told_by(fast, gate.plain, results) for fast in gate.fast]
+    told = {verdict for _, verdict in found}
+    if _Told.UNCONVERGED in told:
+        end = f"The baseline has not converged: nothing can be said of {gate.about}"
+    elif _Told.CONVERGED in told:
+        end = f"{gate.about} may be compared"
+    else:
+        end = f"Nothing can be said of {gate.about}"
+    texts = "; ".join(text for text, _ in found)
+    return f"Gate, against {gate.plain.label} ({gate.plain.bits} bits): {texts}. {end}.\n"
+
+
+class _Told(Enum):
+    """What a row that learns faster tells of its plain one."""
+
+    NOTHING = auto()
+    CONVERGED = auto()
+    UNCONVERGED = auto()
+
+
+def _told_by(fast: Variant, plain: Variant, results: Results) -> tuple[str, _Told]:
+    top1 = paired_difference(_top1(results, fast), _top1(results, plain))
+    loss = paired_difference(_loss(results, fast), _loss(results, plain))
     if top1 is None:
-        return (
-            f"Gate: {pair} has not been measured with two seeds: "
-            f"nothing can be said of {gate.about}.\n"
-        )
-    found = f"{top1.text(POINTS)} points{'' if loss is None else f', loss {loss.text(NATS)}'}"
-    if top1.is_clear or (loss is not None and loss.is_clear):
-        return (
-            f"Gate: {pair}: {found}. They differ beyond noise: the baseline has not converged, "
-            f"and nothing can be said of {gate.about}.\n"
-        )
-    return (
-        f"Gate: {pair}: {found}. They do not differ beyond noise ({top1.visible:.2f} points would "
-        f"be seen four times of five): {gate.about} may be compared.\n"
-    )
+        return f"{fast.label} has not been measured with two seeds", _Told.NOTHING
+    text = f"{fast.label} {top1.text(POINTS)} points"
+    text += "" if loss is None else f", loss {loss.text(NATS)}"
+    gains = [top1.mean] if top1.is_clear else []
+    gains += [-loss.mean] if loss is not None and loss.is_clear else []
+    if not gains:
+        reach = f"{top1.visible:.2f} points would be seen four times of five"
+        return f"{text}, no difference beyond noise ({reach})", _Told.CONVERGED
+    if max(gains) > 0:
+        return f"{text}, better beyond noise", _Told.UNCONVERGED
+    return f"{text}, worse beyond noise: too fast to tell", _Told.NOTHING
 
 
 def _table(table: Table, results: Results) -> str:

@@ -76,19 +76,23 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Two rows that differ in how fast something learns: where they differ, it has not converged.
+    """Rows that differ in how fast something learns: they tell whether it has converged.
+
+    It has not where a faster one does better. One that does worse is too fast to tell.
 
     Parameters
     ----------
     about : str
         What nothing can be said of then.
-    plain, fast : Variant
-        The rows.
+    plain : Variant
+        The row that must have converged.
+    fast : tuple of Variant
+        The same at faster rates.
     """
 
     about: str
     plain: Variant
-    fast: Variant
+    fast: tuple[Variant, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +117,7 @@ class Table:
     @property
     def trained(self) -> tuple[Variant, ...]:
         """All rows that it needs, its gates' included, each once."""
-        gated = (row for gate in self.gates for row in (gate.plain, gate.fast))
+        gated = (row for gate in self.gates for row in (gate.plain, *gate.fast))
         return tuple({row.key: row for row in (*self.rows, *gated)}.values())
 
 
@@ -157,11 +161,23 @@ _REAL = _widths("real-valued", "none", "none", {4: 92.6}, _LSQ)
 # the adapter: what ASQ is ahead of it by is what adapting gives.
 
 
-def _settled(bits: int) -> Gate:
-    """The gate of ASQ: the control must have learned its step, however fast that is learned."""
-    plain = _CONTROL1[bits]
-    fast = replace(plain, label=f"{plain.label}, rate x 100", settings=(("adapter_rate", 100),))
-    return Gate(about=f"ASQ at {bits} bits", plain=plain, fast=fast)
+def _settled(*widths: int) -> tuple[Gate, ...]:
+    """The gates of ASQ: the control must have learned its step, however fast that is learned."""
+    return tuple(
+        Gate(
+            about=f"ASQ at {bits} bits",
+            plain=_CONTROL1[bits],
+            fast=tuple(
+                replace(
+                    _CONTROL1[bits],
+                    label=f"{_CONTROL1[bits].label}, rate x {rate}",
+                    settings=(("adapter_rate", rate),),
+                )
+                for rate in (10, 100)
+            ),
+        )
+        for bits in widths
+    )
 
 
 _TABLE5 = Table(
@@ -177,7 +193,7 @@ _TABLE5 = Table(
         replace(_SCHEME2[4], label="both (scheme 2)"),
         _REAL[4],
     ),
-    gates=(_settled(4),),
+    gates=_settled(4),
 )
 """The paper's six rows, in its order, each scheme behind its control."""
 
@@ -189,7 +205,7 @@ _TABLE4 = Table(
         for bits in (2, 3, 4)
         for kind in (_LSQ, _APOT, _CONTROL1, _SCHEME1, _CONTROL2, _SCHEME2)
     ),
-    gates=tuple(_settled(bits) for bits in (2, 3, 4)),
+    gates=_settled(2, 3, 4),
 )
 """Those of the methods that the paper compares with which are there, its two schemes, and their
 controls."""
@@ -203,7 +219,7 @@ _EVERY_WIDTH = Table(
         *(_LSQ[4], _CONTROL1[4], _SCHEME1[4], _CONTROL2[4], _SCHEME2[4]),
         *(_LSQ[8], _CONTROL1[8], _SCHEME1[8]),
     ),
-    gates=tuple(_settled(bits) for bits in (2, 3, 4, 8)),
+    gates=_settled(2, 3, 4, 8),
 )
 """The two schemes at the paper's widths, and LSQ and their controls to compare with."""
 
@@ -262,7 +278,7 @@ _ADAPTERS = Table(
             against=(_CONTROL1[4], _LSQ[4]),
         ),
     ),
-    gates=(_settled(4),),
+    gates=_settled(4),
 )
 """Every way of setting a step for each image, and those that set one for all; beyond the paper."""
 

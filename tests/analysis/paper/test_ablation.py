@@ -141,45 +141,90 @@ def test_reports_need_results_of_known_rows() -> None:
 
 
 CONTROL = Variant(label="control", weights="lsq", activations="lsq", settings=(("momentum", 0.5),))
-FAST = replace(CONTROL, label="control x 100", settings=(("momentum", 0.9),))
+FAST, FASTER = (
+    replace(CONTROL, label=f"control x {rate}", settings=(("momentum", momentum),))
+    for rate, momentum in ((10, 0.9), (100, 0.99))
+)
 OURS = Variant(label="ours", weights="post", activations="lsq", against=(CONTROL,))
 GATED = Table(
     name="g",
     title="Gated",
     rows=(CONTROL, OURS),
-    gates=(Gate(about="ours", plain=CONTROL, fast=FAST),),
+    gates=(Gate(about="ours", plain=CONTROL, fast=(FAST, FASTER)),),
 )
+
+
+SAME, BETTER, WORSE, ONCE = (8010, 8090), (8100, 8201), (7900, 8001), (8010,)
+MAY, UNCONVERGED, NOTHING = (
+    "ours may be compared",
+    "The baseline has not converged: nothing can be said of ours",
+    "Nothing can be said of ours",
+)
+
+
+@pytest.mark.parametrize(
+    ("fast", "faster", "said"),
+    [
+        (SAME, SAME, MAY),
+        (SAME, WORSE, MAY),
+        (SAME, ONCE, MAY),
+        (WORSE, SAME, MAY),
+        (SAME, BETTER, UNCONVERGED),
+        (BETTER, WORSE, UNCONVERGED),
+        (WORSE, WORSE, NOTHING),
+        (ONCE, WORSE, NOTHING),
+        (ONCE, ONCE, NOTHING),
+    ],
+)
+def test_a_gate_stands_above_its_table(
+    fast: tuple[int, ...], faster: tuple[int, ...], said: str
+) -> None:
+    gate = gate_of(
+        *(result(FAST.key, seed, count) for seed, count in enumerate(fast, start=1)),
+        *(result(FASTER.key, seed, count) for seed, count in enumerate(faster, start=1)),
+    )
+    assert gate.endswith(f". {said}.")
+    words = {
+        SAME: "+0.00 ± 1.27 points, no difference beyond noise (1.",
+        BETTER: "+1.01 ± 0.06 points, better beyond noise",
+        WORSE: "-0.99 ± 0.06 points, worse beyond noise: too fast to tell",
+        ONCE: "has not been measured with two seeds",
+    }
+    assert f"control x 10 {words[fast]}" in gate and f"control x 100 {words[faster]}" in gate
 
 
 @pytest.mark.parametrize(
     ("correct", "losses", "said"),
     [
-        ((8010, 8090), (0.5, 0.6), "do not differ beyond noise"),
-        ((8110, 8190), (0.5, 0.6), "do not differ beyond noise"),
-        ((8100, 8201), (0.5, 0.6), "has not converged, and nothing can be said of ours"),
-        ((8010, 8090), (0.4, 0.5), "has not converged, and nothing can be said of ours"),
-        ((8010,), (0.5,), "has not been measured with two seeds: nothing can be said of ours"),
+        (SAME, (0.5, 0.6), MAY),
+        (SAME, (0.4, 0.5), UNCONVERGED),
+        (WORSE, (0.4, 0.5), UNCONVERGED),
+        (SAME, (0.6, 0.7), NOTHING),
     ],
 )
-def test_a_gate_stands_above_its_table(
+def test_a_gate_looks_at_losses_too(
     correct: tuple[int, ...], losses: tuple[float, ...], said: str
 ) -> None:
+    runs = zip(correct, losses, strict=True)
+    gate = gate_of(*(result(FAST.key, seed, *run) for seed, run in enumerate(runs, start=1)))
+    assert gate.endswith(f". {said}.")
+
+
+def gate_of(*fast: Result) -> str:
+    """The gate's line above a table of two rows and two seeds."""
     results = [result(CONTROL.key, s, c, 0.5 + s / 10 - 0.1) for s, c in ((1, 8000), (2, 8100))]
-    results += [result(OURS.key, 1, 8100), result(OURS.key, 2, 8200)]
-    results += [
-        result(FAST.key, seed, count, loss)
-        for seed, (count, loss) in enumerate(zip(correct, losses, strict=True), start=1)
-    ]
+    results += [result(OURS.key, 1, 8100), result(OURS.key, 2, 8200), *fast]
     report = ablation_report(results, [GATED])
-    gate = report.index("Gate: control x 100 against control (4 bits)")
-    assert gate < report.index("Gated.") and said in report[gate:].splitlines()[0]
+    gate = report.index("Gate, against control (4 bits): control x 10 ")
+    assert gate < report.index("Gated.")
     assert "| 4 | ours | control | +1.00 ± 0.00 |" in report
+    return report[gate:].splitlines()[0]
 
 
 def test_rows_with_settings_of_their_own() -> None:
     assert CONTROL.key == "lsq-lsq-w4a4-momentum-0.5"
     assert CONTROL.overrides(3)["momentum"] == 0.5
-    assert [row.key for row in GATED.trained] == [CONTROL.key, OURS.key, FAST.key]
+    assert [row.key for row in GATED.trained] == [CONTROL.key, OURS.key, FAST.key, FASTER.key]
     plan = Plan(recipe=RECIPE, runs=Path("runs"))
     assert plan.row(FAST, 1).momentum == 0.9
     with pytest.raises(InputError, match="cannot replace what makes a row of the table: momentum"):
@@ -240,9 +285,8 @@ def test_asq_is_held_against_a_learned_constant_in_every_table(table: Table) -> 
         assert control.bits == row.bits and not control.settings
         assert f"asq-constant-lsq-w{row.bits}a{row.bits}" in gated
     for gate in table.gates:
-        assert gate.fast == replace(
-            gate.plain, label=gate.fast.label, settings=(("adapter_rate", 100),)
-        )
+        for fast, rate in zip(gate.fast, (10, 100), strict=True):
+            assert fast == replace(gate.plain, label=fast.label, settings=(("adapter_rate", rate),))
 
 
 def test_differences_are_printed_against_every_row_that_is_there() -> None:
@@ -266,9 +310,9 @@ def test_differences_are_printed_against_every_row_that_is_there() -> None:
 
 def test_rows_are_chosen_by_table_and_key() -> None:
     both = chosen_rows(chosen_tables(["5", "4"]))
-    # Six rows, two controls and a gate's second row; twelve, six and three, of which six (LSQ,
-    # both schemes and controls, the gate's) are in both.
-    assert len({row.key for row in both}) == len(both) == 9 + 21 - 6
+    # Six rows, two controls and a gate's two; twelve, six and six, of which seven (LSQ, both
+    # schemes and controls, the gate's) are in both.
+    assert len({row.key for row in both}) == len(both) == 10 + 24 - 7
     assert [row.key for row in both[:8]] == [row.key for row in TABLE5.rows]
     assert chosen_rows([TABLE5], ["real-valued"]) == [TABLE5.rows[-1]]
     with pytest.raises(InputError, match="--rows must be of lsq-lsq-w4a4 .*, not 'asq'"):
