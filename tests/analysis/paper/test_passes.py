@@ -20,12 +20,18 @@ from asq_hw.train.checkpoints.checkpoint import Checkpoint
 START = "0123456789abcdef"
 
 
-def beta(variation: float) -> dict[str, float]:
-    return {"min": 0.9, "mean": 1.0, "max": 1.1, "variation": variation}
+def beta(variation: float, mean: float = 1.0) -> dict[str, float]:
+    return {"min": 0.9 * mean, "mean": mean, "max": 1.1 * mean, "variation": variation}
 
 
 def run(
-    folder: Path, seed: int, variations: list[list[float]], *, start: str = START, **changes: object
+    folder: Path,
+    seed: int,
+    variations: list[list[float]],
+    *,
+    mean: float = 1.0,
+    start: str = START,
+    **changes: object,
 ) -> Path:
     """A run whose log has, for each pass, the variations of its layers."""
     folder.mkdir()
@@ -46,7 +52,7 @@ def run(
             "epoch": index + 1,
             "loss": 0.25,
             "top1": 0.5,
-            "beta": {f"l{i}": beta(v) for i, v in enumerate(own)},
+            "beta": {f"l{i}": beta(v, mean) for i, v in enumerate(own)},
         }
         for index, own in enumerate(variations)
     ]
@@ -82,6 +88,43 @@ def test_variations_are_averaged_over_seeds(
     )
     assert passes.main(["table", str(csv), "--passes", "2"]) == 0
     assert "| l0 | 6.00% |" in capsys.readouterr().out
+
+
+def test_a_line_for_each_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = run(tmp_path / "a", 1, [[0.01, 0.002], [0.05, 0.004]], mean=1.25)
+    second = run(tmp_path / "b", 2, [[0.03, 0.004], [0.07, 0.008]], mean=0.75)
+    other = run(tmp_path / "c", 1, [[0.04, 0.02]], name="ablation-asq-post-w4a4-seed1", mean=0.5)
+    csv = tmp_path / "passes.csv"
+    folders = [str(folder) for folder in (first, second, other)]
+    assert passes.main(["collect", *folders, "--output", str(csv)]) == 0
+    assert passes.main(["summary", str(csv)]) == 0
+    assert capsys.readouterr().out == (
+        "| runs | median, pass 1 | median, pass 2 | layers | beta's mean |\n"
+        "|---|--:|--:|--:|--:|\n"
+        "| ablation-asq-lsq-w4a4, seeds 1, 2 | 1.15% | 3.30% | 0.60% to 6.00% | 1.00 to 1.00 |\n"
+        "| ablation-asq-post-w4a4, seed 1 | 3.00% | | 2.00% to 4.00% | 0.50 to 0.50 |\n"
+    )
+
+
+def test_the_figure_has_a_panel_for_each_kind(tmp_path: Path) -> None:
+    folders = [
+        run(tmp_path / "a", 1, [[0.01, 0.002], [0.05, 0.004]]),
+        run(tmp_path / "b", 1, [[0.04, 0.0]], name="ablation-asq-post-w4a4-seed1"),
+    ]
+    csv, figure = tmp_path / "passes.csv", tmp_path / "passes.svg"
+    assert passes.main(["collect", *map(str, folders), "--output", str(csv)]) == 0
+    assert passes.main(["draw", str(csv), "--output", str(figure)]) == 0
+    plain = figure.read_text()
+    assert plain.count("<image") == 2 + 1  # each panel and the bar of colors
+    arguments = ["draw", str(csv), "--output", str(figure), "--titles", "one", "two"]
+    assert passes.main(arguments) == 0
+    assert figure.read_text() != plain
+    frame = passes.read_frame(csv)
+    with pytest.raises(InputError, match="titles must be 2, one for each kind, not 1"):
+        passes.draw_passes(frame, figure, ["one"])
+    frame.loc[frame["layer"] == "l1", "layer"] = ["l1", "l1", "m1"]
+    with pytest.raises(InputError, match="must have the layers of ablation-asq-lsq-w4a4; .*post"):
+        passes.draw_passes(frame, figure)
 
 
 def test_kinds_of_runs_have_tables_of_their_own(tmp_path: Path) -> None:
@@ -149,6 +192,8 @@ def test_passes_that_were_not_measured(tmp_path: Path) -> None:
     measured_last(first)
     frame = passes.collect_passes([first, second, other])
     assert passes.passes_table(frame).count("| l0 | 2.00% |") == 0
+    with pytest.raises(InputError, match="of those that were measured in ablation-asq-lsq-w4a4"):
+        passes.passes_summary(frame, [1])
     assert "| l0 | | 2.00% |" in passes.passes_table(frame)
     assert "| l0 | 4.00% | 5.00% |" in passes.passes_table(frame)
 
