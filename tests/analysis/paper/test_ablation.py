@@ -472,22 +472,22 @@ def test_the_document_holds_what_the_command_prints(
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments"),
+    ("module", "command", "arguments"),
     [
-        ("passes", ["cifar10-passes.csv", "--passes", "1", "4", "7", "10"]),
-        ("changed", ["cifar10-changed.csv"]),
-        ("changed", ["cifar10-changed-w4a4.csv"]),
+        ("passes", "summary", ["cifar10-passes.csv", "--passes", "1", "4", "7", "10"]),
+        ("changed", "table", ["cifar10-changed.csv"]),
+        ("changed", "table", ["cifar10-changed-w4a4.csv"]),
     ],
 )
 def test_the_document_holds_what_is_measured_of_its_networks(
-    module: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    module: str, command: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pandas")
     text = DOCUMENT.read_text(encoding="utf-8")
-    command = f"python -m analysis.paper.{module} table docs/data/{' '.join(arguments)}"
-    assert command in text
+    whole = f"python -m analysis.paper.{module} {command} docs/data/{' '.join(arguments)}"
+    assert whole in text
     run = importlib.import_module(f"analysis.paper.{module}").main
-    assert run(["table", str(DATA.with_name(arguments[0])), *arguments[1:]]) == 0
+    assert run([command, str(DATA.with_name(arguments[0])), *arguments[1:]]) == 0
     for part in capsys.readouterr().out.strip().split("\n\n"):
         assert part in text
 
