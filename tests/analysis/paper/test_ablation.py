@@ -538,7 +538,7 @@ def test_cifar10_s_results_are_of_the_shipped_recipe_and_start(
 def test_figures_and_data_of_the_document_are_there() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     figures = re.findall(r"!\[[^]]*]\(([^)]+)\)", text)
-    assert len(figures) == 8
+    assert len(figures) == 9
     for figure in figures:
         path = DOCUMENT.parent / figure
         assert path.stat().st_size < 150_000
